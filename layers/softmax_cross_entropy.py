@@ -1,0 +1,49 @@
+"""The mean negative log-likelihood of labels under a softmax."""
+
+import torch
+from torch import Tensor
+
+from layers.layer import Layer
+
+
+class SoftmaxCrossEntropy(Layer):
+    """L = −(1/B) Σ_b log ŷ_{b,y_b} with ŷ = softmax(z).
+
+    z: logits (…, B, C) with B, C ≥ 1; y: integer labels (…, B), 0 ≤ y < C; L: (…). Finite for all finite logits, as the
+    largest is subtracted before exponentiation.
+    """
+
+    def forward(self, z: Tensor, y: Tensor) -> Tensor:
+        """Return L, of shape z.shape[:-2]."""
+        self._take(z)
+        self._take_labels(z, y)
+        z = z - z.amax(-1, keepdim=True)
+        e = z.exp()
+        Σe = e.sum(-1, keepdim=True)
+        y = y.long()[..., None]
+        L = (Σe.log() - z.gather(-1, y)).mean((-2, -1))
+        return self._keep(L, e / Σe, y)
+
+    @torch.no_grad()
+    def backward(self, δL: Tensor | None = None) -> Tensor:
+        """Return δz = δL (ŷ − onehot(y))/B; δL: (…), None: ones."""
+        ŷ, y = self._recall(δL)
+        minus_one = torch.full_like(y, -1, dtype=ŷ.dtype)
+        δz = ŷ.scatter_add(-1, y, minus_one) / ŷ.shape[-2]
+        return δz if δL is None else δL[..., None, None] * δz
+
+    def _take_labels(self, z: Tensor, y: Tensor) -> None:
+        if z.ndim < 2 or 0 in z.shape[-2:]:
+            self._refuse("z", f"of shape {tuple(z.shape)}", "shape (…, B, C) with B, C ≥ 1")
+        if not isinstance(y, Tensor) or y.is_floating_point() or y.is_complex() or y.dtype == torch.bool:
+            kind = f"of {y.dtype}, y[0] = {y.flatten()[:1].tolist()}" if isinstance(y, Tensor) else type(y).__name__
+            self._refuse("y", kind, "a torch.Tensor of integers", TypeError)
+        if y.shape != z.shape[:-1]:
+            self._refuse("y", f"of shape {tuple(y.shape)}", f"shape {tuple(z.shape[:-1])}, a label for each row of z")
+        if y.device != z.device:
+            self._refuse("y", f"on {y.device}", f"{z.device}, as z is there")
+        C = z.shape[-1]
+        out = (y < 0) | (y >= C)
+        if out.any():
+            first = tuple(out.nonzero()[0].tolist())
+            self._refuse(f"y[{', '.join(map(str, first))}]", f"= {y[first]}", f"0 ≤ y < {C}")
