@@ -1,0 +1,136 @@
+"""One job of the study: train a group of seeds of one model, and measure them along the way and at the end."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from layers import Sequential
+from report.dataset import Dataset
+from report.measures import Threshold, classify, evaluate, evaluate_shared
+from report.model import build
+from report.settings import Experiment, Settings
+from report.training import Split, split_by_seed, train
+
+CURVES = ("train_accuracy", "val_accuracy", "train_loss", "val_loss")
+GRID = 120  # points along each side of the map of decisions
+Progress = Callable[[int], object]  # told how many epochs, summed over its seeds, a job has gone on
+
+
+@dataclass(frozen=True)
+class Job:
+    """Which seeds of which model train together."""
+
+    experiment: Experiment
+    seeds: tuple[int, ...]
+
+
+@dataclass
+class Result:
+    """What a job measured, seed by seed in the order of its seeds."""
+
+    job: Job
+    values: dict[str, list[float] | list[int | None]] = field(default_factory=dict)
+    curves: dict[str, NDArray[np.float32]] = field(default_factory=dict)  # each (S, recorded epochs)
+    votes: NDArray[np.int16] | None = None  # (classes, GRID, GRID): how many seeds chose the class
+    weights: dict[str, NDArray[np.float32]] = field(default_factory=dict)  # final parameters, leading axis S
+
+
+def recorded_epochs(settings: Settings) -> NDArray[np.int64]:
+    """The epochs of which learning curves keep a point: every so many, and the last."""
+    epochs = np.arange(settings.record_every, settings.epochs + 1, settings.record_every)
+    return epochs if epochs[-1] == settings.epochs else np.append(epochs, settings.epochs)
+
+
+def run(job: Job, dataset: Dataset, settings: Settings, progress: Progress = lambda _: None) -> Result:
+    """Train and measure. One thread: small matrices gain nothing from more, and sums keep one order."""
+    with one_thread():
+        data = split_by_seed(dataset, job.seeds, settings)
+        sizes = (dataset.X.shape[1], settings.width, dataset.n_classes)
+        model = build(job.experiment, job.seeds, sizes, settings.device)
+        observer = Observer(data, settings, progress)
+        train(model, data, job.seeds, settings, observer)
+        return _result(job, model, dataset, data, observer)
+
+
+class Observer:
+    """Watches a group while it trains: validation after every epoch, the curves at the recorded ones."""
+
+    def __init__(self, data: Split, settings: Settings, progress: Progress) -> None:
+        self.data, self.progress = data, progress
+        self.S, self.epochs = len(data.y_val), settings.epochs
+        self.recorded = set(recorded_epochs(settings).tolist())
+        self.reached = Threshold(settings.threshold, self.S)
+        self.rows: dict[str, list[NDArray[np.float32]]] = {name: [] for name in CURVES}
+
+    def __call__(self, epoch: int, model: Sequential) -> None:
+        """After each epoch, from 1."""
+        accuracy, loss = evaluate(model, self.data.z_val, self.data.y_val)
+        self.reached.see(epoch, accuracy)
+        if epoch in self.recorded:
+            train_accuracy, train_loss = evaluate(model, self.data.z_train, self.data.y_train)
+            for name, row in zip(CURVES, (train_accuracy, accuracy, train_loss, loss), strict=True):
+                self.rows[name].append(row.cpu().numpy().astype(np.float32))
+        if epoch % 10 == 0 or epoch == self.epochs:
+            self.progress(self.S * ((epoch - 1) % 10 + 1))
+
+    def curves(self) -> dict[str, NDArray[np.float32]]:
+        """One row for each seed."""
+        return {name: np.stack(rows, axis=1) for name, rows in self.rows.items()}
+
+
+def _result(job: Job, model: Sequential, dataset: Dataset, data: Split, observer: Observer) -> Result:
+    """The final measures, on the training, validation and fresh points of each seed."""
+    S = observer.S
+    train_accuracy, train_loss = evaluate(model, data.z_train, data.y_train)
+    val_accuracy, val_loss = evaluate(model, data.z_val, data.y_val)
+    measured = {"train_accuracy": train_accuracy, "val_accuracy": val_accuracy}
+    losses = {"train_loss": train_loss, "val_loss": val_loss}
+    if len(dataset.y_test):
+        z, y = (torch.from_numpy(part).to(data.y_val.device) for part in (dataset.X_test, dataset.y_test))
+        measured["test_accuracy"], losses["test_loss"] = evaluate_shared(model, z, y, S)
+    values: dict[str, list[float] | list[int | None]] = {
+        name: value.tolist() for name, value in (measured | losses).items()
+    }
+    values["epochs_to_95"] = observer.reached.epochs()
+    weights = {name: θ.cpu().numpy().copy() for name, θ in model.params.items()}
+    return Result(job, values, observer.curves(), _votes(model, dataset, S, data.z_val.device), weights)
+
+
+def grid_axes(X: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Where the map of decisions is looked at: the square around all points, with a margin."""
+    low, high = float(X.min()), float(X.max())
+    margin = 0.1 * (high - low)
+    axis = np.linspace(low - margin, high + margin, GRID, dtype=np.float32)
+    return axis, axis
+
+
+def _votes(model: Sequential, dataset: Dataset, S: int, device: torch.device) -> NDArray[np.int16] | None:
+    """How many seeds choose each class at each point of the grid; points that are not planar have no map."""
+    if dataset.X.shape[1] != 2:
+        return None
+    x, y = np.meshgrid(*grid_axes(dataset.X))
+    points = torch.from_numpy(np.stack([x.ravel(), y.ravel()], axis=-1)).to(device)
+    chosen = classify(model, points, S).cpu().numpy()
+    counts = np.stack([(chosen == c).sum(0) for c in range(dataset.n_classes)])
+    return counts.reshape(-1, GRID, GRID).astype(np.int16)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Put torch's thread count back afterwards: a caller's process is not ours to change."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def groups(seeds: Sequence[int], size: int = 30) -> list[tuple[int, ...]]:
+    """About 30 seeds train fastest together: enough to share the cost of a call, few enough for the cache."""
+    count = -(-len(seeds) // size)
+    return [tuple(part.tolist()) for part in np.array_split(np.array(seeds), count)]

@@ -1,0 +1,71 @@
+"""The training loop, in the open: plain SGD on S models in one pass over the leading axis.
+
+Seed s of a group is index s of every tensor: its points, its weights, its masks. No operation mixes indices.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from layers import Sequential, SoftmaxCrossEntropy
+from report.dataset import Dataset, split
+from report.settings import Settings
+from report.streams import stream, streams
+
+
+@dataclass(frozen=True)
+class Split:
+    """Each seed's own training and validation points: z (S, N, D), y (S, N)."""
+
+    z_train: Tensor
+    y_train: Tensor
+    z_val: Tensor
+    y_val: Tensor
+
+
+def split_by_seed(dataset: Dataset, seeds: Sequence[int], settings: Settings) -> Split:
+    """One stratified split for each seed, from its own stream; the sizes are the same for all."""
+    drawn = [split(dataset.y, stream(seed, "split"), settings.train_share) for seed in seeds]
+    train, val = (torch.stack(indices) for indices in zip(*drawn, strict=True))
+    X, y = torch.from_numpy(dataset.X), torch.from_numpy(dataset.y)
+    return Split(*(part.to(settings.device) for part in (X[train], y[train], X[val], y[val])))
+
+
+def epoch_batches(data: Split, orders: Sequence[torch.Generator], size: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Every seed's training points in a new order of its own, in full batches; the remainder sits this epoch out."""
+    S, N, _ = data.z_train.shape
+    count = N // size
+    order = torch.stack([torch.randperm(N, generator=generator) for generator in orders])
+    # (batches, S, size), so that each batch is one contiguous block
+    picked = order[:, : count * size].reshape(S, count, size).transpose(0, 1).to(data.z_train.device)
+    seed = torch.arange(S, device=picked.device)[:, None]
+    yield from zip(data.z_train[seed, picked], data.y_train[seed, picked], strict=True)
+
+
+def update(model: Sequential, loss: SoftmaxCrossEntropy, z: Tensor, y: Tensor, lr: float) -> None:
+    """One step of plain SGD: θ ← θ − lr ∂L/∂θ. Each model has its own loss, so no gradient crosses seeds."""
+    loss.forward(model.forward(z), y)
+    model.backward(loss.backward())
+    for name, θ in model.params.items():
+        θ.sub_(model.grads[name], alpha=lr)
+    model.zero_grad()
+
+
+def train(
+    model: Sequential,
+    data: Split,
+    seeds: Sequence[int],
+    settings: Settings,
+    observe: Callable[[int, Sequential], None],
+) -> None:
+    """All epochs; `observe(epoch, model)` looks at the model in evaluation mode after each, from 1."""
+    loss = SoftmaxCrossEntropy()
+    orders = streams(seeds, "batches")
+    for epoch in range(1, settings.epochs + 1):
+        model.train()
+        for z, y in epoch_batches(data, orders, settings.batch):
+            update(model, loss, z, y, settings.lr)
+        model.eval()
+        observe(epoch, model)
