@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from layers.generator import Generators, drawn
+from layers.generator import Generators, admitted, drawn
 from layers.layer import Layer
 
 
@@ -23,7 +23,7 @@ class Dropout(Layer):
         if not 0 <= p < 1:
             raise ValueError(f"Dropout: found p={p}, needs 0 ≤ p < 1")
         super().__init__()
-        self.p, self.generator = p, generator
+        self.p, self.generator = p, admitted(generator, "Dropout")
 
     def forward(self, z: Tensor) -> Tensor:
         """Return a = m z/(1−p), or a copy of z."""

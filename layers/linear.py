@@ -5,7 +5,7 @@ from math import sqrt
 import torch
 from torch import Tensor
 
-from layers.generator import Generators, drawn
+from layers.generator import Generators, admitted, drawn
 from layers.layer import Layer
 
 
@@ -21,6 +21,7 @@ class Linear(Layer):
     def __init__(self, D_in: int, D_out: int, generator: Generators = None) -> None:
         if D_in < 1 or D_out < 1:
             raise ValueError(f"Linear: found D_in={D_in}, D_out={D_out}, needs both ≥ 1")
+        generator = admitted(generator, "Linear")
         k = 1 / sqrt(D_in)
         W = drawn(lambda g: torch.empty(D_out, D_in, device=g.device).uniform_(-k, k, generator=g), generator)
         b = drawn(lambda g: torch.empty(D_out, device=g.device).uniform_(-k, k, generator=g), generator)

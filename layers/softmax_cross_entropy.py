@@ -33,17 +33,23 @@ class SoftmaxCrossEntropy(Layer):
         return δz if δL is None else δL[..., None, None] * δz
 
     def _take_labels(self, z: Tensor, y: Tensor) -> None:
+        """Refuse logits without rows or classes, and labels other than one class a row, by the first of them."""
         if z.ndim < 2 or 0 in z.shape[-2:]:
             self._refuse("z", f"of shape {tuple(z.shape)}", "shape (…, B, C) with B, C ≥ 1")
-        if not isinstance(y, Tensor) or y.is_floating_point() or y.is_complex() or y.dtype == torch.bool:
-            kind = f"of {y.dtype}, y[0] = {y.flatten()[:1].tolist()}" if isinstance(y, Tensor) else type(y).__name__
-            self._refuse("y", kind, "a torch.Tensor of integers", TypeError)
+        if not isinstance(y, Tensor):
+            self._refuse("y", f"a {type(y).__name__}", "a torch.Tensor of integers", TypeError)
+        if y.dtype not in (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64):
+            first = _entry(y, [0] * y.ndim) if y.numel() else "y"
+            self._refuse(first, f"of {y.dtype}", "integers", TypeError)
         if y.shape != z.shape[:-1]:
             self._refuse("y", f"of shape {tuple(y.shape)}", f"shape {tuple(z.shape[:-1])}, a label for each row of z")
         if y.device != z.device:
             self._refuse("y", f"on {y.device}", f"{z.device}, as z is there")
         C = z.shape[-1]
-        out = (y < 0) | (y >= C)
-        if out.any():
-            first = tuple(out.nonzero()[0].tolist())
-            self._refuse(f"y[{', '.join(map(str, first))}]", f"= {y[first]}", f"0 ≤ y < {C}")
+        outside = (y < 0) | (y >= C)
+        if outside.any():
+            self._refuse(_entry(y, outside.nonzero()[0].tolist()), "among the labels", f"0 ≤ y < {C}")
+
+
+def _entry(y: Tensor, index: list[int]) -> str:
+    return f"y[{', '.join(map(str, index))}] = {y[tuple(index)].tolist()}"
