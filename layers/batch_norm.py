@@ -46,9 +46,8 @@ class BatchNorm(Layer):
             c = z - self.buffers["running_mean"]
             σ2 = self.buffers["running_var"]
         invstd = (σ2 + self.eps).rsqrt()
-        ẑ = c * invstd
         self._batch_statistics = self.training
-        return self._keep(γ * ẑ + β, ẑ, invstd, γ)
+        return self._keep(torch.addcmul(β, γ * invstd, c), c, invstd, γ)  # ẑ = c invstd is never stored
 
     @torch.no_grad()
     def backward(self, δa: Tensor) -> Tensor:
@@ -57,12 +56,15 @@ class BatchNorm(Layer):
         After a training forward δz = (1/B) invstd (B δẑ − Σ_b δẑ − ẑ Σ_b δẑ ẑ). After one in evaluation μ and σ² were
         constants: δz = invstd δẑ.
         """
-        ẑ, invstd, γ = self._recall(δa)
-        δβ, δγ = δa.sum(-2, keepdim=True), (δa * ẑ).sum(-2, keepdim=True)
+        c, invstd, γ = self._recall(δa)
+        δβ, δγ = δa.sum(-2, keepdim=True), invstd * (δa * c).sum(-2, keepdim=True)
         self._accumulate(gamma=δγ, beta=δβ)
-        if self._batch_statistics:  # γ is constant over b: Σ_b δẑ = γ δβ, Σ_b δẑ ẑ = γ δγ
-            return γ * invstd * (δa - (δβ + ẑ * δγ) / δa.shape[-2])
-        return γ * invstd * δa
+        s = γ * invstd
+        if not self._batch_statistics:
+            return s * δa
+        # γ is constant over b: Σ_b δẑ = γ δβ, Σ_b δẑ ẑ = γ δγ, and so δz = s (δa − δβ/B − ẑ δγ/B)
+        B = δa.shape[-2]
+        return torch.addcmul(-s * δβ / B, s, δa).addcmul_(c, s * invstd * δγ / B, value=-1)
 
     @torch.no_grad()
     def _track(self, **statistics: Tensor) -> None:

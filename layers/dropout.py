@@ -47,7 +47,7 @@ class Dropout(Layer):
         if bits.shape != z.shape:
             self._refuse("z", f"of shape {tuple(z.shape)}", f"shape ({len(bits)}, …), one leading index a generator")
         below = round(self.p * 2**32) - 2**31  # the integers are signed
-        return (bits >= below).to(z.dtype) / (1 - self.p)
+        return (bits >= below).to(z.dtype).div_(1 - self.p)
 
     def _bits(self, shape: torch.Size, device: torch.device, generator: torch.Generator) -> Tensor:
         """32 random bits an entry, drawn two entries at a time."""

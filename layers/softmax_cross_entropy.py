@@ -17,20 +17,20 @@ class SoftmaxCrossEntropy(Layer):
         """Return L, of shape z.shape[:-2]."""
         self._take(z)
         self._take_labels(z, y)
+        y = y.long()[..., None]
         z = z - z.amax(-1, keepdim=True)
         e = z.exp()
         Σe = e.sum(-1, keepdim=True)
-        y = y.long()[..., None]
         L = (Σe.log() - z.gather(-1, y)).mean((-2, -1))
-        return self._keep(L, e / Σe, y)
+        return self._keep(L, e, Σe, y)
 
     @torch.no_grad()
     def backward(self, δL: Tensor | None = None) -> Tensor:
-        """Return δz = δL (ŷ − onehot(y))/B; δL: (…), None: ones."""
-        ŷ, y = self._recall(δL)
-        minus_one = torch.full_like(y, -1, dtype=ŷ.dtype)
-        δz = ŷ.scatter_add(-1, y, minus_one) / ŷ.shape[-2]
-        return δz if δL is None else δL[..., None, None] * δz
+        """Return δz = δL (ŷ − onehot(y))/B with ŷ = e/Σe; δL: (…), None: ones."""
+        e, Σe, y = self._recall(δL)
+        B = y.shape[-2]
+        w = (torch.ones_like(Σe[..., :1, :]) if δL is None else δL[..., None, None]) / B
+        return (e * (w / Σe)).scatter_add_(-1, y, -w.expand_as(y))
 
     def _take_labels(self, z: Tensor, y: Tensor) -> None:
         """Refuse logits without rows or classes, and labels other than one class a row, by the first of them."""

@@ -26,11 +26,11 @@ METHODS = {
     name
     for names in (
         "shape ndim dtype device numel is_floating_point is_complex is_inference tolist",
-        "to long type clone detach contiguous",
-        "add_ addcmul add sub mul mul_ div div_ exp log sqrt rsqrt square square_ tanh lerp_ zero_ fill_ copy_",
+        "to long type clone detach contiguous new_ones expand_as",
+        "add add_ sub sub_ mul mul_ div div_ addcmul addcmul_ lerp_ exp log sqrt rsqrt square tanh zero_ fill_ copy_",
         "sum mean amax any all sum_to_size",
         "mT T reshape view flatten expand squeeze unsqueeze",
-        "gather scatter_add nonzero",
+        "gather scatter_add_ nonzero",
         "uniform_ random_",  # random bits
         "_version",  # how often a tensor was changed in place
     )

@@ -1,0 +1,224 @@
+"""Each layer's forward and backward beside PyTorch's module with autograd: the pairs, and a table of their ratios.
+
+    python -m benchmarks.operations [--threads 1] [--seconds 1.0] [--device cpu] [--out benchmarks/results]
+
+prints the table; with --out it writes layers.md and layers.json there. Times are medians of interleaved repeats: ours,
+PyTorch's, ours, … in one run, so that a busy machine slows both. Beside them stands the accuracy: the largest error of
+output, input gradient and parameter gradients against PyTorch's modules in float64, as a multiple of that tensor's
+largest entry.
+"""
+
+import argparse
+import copy
+import json
+import os
+import platform
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+import torch
+from tabulate import tabulate
+from torch import Tensor
+
+from layers import BatchNorm, Dropout, InstanceNorm, Layer, Linear, SoftmaxCrossEntropy, Tanh
+
+SIZES = [(32, 64), (256, 256), (1024, 1024), (4096, 1024)]
+P = 0.2
+OPERATIONS = {
+    "Linear": (lambda D, g: Linear(D, D, g), lambda D: torch.nn.Linear(D, D)),
+    "InstanceNorm": (lambda D, g: InstanceNorm(D), torch.nn.LayerNorm),
+    "BatchNorm": (lambda D, g: BatchNorm(D), torch.nn.BatchNorm1d),
+    "Tanh": (lambda D, g: Tanh(), lambda D: torch.nn.Tanh()),
+    "Dropout": (lambda D, g: Dropout(P, g), lambda D: torch.nn.Dropout(P)),
+    "SoftmaxCrossEntropy": (lambda D, g: SoftmaxCrossEntropy(), lambda D: torch.nn.CrossEntropyLoss()),
+}
+MALLOC = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_ARENA_MAX", "GLIBC_TUNABLES", "LD_PRELOAD")
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One operation at one size: two functions that return (output, δz, parameter gradients)."""
+
+    operation: str
+    B: int
+    D: int
+    device: str
+    ours: Callable[[], list[Tensor]]
+    pytorch: Callable[[], list[Tensor]]
+    truth: Callable[[list[Tensor]], list[Tensor]]  # what such a result should have been, in float64
+
+    @classmethod
+    def of(cls, operation: str, B: int, D: int, device: str = "cpu") -> "Pair":
+        """Both sides with the same values, drawn in float32; constants of norms differ from 1 and 0."""
+        random = torch.Generator(device).manual_seed(1)
+        build, build_peer = OPERATIONS[operation]
+        layer, peer = build(D, random).to(device=device), build_peer(D).to(device)
+        for name, parameter in zip(layer.params, peer.parameters(), strict=True):
+            if operation != "Linear":
+                layer.params[name].add_(torch.rand(D, generator=random, device=device))
+            parameter.data.copy_(layer.params[name].mT if name == "W" else layer.params[name])
+        z = torch.randn(B, D, generator=random, device=device)
+        y = (torch.arange(B, device=device) % D,) if operation == "SoftmaxCrossEntropy" else ()
+        δa = torch.ones((), device=device) if y else torch.randn(B, D, generator=random, device=device)
+        sides = _by_hand(layer, z, y, δa), _autograd(peer, z, y, δa), _exact(peer, z, y, δa)
+        return cls(operation, B, D, device, *sides)
+
+    def sync(self) -> None:
+        """Wait for the device."""
+        if self.device != "cpu":
+            torch.cuda.synchronize()
+
+    def errors(self) -> tuple[float, float]:
+        """The largest relative errors of ours and of PyTorch's, each at the first call: gradients accumulate."""
+        return self._error(self.ours()), self._error(self.pytorch())
+
+    def _error(self, found: list[Tensor]) -> float:
+        true = self.truth(found)
+        return max(((t - e).abs().max() / e.abs().max()).item() for t, e in zip(found, true, strict=True))
+
+
+def _by_hand(layer: Layer, z: Tensor, y: tuple[Tensor, ...], δa: Tensor) -> Callable[[], list[Tensor]]:
+    def run() -> list[Tensor]:
+        a = layer.forward(z, *y)
+        δz = layer.backward(None if y else δa)
+        return [a, δz, *(grad.mT if name == "W" else grad for name, grad in layer.grads.items())]
+
+    return run
+
+
+def _autograd(module: torch.nn.Module, z: Tensor, y: tuple[Tensor, ...], δa: Tensor) -> Callable[[], list[Tensor]]:
+    z = z.clone().requires_grad_()
+
+    def run() -> list[Tensor]:
+        z.grad = None
+        a = module(z, *y)
+        a.backward(None if y else δa)
+        return [a.detach(), z.grad, *(p.grad for p in module.parameters())]
+
+    return run
+
+
+def _exact(
+    module: torch.nn.Module, z: Tensor, y: tuple[Tensor, ...], δa: Tensor
+) -> Callable[[list[Tensor]], list[Tensor]]:
+    """What found should have been, in float64; a dropout is judged by the mask that it drew."""
+
+    def truth(found: list[Tensor]) -> list[Tensor]:
+        if isinstance(module, torch.nn.Dropout):
+            mask = (found[0] != 0) | (found[1] != 0)  # z or δa may be 0 by themselves
+            return [mask * t.double() / (1 - P) for t in (z, δa)]
+        return _autograd(copy.deepcopy(module).double(), z.double(), y, δa.double())()
+
+    return truth
+
+
+def medians(pair: Pair, seconds: float) -> tuple[float, float, int]:
+    """Median seconds of ours and PyTorch's over interleaved repeats, and how many there were."""
+    sides, times = (pair.ours, pair.pytorch), ([], [])
+    for side in sides * 3:
+        side()
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end or len(times[0]) < 15:
+        for side, spent in zip(sides, times, strict=True):
+            pair.sync()
+            start = time.perf_counter()
+            side()
+            pair.sync()
+            spent.append(time.perf_counter() - start)
+    return median(times[0]), median(times[1]), len(times[0])
+
+
+def measure(device: str, seconds: float) -> list[dict[str, object]]:
+    """One row per operation and size."""
+    rows = []
+    for operation in OPERATIONS:
+        for B, D in SIZES:
+            pair = Pair.of(operation, B, D, device)
+            error, error_pytorch = pair.errors()
+            ours, pytorch, repeats = medians(pair, seconds)
+            rows.append(
+                {"operation": operation, "B": B, "D": D, "ours_us": ours * 1e6, "pytorch_us": pytorch * 1e6}
+                | {"ratio": ours / pytorch, "error": error, "error_pytorch": error_pytorch, "repeats": repeats}
+            )
+    return rows
+
+
+def setting(device: str, seconds: float) -> dict[str, object]:
+    """What the numbers depend on."""
+    git = subprocess.run(
+        ["git", "describe", "--always", "--dirty"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parent,
+    )
+    malloc = {name: os.environ[name] for name in MALLOC if name in os.environ}
+    return {
+        "device": torch.cuda.get_device_name() if device != "cpu" else _cpu(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "malloc": malloc or f"default of {' '.join(platform.libc_ver())}",
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "seconds_per_row": seconds,
+        "commit": git.stdout.strip() or "unknown",
+    }
+
+
+def _cpu() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+
+
+def table(rows: list[dict[str, object]], where: dict[str, object]) -> str:
+    """Markdown: ratios by operation and size, then every row with times and errors."""
+    ratios = {operation: [operation] for operation in OPERATIONS}
+    for row in rows:
+        ratios[row["operation"]].append(f"{row['ratio']:.2f}")
+    detail = [
+        [
+            *(row["operation"], f"{row['B']}×{row['D']}", row["ours_us"], row["pytorch_us"], row["ratio"]),
+            *(f"{row['error']:.1e}", f"{row['error_pytorch']:.1e}", row["repeats"]),
+        ]
+        for row in rows
+    ]
+    heads = ["operation", "size", "ours µs", "PyTorch µs", "ratio", "error", "error PyTorch", "repeats"]
+    return "\n".join(
+        [
+            "# Layer operations: forward + backward, float32, time / PyTorch's module with autograd\n",
+            tabulate(ratios.values(), ["", *(f"{B}×{D}" for B, D in SIZES)], "pipe", disable_numparse=True),
+            "\nMedians of interleaved repeats in one run. Error: the largest of output, input and parameter gradients",
+            "against float64, over that tensor's largest entry.\n",
+            tabulate(detail, heads, "pipe", floatfmt=("", "", ".1f", ".1f", ".2f", "", "", "")),
+            "",
+            *(f"- {key}: {value}" for key, value in where.items()),
+            "",
+        ]
+    )
+
+
+def main() -> None:
+    """Measure, print, and write where asked."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.operations", description=__doc__.splitlines()[0])
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--seconds", type=float, default=1.0, help="per operation and size")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--out", type=Path, help="folder for layers.md and layers.json; without it nothing is written")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    rows, where = measure(arguments.device, arguments.seconds), setting(arguments.device, arguments.seconds)
+    text = table(rows, where)
+    print(text)
+    if arguments.out:
+        arguments.out.mkdir(parents=True, exist_ok=True)
+        (arguments.out / "layers.md").write_text(text, encoding="utf-8")
+        (arguments.out / "layers.json").write_text(json.dumps({"setting": where, "rows": rows}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
