@@ -1,8 +1,9 @@
 """One job of the study: train a group of seeds of one model, and measure them along the way and at the end."""
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -22,10 +23,11 @@ Progress = Callable[[int], object]  # told how many epochs, summed over its seed
 
 @dataclass(frozen=True)
 class Job:
-    """Which seeds of which model train together."""
+    """Which seeds of which model train together, and for how many epochs."""
 
     experiment: Experiment
     seeds: tuple[int, ...]
+    epochs: int
 
 
 @dataclass
@@ -36,7 +38,7 @@ class Result:
     values: dict[str, list[float] | list[int | None]] = field(default_factory=dict)
     curves: dict[str, NDArray[np.float32]] = field(default_factory=dict)  # each (S, recorded epochs)
     votes: NDArray[np.int16] | None = None  # (classes, GRID, GRID): how many seeds chose the class
-    weights: dict[str, NDArray[np.float32]] = field(default_factory=dict)  # final parameters, leading axis S
+    seconds: float = 0.0  # of training, with the measurements along the way
 
 
 def recorded_epochs(settings: Settings) -> NDArray[np.int64]:
@@ -47,21 +49,23 @@ def recorded_epochs(settings: Settings) -> NDArray[np.int64]:
 
 def run(job: Job, dataset: Dataset, settings: Settings, progress: Progress = lambda _: None) -> Result:
     """Train and measure. One thread: small matrices gain nothing from more, and sums keep one order."""
-    with one_thread():
+    with one_thread(), torch.inference_mode():
         data = split_by_seed(dataset, job.seeds, settings)
         sizes = (dataset.X.shape[1], settings.width, dataset.n_classes)
         model = build(job.experiment, job.seeds, sizes, settings.device)
-        observer = Observer(data, settings, progress)
-        train(model, data, job.seeds, settings, observer)
-        return _result(job, model, dataset, data, observer)
+        observer = Observer(data, settings, job.epochs, progress)
+        start = time.perf_counter()
+        train(model, data, job.seeds, settings, observer, job.epochs)
+        seconds = time.perf_counter() - start
+        return replace(_result(job, model, dataset, data, observer), seconds=seconds)
 
 
 class Observer:
     """Watches a group while it trains: validation after every epoch, the curves at the recorded ones."""
 
-    def __init__(self, data: Split, settings: Settings, progress: Progress) -> None:
+    def __init__(self, data: Split, settings: Settings, epochs: int, progress: Progress) -> None:
         self.data, self.progress = data, progress
-        self.S, self.epochs = len(data.y_val), settings.epochs
+        self.S, self.epochs = len(data.y_val), epochs
         self.recorded = set(recorded_epochs(settings).tolist())
         self.reached = Threshold(settings.threshold, self.S)
         self.rows: dict[str, list[NDArray[np.float32]]] = {name: [] for name in CURVES}
@@ -96,8 +100,7 @@ def _result(job: Job, model: Sequential, dataset: Dataset, data: Split, observer
         name: value.tolist() for name, value in (measured | losses).items()
     }
     values["epochs_to_95"] = observer.reached.epochs()
-    weights = {name: θ.cpu().numpy().copy() for name, θ in model.params.items()}
-    return Result(job, values, observer.curves(), _votes(model, dataset, S, data.z_val.device), weights)
+    return Result(job, values, observer.curves(), _votes(model, dataset, S, data.z_val.device))
 
 
 def grid_axes(X: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -29,6 +29,11 @@ class Experiment:
         norm = {"in": "InstanceNorm", "bn": "BatchNorm"}[self.norm]
         return f"{norm}, p = {self.p:g}" if self.p else f"{norm}, no Dropout"
 
+    @property
+    def phrase(self) -> str:
+        """The name within a sentence."""
+        return f"{self.title.split(',')[0]} {'with' if self.p else 'without'} Dropout"
+
 
 # Q5 asks for Dropout without giving p; 0.2 is this project's choice, and the report says so.
 DROPOUT = 0.2
@@ -98,8 +103,8 @@ class Settings:
 
     @property
     def record_every(self) -> int:
-        """Learning curves keep at most 250 points: a figure shows no more, and the file stays small."""
-        return -(-self.epochs // 250)
+        """Learning curves keep at most 125 points: a figure shows no more, and looking costs time and space."""
+        return -(-self.epochs // 125)
 
     def to_dict(self) -> dict[str, Any]:
         """As stored in summary.json."""

@@ -1,5 +1,7 @@
 """summary.json: the settings, every measure of every run, and the paired differences."""
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypedDict
@@ -73,3 +75,8 @@ def read(path: Path) -> Summary:
         if missing:
             raise UsageError(f"{path}: is not a summary of this report ({part!r} lacks {', '.join(missing)})")
     return Summary(settings=content["settings"], experiments=content["experiments"], paired=content["paired"])
+
+
+def fingerprint(settings: Mapping[str, Any]) -> str:
+    """Marks the files that lie beside summary.json, so that results of different settings are never mixed."""
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]

@@ -59,11 +59,12 @@ def train(
     seeds: Sequence[int],
     settings: Settings,
     observe: Callable[[int, Sequential], None],
+    epochs: int | None = None,
 ) -> None:
-    """All epochs; `observe(epoch, model)` looks at the model in evaluation mode after each, from 1."""
+    """All epochs (or only the first so many); `observe(epoch, model)` sees the model in evaluation mode after each."""
     loss = SoftmaxCrossEntropy()
     orders = streams(seeds, "batches")
-    for epoch in range(1, settings.epochs + 1):
+    for epoch in range(1, (epochs or settings.epochs) + 1):
         model.train()
         for z, y in epoch_batches(data, orders, settings.batch):
             update(model, loss, z, y, settings.lr)

@@ -1,0 +1,93 @@
+"""The results of a run as they lie in its directory: what is computed once, and everything else is made from."""
+
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from report import summary
+from report.dataset import Dataset
+from report.errors import UsageError
+from report.runs import grid_axes, recorded_epochs
+from report.settings import Settings
+from report.store import Arrays, read_arrays, read_json, write_arrays, write_json
+from report.study import Outcome, control
+from report.summary import Summary
+from report.verification import Row
+
+SUMMARY, CURVES, VERIFICATION, TIMING = "summary.json", "curves.npz", "verification.json", "timing.json"
+
+
+@dataclass(frozen=True)
+class Stored:
+    """The summary; curves, votes and points; the verification matrix; the control of independence."""
+
+    summary: Summary
+    arrays: Arrays
+    matrix: Sequence[Row]
+    control: dict[str, Any]
+
+
+def save(
+    directory: Path,
+    settings: Settings,
+    dataset: Dataset,
+    outcomes: Mapping[str, Outcome],
+    matrix: Sequence[Row],
+) -> None:
+    """summary.json last: where it lies, the files beside it are complete."""
+    content = summary.summarise(settings, dataset, {name: o.values for name, o in outcomes.items()})
+    mark = summary.fingerprint(content["settings"])
+    write_arrays(directory / CURVES, {"settings": np.array(mark), **_arrays(settings, dataset, outcomes)})
+    checked = {"settings": mark, "control": _control(settings, outcomes), "results": list(matrix)}
+    write_json(directory / VERIFICATION, checked)
+    write_json(directory / SUMMARY, content)
+
+
+def _arrays(settings: Settings, dataset: Dataset, outcomes: Mapping[str, Outcome]) -> Arrays:
+    """All that the figures need beside the summary."""
+    made: Arrays = {"epochs": recorded_epochs(settings), "X": dataset.X, "y": dataset.y}
+    made["grid_x"], made["grid_y"] = grid_axes(dataset.X)
+    for name, outcome in outcomes.items():
+        made |= {f"{name}.{curve}": values for curve, values in outcome.curves.items()}
+        if outcome.votes is not None:
+            made[f"{name}.votes"] = outcome.votes
+    return made
+
+
+def _control(settings: Settings, outcomes: Mapping[str, Outcome]) -> dict[str, Any]:
+    """Which seed was trained once more alone, for how long, and whether that gave the same bits."""
+    seed, epochs = control(settings)
+    same = {name: outcome.alone for name, outcome in outcomes.items()}
+    return {"seed": None if None in same.values() else seed, "epochs": epochs, "same": same}
+
+
+def save_timing(directory: Path, settings: Settings, dataset: Dataset, seconds: Mapping[str, float]) -> dict[str, Any]:
+    """How long it took: apart from the results, as it is another each time."""
+    steps = summary.describe_dataset(dataset, settings)["train"] // settings.batch * settings.epochs * settings.seeds
+    timing = {
+        "machine": f"{platform.system()} {platform.machine()}",
+        "seconds": {name: round(value, 2) for name, value in seconds.items()},
+        "microseconds_per_seed_step": {
+            name: round(1e6 * value / steps, 1) for name, value in seconds.items() if name != "total"
+        },
+    }
+    write_json(directory / TIMING, timing)
+    return timing
+
+
+def read(directory: Path) -> Stored:
+    """The stored results; files of different runs are refused."""
+    if not directory.is_dir():
+        raise UsageError(f"{directory}: there is no such directory; `python -m report --out {directory}` makes it")
+    content = summary.read(directory / SUMMARY)
+    arrays = read_arrays(directory / CURVES)
+    verification = read_json(directory / VERIFICATION)
+    settings = summary.fingerprint(content["settings"])
+    for name, found in ((CURVES, str(arrays.get("settings"))), (VERIFICATION, verification.get("settings"))):
+        if found != settings:
+            raise UsageError(f"{directory / name}: comes from a run with other settings than {SUMMARY} beside it")
+    return Stored(content, arrays, verification["results"], verification["control"])

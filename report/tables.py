@@ -1,0 +1,135 @@
+"""The tables of a report, from summary.json and the verification matrix; through tabulate, for Markdown and console."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tabulate import tabulate
+
+from report.settings import EXPERIMENTS, Comparison, Experiment
+from report.statistics import Statistic, median, reached
+from report.summary import MEASURES, Measures, Summary
+from report.verification import WORST_FIRST, Row
+
+NONE = "–"
+LABELS = {
+    "train_accuracy": "train accuracy",
+    "val_accuracy": "validation accuracy",
+    "test_accuracy": "test accuracy",
+    "train_loss": "train loss",
+    "val_loss": "validation loss",
+    "test_loss": "test loss",
+    "epochs_to_95": "epochs to validation ≥ .95",
+}
+
+
+@dataclass(frozen=True)
+class Table:
+    """Cells as text; how a number is rounded is decided here, not by tabulate."""
+
+    headers: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+    def markdown(self) -> str:
+        """For report.md."""
+        return self._as("pipe")
+
+    def plain(self) -> str:
+        """For a console."""
+        return self._as("simple")
+
+    def _as(self, form: str) -> str:
+        align = ["left"] + ["right"] * (len(self.headers) - 1)
+        return tabulate(self.rows, self.headers, tablefmt=form, colalign=align, disable_numparse=True)
+
+
+def number(value: float | None, measure: str) -> str:
+    """Epochs whole, everything else to three decimals."""
+    if value is None:
+        return NONE
+    text = f"{value:.0f}" if measure == "epochs_to_95" else f"{value:.3f}"
+    return text if float(text) else text.removeprefix("-")
+
+
+def spread(stat: Statistic, measure: str) -> str:
+    """Mean ± sd, as far as there are any."""
+    if stat["sd"] is None:
+        return number(stat["mean"], measure)
+    return f"{number(stat['mean'], measure)} ± {number(stat['sd'], measure)}"
+
+
+def interval(stat: Statistic, measure: str) -> str:
+    """The 95 % confidence interval of the mean."""
+    low, high = stat["ci95"]
+    return NONE if low is None else f"[{number(low, measure)}, {number(high, measure)}]"
+
+
+def arrival(stat: Statistic) -> str:
+    """Median over all runs, and how many got there: the mean of those that did would flatter slow models."""
+    middle = median(stat["values"])
+    count = f"{reached(stat['values'])}/{len(stat['values'])}"
+    return f"never ({count})" if middle is None else f"{middle:.0f} ({count})"
+
+
+def overview(summary: Summary) -> Table:
+    """All four models on one screen."""
+    plain = [m for m in MEASURES if m != "epochs_to_95"]
+    rows = [
+        [e.title, *(spread(of[m], m) for m in plain), arrival(of["epochs_to_95"])]
+        for e in EXPERIMENTS
+        for of in [summary["experiments"][e.name]]
+    ]
+    return Table(["model", *(LABELS[m] for m in plain), "median epoch of validation ≥ .95 (runs)"], rows)
+
+
+def detail(summary: Summary, experiment: Experiment) -> Table:
+    """Every measure of one model: mean, sd, confidence interval, n."""
+    of = summary["experiments"][experiment.name]
+    rows = [
+        [LABELS[m], number(of[m]["mean"], m), number(of[m]["sd"], m), interval(of[m], m), str(of[m]["n"])]
+        for m in MEASURES
+    ]
+    return Table(["measure", "mean", "sd", "95 % CI", "n"], rows)
+
+
+def comparison(summary: Summary, compared: Comparison) -> Table:
+    """Two models side by side, and their difference paired by seed."""
+    first, second = (summary["experiments"][e.name] for e in (compared.first, compared.second))
+    difference = summary["paired"][compared.name]
+    headers = ["measure", compared.first.title, compared.second.title, "paired difference", "95 % CI", "pairs"]
+    return Table(headers, [_compared(m, first, second, difference) for m in MEASURES])
+
+
+def _compared(m: str, first: Measures, second: Measures, difference: Measures) -> list[str]:
+    return [
+        LABELS[m],
+        spread(first[m], m),
+        spread(second[m], m),
+        spread(difference[m], m),
+        interval(difference[m], m),
+        str(difference[m]["n"]),
+    ]
+
+
+def verification(matrix: Sequence[Row]) -> Table:
+    """Layers × checks; a cell is the worst outcome over the modes, with the coarsest resolution it was verified at."""
+    layers, checks = (list(dict.fromkeys(row[key] for row in matrix)) for key in ("layer", "check"))
+    rows = [
+        [layer, *(_cell([r for r in matrix if r["layer"] == layer and r["check"] == check]) for check in checks)]
+        for layer in layers
+    ]
+    return Table(["layer", *(f"`{check}`" for check in checks)], rows)
+
+
+def _cell(results: Sequence[Row]) -> str:
+    """Modes are named only where they differ from the others."""
+    if not results:
+        return NONE
+    outcome = min((r["outcome"] for r in results), key=WORST_FIRST.index)
+    if outcome == "SKIP":
+        return "skip"
+    of_it = [r for r in results if r["outcome"] == outcome]
+    if outcome == "PASS":
+        resolutions = [r["resolution"] for r in of_it if r["resolution"] is not None]
+        return f"pass {max(resolutions):.0e}" if resolutions else "pass"
+    modes = [r["mode"] for r in of_it if r["mode"]]
+    return f"{outcome} ({', '.join(modes)})" if modes else outcome
