@@ -64,7 +64,7 @@ class BatchNorm(Layer):
             return s * δa
         # γ is constant over b: Σ_b δẑ = γ δβ, Σ_b δẑ ẑ = γ δγ, and so δz = s (δa − δβ/B − ẑ δγ/B)
         B = δa.shape[-2]
-        return torch.addcmul(-s * δβ / B, s, δa).addcmul_(c, s * invstd * δγ / B, value=-1)
+        return torch.addcmul(s * δβ / -B, s, δa).addcmul_(c, s * invstd * δγ / -B)
 
     @torch.no_grad()
     def _track(self, **statistics: Tensor) -> None:

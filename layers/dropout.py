@@ -14,7 +14,7 @@ class Dropout(Layer):
     None is `torch.default_generator`.
 
     An entry is dropped when 32 random bits, read as an integer, lie below p·2³² rounded: with probability p to within
-    2⁻³³. The scale is 1/(1−p) for the p given.
+    2⁻³² (a p below 2⁻³³ drops nothing). The scale is 1/(1−p) for the p given.
     """
 
     def __init__(self, p: float, generator: Generators = None) -> None:
@@ -46,7 +46,7 @@ class Dropout(Layer):
         bits = drawn(lambda g: self._bits(shape, z.device, g), self.generator)
         if bits.shape != z.shape:
             self._refuse("z", f"of shape {tuple(z.shape)}", f"shape ({len(bits)}, …), one leading index a generator")
-        below = round(self.p * 2**32) - 2**31  # the integers are signed
+        below = min(round(self.p * 2**32), 2**32 - 1) - 2**31  # the integers are signed
         return (bits >= below).to(z.dtype).div_(1 - self.p)
 
     def _bits(self, shape: torch.Size, device: torch.device, generator: torch.Generator) -> Tensor:

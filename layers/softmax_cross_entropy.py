@@ -16,8 +16,7 @@ class SoftmaxCrossEntropy(Layer):
     def forward(self, z: Tensor, y: Tensor) -> Tensor:
         """Return L, of shape z.shape[:-2]."""
         self._take(z)
-        self._take_labels(z, y)
-        y = y.long()[..., None]
+        y = self._labels(z, y)[..., None]
         z = z - z.amax(-1, keepdim=True)
         e = z.exp()
         Σe = e.sum(-1, keepdim=True)
@@ -32,8 +31,8 @@ class SoftmaxCrossEntropy(Layer):
         w = (torch.ones_like(Σe[..., :1, :]) if δL is None else δL[..., None, None]) / B
         return (e * (w / Σe)).scatter_add_(-1, y, -w.expand_as(y))
 
-    def _take_labels(self, z: Tensor, y: Tensor) -> None:
-        """Refuse logits without rows or classes, and labels other than one class a row, by the first of them."""
+    def _labels(self, z: Tensor, y: Tensor) -> Tensor:
+        """y as int64, after refusing logits without rows or classes, and by the first of them labels that are none."""
         if z.ndim < 2 or 0 in z.shape[-2:]:
             self._refuse("z", f"of shape {tuple(z.shape)}", "shape (…, B, C) with B, C ≥ 1")
         if not isinstance(y, Tensor):
@@ -45,10 +44,11 @@ class SoftmaxCrossEntropy(Layer):
             self._refuse("y", f"of shape {tuple(y.shape)}", f"shape {tuple(z.shape[:-1])}, a label for each row of z")
         if y.device != z.device:
             self._refuse("y", f"on {y.device}", f"{z.device}, as z is there")
-        C = z.shape[-1]
+        C, y = z.shape[-1], y.long()  # before comparing: C may be beyond y's dtype
         outside = (y < 0) | (y >= C)
         if outside.any():
             self._refuse(_entry(y, outside.nonzero()[0].tolist()), "among the labels", f"0 ≤ y < {C}")
+        return y
 
 
 def _entry(y: Tensor, index: list[int]) -> str:

@@ -45,7 +45,7 @@ def test_neighbouring_entries_are_independent(device):
         assert abs((m[lag:] * m[:-lag]).mean().item()) < 5 * p * (1 - p) / math.sqrt(n)
 
 
-@pytest.mark.parametrize("p", [1e-9, 1 - 1e-9])
+@pytest.mark.parametrize("p", [1e-12, 1e-9, 1 - 1e-9, 1 - 1e-12])
 def test_the_resolution_reaches_extreme_probabilities(p, device):
     dropped = Dropout(p, generator(device)).forward(torch.ones(2**20, device=device)) == 0
     assert dropped.double().mean().item() == round(p)

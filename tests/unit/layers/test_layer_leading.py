@@ -63,6 +63,27 @@ def test_models_in_one_pass_are_the_models_alone(name, mode, normal, dtype, devi
             assert_close(together.buffers[key][s].reshape(buffer.shape), buffer, **CLOSE[dtype])
 
 
+@pytest.mark.parametrize("name", ["InstanceNorm", "BatchNorm", "Tanh", "Dropout"])
+@pytest.mark.parametrize("D", [5, 64])
+def test_to_the_bit_where_there_is_no_matrix_product(name, D, normal, dtype):
+    """A sum written as a product with ones would fail here: its rounding depends on what it is batched with."""
+    z, δa = normal(30, 32, D).cpu(), normal(30, 32, D).cpu()
+    build = {"InstanceNorm": lambda leading: InstanceNorm(D, leading=leading), "Tanh": lambda leading: Tanh()}
+    build |= {"BatchNorm": lambda leading: BatchNorm(D, leading=leading)}
+    build |= {"Dropout": lambda leading: Dropout(0.3, [torch.Generator().manual_seed(s) for s in range(30)])}
+    together = build[name]((30,)).to(dtype=dtype)
+    draw_params(together, lambda *shape, scale: normal(*shape, scale=scale).cpu())
+    a, δz = together.forward(z), together.backward(δa)
+    for s in range(0, 30, 7):
+        alone = Dropout(0.3, torch.Generator().manual_seed(s)) if name == "Dropout" else build[name](()).to(dtype=dtype)
+        for key, p in alone.params.items():
+            p.copy_(together.params[key][s, 0])
+        assert torch.equal(alone.forward(z[s]), a[s])
+        assert torch.equal(alone.backward(δa[s]), δz[s])
+        for key, grad in (alone.grads | alone.buffers).items():
+            assert torch.equal(grad, (together.grads | together.buffers)[key][s, 0])
+
+
 @pytest.mark.parametrize("name", BUILDS)
 @pytest.mark.parametrize("leading", [(S,), (2, S)])
 def test_one_model_over_leading_axes_is_a_loop_with_summed_gradients(name, leading, normal, dtype, device):
