@@ -45,9 +45,9 @@ class SoftmaxCrossEntropy(Layer):
         if y.device != z.device:
             self._refuse("y", f"on {y.device}", f"{z.device}, as z is there")
         C, y = z.shape[-1], y.long()  # before comparing: C may be beyond y's dtype
-        outside = (y < 0) | (y >= C)
-        if outside.any():
-            self._refuse(_entry(y, outside.nonzero()[0].tolist()), "among the labels", f"0 ≤ y < {C}")
+        nearest = y.clamp(0, C - 1)
+        if not torch.equal(y, nearest):
+            self._refuse(_entry(y, (y != nearest).nonzero()[0].tolist()), "among the labels", f"0 ≤ y < {C}")
         return y
 
 

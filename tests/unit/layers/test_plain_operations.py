@@ -13,7 +13,7 @@ TORCH = {
     for names in (
         "Tensor Generator Size dtype device",
         "float32 float64 uint8 int8 int16 int32 int64 bool",
-        "empty zeros ones full empty_like zeros_like ones_like full_like stack",
+        "equal empty zeros ones full empty_like zeros_like ones_like full_like stack",
         "tanh exp log sqrt rsqrt square where addcmul clamp",  # elementwise mathematics
         "sum mean amax linalg.vector_norm",  # reductions
         "matmul mm mv addmm baddbmm bmm",
