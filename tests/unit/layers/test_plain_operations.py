@@ -27,7 +27,7 @@ METHODS = {
     for names in (
         "shape ndim dtype device numel is_floating_point is_complex is_inference tolist",
         "to long type clone detach contiguous new_ones expand_as",
-        "add add_ sub sub_ mul mul_ div div_ addcmul addcmul_ lerp_ exp log sqrt rsqrt square tanh zero_ fill_ copy_",
+        "add add_ sub sub_ mul mul_ div div_ addcmul addcmul_ lerp_ exp log sqrt rsqrt square tanh zero_ copy_ clamp",
         "sum mean amax any all sum_to_size",
         "mT T reshape view flatten expand squeeze unsqueeze",
         "gather scatter_add_ nonzero",
