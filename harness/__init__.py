@@ -1,0 +1,67 @@
+"""Decides whether a hand-written backward pass is right: PASS, FAIL or INCONCLUSIVE, with a computed bound."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from harness.api import check, gradcheck
+    from harness.outcome import GradientError, NotVerified, Outcome, SpecError
+    from harness.items import parametrize
+    from harness.report import Finding, Report, Result
+    from harness.spec import LayerSpec, const, floats, ints
+    from harness.subject import Evaluation, Subject
+
+__version__ = "0.1.0"
+
+# PEP 562: each name is imported when it is first used, so that `import harness` and pytest's start load no torch.
+_HOME = {
+    "gradcheck": "api",
+    "check": "api",
+    "parametrize": "items",
+    "LayerSpec": "spec",
+    "ints": "spec",
+    "floats": "spec",
+    "const": "spec",
+    "Report": "report",
+    "Result": "report",
+    "Finding": "report",
+    "Outcome": "outcome",
+    "GradientError": "outcome",
+    "NotVerified": "outcome",
+    "SpecError": "outcome",
+    "Subject": "subject",
+    "Evaluation": "subject",
+}
+
+__all__ = [
+    "Evaluation",
+    "Finding",
+    "GradientError",
+    "LayerSpec",
+    "NotVerified",
+    "Outcome",
+    "Report",
+    "Result",
+    "SpecError",
+    "Subject",
+    "check",
+    "const",
+    "floats",
+    "gradcheck",
+    "ints",
+    "parametrize",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'harness' has no attribute {name!r}")
+    value = getattr(import_module(f"harness.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME})

@@ -1,0 +1,75 @@
+"""From what a check saw at each example to one result."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from harness.outcome import Outcome
+from harness.report import Finding, Result
+from harness.session import Observation, Session
+
+ENOUGH = 0.8
+"""The share of the examples, not counting refused ones, in which a tensor must be verified."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """An observation with where it was made."""
+
+    session: Session | None
+    observation: Observation
+
+
+def result(layer: str, check: str, mode: str | None, seen: Sequence[Seen], refused: Sequence[str]) -> Result:
+    """FAIL if any example fails; PASS if each tensor was verified in enough of them; else INCONCLUSIVE.
+
+    Examples to which the check does not apply are not counted; if it applies to none, the result is SKIP.
+    """
+    blank = Result(layer, check, mode, Outcome.SKIP)
+    for outcome in (Outcome.ERROR, Outcome.FAIL):
+        bad = [s.observation for s in seen if s.observation.outcome is outcome]
+        if bad:
+            share = f" ({len(bad)} of {len(seen)} examples)" if len(seen) > 1 else ""
+            return replace(blank, outcome=outcome, reason=bad[0].reason + share, finding=bad[0].finding, examples=len(seen))
+    if len(refused) > len(seen):
+        why = f"the forward refuses {len(refused)} of {len(refused) + len(seen)} examples, the first with: {refused[0]}"
+        return replace(blank, outcome=Outcome.ERROR, reason=why, examples=len(seen))
+    counted = [s.observation for s in seen if s.observation.outcome is not Outcome.SKIP]
+    if not counted:
+        return replace(blank, reason=_skipped(seen))
+    return _verified(blank, counted)
+
+
+def _skipped(seen: Sequence[Seen]) -> str:
+    reasons = list(dict.fromkeys(s.observation.reason for s in seen))
+    return reasons[0] if reasons else "no example"
+
+
+def _verified(blank: Result, counted: Sequence[Observation]) -> Result:
+    names = list(dict.fromkeys(n for o in counted for n in (*o.tensors, *o.unverified)))
+    share = {n: sum(n in o.tensors for o in counted) / sum(n in o.tensors or n in o.unverified for o in counted) for n in names}
+    resolution = {n: max(o.tensors[n] for o in counted if n in o.tensors) for n in names if share[n] >= ENOUGH}
+    short = [n for n in names if share[n] < ENOUGH]
+    reason = next((o.reason for o in counted if o.outcome is (Outcome.INCONCLUSIVE if short else Outcome.PASS) and o.reason), "")
+    if short or not names:
+        seen = "; ".join(f"{n} was verified in {share[n]:.0%} of the examples" for n in short) if len(counted) > 1 else ""
+        why = "; ".join(part for part in (reason, seen) if part)
+        return replace(blank, outcome=Outcome.INCONCLUSIVE, tensors=resolution, reason=why, examples=len(counted))
+    return replace(blank, outcome=Outcome.PASS, tensors=resolution, reason=reason, examples=len(counted))
+
+
+def smallest_failure(seen: Sequence[Seen]) -> Seen | None:
+    """The failing example with the fewest numbers in it."""
+    failing = [s for s in seen if s.observation.outcome is Outcome.FAIL and s.session is not None]
+    return min(failing, key=_numbers, default=None)
+
+
+def _numbers(seen: Seen) -> int:
+    assert seen.session is not None
+    return sum(t.numel() for t in seen.session.case.leaves.values())
+
+
+def with_finding(seen: Seen, finding: Finding) -> Seen:
+    """The same with its evidence."""
+    return replace(seen, observation=replace(seen.observation, finding=finding))

@@ -1,0 +1,272 @@
+"""`gradcheck` and `check`: the two ways in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from harness import engine
+from harness.arrays import is_array
+from harness.case import Case
+from harness.checks import selected
+from harness.design import Example, examples as design
+from harness.engine import MakeCase, Plan
+from harness.events import Event, Finished, Noted, Refused
+from harness.outcome import Outcome, SpecError
+from harness.prepare import DTYPES, Prepared, build, case_of, prepared, redrawn, varies
+from harness.reference import Reference
+from harness.report import Report, Result
+from harness.request import Request
+from harness.sources import globals_preserved
+from harness.spec import Const, LayerSpec
+from harness.stateful import present_mode, switch_of
+
+_TORCH_WORDS = {
+    "eps": "the step is chosen by a ladder from each tensor's own spread",
+    "atol": "the bound is computed from the forward's measured rounding; ask for a finer one with resolution=1e-8",
+    "rtol": "the bound is computed from the forward's measured rounding; ask for a finer one with resolution=1e-8",
+    "fast_mode": "one random cotangent and direction always come first, and what they can't settle is looked at in full",
+    "nondet_tol": "every forward replays the random generators; what still differs is measured as noise",
+}
+
+
+def gradcheck(
+    layer: Any,
+    *inputs: Any,
+    kwargs: Mapping[str, Any] | None = None,
+    mode: str | None = None,
+    reference: Any = None,
+    grads: Mapping[str, str | None] | None = None,
+    dtype: Any = None,
+    resolution: float | None = None,
+    battery: bool = False,
+    seed: int = 0,
+    raise_exception: bool = True,
+    **unknown: Any,
+) -> Report:
+    """Verify the backward pass of one layer at one input. Takes the place of `torch.autograd.gradcheck`.
+
+    Every tensor is judged as given, and once more with constant parameters (γ = 1, β = 0) redrawn.
+
+    Args:
+        layer: an object with forward and backward, a pair (forward, backward) of functions, a torch.autograd.Function,
+            a torch.nn.Module, a callable of tensors, or a closure run(*inputs) -> (outputs, pullback).
+        inputs: what forward is called with; one tuple is the same as its members. `const(x)` has no gradient.
+        kwargs: keywords of forward.
+        mode: "train" or "eval"; None: the layer's present mode.
+        reference: the same function by other means; called with the inputs, and by name with parameters and buffers.
+        grads: {parameter: name of its gradient}, only where discovery needs help; None: it has no gradient.
+        dtype: "float64", "float32", ... or a torch.dtype; None: float64 where the layer accepts it.
+        resolution: the relative error that must be seen; default 1e-6 in float64.
+        battery: also run every other check that needs no new shape.
+        seed: of everything drawn; the same seed gives the same report.
+        raise_exception: raise unless verified; False: return the report whatever it says.
+
+    Returns:
+        The report; `report.ok` is True if it came without exception.
+
+    Raises:
+        GradientError: something is wrong.
+        NotVerified: nothing is wrong, but something was not verified (a GradientError too).
+        SpecError: the layer or its inputs can't be used as they are.
+        TypeError: a keyword of torch.autograd.gradcheck that has no meaning here.
+    """
+    for word in unknown:
+        raise TypeError(_unknown_word(word))
+    if len(inputs) == 1 and isinstance(inputs[0], tuple):
+        inputs = inputs[0]
+    given = Request(layer, tuple(inputs), dict(kwargs or {}), grads=dict(grads or {}))
+    with globals_preserved():
+        made = prepared(_checked(given), _dtype(dtype))
+        where = _mode(layer, made, mode)
+        base = _present(made, where, seed, resolution, reference)
+        plan = Plan(
+            made.subject.name,
+            (where,),
+            [lambda _: base] + ([lambda _: _redrawn(base)] if _has_constants(base) else []),
+            [c for c in selected() if battery or c.given],
+            list((*made.subject.notes, *made.notes)),
+        )
+        settings = {"seed": seed, "device": "cpu", "dtype": str(made.dtype).removeprefix("torch.")}
+        report = collect(plan.layer, engine.events(plan), settings)
+    if raise_exception:
+        report.raise_for_failures()
+    return report
+
+
+def _unknown_word(word: str) -> str:
+    if word in _TORCH_WORDS:
+        return f"gradcheck() takes no {word}=: {_TORCH_WORDS[word]}"
+    return f"gradcheck() got an unexpected keyword {word!r}; keywords of the layer's forward go into kwargs={{{word!r}: ...}}"
+
+
+def _checked(request: Request) -> Request:
+    if not any(is_array(x) or isinstance(x, Const) for x in request.inputs):
+        raise SpecError(
+            f"gradcheck({type(request.layer).__name__}, ...) needs the inputs to call it with: tensors or arrays, as in "
+            "gradcheck(layer, torch.randn(4, 8))"
+        )
+    return request
+
+
+def _dtype(dtype: Any) -> torch.dtype | None:
+    if dtype is None or isinstance(dtype, torch.dtype):
+        return dtype
+    if str(dtype) not in DTYPES:
+        raise SpecError(f"dtype={dtype!r} is not one of {', '.join(DTYPES)}")
+    return DTYPES[str(dtype)]
+
+
+def _mode(layer: Any, made: Prepared, mode: str | None) -> str | None:
+    """The mode asked for, else the one that the layer is in."""
+    modes = made.subject.modes
+    if mode is not None:
+        if mode not in modes:
+            has = " and ".join(repr(m) for m in modes if m) or "none"
+            raise SpecError(f"{made.subject.name} has no mode {mode!r}; its modes: {has}")
+        return mode
+    if modes == (None,):
+        return None
+    return present_mode(layer) or modes[0]
+
+
+def _present(made: Prepared, mode: str | None, seed: int, resolution: float | None, reference: Any) -> Case:
+    subject = made.subject
+    by_other_means = None if reference is None else Reference(reference)
+    return Case(subject, subject.values(), subject.buffers, mode, seed, resolution, "the input as given", {}, by_other_means)
+
+
+def _has_constants(case: Case) -> bool:
+    return any(leaf.role == "parameter" and leaf.value.numel() and not varies(leaf) for leaf in case.subject.leaves.values())
+
+
+def _redrawn(case: Case) -> Case:
+    leaves = redrawn(case.subject, case.seed, only_constant=True)
+    return case.at(leaves=leaves, label="the input as given, constant parameters redrawn", seed=case.seed + 1)
+
+
+def check(
+    spec: LayerSpec,
+    examples: int = 25,
+    seed: int = 0,
+    device: str = "cpu",
+    only: Sequence[str] = (),
+    skip: Sequence[str] = (),
+    gaps: bool = True,
+) -> Report:
+    """Verify a layer over random shapes, values, parameters, cotangents and modes; never raises for a verdict.
+
+    Args:
+        spec: the layer and its inputs.
+        examples: how many, in each mode.
+        seed: of everything drawn; the same seed gives the same report.
+        device: a torch device.
+        only: check or group names to run; default all.
+        skip: check or group names to leave out.
+        gaps: whether the spec's known gaps are taken off: what fails there does not apply, what passes there fails.
+
+    Raises:
+        SpecError: the spec or an argument can't be used as it is.
+    """
+    with globals_preserved():
+        name = layer_name(spec)
+        settings = {"seed": seed, "device": device, "examples": examples}
+        report = collect(name, spec_events(spec, examples, seed, device, only, skip), settings)
+    return _without_gaps(report, spec.gaps) if gaps and spec.gaps else report
+
+
+def _without_gaps(report: Report, gaps: Mapping[str, str]) -> Report:
+    def judged(r: Result) -> Result:
+        if r.check not in gaps or r.outcome is Outcome.SKIP:
+            return r
+        if r.outcome is Outcome.PASS:
+            why = f"listed as a known gap ({gaps[r.check]}) and no longer one: take it out of gaps"
+            return replace(r, outcome=Outcome.FAIL, reason=why, finding=None)
+        return replace(r, outcome=Outcome.SKIP, reason=f"known gap: {gaps[r.check]} ({r.reason})", finding=None)
+
+    return replace(report, results=tuple(judged(r) for r in report.results))
+
+
+def spec_events(
+    spec: LayerSpec, examples: int, seed: int, device: str, only: Sequence[str], skip: Sequence[str]
+) -> Iterator[Event]:
+    """The events of `check`, for listeners that want them as they come."""
+    if not isinstance(spec, LayerSpec):
+        raise SpecError(f"check() takes a LayerSpec, not {type(spec).__name__}; for one layer and input use gradcheck(layer, x)")
+    if examples < 1:
+        raise SpecError(f"examples={examples}: at least one is needed")
+    where = torch.device(device)
+    notes: list[str] = []
+    makers = [_maker(spec, example, where, notes) for example in design(spec, examples, seed)]
+    plan = Plan(layer_name(spec), modes_of(spec), makers, selected(only, skip), notes)
+    return engine.events(plan)
+
+
+def _maker(spec: LayerSpec, example: Example, device: torch.device, notes: list[str]) -> MakeCase:
+    dtype = spec.dtypes[0] if spec.dtypes else None
+
+    def make(mode: str | None) -> Case:
+        case, made = case_of(spec, example, mode, device, dtype)
+        notes.extend(n for n in (*made.subject.notes, *made.notes) if n not in notes)
+        return case
+
+    return make
+
+
+def modes_of(spec: LayerSpec) -> tuple[str | None, ...]:
+    """The modes that the spec names, else those that its layer has."""
+    if spec.modes is not None:
+        return tuple(spec.modes) or (None,)
+    layer = _sample(spec)
+    if isinstance(layer, torch.nn.Module):
+        return ("train", "eval")
+    return ("train", "eval") if switch_of(layer) else (None,)
+
+
+def layer_name(spec: LayerSpec) -> str:
+    """The spec's name, else that of what it builds, else that of what builds it."""
+    if spec.name is not None:
+        return spec.name
+    made = _sample(spec)
+    if isinstance(made, tuple) and made:
+        return getattr(made[0], "__name__", "pair").removesuffix("_forward")
+    if isinstance(made, Exception):
+        made = spec.build
+    return str(getattr(made, "__name__", type(made).__name__))
+
+
+def buildable(spec: LayerSpec) -> str:
+    """Why the spec builds no layer; empty where it does."""
+    made = _sample(spec)
+    return f"{type(made).__name__}: {made}" if isinstance(made, Exception) else ""
+
+
+def _sample(spec: LayerSpec) -> Any:
+    """One layer of the spec, or what building it raised."""
+    raised: Any = None
+    with globals_preserved():
+        for example in design(spec, 3, 0):
+            try:
+                return build(spec, example, "train", torch.device("cpu"))
+            except Exception as error:
+                raised = error
+    return raised
+
+
+def collect(layer: str, stream: Iterator[Event], settings: dict[str, Any]) -> Report:
+    """The report of a run."""
+    results: list[Result] = []
+    notes: list[str] = []
+    refused: dict[str, int] = {}
+    for event in stream:
+        if isinstance(event, Finished):
+            results.append(event.result)
+        elif isinstance(event, Refused):
+            refused[event.why] = refused.get(event.why, 0) + 1
+        elif isinstance(event, Noted):
+            notes.append(event.note)
+    notes += [f"refused {count} examples: {why}" for why, count in refused.items()]
+    return Report(layer, tuple(results), settings, tuple(notes))

@@ -1,0 +1,123 @@
+"""Torch and NumPy at the border: the engine computes on tensors, a layer gets what it understands."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from types import CodeType, FunctionType, ModuleType
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from harness.outcome import SpecError
+
+Library = Literal["torch", "numpy"]
+
+RESOLUTION: Mapping[torch.dtype, float] = {torch.float64: 1e-6, torch.float32: 1e-3}
+"""The relative error that must be seen for a tensor to count as verified, by working precision."""
+
+
+def unit_roundoff(dtype: torch.dtype) -> float:
+    """u, half the distance from 1 to the next larger number."""
+    return torch.finfo(dtype).eps / 2
+
+
+def is_array(value: Any) -> bool:
+    """Whether this is a tensor or a NumPy array."""
+    return isinstance(value, (Tensor, np.ndarray))
+
+
+def is_real(value: Any) -> bool:
+    """Whether this is a tensor or array of floating-point numbers."""
+    if isinstance(value, Tensor):
+        return value.is_floating_point()
+    return isinstance(value, np.ndarray) and np.issubdtype(value.dtype, np.floating)
+
+
+def to_tensor(value: Any, what: str) -> Tensor:
+    """A tensor that shares memory with `value` where it can.
+
+    Raises:
+        SpecError: complex, sparse or object data, which are not supported.
+    """
+    if isinstance(value, (bool, int, float)):
+        return torch.tensor(value, dtype=torch.float64 if isinstance(value, float) else None)
+    if isinstance(value, np.generic):
+        value = np.asarray(value)
+    if isinstance(value, np.ndarray):
+        if value.dtype.kind not in "fiub":
+            raise SpecError(f"{what} has dtype {value.dtype}: real, integer and boolean arrays are supported")
+        if any(stride < 0 for stride in value.strides) or not value.flags.writeable:
+            value = value.copy()
+        return torch.from_numpy(value.astype(np.float64) if value.dtype == np.longdouble else value)
+    if not isinstance(value, Tensor):
+        raise SpecError(f"{what} is {type(value).__name__}, not a tensor, an array or a number")
+    if value.is_complex() or value.layout is not torch.strided:
+        raise SpecError(f"{what} is {value.dtype}, {value.layout}: complex and sparse tensors are not supported yet")
+    return value
+
+
+def to_native(tensor: Tensor, library: Library) -> Any:
+    """What the layer is given: the tensor itself, or a NumPy array on the same memory."""
+    return tensor if library == "torch" else tensor.detach().numpy()
+
+
+def same_bytes(a: Tensor, b: Tensor) -> bool:
+    """Whether two tensors hold the same bits, NaN and signed zeros included."""
+    if a.shape != b.shape or a.dtype != b.dtype:
+        return False
+    return torch.equal(_bits(a), _bits(b))
+
+
+def _bits(tensor: Tensor) -> Tensor:
+    return tensor.detach().contiguous().reshape(-1).view(torch.uint8)
+
+
+def library_of(*things: Any) -> Library | None:
+    """The array library that the code of these objects names: "torch", "numpy", or None if neither or both."""
+    used = {lib for thing in things for lib in _libraries(thing, set())}
+    return next(iter(used)) if len(used) == 1 else None
+
+
+def _libraries(thing: Any, seen: set[int]) -> set[Library]:
+    """Which of torch and numpy the functions of a class or object refer to by a global name."""
+    if id(thing) in seen or isinstance(thing, ModuleType):
+        return set()
+    seen.add(id(thing))
+    if isinstance(thing, FunctionType):
+        return _of_code(thing.__code__, thing.__globals__)
+    if isinstance(thing, (staticmethod, classmethod)) or hasattr(thing, "__func__"):
+        return _libraries(thing.__func__, seen)
+    if isinstance(thing, Tensor):
+        return {"torch"}
+    if isinstance(thing, np.ndarray):
+        return {"numpy"}
+    if isinstance(thing, (list, tuple)):
+        return {lib for item in thing for lib in _libraries(item, seen)}
+    owner = thing if isinstance(thing, type) else type(thing)
+    members = [m for c in owner.__mro__ if c.__module__ != "builtins" for m in vars(c).values()]
+    state = list(vars(thing).values()) if hasattr(thing, "__dict__") and not isinstance(thing, type) else []
+    parts = [m for m in members if isinstance(m, (FunctionType, staticmethod, classmethod))]
+    parts += [v for v in state if is_array(v) or hasattr(v, "backward") or isinstance(v, (list, tuple))]
+    return {lib for part in parts for lib in _libraries(part, seen)}
+
+
+def _of_code(code: CodeType, scope: Mapping[str, Any]) -> set[Library]:
+    found: set[Library] = set()
+    for name in code.co_names:
+        value = scope.get(name)
+        home = value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", None) or ""
+        for library in ("torch", "numpy"):
+            if home == library or home.startswith(library + "."):
+                found.add(library)  # type: ignore[arg-type]
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            found |= _of_code(constant, scope)
+    return found
+
+
+def torch_is_loaded() -> bool:
+    """Whether something has imported torch already."""
+    return "torch" in sys.modules

@@ -1,0 +1,195 @@
+"""One subject at one point: leaves, buffers, mode and seed, with what one forward and one backward showed there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from harness.arrays import RESOLUTION, unit_roundoff
+from harness.draws import cotangents_like, rng_of
+from harness.outcome import SpecError
+from harness.reference import Reference
+from harness.subject import Evaluation, Gradients, Subject
+
+
+class Refused(Exception):  # noqa: N818  (an example outside the layer's domain is no error)
+    """The forward raised, or its outputs are not finite: this example says nothing."""
+
+
+class BackwardRaised(Exception):  # noqa: N818
+    """The forward went through and its backward raised."""
+
+
+@dataclass(frozen=True)
+class Base:
+    """What the one evaluation showed that every check starts from."""
+
+    outputs: tuple[Tensor, ...]
+    gradients: Gradients
+    cotangents: tuple[Tensor, ...]
+    handed: Mapping[str, Tensor]
+    """The inputs as the layer left them."""
+    handed_cotangents: tuple[Tensor, ...]
+    """The cotangents as the layer left them."""
+    parameters_after: Mapping[str, Tensor]
+    buffers_after_forward: Mapping[str, Tensor]
+    buffers_after_backward: Mapping[str, Tensor]
+
+
+@dataclass(eq=False)
+class Case:
+    """One point at which a subject is judged. Everything computed here is computed once."""
+
+    subject: Subject
+    leaves: Mapping[str, Tensor]
+    buffers: Mapping[str, Tensor]
+    mode: str | None = None
+    seed: int = 0
+    resolution: float | None = None
+    label: str = ""
+    sizes: Mapping[str, Any] = field(default_factory=dict)
+    reference: Reference | None = None
+    declared: Reference | None = None
+    """The function whose derivative backward declares (`derivative_of`); the forward itself where there is none."""
+
+    @property
+    def wanted(self) -> list[str]:
+        """The leaves whose gradient is judged; an input whose gradient is optional counts where backward returned one."""
+        return [n for n in self.subject.wanted() if n not in self.unreturned]
+
+    @cached_property
+    def unreturned(self) -> frozenset[str]:
+        """Later float inputs for which backward returned nothing, as losses do for their target: said, not judged."""
+        inputs = self.subject.wanted("input")
+        missing = [n for n in inputs if n not in self.base.gradients]
+        return frozenset(missing) if len(missing) < len(inputs) else frozenset()
+
+    @cached_property
+    def dtype(self) -> torch.dtype:
+        """The working precision: that of the leaves."""
+        real = [t.dtype for t in self.leaves.values() if t.is_floating_point()]
+        return real[0] if real else torch.float64
+
+    @property
+    def u(self) -> float:
+        """The unit roundoff of the working precision."""
+        return unit_roundoff(self.dtype)
+
+    @property
+    def tau(self) -> float:
+        """The relative error that must be seen."""
+        return self.resolution or RESOLUTION.get(self.dtype, 1e-2)
+
+    @cached_property
+    def base(self) -> Base:
+        """One forward and one backward with a random cotangent.
+
+        Raises:
+            Refused: the forward raised or is not finite here.
+            BackwardRaised: the backward raised.
+        """
+        return self.evaluate(1)
+
+    def evaluate(self, cotangent_seed: int) -> Base:
+        """One forward and one backward with the cotangent of that number."""
+        handed = {n: t.clone() for n, t in self.leaves.items()}
+        evaluation = self.forward(handed)
+        outputs = tuple(y.detach().clone() for y in evaluation.outputs)
+        if not all(bool(torch.isfinite(y).all()) for y in outputs):
+            raise Refused("the outputs are not finite")
+        after_forward = evaluation.buffers()
+        cotangents = self._cotangents(outputs, cotangent_seed)
+        given = tuple(v.clone() for v in cotangents)
+        try:
+            gradients = evaluation.pullback(given)
+        except SpecError:
+            raise
+        except Exception as error:
+            raise BackwardRaised(f"{type(error).__name__}: {error}") from error
+        return Base(
+            outputs, gradients, cotangents, handed, given, evaluation.now(), after_forward, evaluation.buffers()
+        )
+
+    def _cotangents(self, outputs: tuple[Tensor, ...], number: int) -> tuple[Tensor, ...]:
+        if not self.subject.takes_cotangent:
+            return tuple(torch.ones_like(y) for y in outputs)
+        return cotangents_like(outputs, rng_of(self.seed, number))
+
+    def forward(self, leaves: Mapping[str, Tensor], seed: int | None = None) -> Evaluation:
+        """One forward of the layer on these very tensors.
+
+        Raises:
+            Refused: it raised.
+        """
+        buffers = {n: t.clone() for n, t in self.buffers.items()}
+        try:
+            return self.subject.run(leaves, buffers, self.mode, self.seed if seed is None else seed)
+        except SpecError:
+            raise
+        except Exception as error:
+            raise Refused(f"{type(error).__name__}: {error}") from error
+
+    def outputs_at(self, leaves: Mapping[str, Tensor], seed: int | None = None) -> tuple[Tensor, ...]:
+        """The layer's outputs of one plain forward at other leaves, or with another seed."""
+        evaluation = self.forward({n: t.clone() for n, t in leaves.items()}, seed)
+        return tuple(y.detach().clone() for y in evaluation.outputs)
+
+    def function(self, leaves: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
+        """The function whose derivative backward must give: the forward, or what `derivative_of` declares."""
+        if self.declared is None:
+            return self.forward(leaves).outputs
+        return self.declared.outputs(self.subject, leaves, self.buffers, self.mode)
+
+    @cached_property
+    def random(self) -> bool:
+        """Whether another seed gives other outputs: the layer draws."""
+        return self.subject.draws and any(self.differs(self.seed + k) for k in range(1, 5))
+
+    def differs(self, seed: int) -> bool:
+        """Whether the outputs under another seed are others."""
+        other = self.outputs_at(self.leaves, seed)
+        return not all(torch.equal(a, b) for a, b in zip(self.base.outputs, other, strict=True))
+
+    def at(self, **changes: Any) -> Case:
+        """The same case with something else in it, nothing computed yet."""
+        return replace(self, **changes)
+
+    @cached_property
+    def autograd(self) -> dict[str, Tensor] | str:
+        """The gradients by autograd through the layer's own forward with the base cotangents, or why there are none."""
+        if self.declared is not None and not self.declared.computes_in_torch:
+            return "the function computes in NumPy"
+        if self.declared is None and self.subject.autograd_is_backward:
+            return self.subject.autograd_is_backward
+        live = {
+            n: t.clone().requires_grad_(n in self.wanted and t.is_floating_point()) for n, t in self.leaves.items()
+        }
+        try:
+            outputs = self.function(live)
+            return vector_jacobian(outputs, {n: live[n] for n in self.wanted}, self.base.cotangents)
+        except Refused as refusal:
+            return f"the forward can't be traced: {refusal}"
+
+
+def vector_jacobian(
+    outputs: Sequence[Tensor], leaves: Mapping[str, Tensor], cotangents: Sequence[Tensor]
+) -> dict[str, Tensor] | str:
+    """vᵀJ by autograd for each leaf, zero where the graph does not reach it; or why there is no graph."""
+    live = [(y, v) for y, v in zip(outputs, cotangents, strict=True) if y.requires_grad]
+    if not live:
+        return "the forward leaves autograd's graph (detach, no_grad, .data, or NumPy inside)"
+    if not leaves:
+        return {}
+    ys, vs = zip(*live, strict=True)
+    try:
+        found = torch.autograd.grad(ys, list(leaves.values()), [v.to(y) for y, v in live], allow_unused=True)
+    except RuntimeError as error:
+        return f"autograd can't go back through the forward: {error}"
+    return {
+        n: torch.zeros_like(t) if g is None else g.detach() for (n, t), g in zip(leaves.items(), found, strict=True)
+    }

@@ -1,0 +1,121 @@
+"""Whether the gradients are right: against differences, autograd through the layer's own forward, and a reference."""
+
+from __future__ import annotations
+
+from harness.case import Case, Refused
+from harness.checks import Check
+from harness.judge import Verdict
+from harness.outcome import Outcome, SpecError
+from harness.session import Observation, Session, observed
+
+
+def input_gradient(session: Session) -> Observation:
+    """Central differences on every input that wants a gradient."""
+    names = [n for n in session.case.subject.wanted("input") if n not in session.case.unreturned]
+    if not names:
+        return Observation(Outcome.SKIP, reason="no input wants a gradient")
+    said = ", ".join(sorted(session.case.unreturned))
+    seen = observed({n: session.judge.verdicts[n] for n in names})
+    if said and seen.outcome is Outcome.PASS:
+        return Observation(seen.outcome, seen.tensors, reason=f"backward returns no gradient of {said}; not judged")
+    return seen
+
+
+def parameter_gradient(session: Session) -> Observation:
+    """Central differences on every parameter; a tensor that matters and has no gradient is not verified."""
+    subject = session.case.subject
+    names = subject.wanted("parameter")
+    if not names and not subject.unclaimed:
+        return Observation(Outcome.SKIP, reason="the layer has no parameters")
+    verdicts = {n: session.judge.verdicts[n] for n in names}
+    verdicts |= {n: Verdict(Outcome.INCONCLUSIVE, reason=why) for n, why in subject.unclaimed.items()}
+    return observed(verdicts)
+
+
+def autograd(session: Session) -> Observation:
+    """Autograd through the layer's own forward, which only vouches for a forward that differences confirm."""
+    case, judge = session.case, session.judge
+    if case.declared is not None:
+        return Observation(Outcome.SKIP, reason="backward declares another derivative than forward's (derivative_of)")
+    if judge.trusted is None:
+        return Observation(Outcome.SKIP, reason=str(case.autograd))
+    if not case.wanted:
+        return Observation(Outcome.SKIP, reason="nothing wants a gradient")
+    verdicts = {n: _beside_autograd(session, n) for n in case.wanted}
+    aside = [n for n, v in verdicts.items() if v.outcome is Outcome.SKIP]
+    if aside:
+        return Observation(Outcome.SKIP, reason=f"set aside on {', '.join(aside)}: {verdicts[aside[0]].reason}")
+    return observed(verdicts)
+
+
+def _beside_autograd(session: Session, name: str) -> Verdict:
+    judge = session.judge
+    verdict = judge.verdicts[name]
+    if verdict.outcome is Outcome.FAIL and verdict.expected is None:
+        return verdict  # missing or malformed: nothing to compare
+    if judge.tight(name):
+        if verdict.outcome is Outcome.FAIL:
+            return Verdict(Outcome.SKIP, reason=_ASIDE)
+        return Verdict(verdict.outcome, 64 * session.case.u, verdict.reason)
+    apart = judge.apart(name)
+    if apart <= session.case.tau:
+        return Verdict(Outcome.PASS, apart)
+    if verdict.outcome is Outcome.PASS or not judge.vouched(name):
+        return Verdict(Outcome.SKIP, reason=_ASIDE)
+    return verdict
+
+
+_ASIDE = (
+    "differences contradict autograd here, so part of the forward is outside its graph (detach, no_grad, .data, or a "
+    "custom Function), or the function has a kink"
+)
+
+
+def reference(session: Session) -> Observation:
+    """The same function by other means: outputs and gradients."""
+    case = session.case
+    if case.reference is None:
+        return Observation(Outcome.SKIP, reason="no reference is given")
+    if session.random:
+        return Observation(Outcome.SKIP, reason="the layer draws random numbers that the reference does not share")
+    try:
+        expected = case.reference.outputs(case.subject, case.leaves, case.buffers, case.mode)
+    except SpecError:
+        raise
+    except Exception as error:
+        return Observation(Outcome.SKIP, reason=f"the reference refuses the example: {type(error).__name__}: {error}")
+    if [y.shape for y in expected] != [y.shape for y in case.base.outputs]:
+        shapes = [tuple(y.shape) for y in case.base.outputs], [tuple(y.shape) for y in expected]
+        return Observation(Outcome.FAIL, reason=f"outputs of shape {shapes[0]}, the reference's are {shapes[1]}")
+    verdicts = {_label(k, len(expected)): _output(case, k, y) for k, y in enumerate(expected)}
+    if case.wanted:
+        verdicts |= session.reference_judge.verdicts
+    return observed(verdicts)
+
+
+def _label(k: int, count: int) -> str:
+    return "output" if count == 1 else f"output{k}"
+
+
+def _output(case: Case, k: int, expected: object) -> Verdict:
+    """Outputs agree within rounding, or within the reference's response to a change of the inputs' last digits."""
+    from harness.comparison import compared
+
+    assert case.reference is not None
+
+    def again(leaves: dict[str, object]) -> object:
+        assert case.reference is not None
+        return case.reference.outputs(case.subject, leaves, case.buffers, case.mode)[k]  # type: ignore[arg-type]
+
+    try:
+        return compared(case, case.base.outputs[k], expected, again)  # type: ignore[arg-type]
+    except Refused as refused:
+        return Verdict(Outcome.INCONCLUSIVE, reason=str(refused))
+
+
+CHECKS = (
+    Check("input_gradient", "gradient", "the gradient of every input, against central differences", input_gradient),
+    Check("parameter_gradient", "gradient", "the gradient of every parameter, against central differences", parameter_gradient),
+    Check("autograd", "gradient", "every gradient, against autograd through the layer's own forward", autograd),
+    Check("reference", "gradient", "outputs and gradients, against the same function by other means", reference),
+)

@@ -1,0 +1,62 @@
+"""What differs between training and evaluation."""
+
+from __future__ import annotations
+
+import torch
+
+from harness.arrays import same_bytes
+from harness.case import Refused
+from harness.checks import Check
+from harness.checks.contract import verdict
+from harness.outcome import Outcome
+from harness.report import Finding
+from harness.session import Observation, Session
+
+
+def state(session: Session) -> Observation:
+    """Running statistics move in train forwards only, and evaluation is what reads them."""
+    case, base = session.case, session.case.base
+    if not case.buffers:
+        return Observation(Outcome.SKIP, reason="the layer has no buffers")
+    problems: dict[str, Finding] = {}
+    for n, start in case.buffers.items():
+        if not same_bytes(base.buffers_after_forward[n], base.buffers_after_backward[n]):
+            problems[n] = _finding(n, "moved by backward", "moved by train forwards only")
+        elif case.mode == "eval" and not same_bytes(start, base.buffers_after_forward[n]):
+            problems[n] = _finding(n, "moved by a forward in eval", "moved by train forwards only")
+        elif finding := _unused_or_unmoved(session, n):
+            problems[n] = finding
+    return verdict(session, problems, list(case.buffers))
+
+
+def _unused_or_unmoved(session: Session, name: str) -> Finding | None:
+    """A statistic that train moves and eval ignores, or that eval reads alone and train never moves."""
+    case = session.case
+    if not {"train", "eval"} <= set(case.subject.modes):
+        return None
+    try:
+        start = case.buffers[name]
+        moved = not same_bytes(start, case.at(mode="train").forward(session.case.subject.values()).buffers()[name])
+        read = {mode: _reads(session, name, mode) for mode in ("train", "eval")}
+    except Refused:  # one of the modes refuses the example
+        return None
+    if case.mode == "eval" and moved and not read["eval"]:
+        return _finding(name, "kept by train forwards and not used in eval", "evaluation through running statistics")
+    if case.mode == "train" and not moved and read["eval"] and not read["train"]:
+        return _finding(name, "used in eval and not moved by a train forward", "moved by train forwards")
+    return None
+
+
+def _reads(session: Session, name: str, mode: str) -> bool:
+    """Whether the outputs in this mode depend on a buffer."""
+    case = session.case.at(mode=mode)
+    other = case.at(buffers={**case.buffers, name: case.buffers[name] * 1.25 + 0.125})
+    pairs = zip(case.outputs_at(case.leaves), other.outputs_at(case.leaves), strict=True)
+    return not all(torch.equal(a, b) for a, b in pairs)
+
+
+def _finding(name: str, found: str, expected: str) -> Finding:
+    return Finding((name, None), found, expected, "exact", 1, 1)
+
+
+CHECKS = (Check("state", "mode", "running statistics move in train forwards only, and eval reads them", state, given=False),)

@@ -1,0 +1,46 @@
+"""The conventions in which people write backward passes, one module each.
+
+A module here offers `ORDER` (lower is asked first), `recognises(layer) -> bool` and `subject(request) -> Subject`.
+It is found by being here: adding one touches no other file.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import import_module
+from pkgutil import iter_modules
+from types import ModuleType
+from typing import Any
+
+from harness.outcome import SpecError
+from harness.request import Request
+from harness.subject import Subject
+
+
+@cache
+def conventions() -> tuple[ModuleType, ...]:
+    """Every convention, in the order in which they are asked."""
+    modules = [import_module(f"{__name__}.{m.name}") for m in iter_modules(__path__)]
+    return tuple(sorted((m for m in modules if hasattr(m, "ORDER")), key=lambda m: m.ORDER))
+
+
+def subject_of(request: Request) -> Subject:
+    """The layer as a subject, by the first convention that recognises it.
+
+    Raises:
+        SpecError: none does.
+    """
+    for convention in conventions():
+        if convention.recognises(request.layer):
+            made: Subject = convention.subject(request)
+            return made
+    raise SpecError(_unrecognised(request.layer))
+
+
+def _unrecognised(layer: Any) -> str:
+    parts = [n for n in ("forward", "backward", "__call__") if hasattr(layer, n)]
+    return (
+        f"{type(layer).__name__} is no layer that can be checked: it has {' and '.join(parts) or 'no forward'}. "
+        "Give an object with forward and backward, a pair (forward, backward) of functions, a torch.autograd.Function, "
+        "a torch.nn.Module, a callable of tensors, or a closure run(*inputs) -> (outputs, pullback)"
+    )

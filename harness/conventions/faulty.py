@@ -1,0 +1,24 @@
+"""A layer wrapped in `harness.faults.Faulty`: the layer's own convention, then the fault."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from harness.conventions import subject_of
+from harness.faults import Faulty
+from harness.request import Request
+from harness.subject import Subject
+
+ORDER = -10
+
+
+def recognises(layer: Any) -> bool:
+    """Whether a fault was put into it."""
+    return isinstance(layer, Faulty)
+
+
+def subject(request: Request) -> Subject:
+    """The right subject, transformed."""
+    right = subject_of(replace(request, layer=request.layer.layer))
+    return request.layer.fault.apply(right)  # type: ignore[no-any-return]

@@ -1,0 +1,29 @@
+"""`torch.autograd.Function`: static forward and backward, applied through autograd."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from harness.request import Request, positional_names
+from harness.subject import Subject
+from harness.traced import traced
+
+ORDER = 0
+
+
+def recognises(layer: Any) -> bool:
+    """Whether it is a subclass of torch.autograd.Function."""
+    return isinstance(layer, type) and issubclass(layer, torch.autograd.Function)
+
+
+def subject(request: Request) -> Subject:
+    """The Function as a subject. Its backward is what autograd runs, so differences are the only oracle."""
+    function = request.layer
+    names = positional_names(function.forward)
+    if function.setup_context is torch.autograd.function._SingleLevelFunction.setup_context:
+        names = names[1:]  # forward(ctx, ...)
+    arguments = {(names[k] if k < len(names) else f"input{k}"): v for k, v in enumerate(request.inputs)}
+    reason = "the backward of an autograd.Function is what autograd runs"
+    return traced(request, function.__name__, arguments, function.apply, reason)

@@ -1,0 +1,57 @@
+"""`torch.nn.Module` without a `backward` of its own: backward is what autograd computes through its custom Functions."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.func import functional_call
+
+from harness.request import Request, call_arguments, outputs_of
+from harness.sources import Sources
+from harness.subject import Evaluation, Leaf, Subject
+from harness.traced import graph_pullback, tracked
+
+ORDER = 20
+
+
+def recognises(layer: Any) -> bool:
+    """Whether it is a module that leaves backward to autograd."""
+    return isinstance(layer, torch.nn.Module) and not callable(getattr(layer, "backward", None))
+
+
+def subject(request: Request) -> Subject:
+    """The module as a subject: its parameters and buffers by `named_parameters` and `named_buffers`."""
+    module = copy.deepcopy(request.layer).to(request.device, request.dtype)
+    arguments = request.arguments(module.forward)
+    inputs = request.leaves(arguments)
+    parameters = {
+        n: Leaf(p.detach().clone(), "parameter", p.requires_grad and request.grads.get(n, n) is not None)
+        for n, p in module.named_parameters()
+    }
+    buffers = {n: b.detach().clone() for n, b in module.named_buffers()}
+    leaves = inputs | parameters
+    wanted = [n for n, leaf in leaves.items() if leaf.wanted]
+    sources = Sources(module)
+
+    def run(values: Mapping[str, Tensor], state: Mapping[str, Tensor], mode: str | None, seed: int) -> Evaluation:
+        sources.seed(seed)
+        module.train(mode == "train")
+        live = tracked(values, wanted)
+        after = {n: b.clone() for n, b in state.items()}
+        held = {n: live[n] for n in parameters} | after
+        given = call_arguments(arguments, live, "torch")
+        outputs = outputs_of(functional_call(module, held, tuple(given), dict(request.kwargs)), type(module).__name__)
+        return Evaluation(tuple(y.detach() for y in outputs), graph_pullback(outputs, live), lambda: after, lambda: held)
+
+    with sources.watched():
+        for mode in ("train", "eval"):
+            run({n: leaf.value.clone() for n, leaf in leaves.items()}, buffers, mode, 0)
+    reason = "the backward of a module is what autograd computes"
+    modes = ("train", "eval")
+    return Subject(
+        type(module).__name__, leaves, buffers, run, modes, autograd_is_backward=reason, draws=bool(sources)
+    )

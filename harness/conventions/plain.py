@@ -1,0 +1,40 @@
+"""A plain callable: a closure `run(*inputs) -> (outputs, pullback)`, or a function of tensors whose backward is autograd's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from harness.outcome import SpecError
+from harness.request import Request, call_arguments
+from harness.stateless import Stateless
+from harness.subject import Subject
+from harness.traced import traced
+
+ORDER = 90
+
+
+def recognises(layer: Any) -> bool:
+    """Whether it can be called."""
+    return callable(layer) and not isinstance(layer, type)
+
+
+def subject(request: Request) -> Subject:
+    """The callable as a subject: one call of it shows which of the two it is.
+
+    Raises:
+        SpecError: a NumPy function that returns no pullback.
+    """
+    call = request.layer
+    name = getattr(call, "__name__", type(call).__name__)
+    arguments = request.arguments(call)
+    keywords = {**request.kwargs, **next(iter(request.modes.values()), {})}
+    values = {n: leaf.value.clone() for n, leaf in request.leaves(arguments).items()}
+    result = call(*call_arguments(arguments, values, request.library), **keywords)
+    if isinstance(result, tuple) and len(result) == 2 and callable(result[1]):
+        return Stateless.of(request, name, call, call).subject()
+    if request.library == "numpy":
+        raise SpecError(
+            f"{name} computes in NumPy and returns no pullback, so there is no backward to check: give a pair "
+            "(forward, backward), or a closure run(*inputs) -> (outputs, pullback)"
+        )
+    return traced(request, name, arguments, call, "the backward of a callable is what autograd computes")

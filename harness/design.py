@@ -1,0 +1,129 @@
+"""Which examples a spec is tried on: a covering design, not independent draws."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import combinations
+from typing import Any
+
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import strategies as st
+
+from harness.draws import STRATA
+from harness.spec import LayerSpec
+
+BEYOND = tuple(range(33, 301, 2))
+"""Sizes beyond a block of 32, odd so that no power of two divides them."""
+
+CANDIDATES = 60
+"""How many random rows compete for the next place in the covering design."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """Sizes, options, a value stratum, and the seed that everything else is drawn from."""
+
+    sizes: Mapping[str, Any]
+    options: Mapping[str, Any] = field(default_factory=dict)
+    stratum: str = "unit"
+    seed: int = 0
+
+    def __str__(self) -> str:
+        named = [f"{k}={v}" for k, v in {**self.sizes, **self.options}.items()]
+        return " ".join([*named, f"values={self.stratum}", f"seed={self.seed}"])
+
+
+def strategy(spec: LayerSpec) -> st.SearchStrategy[Example]:
+    """Hypothesis draws sizes, options, stratum and one integer; values come from the integer."""
+    sizes: dict[str, st.SearchStrategy[Any]] = {n: st.sampled_from(v) for n, v in spec.sizes.items()}
+    sizes |= {n: st.lists(st.integers(1, 3), max_size=2).map(tuple) for n in spec.starred}
+    options = {n: st.sampled_from(range(len(v))) for n, v in spec.options.items()}
+    return st.builds(
+        lambda s, o, stratum, number: Example(s, {n: spec.options[n][k] for n, k in o.items()}, stratum, number),
+        st.fixed_dictionaries(sizes),
+        st.fixed_dictionaries(options),
+        st.sampled_from(STRATA),
+        st.integers(0, 2**31 - 1),
+    )
+
+
+def examples(spec: LayerSpec, count: int, seed: int) -> list[Example]:
+    """At most `count` examples: every pair of levels as far as the count allows, two beyond a block, the rest random."""
+    rng = random.Random(f"{seed}:design")  # noqa: S311  (a design, no secret)
+    large = list(_large(spec, rng)) if count >= 8 else []
+    rows = list(_covering(spec, count - len(large), rng)) + large
+    rows = [Example(*row, rng.randrange(2**31)) for row in rows]
+    return rows + _random(spec, count - len(rows), seed) if count > len(rows) else rows
+
+
+def _random(spec: LayerSpec, count: int, number: int) -> list[Example]:
+    drawn: list[Example] = []
+
+    @seed(number)
+    @settings(
+        max_examples=count, database=None, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
+    )
+    @given(strategy(spec))
+    def draw(example: Example) -> None:
+        drawn.append(example)
+
+    draw()
+    return drawn[:count]
+
+
+Row = tuple[dict[str, Any], dict[str, Any], str]
+
+
+def _levels(sizes: tuple[int, ...]) -> tuple[int, ...]:
+    """The smallest, the next and the largest size: 1, 2 and the maximum of the usual range."""
+    return tuple(dict.fromkeys((sizes[0], sizes[min(1, len(sizes) - 1)], sizes[-1])))
+
+
+def _row(spec: LayerSpec, rng: random.Random) -> Row:
+    sizes: dict[str, Any] = {}
+    for name, values in spec.sizes.items():
+        sizes[name] = rng.choice(_levels(values) if rng.random() < 0.75 else values)
+    for name in spec.starred:
+        sizes[name] = tuple(rng.choices((1, 2, 3), k=rng.choice((0, 1, 2))))
+    options = {name: rng.choice(values) for name, values in spec.options.items()}
+    return sizes, options, rng.choice(STRATA)
+
+
+def _features(spec: LayerSpec, row: Row) -> list[tuple[str, Any]]:
+    """What a row shows: each dimension at its levels, which dimensions are equal, each option's value, the stratum."""
+    sizes, options, stratum = row
+    shown: list[tuple[str, Any]] = [(n, sizes[n]) for n, v in spec.sizes.items() if sizes[n] in _levels(v)]
+    shown += [(n, len(sizes[n])) for n in spec.starred]
+    shown += [(f"{a}?{b}", sizes[a] == sizes[b]) for a, b in combinations(spec.sizes, 2)]
+    shown += [(n, repr(v)) for n, v in options.items()]
+    return [*shown, ("stratum", stratum)]
+
+
+def _pairs(spec: LayerSpec, row: Row) -> set[frozenset[tuple[str, Any]]]:
+    return {frozenset(pair) for pair in combinations(_features(spec, row), 2)}
+
+
+def _covering(spec: LayerSpec, count: int, rng: random.Random) -> Iterator[Row]:
+    """Greedy pairwise covering: each row is the best of many random ones, until no pair of levels is left uncovered."""
+    pool = [_row(spec, rng) for _ in range(20 * CANDIDATES)]
+    open_pairs = set().union(*(_pairs(spec, row) for row in pool))
+    for _ in range(count):
+        if not open_pairs:
+            return
+        row = max((pool[rng.randrange(len(pool))] for _ in range(CANDIDATES)), key=lambda r: len(_pairs(spec, r) & open_pairs))
+        gained = _pairs(spec, row) & open_pairs
+        if not gained:  # the candidates missed the rare pairs that are left: look at the whole pool
+            row = max(pool, key=lambda r: len(_pairs(spec, r) & open_pairs))
+            gained = _pairs(spec, row) & open_pairs
+        open_pairs -= gained
+        yield row
+
+
+def _large(spec: LayerSpec, rng: random.Random) -> Iterator[Row]:
+    """Two examples with one dimension beyond a block; dimensions whose sizes were given stay within them."""
+    free = [n for n, v in spec.sizes.items() if v == tuple(range(1, 7))]
+    for name in rng.sample(free, min(2, len(free))) if len(free) > 1 else free * 2:
+        sizes, options, _ = _row(spec, rng)
+        yield {**sizes, name: rng.choice(BEYOND)}, options, "unit"

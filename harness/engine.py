@@ -1,0 +1,89 @@
+"""Runs every selected check over every case of a layer, mode by mode, and yields events."""
+
+from __future__ import annotations
+
+import re
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from harness.aggregate import Seen, result, smallest_failure, with_finding
+from harness.case import BackwardRaised, Case, Refused
+from harness.checks import Check
+from harness.events import Event, Finished, Noted, Started
+from harness.events import Refused as RefusedEvent
+from harness.evidence import finding_of
+from harness.outcome import Outcome, SpecError
+from harness.session import Observation, Session
+
+MakeCase = Callable[[str | None], Case]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be looked at: the layer's cases in each mode, and the checks."""
+
+    layer: str
+    modes: Sequence[str | None]
+    cases: Sequence[MakeCase]
+    checks: Sequence[Check]
+    notes: list[str] = field(default_factory=list)
+    """Filled by the cases as they are made."""
+
+
+def events(plan: Plan) -> Iterator[Event]:
+    """The run of a plan, one event after the other."""
+    said: set[str] = set()
+    for mode in plan.modes:
+        yield Started(plan.layer, mode, len(plan.cases))
+        sessions, refused = [], []
+        for make in plan.cases:
+            try:
+                session = Session(make(mode))
+                _ = session.case.base
+            except BackwardRaised:
+                pass  # each check says so
+            except Refused as refusal:
+                refused.append(clean(str(refusal)))
+                yield RefusedEvent(plan.layer, mode, "", refused[-1])
+                continue
+            sessions.append(session)
+        for note in [n for n in plan.notes if n not in said]:
+            said.add(note)
+            yield Noted(plan.layer, note)
+        for check in plan.checks:
+            yield Finished(_result(plan.layer, check, mode, sessions, refused))
+
+
+def _result(layer: str, check: Check, mode: str | None, sessions: list[Session], refused: list[str]) -> object:
+    seen = [Seen(session, observe(check, session)) for session in sessions]
+    failure = smallest_failure(seen)
+    if failure is not None and failure.observation.failed is not None and failure.session is not None:
+        name, verdict = failure.observation.failed
+        others = [s.session for s in seen if s is not failure and s.observation.outcome is Outcome.FAIL and s.session]
+        judge = "reference_judge" if check.name == "reference" else "judge"
+        found = with_finding(failure, finding_of(failure.session, name, verdict, others, judge))
+        seen = [found if s is failure else s for s in seen]
+        seen.sort(key=lambda s: s is not found)
+    return result(layer, check.name, mode, seen, refused)
+
+
+def observe(check: Check, session: Session) -> Observation:
+    """One check of one case. Whatever the check itself raises is the harness's own error."""
+    try:
+        return check.observe(session)
+    except BackwardRaised as raised:
+        return Observation(Outcome.FAIL, reason=clean(f"the forward went through and backward raised {raised}"))
+    except Refused as refusal:
+        return Observation(Outcome.INCONCLUSIVE, reason=clean(f"the forward refused a nearby point: {refusal}"))
+    except SpecError:
+        raise
+    except Exception as error:
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        place = f"{last.name}, line {last.lineno}"
+        return Observation(Outcome.ERROR, reason=clean(f"in {check.name} ({place}): {type(error).__name__}: {error}"))
+
+
+def clean(text: str) -> str:
+    """Without addresses, which differ from run to run."""
+    return re.sub(r"0x[0-9a-fA-F]{6,}", "0x…", text)

@@ -1,0 +1,228 @@
+"""Central differences that know their own error."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from harness.case import Case, Refused
+from harness.draws import rng_of, scale_of, signed_like
+
+Direction = Mapping[str, Tensor]
+
+LADDER = tuple(range(4, 50, 4))
+"""Largest steps 2⁻ᵏ, in units of each tensor's spread: from 1/16, where a smooth function at home on that scale is exact
+to rounding after two extrapolations, down to 2⁻⁴⁸, where a step meets the last digits of float64."""
+
+NOISE_STEP = 2.0**-20
+"""Where noise is measured, in units of the spread: fine enough for fourth differences of the smooth part to vanish, and
+coarse enough to cross the quanta of a float32 computation inside a float64 layer."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A derivative along a direction, and a bound on its error; an infinite error says "don't know"."""
+
+    value: float
+    error: float
+
+    @property
+    def known(self) -> bool:
+        """Whether there is a finite bound."""
+        return self.error < float("inf")
+
+
+@dataclass(frozen=True)
+class Residual:
+    """⟨claimed gradient, d⟩ against the derivative of ⟨v, f⟩ along the same d."""
+
+    claimed: float
+    estimate: Estimate
+    flow: float
+    """‖v ⊙ J d‖: the size of the derivative's parts before they cancel."""
+    sides: tuple[float, float] | None = None
+    """At a kink, the slopes from the left and from the right in ascending order, widened by their errors."""
+
+    @property
+    def out(self) -> float:
+        """|claimed − estimated|."""
+        return abs(self.claimed - self.estimate.value)
+
+    @property
+    def refuted(self) -> bool:
+        """Whether the claim lies outside the bound; NaN does, where the estimate is known."""
+        return self.estimate.known and not self.out <= self.estimate.error
+
+    def agrees(self, other: Residual) -> bool:
+        """Whether two estimates of one derivative are compatible."""
+        apart = abs((self.claimed - self.estimate.value) - (other.claimed - other.estimate.value))
+        return apart <= self.estimate.error + other.estimate.error
+
+    @property
+    def between(self) -> bool:
+        """Whether the claim lies between the one-sided slopes of a kink."""
+        return self.sides is not None and self.sides[0] <= self.claimed <= self.sides[1]
+
+
+class Differences:
+    """Central differences of one case's outputs along directions, contracted with its cotangents."""
+
+    def __init__(self, case: Case) -> None:
+        self.case = case
+        self.v = _flat(case.base.cotangents)
+        self.y = _flat(case.base.outputs) if case.declared is None else _flat(case.function(case.leaves))
+        self.scales = {n: scale_of(t) for n, t in case.leaves.items() if t.is_floating_point()}
+
+    @cached_property
+    def noise(self) -> Tensor:
+        """The standard deviation of each output's rounding, measured (Moré & Wild, "Estimating computational noise",
+        SIAM J. Sci. Comput. 33, 2011): fourth to sixth differences over seven close points hold nothing but noise.
+
+        Never less than half a unit in the last place, which no measurement at few points can rule out.
+        """
+        d = self.exact(self.spread(self.direction(0, self.case.wanted), NOISE_STEP), reach=11)
+        # beside x, not around it: at x itself the function may have a kink, whose differences are no noise
+        samples = torch.stack([self._at(d, float(k)) - self.y for k in range(5, 12)])
+        parts = []
+        for order, scale in ((4, 70.0), (5, 252.0), (6, 924.0)):  # binomial(2k, k): the variance of a kth difference
+            parts.append((torch.diff(samples, order, dim=0).square() / scale).mean(0))
+        measured = torch.stack(parts).mean(0).sqrt()
+        floor = self.y.abs() * self.case.u
+        return torch.maximum(torch.nan_to_num(measured, nan=float("inf")), floor)
+
+    def direction(self, number: int, names: list[str]) -> dict[str, Tensor]:
+        """A random direction over some leaves: sign × U(0.5, 1.5) in every entry."""
+        rng = rng_of(self.case.seed, 7, number)
+        return {n: signed_like(self.case.leaves[n], rng) for n in names}
+
+    def spread(self, d: Direction, step: float) -> dict[str, Tensor]:
+        """The direction in units of each tensor's scale, times `step`."""
+        return {n: t * (self.scales[n] * step) for n, t in d.items()}
+
+    def exact(self, d: Direction, reach: int = 1) -> dict[str, Tensor]:
+        """The displacement next to d for which x ± reach·d are exact in working precision.
+
+        A step that rounds is a step along another direction: at x = 10⁶ and a step of 10⁻⁶ it would be off by 10⁻⁴.
+        """
+        found = {}
+        for n, t in d.items():
+            x = self.case.leaves[n]
+            top = x.abs() + reach * t.abs()
+            # twice the spacing of floats at the farther point: both x + d and x − d then lie on the grid
+            grid = torch.ldexp(torch.ones_like(top), torch.frexp(top).exponent) * (4 * self.case.u)
+            # a step that would vanish becomes one grid step
+            steps = torch.round(t / grid)
+            found[n] = torch.where(t == 0, 0.0, torch.where(steps == 0, torch.sign(t), steps)) * grid
+        return found
+
+    def _at(self, d: Direction, factor: float) -> Tensor:
+        moved = {n: t + factor * d[n] if n in d else t.clone() for n, t in self.case.leaves.items()}
+        return _flat(self.case.function(moved))
+
+    def claimed(self, gradients: Mapping[str, Tensor], d: Direction) -> float:
+        """⟨g, d⟩ in float64."""
+        return sum(float((gradients[n].double() * t.double()).sum()) for n, t in d.items())
+
+    def quick(self, gradients: Mapping[str, Tensor], d: Direction, step: float) -> Residual:
+        """Two forwards at ±step·d, for acceptance by tight agreement; they know no error."""
+        e = self.exact(self.spread(d, step))
+        y = (self._at(e, 1.0) - self._at(e, -1.0)) / (2 * step)
+        value = float((self.v * y).sum())
+        claim = self.claimed(gradients, e) / step
+        return Residual(claim, Estimate(value, float("inf")), float((self.v * y).norm()))
+
+    def residuals(self, gradients: Mapping[str, Tensor], d: Direction) -> Iterator[Residual]:
+        """The claim against Richardson's estimate, for ever smaller steps."""
+        for k in LADDER:
+            try:
+                yield self._rung(gradients, d, 2.0**-k)
+            except Refused:
+                continue  # stepped out of the domain
+
+    def _rung(self, gradients: Mapping[str, Tensor], d: Direction, h: float) -> Residual:
+        t = h / 4
+        e = self.exact(self.spread(d, t), reach=4)
+        stencil = Stencil(self, e, t)
+        claim = self.claimed(gradients, e) / t
+        value, error = stencil.value, stencil.error + 32 * self.case.u * abs(claim)
+        return Residual(claim, Estimate(value, error), stencil.flow, stencil.sides)
+
+    def floor(self, name: str) -> float:
+        """64 u ‖v ⊙ y‖ / spread(x): the smallest slope that the forward can express in its last digits."""
+        return 64 * self.case.u * float((self.v * self.y).norm()) / self.scales[name]
+
+
+class Stencil:
+    """f at x ± e, ± 2e, ± 4e for a displacement e of size t: the derivative along e/t by two Richardson steps.
+
+    The bound on its error is 2|R₂ − R₁| + 3 n₁/t + 2 n₂/(4t): n₁ is the noise of the outputs that moved, n₂ that of all,
+    since an output may have moved by less than its last digit. It is infinite where the error does not shrink as it
+    must: steps too large for the function, or a kink.
+    """
+
+    def __init__(self, differences: Differences, e: Direction, t: float) -> None:
+        at, y, self.t, self.v = differences._at, differences.y, t, differences.v
+        self.up = [at(e, k) - y for k in (1.0, 2.0, 4.0)]
+        self.down = [at(e, -k) - y for k in (1.0, 2.0, 4.0)]
+        if not all(bool(torch.isfinite(s).all()) for s in (self.up[2], self.down[2])):
+            raise Refused("the outputs are not finite at a step")
+        self.slopes = [(a - b) / (2 * k * t) for a, b, k in zip(self.up, self.down, (1, 2, 4), strict=True)]
+        moved = torch.stack([*self.up, *self.down]).ne(0).any(0)
+        n = self.v * differences.noise
+        self.noise = 3 * float((n * moved).norm()) / t + 2 * float(n.norm()) / (4 * t)
+
+    @cached_property
+    def _levels(self) -> tuple[Tensor, Tensor]:
+        d1, d2, d4 = self.slopes
+        coarse, fine = (4 * d2 - d4) / 3, (4 * d1 - d2) / 3
+        return fine, (16 * fine - coarse) / 15
+
+    @property
+    def value(self) -> float:
+        """⟨v, R₂⟩."""
+        return float((self.v * self._levels[1]).sum())
+
+    @property
+    def flow(self) -> float:
+        """‖v ⊙ R₂‖."""
+        return float((self.v * self._levels[1]).norm())
+
+    @property
+    def error(self) -> float:
+        """The bound."""
+        if not self._smooth or self._kinked:
+            return float("inf")
+        change = self.v * (self._levels[1] - self._levels[0])
+        return 2 * max(abs(float(change.sum())), float(change.norm())) + self.noise
+
+    @property
+    def _smooth(self) -> bool:
+        """Whether halving the step shrinks the error as for a smooth function: by 4, or by more."""
+        d1, d2, d4 = self.slopes
+        fine, coarse = float((self.v * (d1 - d2)).norm()), float((self.v * (d2 - d4)).norm())
+        return fine <= self.noise or coarse >= 2.5 * fine
+
+    @property
+    def _kinked(self) -> bool:
+        """Whether f(x + e) + f(x − e) − 2f(x) shrinks by 2 with the step, as at a kink, not by 4."""
+        b1, b2, b4 = (float((self.v * (a + b)).norm()) for a, b in zip(self.up, self.down, strict=True))
+        return b1 > 20 * self.t * self.noise and b2 < 2.5 * b1 and b4 < 2.5 * b2
+
+    @property
+    def sides(self) -> tuple[float, float] | None:
+        """The slopes from both sides of a kink, extrapolated once and widened by their errors; None without one."""
+        if not self._kinked:
+            return None
+        right = [float((self.v * a).sum()) / (k * self.t) for a, k in zip(self.up, (1, 2), strict=False)]
+        left = [-float((self.v * b).sum()) / (k * self.t) for b, k in zip(self.down, (1, 2), strict=False)]
+        slopes = [2 * one - two for one, two in (right, left)]
+        slack = max(abs(one - two) for one, two in (right, left)) + 2 * self.noise
+        return min(slopes) - slack, max(slopes) + slack
+
+
+def _flat(tensors: tuple[Tensor, ...]) -> Tensor:
+    return torch.cat([t.detach().reshape(-1).double() for t in tensors])

@@ -1,0 +1,60 @@
+"""The evidence of a failed gradient: where, by how much, why, and a script that shows it."""
+
+from __future__ import annotations
+
+from harness.case import BackwardRaised
+from harness.diagnosis import common, sentences
+from harness.judge import Judge, Verdict
+from harness.outcome import Outcome
+from harness.report import Finding
+from harness.reproduce import script
+from harness.session import Session
+
+FRESH = 3
+"""On how many fresh draws a diagnosis must hold."""
+
+
+def finding_of(session: Session, name: str, verdict: Verdict, others: list[Session], judge: str = "judge") -> Finding:
+    """The finding for one tensor's failed verdict; `others` are failing sessions of other sizes."""
+    case = session.case
+    claimed = case.base.outputs[0] if name not in case.leaves else case.base.gradients.get(name)
+    if claimed is None or verdict.expected is None or verdict.allowed is None:
+        return Finding((name, None), verdict.reason, "a gradient", "exact", 1, 1, example=case.label)
+    g, r, allowed = claimed.double(), verdict.expected.double(), verdict.allowed.double()
+    excess = ((g - r).abs() - allowed).nan_to_num(nan=-1.0)
+    index = tuple(int(i) for i in (excess == excess.max()).nonzero()[0]) if g.ndim else ()
+    wrong = int((excess > 0).sum())
+    return Finding(
+        (name, index),
+        float(g[index]),
+        float(r[index]),
+        float(allowed[index]),
+        wrong,
+        int((~r.isnan()).sum()),
+        _diagnosis(session, name, g, verdict, others, judge) if name in case.leaves else (),
+        script(case, name, index, float(g[index]), float(r[index])) if name in case.leaves else "",
+        case.label,
+    )
+
+
+def _diagnosis(
+    session: Session, name: str, claimed: object, verdict: Verdict, others: list[Session], judge: str
+) -> tuple[str, ...]:
+    first = sentences(session.case, name, claimed, verdict.expected)  # type: ignore[arg-type]
+    if not first:
+        return ()
+    draws = [*others, *(f for k in range(1, FRESH + 1) if (f := session.fresh(k)) is not None)]
+    tested = [s for other in draws[: 2 * FRESH] if (s := _again(other, name, judge)) is not None]
+    return common(first, *tested)
+
+
+def _again(session: Session, name: str, judge: str) -> list[str] | None:
+    """The sentences at another draw; None where the fault does not show."""
+    try:
+        other: Judge = getattr(session, judge)
+        verdict = other.verdicts.get(name)
+    except BackwardRaised:
+        return None
+    if verdict is None or verdict.outcome is not Outcome.FAIL or verdict.expected is None:
+        return None
+    return sentences(session.case, name, other.gradients[name], verdict.expected)

@@ -1,0 +1,52 @@
+"""What a check can come to, and the exceptions that carry it."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from harness.report import Report
+
+
+class Outcome(Enum):
+    """The outcome of one check of one layer in one mode."""
+
+    PASS = "PASS"
+    """Verified: every tensor agrees with an independent oracle at the stated resolution."""
+    FAIL = "FAIL"
+    """Wrong: a difference lies outside a computed bound, or an exact promise is broken."""
+    INCONCLUSIVE = "INCONCLUSIVE"
+    """Neither: nothing was found wrong, but something could not be verified; the reason says what."""
+    SKIP = "SKIP"
+    """Does not apply to this layer, mode or machine; the reason says why."""
+    ERROR = "ERROR"
+    """The harness's own fault, never the layer's."""
+
+    # An outcome has no truth value: `if report.results[0].outcome:` would be true for FAIL too.
+    def __bool__(self) -> bool:
+        raise TypeError(f"{self} has no truth value: compare it, as in `outcome is Outcome.PASS`, or use report.ok")
+
+
+def worst(outcomes: list[Outcome]) -> Outcome:
+    """The one that decides when several are put together: FAIL, then ERROR, INCONCLUSIVE, PASS, SKIP."""
+    for outcome in (Outcome.FAIL, Outcome.ERROR, Outcome.INCONCLUSIVE, Outcome.PASS):
+        if any(o is outcome for o in outcomes):
+            return outcome
+    return Outcome.SKIP
+
+
+class GradientError(AssertionError):
+    """A backward pass is wrong. `report` holds the evidence."""
+
+    def __init__(self, message: str, report: Report | None = None) -> None:
+        super().__init__(message)
+        self.report = report
+
+
+class NotVerified(GradientError):  # noqa: N818  (an established name of the public interface)
+    """Nothing was found wrong, but something was not verified. `report` says what."""
+
+
+class SpecError(ValueError):
+    """What the user wrote can't be checked as it stands; the message says what was found and what to write."""

@@ -1,0 +1,216 @@
+"""From a layer to a subject in the widest precision that it accepts, and from a spec's example to a case."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from harness.case import BackwardRaised, Case, Refused
+from harness.conventions import subject_of
+from harness.design import Example
+from harness.draws import parameter_like, real_values, rng_of
+from harness.outcome import SpecError
+from harness.reference import Reference
+from harness.request import Request
+from harness.slots import walk
+from harness.spec import Const, Drawn, Floats, Ints, LayerSpec, size_expression
+from harness.subject import Leaf, Subject
+
+WIDEST = (torch.float64, torch.float32)
+DTYPES = {str(d).removeprefix("torch."): d for d in (torch.float64, torch.float32, torch.bfloat16, torch.float16)}
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A subject, the precision it is judged in, and what is to be said about that."""
+
+    subject: Subject
+    dtype: torch.dtype
+    notes: tuple[str, ...] = ()
+
+
+def prepared(request: Request, dtype: torch.dtype | None = None) -> Prepared:
+    """The subject in the dtype asked for, else in float64 if the layer accepts it, else in the widest it accepts.
+
+    A layer accepts a dtype if forward and backward go through and answer in it. Gradients alone in another dtype are a
+    fault (`dtypes` reports it) unless the layer's own state is in that dtype: then the layer was not made for float64.
+    """
+    if dtype is not None:
+        return Prepared(subject_of(replace(request, dtype=dtype)), dtype)
+    problems: list[str] = []
+    for candidate in WIDEST:
+        try:
+            subject = subject_of(replace(request, dtype=candidate))
+            problem = _mismatch(subject, request, candidate)
+        except SpecError:
+            raise
+        except Exception as error:  # whatever a layer raises on a dtype that it was not made for
+            problem = f"{type(error).__name__}: {error}"
+            if candidate is torch.float64 and not _speaks_of_dtype(error):
+                # a forward that refuses these values, not this dtype: float64 is as good as any
+                raise
+        if not problem:
+            name = str(candidate).removeprefix("torch.")
+            notes = () if not problems else (f"judged in {name}: in float64 {problems[0]}",)
+            return Prepared(subject, candidate, notes)
+        problems.append(problem)
+    raise SpecError(f"the layer goes through neither in float64 ({problems[0]}) nor in float32 ({problems[1]})")
+
+
+def _speaks_of_dtype(error: Exception) -> bool:
+    text = str(error).lower()
+    return any(word in text for word in ("dtype", "double", "float", "scalar type", "datatype"))
+
+
+def _mismatch(subject: Subject, request: Request, dtype: torch.dtype) -> str:
+    """Why the layer was not made for this dtype, empty if it was."""
+    case = Case(subject, subject.values(), subject.buffers, subject.modes[0])
+    try:
+        base = case.base
+    except Refused as refused:
+        if isinstance(refused.__cause__, Exception) and _speaks_of_dtype(refused.__cause__) and dtype is WIDEST[0]:
+            return str(refused)
+        return ""
+    except BackwardRaised as raised:
+        return str(raised) if _speaks_of_dtype(raised.__cause__ or raised) and dtype is WIDEST[0] else ""  # type: ignore[arg-type]
+    if dtype is not WIDEST[0]:
+        return ""
+    if narrow := [y.dtype for y in base.outputs if y.dtype != dtype]:
+        return f"its outputs are {narrow[0]}"
+    own = {t.dtype for t in walk_state(request.layer)}
+    narrow = [g.dtype for g in base.gradients.values() if g is not None and g.dtype != dtype]
+    return f"its gradients are {narrow[0]}" if narrow and narrow[0] in own else ""
+
+
+def walk_state(layer: Any) -> list[Tensor]:
+    """The tensors and arrays of real numbers that the layer holds."""
+    if isinstance(layer, (type, tuple)) or not hasattr(layer, "__dict__"):
+        return []
+    return [t for slot in walk(layer) if (t := slot.read()) is not None]
+
+
+# From a spec
+
+
+def request_of(spec: LayerSpec, example: Example, mode: str | None, device: torch.device) -> Request:
+    """The layer that the spec builds at this example, with its inputs drawn.
+
+    Raises:
+        SpecError: an input function returned no array.
+    """
+    layer = build(spec, example, mode, device)
+    inputs = tuple(_input(kind, example, k) for k, kind in enumerate(spec.kinds))
+    modes = dict(spec.modes) if isinstance(spec.modes, Mapping) else {}
+    return Request(layer, inputs, modes=modes, grads=spec.grads, device=device)
+
+
+def build(spec: LayerSpec, example: Example, mode: str | None, device: torch.device) -> Any:
+    """What the spec builds at this example's sizes and options; its own randomness follows the example's seed."""
+    if not spec.builds:
+        return spec.build
+    torch.manual_seed(example.seed)
+    np.random.seed(example.seed % 2**32)  # noqa: NPY002  (what layers in the wild draw from)
+    reserved: dict[str, Callable[[], Any]] = {
+        "mode": lambda: mode,
+        "generator": lambda: torch.Generator(device).manual_seed(example.seed),
+        "rng": lambda: rng_of(example.seed, 2),
+        "dtype": lambda: torch.float64,
+        "device": lambda: device,
+    }
+    known = {**example.sizes, **example.options}
+    return spec.build(**{n: known[n] if n in known else reserved[n]() for n in spec.build_arguments()})
+
+
+def _input(kind: Floats | Ints | Drawn, example: Example, position: int) -> Any:
+    rng = rng_of(example.seed, 3, position)
+    if isinstance(kind, Floats):
+        values = real_values(kind, kind.dims.shape(example.sizes), example.stratum, rng)
+        tensor = torch.as_tensor(np.asarray(values))
+        return Const(tensor) if kind.grad is False else tensor
+    if isinstance(kind, Ints):
+        low, below = (size_expression(b, example.sizes) for b in (kind.low, kind.below))
+        return torch.as_tensor(np.asarray(rng.integers(low, below, kind.dims.shape(example.sizes))))
+    known = {**example.sizes, **example.options, "rng": rng}
+    return kind.draw(**{n: known[n] for n in inspect.signature(kind.draw).parameters})
+
+
+def case_of(spec: LayerSpec, example: Example, mode: str | None, device: torch.device, dtype: str | None) -> tuple[Case, Prepared]:
+    """The example as a case in one mode: parameters and float buffers drawn, running statistics moved.
+
+    Raises:
+        Refused: the layer can't be built here, or its forward refuses the example.
+    """
+    try:
+        request = request_of(spec, example, mode, device)
+    except SpecError:
+        raise
+    except Exception as error:
+        raise Refused(f"{type(error).__name__}: {error}") from error
+    made = prepared(request, None if dtype is None else DTYPES[dtype])
+    subject = made.subject
+    names = {**example.sizes, **example.options}
+    case = Case(
+        subject,
+        redrawn(subject, example.seed),
+        subject.buffers,
+        mode,
+        example.seed,
+        spec.resolution,
+        str(example),
+        names,
+        None if spec.reference is None else Reference(spec.reference, names),
+        None if spec.derivative_of is None else Reference(spec.derivative_of, names),
+    )
+    return case.at(buffers=moved_buffers(case, spec, example)), made
+
+
+def redrawn(subject: Subject, seed: int, only_constant: bool = False) -> dict[str, Tensor]:
+    """The leaves' values with parameters drawn anew, all of them or those that are constant."""
+    values = subject.values()
+    for k, (name, leaf) in enumerate(subject.leaves.items()):
+        if leaf.role == "parameter" and leaf.value.is_floating_point() and not (only_constant and varies(leaf)):
+            values[name] = parameter_like(leaf.value, rng_of(seed, 4, k))
+    return values
+
+
+def varies(leaf: Leaf) -> bool:
+    """Whether the entries differ: a value that is drawn already."""
+    return bool((leaf.value != leaf.value.flatten()[:1]).any())
+
+
+def moved_buffers(case: Case, spec: LayerSpec, example: Example) -> dict[str, Tensor]:
+    """Float buffers away from their initial values, by one to three train forwards on other data.
+
+    A layer whose train forward moves nothing keeps its buffers: constants are not drawn, the layer may rely on them.
+    Where train refuses the example (a batch of one), they are drawn around their values.
+    """
+    buffers = {n: t.clone() for n, t in case.buffers.items()}
+    if not buffers or "train" not in case.subject.modes:
+        return buffers
+    train = case.at(mode="train")
+    for k in range(1 + example.seed % 3):
+        other = {**train.leaves, **_other_inputs(spec, example, train, k)}
+        try:
+            evaluation = train.at(buffers=buffers).forward(other, seed=example.seed + k)
+        except Refused:
+            return {n: parameter_like(t, rng_of(example.seed, 5, j)) for j, (n, t) in enumerate(buffers.items())}
+        after = evaluation.buffers()
+        if all(bool(torch.isfinite(t).all()) for t in after.values()):
+            buffers = {n: after[n].detach().clone() for n in buffers}
+    return buffers
+
+
+def _other_inputs(spec: LayerSpec, example: Example, case: Case, k: int) -> dict[str, Tensor]:
+    """Real inputs drawn from another seed."""
+    again = replace(example, seed=example.seed + 1 + k)
+    inputs = [n for n, leaf in case.subject.leaves.items() if leaf.role == "input"]
+    drawn = (_input(kind, again, j) for j, kind in enumerate(spec.kinds))
+    return {
+        n: torch.as_tensor(getattr(v, "value", v)).to(case.leaves[n]) for n, v in zip(inputs, drawn, strict=False)
+    }

@@ -1,0 +1,76 @@
+"""The same function by other means, called with inputs in order and everything else by name."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from harness.arrays import library_of, to_native
+from harness.outcome import SpecError
+from harness.request import outputs_of
+from harness.subject import Subject
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A user's function of inputs, and by name of parameters, buffers, dims, options and mode.
+
+    A parameter `0.W` is named `_0_W`; the names `params` and `buffers` get the whole dicts.
+    """
+
+    function: Callable[..., Any]
+    named: Mapping[str, Any] = field(default_factory=dict)
+    """Dims and options."""
+
+    @property
+    def computes_in_torch(self) -> bool:
+        """Whether autograd can go through it."""
+        return library_of(self.function) != "numpy"
+
+    def outputs(
+        self, subject: Subject, leaves: Mapping[str, Tensor], buffers: Mapping[str, Tensor], mode: str | None
+    ) -> tuple[Tensor, ...]:
+        """Its real outputs.
+
+        Raises:
+            SpecError: it asks for something that there is not.
+        """
+        library = "torch" if self.computes_in_torch else "numpy"
+        native = {n: to_native(t, library) for n, t in {**leaves, **buffers}.items()}
+        inputs = [n for n, leaf in subject.leaves.items() if leaf.role == "input"]
+        params = {n: native[n] for n, leaf in subject.leaves.items() if leaf.role == "parameter"}
+        state = {n: native[n] for n in buffers}
+        plain = {_identifier(n): v for n, v in {**params, **state}.items()}
+        named = {**self.named, **plain, "mode": mode, "params": params, "buffers": state}
+        arguments = self._arguments(subject, {n: native[n] for n in inputs}, named)
+        return outputs_of(self.function(*arguments[0], **arguments[1]), "the reference")
+
+    def _arguments(
+        self, subject: Subject, inputs: Mapping[str, Any], named: Mapping[str, Any]
+    ) -> tuple[list[Any], dict[str, Any]]:
+        waiting, given, by_name = list(inputs), [], {}
+        for p in inspect.signature(self.function).parameters.values():
+            if p.kind is p.VAR_POSITIONAL:
+                given += [inputs[n] for n in waiting]
+                waiting = []
+            elif p.name in waiting:
+                waiting.remove(p.name)
+                by_name[p.name] = inputs[p.name]
+            elif p.name in named:
+                by_name[p.name] = named[p.name]
+            elif p.kind is not p.VAR_KEYWORD and waiting and not by_name:
+                given.append(inputs[waiting.pop(0)])
+            elif p.kind is not p.VAR_KEYWORD and waiting:
+                by_name[p.name] = inputs[waiting.pop(0)]
+            elif p.default is p.empty and p.kind is not p.VAR_KEYWORD:
+                known = ", ".join([*inputs, *(n for n in named if n.isidentifier())])
+                raise SpecError(f"the reference of {subject.name} asks for {p.name!r}; there are {known}")
+        return given, by_name
+
+
+def _identifier(name: str) -> str:
+    return name if name.isidentifier() else "_" + name.replace(".", "_")

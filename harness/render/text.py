@@ -1,0 +1,75 @@
+"""A report within one screen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from textwrap import indent, shorten
+
+from tabulate import tabulate
+
+from harness.outcome import Outcome
+from harness.report import Report, Result
+
+ROWS = 24
+"""How many results a report shows before it leaves the verified ones to a count."""
+
+
+def verdict_line(report: Report) -> str:
+    """One sentence that can't be read the wrong way."""
+    counts = report.counts()
+    if report.ok:
+        return f"{report.layer}: verified, {counts['PASS']} checks passed" + _skips(counts)
+    if counts["FAIL"]:
+        return f"{report.layer}: WRONG, {counts['FAIL']} of {len(report.results)} checks failed"
+    if counts["ERROR"]:
+        return f"{report.layer}: not judged, {counts['ERROR']} checks ended in an error of the harness or the spec"
+    if counts["INCONCLUSIVE"]:
+        return f"{report.layer}: NOT VERIFIED, nothing failed but {counts['INCONCLUSIVE']} checks are inconclusive"
+    return f"{report.layer}: NOT VERIFIED, no check verified a tensor"
+
+
+def _skips(counts: dict[str, int]) -> str:
+    return f", {counts['SKIP']} do not apply" if counts["SKIP"] else ""
+
+
+def report_text(report: Report) -> str:
+    """The verdict, a row a result, and the evidence of the first failures."""
+    shown = list(report.results)
+    if len(shown) > ROWS:
+        shown = [r for r in shown if r.outcome not in (Outcome.PASS, Outcome.SKIP)][:ROWS] or shown[:ROWS]
+    parts = [verdict_line(report), indent(table(shown), "  ")]
+    if len(shown) < len(report.results):
+        parts.append(f"  … and {len(report.results) - len(shown)} more results: {count_line([report])}")
+    parts += [evidence(r) for r in report.failures[:2]]
+    parts += [f"  note: {shorten(note, 200)}" for note in report.notes[:5]]
+    return "\n".join(parts)
+
+
+def table(results: Iterable[Result]) -> str:
+    """A row a result."""
+    rows = [(r.check, r.mode or "", r.outcome.value, summary(r)) for r in results]
+    return tabulate(rows, tablefmt="plain", disable_numparse=True)
+
+
+def summary(result: Result) -> str:
+    """What was verified at which resolution, or why not."""
+    if result.outcome is Outcome.PASS:
+        said = ", ".join(f"{n} {r:.0e}" if r else n for n, r in result.tensors.items())
+        return shorten(said + (f" ({result.reason})" if result.reason else ""), 110)
+    return shorten(result.reason, 150)
+
+
+def evidence(result: Result) -> str:
+    """The finding of a failed result, indented under its name."""
+    where = f" [{result.mode}]" if result.mode else ""
+    body = str(result.finding) if result.finding else result.reason
+    return f"\n  {result.check}{where}\n{indent(body, '    ')}"
+
+
+def count_line(reports: Iterable[Report]) -> str:
+    """All five outcomes, counted over reports."""
+    totals = dict.fromkeys((o.value for o in Outcome), 0)
+    for report in reports:
+        for name, count in report.counts().items():
+            totals[name] += count
+    return ", ".join(f"{count} {name}" for name, count in totals.items())

@@ -1,0 +1,141 @@
+"""Results as data: `Finding`, `Result` and `Report`. Nothing here prints or computes a verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from harness.outcome import GradientError, NotVerified, Outcome
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The evidence of a failure: what was found where, what was expected, and by how much it is out."""
+
+    where: tuple[str, tuple[int, ...] | None]
+    """The tensor and the index of its worst entry (None where the finding concerns the whole tensor)."""
+    analytic: float | str
+    """What the layer's backward gave there."""
+    expected: float | str
+    """What the oracle gives there."""
+    allowed: float | str
+    """The computed bound on |analytic − expected|, in the same units."""
+    wrong: int
+    """How many entries are outside their bound."""
+    total: int
+    """How many entries were compared."""
+    diagnosis: tuple[str, ...] = ()
+    """Sentences that fit the residual, best first, each tested on fresh draws."""
+    reproduce: str = ""
+    """A standalone script that shows the fault without the harness."""
+    example: str = ""
+    """The example that failed, after shrinking: sizes, options, mode, seed."""
+
+    def __str__(self) -> str:
+        tensor, index = self.where
+        place = tensor if index is None else f"{tensor}[{', '.join(map(str, index))}]"
+        lines = [f"{place}: backward gives {short(self.analytic)}, expected {short(self.expected)}"]
+        if isinstance(self.allowed, float):
+            lines[0] += f" ± {self.allowed:.1e}"
+        if self.total > 1:
+            lines.append(f"{self.wrong} of {self.total} entries are out")
+        lines += [f"→ {sentence}" for sentence in self.diagnosis]
+        if self.example:
+            lines.append(f"at {self.example}")
+        return "\n".join(lines)
+
+
+def short(value: float | str) -> str:
+    """Six significant digits: enough to recognise a factor, few enough to read."""
+    return f"{value:.6g}" if isinstance(value, float) else value
+
+
+@dataclass(frozen=True)
+class Result:
+    """One check of one layer in one mode, over all its examples."""
+
+    layer: str
+    check: str
+    mode: str | None
+    outcome: Outcome
+    tensors: Mapping[str, float] = field(default_factory=dict)
+    """{tensor: resolution}: the worst relative size of an error that would still have been seen, for each verified tensor."""
+    reason: str = ""
+    """Why, unless PASS. With PASS: what is worth saying (a kink was accepted, another dtype was used)."""
+    finding: Finding | None = None
+    examples: int = 0
+    """How many examples the outcome rests on (refused ones not counted)."""
+    note: str = ""
+
+    @property
+    def id(self) -> str:
+        """The part of a pytest id between the brackets: `MyLayer-parameter_gradient-train`."""
+        return "-".join(part for part in (self.layer, self.check, self.mode) if part)
+
+
+@dataclass(frozen=True)
+class Report:
+    """Every result of one `gradcheck` or `check`.
+
+    True exactly when every result that applies is PASS and at least one tensor was verified.
+    """
+
+    layer: str
+    results: tuple[Result, ...]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether every result that applies is PASS, and at least one tensor was verified."""
+        applicable = [r for r in self.results if r.outcome is not Outcome.SKIP]
+        return all(r.outcome is Outcome.PASS for r in applicable) and any(r.tensors for r in applicable)
+
+    def __bool__(self) -> bool:
+        return self.ok
+
+    @property
+    def failures(self) -> list[Result]:
+        """The results whose outcome is FAIL."""
+        return [r for r in self.results if r.outcome is Outcome.FAIL]
+
+    def counts(self) -> dict[str, int]:
+        """How many results came to each outcome; every outcome has a count."""
+        return {o.value: sum(r.outcome is o for r in self.results) for o in Outcome}
+
+    def raise_for_failures(self) -> None:
+        """Raise `GradientError` if anything failed, `NotVerified` if something was not verified, else return."""
+        if self.ok:
+            return
+        outcomes = {r.outcome for r in self.results}
+        failed = outcomes & {Outcome.FAIL, Outcome.ERROR}
+        raise (GradientError if failed else NotVerified)(str(self), self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as plain data, `"schema": 1`; no times, paths or addresses."""
+        from harness.render.data import report_to_dict
+
+        return report_to_dict(self)
+
+    def to_json(self) -> str:
+        """`to_dict` as JSON; the same seed gives the same bytes. Infinite and undefined numbers are strings."""
+        from harness.render.data import to_json
+
+        return to_json(self.to_dict())
+
+    def to_html(self) -> str:
+        """A self-contained page."""
+        from harness.render.html import page
+
+        return page([self])
+
+    def _repr_html_(self) -> str:
+        from harness.render.html import fragment
+
+        return fragment(self)
+
+    def __str__(self) -> str:
+        from harness.render.text import report_text
+
+        return report_text(self)

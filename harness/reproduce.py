@@ -1,0 +1,68 @@
+"""A standalone script that shows one wrong entry without the harness."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from torch import Tensor
+
+from harness.case import Case
+
+LITERAL = 64
+"""Up to how many numbers of a tensor are written out."""
+
+
+def script(case: Case, name: str, index: tuple[int, ...], analytic: float, expected: float) -> str:
+    """The script; where the layer can't be imported, one line is left to fill."""
+    subject = case.subject
+    if subject.recipe is None or case.declared is not None:
+        return ""
+    big = [n for n, t in case.leaves.items() if t.numel() > LITERAL]
+    header = [
+        f"# {subject.name}: d<v, outputs>/d {name}{list(index)}: backward gave {analytic!r}, expected {expected!r}.",
+        f"# {case.label}" if case.label else "",
+        "import torch",
+        *subject.recipe.imports,
+        "",
+        *subject.recipe.setup,
+        "leaves = {",
+        *(f"    {n!r}: {_literal(t)}," for n, t in case.leaves.items()),
+        "}",
+        f"buffers = {{{', '.join(f'{n!r}: {_literal(t)}' for n, t in case.buffers.items())}}}",
+        f"v = [{', '.join(_literal(v) for v in case.base.cotangents)}]  # the cotangents",
+    ]
+    if big:
+        header.insert(2, f"# {', '.join(big)}: too large to write out, drawn from a fixed seed instead; the numbers will differ.")
+    body = _BODY.format(name=name, index=index, mode=case.mode, seed=case.seed)
+    return "\n".join([*_present(header), "", subject.recipe.functions, body])
+
+
+_BODY = '''
+name, index, mode, seed, h = {name!r}, {index!r}, {mode!r}, {seed!r}, 1e-6
+
+
+def loss(leaves):
+    return sum((w * y).sum() for w, y in zip(v, forward(leaves, buffers, mode, seed)))
+
+
+forward(leaves, buffers, mode, seed)
+analytic = backward(v)[name][index]
+up, down = ({{**leaves, name: leaves[name].clone()}} for _ in range(2))
+up[name][index] += h
+down[name][index] -= h
+numeric = (loss(up) - loss(down)) / (2 * h)
+print(f"{{name}}{{list(index)}}: backward {{float(analytic):.9g}}, central difference {{float(numeric):.9g}}")
+'''
+
+
+def _present(lines: Iterable[str]) -> list[str]:
+    return [line for k, line in enumerate(lines) if line or k > 2]
+
+
+def _literal(t: Tensor) -> str:
+    dtype = str(t.dtype)
+    if t.numel() <= LITERAL:
+        return f"torch.tensor({t.tolist()!r}, dtype={dtype})"
+    if t.is_floating_point():
+        return f"torch.randn({tuple(t.shape)}, dtype={dtype}, generator=torch.Generator().manual_seed(0))"
+    return f"torch.zeros({tuple(t.shape)}, dtype={dtype})"

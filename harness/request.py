@@ -1,0 +1,152 @@
+"""What a convention is asked to turn into a subject."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from harness.arrays import is_array, is_real, library_of, to_native, to_tensor
+from harness.arrays import Library as Library
+from harness.outcome import SpecError
+from harness.spec import Const
+from harness.subject import Leaf
+
+
+@dataclass(frozen=True)
+class Request:
+    """A layer with the inputs it is to be called with."""
+
+    layer: Any
+    inputs: tuple[Any, ...]
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    modes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """{mode: keywords of forward}; empty where the layer has a switch of its own, or no modes."""
+    grads: Mapping[str, str | None] = field(default_factory=dict)
+    dtype: torch.dtype = torch.float64
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    optional: frozenset[int] = frozenset()
+    """Positions of real inputs whose gradient is wanted only if backward returns one."""
+
+    @property
+    def library(self) -> Library:
+        """What the layer computes with: by its inputs where they are NumPy's, else by what its code names."""
+        if any(is_array(i) and not isinstance(i, Tensor) for i in self.inputs):
+            return "numpy"
+        return library_of(self.layer) or "torch"
+
+    def arguments(self, function: Callable[..., Any]) -> dict[str, Any]:
+        """{name of the parameter of `function`: input}, in the order of the call."""
+        names = positional_names(function)
+        taken = [n for n in names if n not in self.kwargs][: len(self.inputs)]
+        taken += [f"input{k}" for k in range(len(taken), len(self.inputs))]
+        return dict(zip(taken, self.inputs, strict=True))
+
+    def leaves(self, arguments: Mapping[str, Any]) -> dict[str, Leaf]:
+        """The tensors among the arguments, real ones in the working dtype."""
+        return {
+            name: self.leaf(value, name, k) for k, (name, value) in enumerate(arguments.items()) if _is_tensor(value)
+        }
+
+    def leaf(self, value: Any, name: str, position: int | None = None) -> Leaf:
+        """One argument as a leaf."""
+        fixed = isinstance(value, Const)
+        tensor = to_tensor(value.value if isinstance(value, Const) else value, name).detach()
+        if not tensor.is_floating_point():
+            return Leaf(tensor.to(self.device).clone(), wanted=False)
+        return Leaf(tensor.to(self.device, self.dtype).clone(), wanted=not fixed)
+
+
+def _is_tensor(value: Any) -> bool:
+    return is_array(value) or isinstance(value, Const)
+
+
+def positional_names(function: Callable[..., Any]) -> list[str]:
+    """The names of the parameters that can be given by position, without `self`."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return []
+    return [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+
+
+def required_names(function: Callable[..., Any]) -> list[str]:
+    """The positional parameters without a default."""
+    parameters = inspect.signature(function).parameters.values()
+    return [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) and p.default is p.empty]
+
+
+def call_arguments(arguments: Mapping[str, Any], leaves: Mapping[str, Tensor], library: Library) -> list[Any]:
+    """The arguments in call order: leaves at their present values, everything else as it was given."""
+    return [to_native(leaves[n], library) if n in leaves else value for n, value in arguments.items()]
+
+
+def outputs_of(result: Any, what: str) -> tuple[Tensor, ...]:
+    """The real outputs of a forward as tensors.
+
+    Raises:
+        SpecError: there is none.
+    """
+    parts = result if isinstance(result, (tuple, list)) else (result,)
+    tensors = tuple(to_tensor(p, f"an output of {what}") for p in parts if p is not None)
+    real = tuple(t for t in tensors if t.is_floating_point())
+    if not real:
+        raise SpecError(f"{what} returned {_kinds(parts)}: an output of real numbers is needed")
+    return real
+
+
+def _kinds(parts: Sequence[Any]) -> str:
+    return ", ".join(type(p).__name__ for p in parts) or "nothing"
+
+
+def match(result: Any, leaves: Mapping[str, Leaf], inputs: Sequence[str], what: str) -> dict[str, Tensor | None]:
+    """Which gradient in what backward returned belongs to which input.
+
+    By name from a dict; by position from a sequence with one entry an input, or one an input that wants a gradient;
+    a shorter one serves the first inputs.
+
+    Raises:
+        SpecError: more gradients than inputs, or a name that fits none.
+    """
+    if isinstance(result, Mapping):
+        return _match_names(result, inputs, what)
+    parts = list(result) if isinstance(result, (tuple, list)) else [result]
+    real = [n for n in inputs if n in leaves and leaves[n].value.is_floating_point()]
+    wanted = [n for n in real if leaves[n].wanted]
+    if len(parts) == 1 and parts[0] is None:
+        return dict.fromkeys(wanted)
+    names = next((c for c in (list(inputs), real, wanted) if len(c) == len(parts)), None)
+    if names is None:
+        if len(parts) > len(inputs):
+            raise SpecError(f"backward of {what} returned {len(parts)} gradients for the inputs {', '.join(inputs)}")
+        names = wanted[: len(parts)] if len(wanted) >= len(parts) else list(inputs)[: len(parts)]
+    return {n: gradient(p, n) for n, p in zip(names, parts, strict=True) if n in leaves}
+
+
+def gradient(value: Any, name: str) -> Tensor | None:
+    """One gradient as a tensor of its own: a later run of the layer may write to the same memory."""
+    return None if value is None else to_tensor(value, f"the gradient of {name}").detach()
+
+
+def gradient_names(name: str) -> tuple[str, ...]:
+    """How people name the gradient of a parameter."""
+    return (f"d{name}", f"grad_{name}", f"{name}_grad", f"d_{name}", f"dLd{name}", f"delta_{name}", f"g{name}")
+
+
+def _match_names(result: Mapping[str, Any], inputs: Sequence[str], what: str) -> dict[str, Tensor | None]:
+    owner = {alias: n for n in inputs for alias in (n, *gradient_names(n))}
+    if strangers := [k for k in result if k not in owner]:
+        raise SpecError(
+            f"backward of {what} returned a gradient named {strangers[0]!r}, which fits no input "
+            f"({', '.join(inputs)}): name it {'d' + inputs[0]!r} or the like"
+        )
+    return {owner[k]: gradient(v, owner[k]) for k, v in result.items()}
+
+
+def real_state(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The entries that are arrays of real numbers."""
+    return {k: v for k, v in values.items() if is_real(v)}

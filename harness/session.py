@@ -1,0 +1,87 @@
+"""One case as the checks see it: everything that several of them need, computed once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal
+
+import torch
+
+from harness.case import Case, Refused
+from harness.draws import rng_of
+from harness.judge import Judge, Verdict
+from harness.outcome import Outcome
+from harness.report import Finding
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What one check saw at one case."""
+
+    outcome: Outcome
+    tensors: dict[str, float] = field(default_factory=dict)
+    """{verified tensor: resolution}."""
+    unverified: dict[str, float] = field(default_factory=dict)
+    """{tensor that was not verified: the resolution reached}."""
+    reason: str = ""
+    failed: tuple[str, Verdict] | None = None
+    """The tensor that failed worst, with its verdict."""
+    finding: Finding | None = None
+
+
+class Session:
+    """One case and its judges."""
+
+    def __init__(self, case: Case) -> None:
+        self.case = case
+
+    @cached_property
+    def judge(self) -> Judge:
+        """Against differences and autograd of the layer's own forward."""
+        return Judge(self.case)
+
+    @cached_property
+    def reference_judge(self) -> Judge:
+        """Against differences and autograd of the reference."""
+        case = self.case.at(declared=self.case.reference)
+        case.__dict__["base"] = self.case.base  # the same forward and backward
+        return Judge(case)
+
+    @cached_property
+    def random(self) -> bool:
+        """Whether the layer draws here."""
+        return self.case.random
+
+    def fresh(self, number: int) -> Session | None:
+        """The same layer at other values of the same spread, to test a diagnosis on; None where it refuses them."""
+        case = self.case
+        leaves = {
+            n: t + 0.5 * t.std(correction=0).nan_to_num(0.0) * torch.as_tensor(
+                rng_of(case.seed, 11, number, k).standard_normal(tuple(t.shape))
+            ).to(t)
+            if t.is_floating_point()
+            else t
+            for k, (n, t) in enumerate(case.leaves.items())
+        }
+        session = Session(case.at(leaves=leaves, seed=case.seed + 7919 * number))
+        try:
+            _ = session.case.base
+        except Refused:
+            return None
+        return session
+
+
+def observed(verdicts: dict[str, Verdict]) -> Observation:
+    """Several tensors' verdicts as one observation."""
+    good = {n: v.resolution for n, v in verdicts.items() if v.outcome is Outcome.PASS}
+    bad = {n: v for n, v in verdicts.items() if v.outcome is Outcome.FAIL}
+    open_ = {n: v for n, v in verdicts.items() if v.outcome is Outcome.INCONCLUSIVE}
+    outcome = Outcome.FAIL if bad else Outcome.INCONCLUSIVE if open_ else Outcome.PASS
+    reasons = [f"{n}: {v.reason}" for n, v in (bad or open_ or verdicts).items() if v.reason]
+    failed = max(bad.items(), key=lambda item: _severity(item[1]), default=None)
+    return Observation(outcome, good, {n: v.resolution for n, v in open_.items()}, "; ".join(reasons), failed)
+
+
+def _severity(verdict: Verdict) -> Literal[0, 1]:
+    return 1 if verdict.expected is not None else 0

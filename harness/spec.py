@@ -1,0 +1,300 @@
+"""What a user says about a layer: `LayerSpec`, and the kinds of inputs `floats`, `ints`, `const`."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from harness.dimensions import Dimensions, Sizes
+from harness.outcome import SpecError
+
+RESERVED = ("mode", "generator", "rng", "dtype", "device")
+PROMISES = ("unbiased", "accumulates", "overwrites", "reentrant", "shared_mask")
+DEFAULT_SIZES = tuple(range(1, 7))
+
+
+@dataclass(frozen=True)
+class Floats:
+    """A real input over a domain. `grad`: whether a gradient is wanted (None: where backward returns one)."""
+
+    dims: Dimensions
+    low: float | None = None
+    high: float | None = None
+    low_open: bool = False
+    high_open: bool = False
+    grad: bool | None = True
+
+
+@dataclass(frozen=True)
+class Ints:
+    """An integer input in [low, below); both bounds may be expressions in dimensions."""
+
+    dims: Dimensions
+    below: int | str
+    low: int | str = 0
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """An input that a function draws from dimensions and a `rng` (`numpy.random.Generator`)."""
+
+    draw: Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Const:
+    """A float input of `gradcheck` without gradient."""
+
+    value: Any
+
+
+InputKind = Floats | Ints | Drawn
+
+
+def floats(
+    shape: str,
+    low: float | None = None,
+    high: float | None = None,
+    low_open: bool = False,
+    high_open: bool = False,
+    grad: bool | None = True,
+) -> Floats:
+    """A real input of the given shape with values in [low, high], the layer's domain.
+
+    Args:
+        shape: a dimension expression such as "B D".
+        low: the smallest value, None for no bound.
+        high: the largest value, None for no bound.
+        low_open: whether `low` itself is excluded.
+        high_open: whether `high` itself is excluded.
+        grad: whether backward must return its gradient.
+
+    Raises:
+        SpecError: an empty domain.
+    """
+    if low is not None and high is not None and not low < high:
+        raise SpecError(f"floats(low={low}, high={high}): the domain is empty; low must be below high")
+    return Floats(Dimensions(shape), low, high, low_open, high_open, grad)
+
+
+def ints(shape: str, below: int | str, low: int | str = 0) -> Ints:
+    """An integer input (labels, token ids) with values in [low, below); no gradient is wanted.
+
+    Args:
+        shape: a dimension expression such as "B".
+        below: an integer or an expression such as "C": values stay below it.
+        low: the smallest value, an integer or an expression.
+    """
+    return Ints(Dimensions(shape), below, low)
+
+
+def const(x: Any) -> Const:
+    """Mark a float input of `gradcheck` that has no gradient (a target, a mask, a constant)."""
+    return Const(x)
+
+
+@dataclass(frozen=True, eq=False)
+class LayerSpec:
+    """A layer over random shapes, values, parameters, cotangents and modes.
+
+    Args:
+        build: a class, function or string such as "MyLayer(D)", or a layer that is copied. Its parameters are
+            dimensions, options, or the reserved names mode, generator, rng, dtype, device; those with a default that
+            are none of these are left alone.
+        inputs: a dimension expression such as "B D", or a tuple of expressions, `floats(...)`, `ints(...)` and
+            functions of dimensions and `rng`.
+        name: default: from what `build` returns.
+        modes: default: ("train", "eval") if the layer has modes. A mapping names forward's keywords:
+            {"train": {"is_train": True}, "eval": {"is_train": False}}.
+        dims: the sizes each dimension takes; default 1 to 6, and two examples with a large one.
+        options: {name: values}; every value occurs in the examples.
+        dtypes: default: float64 on a copy where the layer accepts it, else the widest that it accepts.
+        reference: the same function by other means; called with the inputs, and by name with parameters, buffers,
+            dims, options and mode, as far as it names them.
+        derivative_of: the function whose derivative backward declares (straight-through estimators).
+        grads: {parameter: name of its gradient}, only where discovery needs help; None: it has no gradient.
+        promises: any of "unbiased", "accumulates", "overwrites", "reentrant", "shared_mask".
+        resolution: the relative error that must be seen; default 1e-6 in float64, 1e-3 in float32.
+        gaps: {check name: why} for known gaps; one that no longer fails is itself a failure.
+
+    Raises:
+        SpecError: anything in it that can't be used, with what to write instead.
+    """
+
+    build: Any
+    inputs: str | InputKind | Callable[..., Any] | Sequence[str | InputKind | Callable[..., Any]]
+    name: str | None = None
+    modes: Sequence[str] | Mapping[str, Mapping[str, Any]] | None = None
+    dims: Mapping[str, Iterable[int]] = field(default_factory=dict)
+    options: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    dtypes: Sequence[str] | None = None
+    reference: Callable[..., Any] | None = None
+    derivative_of: Callable[..., Any] | None = None
+    grads: Mapping[str, str | None] = field(default_factory=dict)
+    promises: Sequence[str] = ()
+    resolution: float | None = None
+    gaps: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        set_ = object.__setattr__
+        set_(self, "kinds", tuple(_kind(i) for i in _as_tuple(self.inputs)))
+        set_(self, "sizes", self._sizes())
+        set_(self, "options", {name: _values(name, values) for name, values in self.options.items()})
+        if isinstance(self.build, str):
+            set_(self, "build", _from_string(self.build, self._known()))
+        self._check_words()
+
+    kinds: tuple[InputKind, ...] = field(init=False)
+    sizes: Mapping[str, tuple[int, ...]] = field(init=False)
+
+    def __str__(self) -> str:
+        built = getattr(self.build, "__name__", type(self.build).__name__)
+        return f"LayerSpec(build={built}, inputs={self.inputs!r})"
+
+    def _sizes(self) -> dict[str, tuple[int, ...]]:
+        named = [n for kind in self.kinds for n in _dimension_names(kind)]
+        drawn = [n for kind in self.kinds if isinstance(kind, Drawn) for n in inspect.signature(kind.draw).parameters]
+        unknown = [n for n in drawn if n not in (*named, *self.dims, *self.options, "rng")]
+        if unknown:
+            raise SpecError(
+                f"the input function asks for {unknown[0]!r}, which is no dimension: give it sizes with "
+                f"dims={{{unknown[0]!r}: range(1, 7)}}"
+            )
+        sizes = {name: DEFAULT_SIZES for name in dict.fromkeys(named)}
+        sizes.update({name: _dimension_sizes(name, values) for name, values in self.dims.items()})
+        return sizes
+
+    @property
+    def starred(self) -> tuple[str, ...]:
+        """The dimensions that stand for any number of axes."""
+        return tuple(dict.fromkeys(n for k in self.kinds if not isinstance(k, Drawn) for n in k.dims.starred))
+
+    def _known(self) -> set[str]:
+        return {*self.sizes, *self.starred, *self.options, *RESERVED}
+
+    def _check_words(self) -> None:
+        for promise in self.promises:
+            if promise not in PROMISES:
+                raise SpecError(f"promises={promise!r} is not one of {', '.join(PROMISES)}")
+        if self.resolution is not None and not 0 < self.resolution < 1:
+            raise SpecError(f"resolution={self.resolution}: write the relative error that must be seen, such as 1e-6")
+        if not callable(self.build) and not _is_layer(self.build):
+            raise SpecError(f"build={self.build!r} is neither a class, a function, a string nor a layer")
+        self.build_arguments()
+
+    def build_arguments(self) -> tuple[str, ...]:
+        """The names that `build` is called with."""
+        if not self.builds:
+            return ()
+        try:
+            parameters = inspect.signature(self.build).parameters.values()
+        except (TypeError, ValueError):  # a builtin without a signature
+            return ()
+        known, wanted = self._known(), []
+        for p in parameters:
+            if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD):
+                continue
+            if p.name in known:
+                wanted.append(p.name)
+            elif p.default is p.empty:
+                raise SpecError(self._unknown_argument(p.name))
+        return tuple(wanted)
+
+    def _unknown_argument(self, name: str) -> str:
+        built = getattr(self.build, "__name__", "build")
+        return (
+            f"{built} asks for {name!r}, which is neither a dimension ({', '.join(self.sizes) or 'none'}) nor an option "
+            f"({', '.join(self.options) or 'none'}) nor reserved ({', '.join(RESERVED)}). Write one of\n"
+            f"    LayerSpec(build=..., options={{{name!r}: (value_1, value_2)}}, ...)   # each value occurs\n"
+            f"    LayerSpec(build=..., dims={{{name!r}: range(1, 7)}}, ...)             # a size\n"
+            f"    LayerSpec(build=lambda {', '.join(self.sizes)}: {built}(..., {name}=value), ...)"
+        )
+
+    @property
+    def builds(self) -> bool:
+        """Whether `build` makes a layer; False where it is one."""
+        return not _is_layer(self.build)
+
+
+def _is_layer(thing: Any) -> bool:
+    """Whether this is a layer itself, not something that makes one."""
+    if isinstance(thing, type):
+        return any(base.__module__ == "torch.autograd.function" for base in thing.__mro__)
+    return hasattr(thing, "forward") and hasattr(thing, "backward") or isinstance(thing, tuple)
+
+
+def _as_tuple(inputs: Any) -> tuple[Any, ...]:
+    return tuple(inputs) if isinstance(inputs, (tuple, list)) else (inputs,)
+
+
+def _kind(given: Any) -> InputKind:
+    if isinstance(given, str):
+        return floats(given)
+    if isinstance(given, (Floats, Ints, Drawn)):
+        return given
+    if callable(given):
+        return Drawn(given)
+    raise SpecError(
+        f"inputs: {given!r} is no input: write a shape such as 'B D', floats('B D', low=0), ints('B', below='C') "
+        "or a function such as `lambda B, rng: rng.normal(size=B)`"
+    )
+
+
+def _dimension_names(kind: InputKind) -> tuple[str, ...]:
+    if isinstance(kind, Drawn):
+        return ()
+    bounds = (kind.below, kind.low) if isinstance(kind, Ints) else ()
+    return (*kind.dims.names, *(n for b in bounds if isinstance(b, str) for n in Dimensions(b).names))
+
+
+def _dimension_sizes(name: str, values: Any) -> tuple[int, ...]:
+    sizes = tuple(sorted(set(values))) if isinstance(values, Iterable) else ()
+    if not sizes or not all(isinstance(n, int) and n >= 0 for n in sizes):
+        raise SpecError(f"dims={{{name!r}: {values!r}}}: write the sizes it may take, such as range(1, 7) or [16, 64]")
+    return sizes
+
+
+def _values(name: str, values: Any) -> tuple[Any, ...]:
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise SpecError(f"options={{{name!r}: {values!r}}}: write the values it may take, such as ({values!r},)")
+    if not (found := tuple(values)):
+        raise SpecError(f"options={{{name!r}: ()}} has no value")
+    return found
+
+
+def _from_string(source: str, known: set[str]) -> Callable[..., Any]:
+    """`"MyLayer(D)"` as a function of the dimensions in it, in the namespace of whoever wrote the spec."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__") in (__name__, "dataclasses"):
+        frame = frame.f_back
+    return from_string(source, known, {**frame.f_globals, **frame.f_locals})
+
+
+def from_string(source: str, known: Iterable[str], namespace: Mapping[str, Any]) -> Callable[..., Any]:
+    """`source` as a function of those of its names that are in `known`.
+
+    Raises:
+        SpecError: it is no expression.
+    """
+    try:
+        code = compile(source, "<build>", "eval")
+    except SyntaxError as error:
+        raise SpecError(f"build={source!r} is no expression ({error.msg}): write e.g. 'MyLayer(D)'") from None
+    names = [n for n in code.co_names if n in known]
+
+    def build(**values: Any) -> Any:
+        made = eval(code, {**namespace, **values})
+        return made() if isinstance(made, type) and not _is_layer(made) else made
+
+    build.__name__ = source
+    parameters = [inspect.Parameter(n, inspect.Parameter.KEYWORD_ONLY) for n in names]
+    build.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    return build
+
+
+def size_expression(bound: int | str, sizes: Sizes) -> int:
+    """The value of a bound such as 3, "C" or "C-1" at the given sizes."""
+    return bound if isinstance(bound, int) else Dimensions(bound).shape(sizes)[0]

@@ -1,0 +1,207 @@
+"""Layers that keep their state on an object: what all conventions for them share."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from harness.arrays import Library, to_native
+from harness.outcome import SpecError
+from harness.request import (
+    Request,
+    call_arguments,
+    gradient,
+    match,
+    outputs_of,
+    positional_names,
+    required_names,
+)
+from harness.slots import Slot, convert
+from harness.sources import Sources
+from harness.subject import Evaluation, Leaf, Subject
+
+SWITCHES = ("training", "is_training", "train_mode")
+
+
+def own_copy(request: Request) -> Any:
+    """A copy of the layer, in the working dtype, that may be changed at will.
+
+    Raises:
+        SpecError: it can't be copied.
+    """
+    try:
+        layer = copy.deepcopy(request.layer)
+    except Exception as error:
+        raise SpecError(
+            f"{type(request.layer).__name__} can't be copied ({type(error).__name__}: {error}), and a check must not "
+            "change the layer itself: give a LayerSpec whose build makes a new one, or define __deepcopy__"
+        ) from error
+    convert(layer, request.dtype, request.device)
+    return layer
+
+
+def switch_of(layer: Any) -> Callable[[str], None] | None:
+    """The function that puts the layer into "train" or "eval", or None where it has no modes."""
+    if callable(getattr(layer, "train", None)) and callable(getattr(layer, "eval", None)):
+        return lambda mode: (layer.train if mode == "train" else layer.eval)()  # type: ignore[no-any-return]
+    for name in SWITCHES:
+        if isinstance(getattr(layer, name, None), bool):
+            return lambda mode: setattr(layer, name, mode == "train")
+    return None
+
+
+def present_mode(layer: Any) -> str | None:
+    """The mode a layer is in, None where it has no modes."""
+    for name in SWITCHES:
+        if isinstance(flag := getattr(layer, name, None), bool):
+            return "train" if flag else "eval"
+    return "train" if switch_of(layer) else None
+
+
+@dataclass
+class Stateful:
+    """A working copy of a layer with the places where its parameters, gradients and buffers stand."""
+
+    layer: Any
+    request: Request
+    arguments: Mapping[str, Any]
+    leaves: dict[str, Leaf]
+    sources: Sources
+    library: Library
+    parameters: dict[str, Slot] = field(default_factory=dict)
+    gradients: dict[str, Slot] = field(default_factory=dict)
+    buffers: dict[str, Slot] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, request: Request) -> Stateful:
+        """The layer copied and its inputs named; discovery fills in the rest."""
+        layer = own_copy(request)
+        arguments = request.arguments(layer.forward)
+        return cls(layer, request, arguments, request.leaves(arguments), Sources(layer), request.library)
+
+    @property
+    def name(self) -> str:
+        """The class's name."""
+        return type(self.layer).__name__
+
+    @property
+    def inputs(self) -> list[str]:
+        """The names of the inputs, in the order of the call."""
+        return list(self.arguments)
+
+    @property
+    def modes(self) -> tuple[str | None, ...]:
+        """The modes it can be put into; (None,) if it has none."""
+        if self.request.modes:
+            return tuple(self.request.modes)
+        return ("train", "eval") if switch_of(self.layer) else (None,)
+
+    @property
+    def takes_cotangent(self) -> bool:
+        """Whether backward takes one; some losses' take none."""
+        return bool(positional_names(self.layer.backward)) or _variadic(self.layer.backward)
+
+    def forward(self, leaves: Mapping[str, Tensor], mode: str | None) -> tuple[Tensor, ...]:
+        """One forward with the inputs given."""
+        keywords = dict(self.request.kwargs)
+        if mode is not None and self.request.modes:
+            keywords |= self.request.modes[mode]
+        elif mode is not None and (switch := switch_of(self.layer)):
+            switch(mode)
+        inputs = call_arguments(self.arguments, leaves, self.library)
+        return outputs_of(self.layer.forward(*inputs, **keywords), self.name)
+
+    def backward(self, cotangents: Sequence[Tensor]) -> dict[str, Tensor | None]:
+        """One backward: what it returns and what it leaves in the gradients' places."""
+        given = [_scalar(to_native(v, self.library)) for v in cotangents] if self.takes_cotangent else []
+        needed = len(required_names(self.layer.backward))
+        if needed > len(given):
+            raise SpecError(
+                f"{self.name}.backward asks for {needed} arguments ({', '.join(required_names(self.layer.backward))}) "
+                f"and the forward has {len(given)} outputs: a backward is called with one cotangent an output"
+            )
+        returned = self.layer.backward(*given)
+        matched = match(returned, self.leaves, self.inputs, self.name)
+        found = {n: None if (g := slot.get()) is None else gradient(g, n) for n, slot in self.gradients.items()}
+        return {n: None if g is None else g.clone() for n, g in {**matched, **found}.items()}
+
+    def clear(self) -> None:
+        """Zero the gradients, so that what is read afterwards belongs to one backward."""
+        if callable(reset := getattr(self.layer, "zero_grad", None)):
+            reset()
+            return
+        for slot in self.gradients.values():
+            if (g := slot.read()) is not None:
+                slot.write(torch.zeros_like(g))
+
+    def run(
+        self, leaves: Mapping[str, Tensor], buffers: Mapping[str, Tensor], mode: str | None, seed: int
+    ) -> Evaluation:
+        """The subject's `run`."""
+        self._load(leaves, buffers)
+        self.clear()
+        self.sources.seed(seed)
+        outputs = self.forward(leaves, mode)
+        return Evaluation(
+            outputs, self.backward, lambda: self.read(self.buffers), lambda: self.read(self.parameters)
+        )
+
+    def _load(self, leaves: Mapping[str, Tensor], buffers: Mapping[str, Tensor]) -> None:
+        for name, slot in self.parameters.items():
+            there = slot.get()
+            if isinstance(there, Tensor) and there.requires_grad:
+                there.detach_()  # a trace before this run has tied it to a leaf
+            if leaves[name].requires_grad:
+                # in place and recorded: the graph then leads from the layer's own tensor to the leaf
+                there.copy_(leaves[name])
+            else:
+                slot.write(leaves[name])
+        for name, slot in self.buffers.items():
+            slot.write(buffers[name])
+
+    def read(self, slots: Mapping[str, Slot]) -> dict[str, Tensor]:
+        """Copies of what stands in these places."""
+        return {n: value.clone() for n, slot in slots.items() if (value := slot.read()) is not None}
+
+    def subject(self, **more: Any) -> Subject:
+        """The finished subject, once the places are known."""
+        leaves = dict(self.leaves)
+        for name, value in self.read(self.parameters).items():
+            leaves[name] = Leaf(value, "parameter", self.request.grads.get(name, name) is not None)
+        return Subject(
+            self.name,
+            leaves,
+            self.read(self.buffers),
+            self.run,
+            self.modes,
+            autograd_is_backward="" if self.library == "torch" else "the layer computes in NumPy",
+            takes_cotangent=self.takes_cotangent,
+            draws=bool(self.sources),
+            **more,
+        )
+
+    def probe(self) -> None:
+        """One forward in each mode, to see which global generators it draws from."""
+        saved = {**self.read(self.parameters), **self.read(self.buffers)}
+        for mode in self.modes:
+            # a mode that refuses these inputs shows nothing; the case will say so
+            with self.sources.watched(), suppress(Exception):
+                self.forward({n: leaf.value.clone() for n, leaf in self.leaves.items()}, mode)
+        for name, slot in {**self.parameters, **self.buffers}.items():
+            if name in saved:
+                slot.write(saved[name])
+
+
+def _variadic(function: Callable[..., Any]) -> bool:
+    return bool(function.__code__.co_flags & 0x04) if hasattr(function, "__code__") else False
+
+
+def _scalar(value: Any) -> Any:
+    """A 0-dimensional NumPy array as the scalar that NumPy code expects."""
+    return value[()] if not isinstance(value, Tensor) and getattr(value, "ndim", 1) == 0 else value

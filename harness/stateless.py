@@ -1,0 +1,67 @@
+"""Functions that return their pullback or a cache for it: what the conventions for them share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from harness.arrays import Library, to_native
+from harness.request import Request, call_arguments, match, outputs_of
+from harness.sources import Sources
+from harness.subject import Evaluation, Leaf, Subject
+
+Pullback = Callable[..., Any]
+
+
+@dataclass
+class Stateless:
+    """A function of its inputs alone: `call(*inputs, **keywords) -> (outputs, pullback)`."""
+
+    name: str
+    call: Callable[..., tuple[Any, Pullback]]
+    arguments: Mapping[str, Any]
+    leaves: dict[str, Leaf]
+    request: Request
+    sources: Sources
+    library: Library
+
+    @classmethod
+    def of(cls, request: Request, name: str, forward: Callable[..., Any], call: Callable[..., Any]) -> Stateless:
+        """The function with its inputs named after `forward`'s parameters."""
+        arguments = request.arguments(forward)
+        sources = Sources(request.layer)
+        return cls(name, call, arguments, request.leaves(arguments), request, sources, request.library)
+
+    def run(
+        self, leaves: Mapping[str, Tensor], buffers: Mapping[str, Tensor], mode: str | None, seed: int
+    ) -> Evaluation:
+        """The subject's `run`."""
+        self.sources.seed(seed)
+        keywords = {**self.request.kwargs, **(self.request.modes[mode] if mode in self.request.modes else {})}
+        result, pullback = self.call(*call_arguments(self.arguments, leaves, self.library), **keywords)
+        outputs = outputs_of(result, self.name)
+
+        def pull(cotangents: Sequence[Tensor]) -> dict[str, Tensor | None]:
+            returned = pullback(*(to_native(v, self.library) for v in cotangents))
+            matched = match(returned, self.leaves, list(self.arguments), self.name)
+            return {n: None if g is None else g.clone() for n, g in matched.items()}
+
+        return Evaluation(outputs, pull)
+
+    def subject(self) -> Subject:
+        """The finished subject."""
+        with self.sources.watched():
+            for mode in self.request.modes or (None,):
+                self.run({n: leaf.value.clone() for n, leaf in self.leaves.items()}, {}, mode, 0)
+        return Subject(
+            self.name,
+            self.leaves,
+            {},
+            self.run,
+            tuple(self.request.modes) or (None,),
+            autograd_is_backward="" if self.library == "torch" else "the function computes in NumPy",
+            draws=bool(self.sources),
+        )

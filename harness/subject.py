@@ -1,0 +1,86 @@
+"""The one type that every convention is turned into: leaves, buffers and `run`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from torch import Tensor
+
+Gradients = Mapping[str, "Tensor | None"]
+"""{leaf: the gradient that backward gave it, None where it gave none}."""
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """A named tensor that the function depends on, input or parameter alike."""
+
+    value: Tensor
+    role: Literal["input", "parameter"] = "input"
+    wanted: bool = True
+    """Whether a gradient is claimed for it; integers and declared constants have none."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One forward: its outputs, the pullback that belongs to it, and the buffers after it."""
+
+    outputs: tuple[Tensor, ...]
+    pullback: Callable[[Sequence[Tensor]], Gradients]
+    """Cotangents of the outputs → gradients of the leaves. It may be called once."""
+    buffers: Callable[[], Mapping[str, Tensor]] = dict
+    """The buffers at the time of the call."""
+    now: Callable[[], Mapping[str, Tensor]] = dict
+    """The leaves as they are in the layer at the time of the call: what forward and backward have left of them."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a standalone script calls the layer: it defines `forward(leaves, buffers, mode, seed)` and `backward(v)`."""
+
+    imports: tuple[str, ...]
+    setup: tuple[str, ...]
+    """Lines that make `layer`; one of them may be left to fill in."""
+    functions: str
+
+
+class Run(Protocol):
+    """The function under test: from leaves, buffers, mode and seed to one evaluation.
+
+    It hands the very tensors of `leaves` to the layer, so that a write to them can be seen. Under the same `seed` it
+    draws the same random numbers. Where a leaf requires grad and the layer computes in torch, the outputs carry the graph.
+    """
+
+    def __call__(
+        self, leaves: Mapping[str, Tensor], buffers: Mapping[str, Tensor], mode: str | None, seed: int
+    ) -> Evaluation: ...
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A layer as the engine sees it."""
+
+    name: str
+    leaves: Mapping[str, Leaf]
+    buffers: Mapping[str, Tensor]
+    run: Run
+    modes: tuple[str | None, ...] = (None,)
+    autograd_is_backward: str = ""
+    """Why autograd through the forward is no second opinion (an autograd.Function, NumPy); empty where it is one."""
+    takes_cotangent: bool = True
+    """False for a loss whose backward takes no argument: the cotangent is one."""
+    draws: bool = False
+    """Whether it holds a random generator, or was seen to move a global one."""
+    unclaimed: Mapping[str, str] = field(default_factory=dict)
+    """{tensor: finding} for what the forward depends on and no gradient is found for."""
+    notes: tuple[str, ...] = ()
+    recipe: Recipe | None = None
+
+    def wanted(self, role: str | None = None) -> list[str]:
+        """The names of the leaves whose gradient is claimed, of one role or of both."""
+        return [n for n, leaf in self.leaves.items() if leaf.wanted and role in (None, leaf.role)]
+
+    def values(self) -> dict[str, Tensor]:
+        """The leaves' values, copied."""
+        return {name: leaf.value.clone() for name, leaf in self.leaves.items()}

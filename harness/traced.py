@@ -1,0 +1,52 @@
+"""Functions whose backward is what autograd computes: what the conventions for them share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from harness.request import Request, call_arguments, outputs_of
+from harness.sources import Sources
+from harness.subject import Evaluation, Gradients, Subject
+
+
+def graph_pullback(outputs: Sequence[Tensor], leaves: Mapping[str, Tensor]) -> Callable[[Sequence[Tensor]], Gradients]:
+    """The pullback that autograd computes; a leaf that the graph does not reach has the gradient zero."""
+
+    def pull(cotangents: Sequence[Tensor]) -> dict[str, Tensor | None]:
+        reached = [n for n, leaf in leaves.items() if leaf.requires_grad]
+        live = [(y, v) for y, v in zip(outputs, cotangents, strict=True) if y.requires_grad]
+        if not live:
+            return {n: torch.zeros_like(leaves[n]) for n in reached}
+        ys, vs = zip(*live, strict=True)
+        found = torch.autograd.grad(ys, [leaves[n] for n in reached], vs, allow_unused=True)
+        return {n: torch.zeros_like(leaves[n]) if g is None else g.clone() for n, g in zip(reached, found, strict=True)}
+
+    return pull
+
+
+def tracked(leaves: Mapping[str, Tensor], wanted: Sequence[str]) -> dict[str, Tensor]:
+    """The leaves on the same memory, those that want a gradient requiring it."""
+    return {n: t.detach().requires_grad_(n in wanted) if t.is_floating_point() else t for n, t in leaves.items()}
+
+
+def traced(request: Request, name: str, arguments: Mapping[str, Any], call: Callable[..., Any], reason: str) -> Subject:
+    """A subject from `call(*inputs, **keywords) -> outputs`; `reason` says why autograd is no second opinion on it."""
+    leaves = request.leaves(arguments)
+    wanted = [n for n, leaf in leaves.items() if leaf.wanted]
+    sources = Sources(request.layer)
+
+    def run(values: Mapping[str, Tensor], buffers: Mapping[str, Tensor], mode: str | None, seed: int) -> Evaluation:
+        sources.seed(seed)
+        live = tracked(values, wanted)
+        keywords = {**request.kwargs, **(request.modes[mode] if mode in request.modes else {})}
+        outputs = outputs_of(call(*call_arguments(arguments, live, "torch"), **keywords), name)
+        return Evaluation(tuple(y.detach() for y in outputs), graph_pullback(outputs, live))
+
+    with sources.watched():
+        for mode in request.modes or (None,):
+            run({n: leaf.value.clone() for n, leaf in leaves.items()}, {}, mode, 0)
+    return Subject(name, leaves, {}, run, tuple(request.modes) or (None,), autograd_is_backward=reason, draws=bool(sources))

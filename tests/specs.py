@@ -1,0 +1,74 @@
+"""The specs of layers/: what the whole suite, the power tests and the report verify them by.
+
+Each has a reference: the same function written by other means, from PyTorch's own operations.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F  # noqa: N812  (PyTorch's own custom)
+from torch import Tensor
+
+from harness import LayerSpec, ints
+from layers import BatchNorm, Dropout, InstanceNorm, Linear, Sequential, SoftmaxCrossEntropy, Tanh
+
+WIDTHS = range(1, 7)
+
+
+def batch_norm(
+    z: Tensor, gamma: Tensor, beta: Tensor, running_mean: Tensor, running_var: Tensor, mode: str
+) -> Tensor:
+    """PyTorch's own, which refuses a batch of one in training as ours does."""
+    mean, var = (t.flatten().clone() for t in (running_mean, running_var))
+    return F.batch_norm(z, mean, var, gamma.flatten(), beta.flatten(), training=mode == "train", eps=1e-5)
+
+
+def dropout(z: Tensor, p: float, mode: str) -> Tensor:
+    """What dropout is where it draws nothing."""
+    if mode == "train" and p > 0:
+        raise NotImplementedError("its mask is the layer's own")
+    return z.clone()
+
+
+def mlp(z: Tensor, params: dict[str, Tensor]) -> Tensor:
+    """Linear → InstanceNorm → Tanh → Linear."""
+    h = z @ params["0.W"] + params["0.b"]
+    h = torch.tanh(F.layer_norm(h, h.shape[-1:], params["1.gamma"], params["1.beta"], 1e-5))
+    return h @ params["3.W"] + params["3.b"]
+
+
+SPECS = [
+    LayerSpec(
+        build="Linear(D_in, D_out)",
+        inputs="B D_in",
+        dims={"D_out": WIDTHS},
+        reference=lambda z, W, b: F.linear(z, W.T, b),
+    ),
+    LayerSpec(
+        build=InstanceNorm,
+        inputs="B D",
+        reference=lambda z, gamma, beta: F.layer_norm(z, z.shape[-1:], gamma, beta, 1e-5),
+    ),
+    LayerSpec(build=BatchNorm, inputs="B D", reference=batch_norm),
+    LayerSpec(build=Tanh, inputs="B D", reference=lambda z: 2 * torch.sigmoid(2 * z) - 1),
+    LayerSpec(
+        build="Dropout(p, generator)", inputs="B D", options={"p": (0.0, 0.2, 0.5)}, reference=dropout, name="Dropout"
+    ),
+    LayerSpec(
+        build=SoftmaxCrossEntropy, inputs=("B C", ints("B", below="C")), reference=lambda z, y: F.cross_entropy(z, y)
+    ),
+    LayerSpec(
+        build="Sequential(Linear(D_in, H), InstanceNorm(H), Tanh(), Linear(H, D_out))",
+        inputs="B D_in",
+        dims={"H": WIDTHS, "D_out": WIDTHS},
+        reference=mlp,
+        name="MLP",
+    ),
+    LayerSpec(
+        build="Sequential(Linear(D_in, H), BatchNorm(H), Tanh(), Dropout(p, generator), Linear(H, D_out))",
+        inputs="B D_in",
+        dims={"H": WIDTHS, "D_out": WIDTHS},
+        options={"p": (0.0, 0.2, 0.5)},
+        name="MLPWithBatchNormAndDropout",
+    ),
+]
