@@ -149,13 +149,6 @@ def measure(device: str, seconds: float) -> list[dict[str, object]]:
 
 def setting(device: str, seconds: float) -> dict[str, object]:
     """What the numbers depend on."""
-    git = subprocess.run(
-        ["git", "describe", "--always", "--dirty"],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=Path(__file__).parent,
-    )
     malloc = {name: os.environ[name] for name in MALLOC if name in os.environ}
     return {
         "device": torch.cuda.get_device_name() if device != "cpu" else _cpu(),
@@ -165,8 +158,19 @@ def setting(device: str, seconds: float) -> dict[str, object]:
         "torch": torch.__version__,
         "python": platform.python_version(),
         "seconds_per_row": seconds,
-        "commit": git.stdout.strip() or "unknown",
+        "commit": _commit(),
     }
+
+
+def _commit() -> str:
+    """The commit, and whether the layers or the benchmarks differ from it."""
+    here = Path(__file__).parent
+
+    def git(*words: str) -> str:
+        return subprocess.run(["git", *words], capture_output=True, text=True, check=False, cwd=here).stdout.strip()
+
+    changed = git("status", "--porcelain", "--", str(here.parent / "layers"), *map(str, here.glob("*.py")))
+    return (git("rev-parse", "--short", "HEAD") or "unknown") + (" with local changes" if changed else "")
 
 
 def _cpu() -> str:

@@ -63,8 +63,8 @@ class BatchNorm(Layer):
         if not self._batch_statistics:
             return s * δa
         # γ is constant over b: Σ_b δẑ = γ δβ, Σ_b δẑ ẑ = γ δγ, and so δz = s (δa − δβ/B − ẑ δγ/B)
-        B = δa.shape[-2]
-        return torch.addcmul(s * δβ / -B, s, δa).addcmul_(c, s * invstd * δγ / -B)
+        k = s / -δa.shape[-2]
+        return torch.addcmul(k * δβ, s, δa).addcmul_(c, k * invstd * δγ)
 
     @torch.no_grad()
     def _track(self, **statistics: Tensor) -> None:

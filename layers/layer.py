@@ -114,7 +114,8 @@ class Layer:
             p, grad = self.params[name], self.grads[name]
             if (grad.shape, grad.dtype, grad.device) != (p.shape, p.dtype, p.device):
                 grad = torch.zeros_like(p)  # another parameter was put in place: the old one's gradient says nothing
-            self.grads[name] = grad.add_(gradient.sum_to_size(p.shape))
+            same_size = gradient.numel() == p.numel()  # nothing to sum: (1, D) is (D,)
+            self.grads[name] = grad.add_(gradient.reshape(p.shape) if same_size else gradient.sum_to_size(p.shape))
 
     def _refuse(self, what: str, found: object, needs: str, error: type[Exception] = ValueError) -> NoReturn:
         raise error(f"{type(self).__name__}: found {what} {found}, needs {needs}")

@@ -39,7 +39,7 @@ class Linear(Layer):
         """δW = zᵀ δa, δb = Σ_b δa_b; return δz = δa Wᵀ."""
         z, W = self._recall(δa)
         if W.ndim == 2:  # one model: its sum over all rows is one product
-            self._accumulate(W=z.reshape(-1, self.D_in).mT @ δa.reshape(-1, self.D_out))
+            self._accumulate(W=z.flatten(0, -2).mT @ δa.flatten(0, -2))
         else:
             self._accumulate(W=z.mT @ δa)
         self._accumulate(b=δa.sum(-2, keepdim=True))
