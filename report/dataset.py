@@ -2,7 +2,6 @@
 
 import importlib
 import inspect
-import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from report.errors import UsageError
 from report.settings import SPIRAL, Settings
 from report.spiral import bayes_accuracy, generate_spiral
+from report.store import UNREADABLE, load_arrays
 
 Points = NDArray[np.float32]
 Labels = NDArray[np.int64]
@@ -57,11 +57,10 @@ def _from_file(settings: Settings) -> Dataset:
     """Arrays X (N, D) and y (N,); X_test and y_test where there are fresh points."""
     path = Path(settings.data)
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
+        arrays = load_arrays(path)
     except FileNotFoundError:
         raise UsageError(f"--data {path}: there is no such file") from None
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+    except UNREADABLE as error:
         raise UsageError(f"--data {path}: cannot be read as an .npz archive of plain arrays ({error})") from None
     if not {"X", "y"} <= arrays.keys():
         raise UsageError(f"--data {path}: needs arrays X and y, found {sorted(arrays)}; write np.savez(path, X=X, y=y)")

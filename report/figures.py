@@ -150,18 +150,18 @@ def _strip(ax: Axes, stat: Statistic) -> None:
     if stat["mean"] is None:
         ax.set_xticks([])
         ax.text(
-            0.5, 0.5, "no seed in which both have it", transform=ax.transAxes, ha="center", va="center", color="#555555"
+            0.5, 0.5, "no seed reached it with both", transform=ax.transAxes, ha="center", va="center", color="#555555"
         )
         return
     ax.axvline(0, color="black", lw=0.8)
-    ax.locator_params(axis="x", nbins=5)
+    ax.locator_params(axis="x", nbins=4)
     height = 0.55 * np.sin(2.4 * np.arange(len(values))) - 0.15
     ax.plot(values, height, "o", mfc="none", mec=COLOURS[IN], ms=4, mew=0.9)
     low, high = stat["ci95"]
     if low is not None and high is not None:
         ax.plot([low, high], [0.72, 0.72], color=COLOURS[BN], lw=2.2, solid_capstyle="butt")
     ax.plot([stat["mean"]], [0.72], "D", color=COLOURS[BN], ms=5)
-    ax.set_title(f"n = {stat['n']}", loc="right", fontsize=7.5)
+    ax.set_xlabel(f"n = {stat['n']}", loc="right", fontsize=7.5, labelpad=1)
 
 
 def boundaries(summary: Summary, arrays: Arrays) -> Figure:

@@ -38,6 +38,7 @@ class Result:
     values: dict[str, list[float] | list[int | None]] = field(default_factory=dict)
     curves: dict[str, NDArray[np.float32]] = field(default_factory=dict)  # each (S, recorded epochs)
     votes: NDArray[np.int16] | None = None  # (classes, GRID, GRID): how many seeds chose the class
+    weights: dict[str, NDArray[np.float32]] = field(default_factory=dict)  # final parameters, leading axis S
     seconds: float = 0.0  # of training, with the measurements along the way
 
 
@@ -100,7 +101,8 @@ def _result(job: Job, model: Sequential, dataset: Dataset, data: Split, observer
         name: value.tolist() for name, value in (measured | losses).items()
     }
     values["epochs_to_95"] = observer.reached.epochs()
-    return Result(job, values, observer.curves(), _votes(model, dataset, S, data.z_val.device))
+    weights = {name: θ.cpu().numpy().copy() for name, θ in model.params.items()}
+    return Result(job, values, observer.curves(), _votes(model, dataset, S, data.z_val.device), weights)
 
 
 def grid_axes(X: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

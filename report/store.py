@@ -5,6 +5,7 @@ import json
 import os
 import tempfile
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -64,12 +65,22 @@ def write_arrays(path: Path, arrays: Arrays) -> None:
     write(path, buffer.getvalue())
 
 
+# Everything that opening what is no archive, or only half of one, was seen to raise.
+UNREADABLE = (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error)
+
+
+def load_arrays(path: Path) -> Arrays:
+    """All arrays of an .npz; no pickle is ever loaded. Raises one of UNREADABLE."""
+    # np.load does not close a file that it opened itself and could not make sense of
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+        return {name: archive[name] for name in archive.files}
+
+
 def read_arrays(path: Path) -> Arrays:
-    """All arrays of an .npz, or an error that names the file."""
+    """The same, or an error that names the file."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
+        return load_arrays(path)
     except FileNotFoundError:
         raise UsageError(f"{path}: there is no such file; `python -m report --out {path.parent}` makes it") from None
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+    except UNREADABLE as error:
         raise UsageError(f"{path}: cannot be read as an .npz archive ({error})") from None
