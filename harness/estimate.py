@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -14,9 +14,15 @@ from harness.draws import rng_of, scale_of, signed_like
 
 Direction = Mapping[str, Tensor]
 
-LADDER = tuple(range(4, 50, 4))
-"""Largest steps 2⁻ᵏ, in units of each tensor's spread: from 1/16, where a smooth function at home on that scale is exact
-to rounding after two extrapolations, down to 2⁻⁴⁸, where a step meets the last digits of float64."""
+FIRST = 4
+"""The first rung's largest step is 2⁻⁴, in units of each tensor's spread: a smooth function at home on that scale is exact
+to rounding there after two extrapolations."""
+
+DOWN = tuple(range(FIRST + 4, 50, 4))
+"""Where truncation rules: down to 2⁻⁴⁸, where a step meets the last digits of float64."""
+
+UP = (1, -2)
+"""Where rounding rules, as where the function hardly depends on the tensor: up to four times the spread."""
 
 NOISE_STEP = 2.0**-20
 """Where noise is measured, in units of the spread: fine enough for fourth differences of the smooth part to vanish, and
@@ -46,6 +52,8 @@ class Residual:
     """‖v ⊙ J d‖: the size of the derivative's parts before they cancel."""
     sides: tuple[float, float] | None = None
     """At a kink, the slopes from the left and from the right in ascending order, widened by their errors."""
+    noisy: bool = False
+    """Whether rounding makes up most of the error, so that only a larger step can lower it."""
 
     @property
     def out(self) -> float:
@@ -135,21 +143,21 @@ class Differences:
         claim = self.claimed(gradients, e) / step
         return Residual(claim, Estimate(value, float("inf")), float((self.v * y).norm()))
 
-    def residuals(self, gradients: Mapping[str, Tensor], d: Direction) -> Iterator[Residual]:
-        """The claim against Richardson's estimate, for ever smaller steps."""
-        for k in LADDER:
-            try:
-                yield self._rung(gradients, d, 2.0**-k)
-            except Refused:
-                continue  # stepped out of the domain
+    def residual(self, gradients: Mapping[str, Tensor], d: Direction, k: int) -> Residual | None:
+        """The claim against Richardson's estimate with the largest step 2⁻ᵏ; None where it leaves the domain."""
+        try:
+            return self._rung(gradients, d, 2.0**-k)
+        except Refused:
+            return None
 
     def _rung(self, gradients: Mapping[str, Tensor], d: Direction, h: float) -> Residual:
         t = h / 4
         e = self.exact(self.spread(d, t), reach=4)
         stencil = Stencil(self, e, t)
         claim = self.claimed(gradients, e) / t
-        value, error = stencil.value, stencil.error + 32 * self.case.u * abs(claim)
-        return Residual(claim, Estimate(value, error), stencil.flow, stencil.sides)
+        rounding = 32 * self.case.u * abs(claim)
+        noisy = stencil.error < 2 * (stencil.noise + rounding)
+        return Residual(claim, Estimate(stencil.value, stencil.error + rounding), stencil.flow, stencil.sides, noisy)
 
     def floor(self, name: str) -> float:
         """64 u ‖v ⊙ y‖ / spread(x): the smallest slope that the forward can express in its last digits."""

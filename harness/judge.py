@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 
 from harness.case import Case
-from harness.estimate import Differences, Direction, Residual
+from harness.estimate import DOWN, FIRST, UP, Differences, Direction, Residual
 from harness.outcome import Outcome
 
 QUICK_STEP = 2.0**-17
@@ -86,7 +87,7 @@ class Judge:
         """The largest |claimed − autograd's| relative to the gradient's scale."""
         assert self.trusted is not None
         g, r = self.gradients[name].double(), self.trusted[name].double()
-        return float((g - r).abs().max()) / max(_rms(r), _rms(g), 1e-300)
+        return self._relative(float((g - r).abs().max()), self.scale(name, []))
 
     def _quick(self, names: list[str]) -> dict[str, Verdict]:
         """One joint difference where autograd agrees entry by entry, else three independent ones."""
@@ -133,7 +134,7 @@ class Judge:
         """Directions through this tensor alone, then its entries."""
         lines = [self._line(name, d) for d in self._directions(name)]
         scale = self.scale(name, lines)
-        need = max(self.case.tau * scale, self.differences.floor(name))
+        need = self.case.tau * scale
         if all(line.settled(need) for line in lines):
             return Verdict(Outcome.PASS, self._relative(max(line.bound for line in lines), scale))
         if any(line.refuted for line in lines) or self.gradients[name].numel() <= ENTRIES:
@@ -152,19 +153,25 @@ class Judge:
     def _line(self, name: str, d: Direction) -> Line:
         """What the ladder says along a direction through one tensor."""
         need = max(self.case.tau * _rms(self.gradients[name]), self.differences.floor(name))
-        return Line.settle(self.differences.residuals(self.gradients, d), self.differences.scales[name], need)
+        return Line.settle(self._ladder(self.gradients, d), self.differences.scales[name], need)
+
+    def _ladder(self, gradients: dict[str, Tensor], d: Direction) -> Callable[[int], Residual | None]:
+        return lambda k: self.differences.residual(gradients, d, k)
 
     def _entry(self, name: str, k: int, need: float) -> Line:
         """What it says about one entry."""
         one = torch.zeros_like(self.gradients[name])
         one.view(-1)[k] = 1.0
-        ladder = self.differences.residuals(self.gradients, {name: one})
-        return Line.settle(ladder, self.differences.scales[name], need, least=1.0)
+        return Line.settle(self._ladder(self.gradients, {name: one}), self.differences.scales[name], need, least=1.0)
 
     def scale(self, name: str, lines: list[Line]) -> float:
-        """s: rms g, or the rms of ‖v ⊙ J u‖/‖u‖ where it is larger: the entries' size before cancellation."""
+        """s: rms g, or the rms of ‖v ⊙ J u‖/‖u‖ where it is larger: the entries' size before cancellation.
+
+        Never less than what makes the floor τ·s, so that a bound needs only one comparison.
+        """
         n = self.gradients[name].numel() ** 0.5
-        return max([_rms(self.gradients[name]), *(line.flow / n for line in lines)])
+        floor = self.differences.floor(name) / self.case.tau
+        return max([_rms(self.gradients[name]), floor, *(line.flow / n for line in lines)])
 
     def _relative(self, bound: float, scale: float) -> float:
         return bound / scale if scale > 0 else (0.0 if bound == 0 else bound)
@@ -210,7 +217,7 @@ class Judge:
         lines = []
         for d in self._directions(name):
             unit = self.differences.scales[name]
-            lines.append(Line.settle(self.differences.residuals(trusted, d), unit, self.case.tau * _rms(trusted[name])))
+            lines.append(Line.settle(self._ladder(trusted, d), unit, self.case.tau * _rms(trusted[name])))
         return not any(line.refuted or line.kinked for line in lines)
 
     def _against_autograd(self, name: str, scale: float, lines: list[Line]) -> Verdict:
@@ -257,24 +264,29 @@ class Line:
         return not self.refuted and (self.accepted or self.bound <= need)
 
     @classmethod
-    def settle(cls, ladder: Iterator[Residual], unit: float, need: float, least: float = LEAST) -> Line:
-        """Walk down the ladder until the claim is accepted at the resolution needed, refuted twice, or hidden by noise."""
+    def settle(cls, rung: Callable[[int], Residual | None], unit: float, need: float, least: float = LEAST) -> Line:
+        """Climb the ladder until the claim is accepted at the resolution needed, refuted twice, or hidden by noise."""
         best: Residual | None = None
         previous: Residual | None = None
         kink: Residual | None = None
-        for r in ladder:
+        steps = deque([FIRST, *DOWN])
+        while steps:
+            r = rung(steps.popleft())
+            if r is None:
+                continue
+            if r.sides is not None and kink is not None and previous is kink:
+                return cls.of(r, unit, least, refuted=not r.between, kinked=True, accepted=r.between)
             kink = r if r.sides is not None else kink
             if previous is not None and previous.refuted and r.refuted and r.agrees(previous):
                 return cls.of(min(previous, r, key=lambda x: x.estimate.error), unit, least, refuted=True)
-            if best is None or r.estimate.error < best.estimate.error:
-                best = r
             if r.estimate.known and not r.refuted and (r.estimate.error + r.out) / unit / least <= need:
                 return cls.of(r, unit, least)
-            if best.estimate.known and r.estimate.error > 64 * best.estimate.error and not best.refuted:
-                break  # noise grows as the step shrinks
+            if best is None and r.noisy and not r.refuted:
+                steps = deque(UP)
+            elif best is not None and best.noisy and not best.refuted and r.estimate.error > 64 * best.estimate.error:
+                break
+            best = r if best is None or r.estimate.error < best.estimate.error else best
             previous = r
-        if kink is not None and (best is None or not best.estimate.known):
-            return cls.of(kink, unit, least, refuted=not kink.between, kinked=True, accepted=kink.between)
         return cls.of(best, unit, least) if best else cls(float("nan"), float("inf"), float("inf"), 0.0)
 
     @classmethod
