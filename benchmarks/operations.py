@@ -3,7 +3,9 @@
     python -m benchmarks.operations [--threads 1] [--seconds 1.0] [--device cpu] [--out benchmarks/results]
 
 prints the table; with --out it writes layers.md and layers.json there. Times are medians of interleaved repeats: ours,
-PyTorch's, ours, … in one run, so that a busy machine slows both. Beside them stands the accuracy: the largest error of
+PyTorch's, ours, … in one run, so that a busy machine slows both. The malloc settings matter: by default glibc returns
+large blocks at once, and both sides spend much of the largest size on page faults, in a way that changes from run to
+run. results/kept-memory is the same table with MALLOC_MMAP_THRESHOLD_, _TRIM_THRESHOLD_ and _TOP_PAD_ raised. Beside them stands the accuracy: the largest error of
 output, input gradient and parameter gradients against PyTorch's modules in float64, as a multiple of that tensor's
 largest entry.
 """
@@ -36,7 +38,6 @@ OPERATIONS = {
     "Dropout": (lambda D, g: Dropout(P, g), lambda D: torch.nn.Dropout(P)),
     "SoftmaxCrossEntropy": (lambda D, g: SoftmaxCrossEntropy(), lambda D: torch.nn.CrossEntropyLoss()),
 }
-MALLOC = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_ARENA_MAX", "GLIBC_TUNABLES", "LD_PRELOAD")
 
 
 @dataclass(frozen=True)
@@ -149,7 +150,8 @@ def measure(device: str, seconds: float) -> list[dict[str, object]]:
 
 def setting(device: str, seconds: float) -> dict[str, object]:
     """What the numbers depend on."""
-    malloc = {name: os.environ[name] for name in MALLOC if name in os.environ}
+    names = sorted(name for name in os.environ if name.startswith(("MALLOC_", "GLIBC_TUNABLES", "LD_PRELOAD")))
+    malloc = ", ".join(f"{name}={os.environ[name]}" for name in names)
     return {
         "device": torch.cuda.get_device_name() if device != "cpu" else _cpu(),
         "cores": os.cpu_count(),
