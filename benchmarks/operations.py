@@ -3,11 +3,13 @@
     python -m benchmarks.operations [--threads 1] [--seconds 1.0] [--device cpu] [--out benchmarks/results]
 
 prints the table; with --out it writes layers.md and layers.json there. Times are medians of interleaved repeats: ours,
-PyTorch's, ours, … in one run, so that a busy machine slows both. The malloc settings matter: by default glibc returns
-large blocks at once, and both sides spend much of the largest size on page faults, in a way that changes from run to
-run. results/kept-memory is the same table with MALLOC_MMAP_THRESHOLD_, _TRIM_THRESHOLD_ and _TOP_PAD_ raised. Beside them stands the accuracy: the largest error of
+PyTorch's, ours, … in one run, so that a busy machine slows both. Beside them stands the accuracy: the largest error of
 output, input gradient and parameter gradients against PyTorch's modules in float64, as a multiple of that tensor's
 largest entry.
+
+The malloc settings matter: by default glibc hands large blocks back at once, and both sides spend much of the largest
+size on page faults, in a way that changes from run to run. results/kept-memory is the same table with
+MALLOC_MMAP_THRESHOLD_, MALLOC_TRIM_THRESHOLD_ and MALLOC_TOP_PAD_ raised, so that memory is kept.
 """
 
 import argparse
