@@ -17,7 +17,7 @@ from report.store import prepare
 from report.study import conduct, plan, pool
 from report.verification import checker, specs, verified, verify
 
-QUICK_SEEDS, QUICK_EPOCHS, QUICK_EXAMPLES = 3, 40, 4
+QUICK_SEEDS, QUICK_EPOCHS, QUICK_EXAMPLES = 3, 40, 8
 
 
 def settings_of(options: argparse.Namespace) -> Settings:

@@ -101,7 +101,7 @@ def _verification(stored: Stored) -> list[str]:
         "Every layer was checked by `harness` against central differences, autograd and a reference, on "
         f"{stored.summary['settings']['examples']} examples for each check and mode: "
         + ", ".join(f"{n} {outcome}" for outcome, n in found.items() if n)
-        + ". A number after *pass* is the resolution: the relative size of an error that would still have been seen."
+        + ". A number after *pass* is the resolution, the relative size of an error that would still have been seen."
     )
     unsettled = [row for row in stored.matrix if row["outcome"] not in ("PASS", "SKIP")]
     questions = [

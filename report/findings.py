@@ -74,7 +74,7 @@ def _verdict(r: Reader, compared: Comparison) -> str:
 def _medians(r: Reader, compared: Comparison) -> str:
     shown = [median(r.of(e, "epochs_to_95")["values"]) for e in (compared.first, compared.second)]
     first, second = ("never" if epoch is None else f"{epoch:.0f}" for epoch in shown)
-    return f"median epoch of validation ≥ .95 {first} against {second}"
+    return f"median epoch of validation ≥ .95: {first} against {second}"
 
 
 def q5(r: Reader) -> str:

@@ -130,6 +130,7 @@ def _cell(results: Sequence[Row]) -> str:
     of_it = [r for r in results if r["outcome"] == outcome]
     if outcome == "PASS":
         resolutions = [r["resolution"] for r in of_it if r["resolution"] is not None]
-        return f"pass {max(resolutions):.0e}" if resolutions else "pass"
+        coarsest = max(resolutions, default=0.0)  # 0: compared exactly
+        return f"pass {coarsest:.0e}" if coarsest else "pass"
     modes = [r["mode"] for r in of_it if r["mode"]]
     return f"{outcome} ({', '.join(modes)})" if modes else outcome

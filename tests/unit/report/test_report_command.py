@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import FAILURE
+from harness_results import FAILURE
 
 import report
 from report.__main__ import main, parser

@@ -7,7 +7,7 @@ import shutil
 
 import numpy as np
 import pytest
-from conftest import FAILURE, RESULTS
+from harness_results import FAILURE, RESULTS
 
 from report import causes, findings
 from report.__main__ import main

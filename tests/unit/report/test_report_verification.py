@@ -2,7 +2,7 @@ import sys
 from types import SimpleNamespace
 
 import pytest
-from conftest import FAILURE, RESULTS
+from harness_results import FAILURE, RESULTS
 
 from report import tables, verification
 from report.errors import UsageError
