@@ -65,10 +65,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"report: error: {error}", file=sys.stderr)
         return 2
     except OSError as error:
-        print(f"report: error: {error}; what was there before is as it was", file=sys.stderr)
+        print(f"report: error: {error}; no file was left half-written", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("report: interrupted; nothing was written", file=sys.stderr)
+        print("report: interrupted; no file was left half-written", file=sys.stderr)
         return 130
 
 

@@ -31,8 +31,7 @@ def publish(stored: Stored, directory: Path) -> list[Path]:
     """Write figures and text; the files written."""
     contents = all_figures(stored.summary, stored.arrays)
     contents["report.md"] = markdown(stored, list(contents)).encode()
-    for name, content in contents.items():
-        write(directory / name, content)
+    write(directory, contents)
     return [directory / name for name in contents]
 
 

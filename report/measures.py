@@ -7,16 +7,16 @@ from layers import Sequential, SoftmaxCrossEntropy
 
 
 def evaluate(model: Sequential, z: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Accuracy and loss of each model, both of shape (S,); z is (S, N, D), y (S, N)."""
+    """Accuracy and loss of each model, both of shape (S,) and on the CPU; z is (S, N, D), y (S, N)."""
     logits = model.forward(z)
     loss = SoftmaxCrossEntropy().forward(logits, y)
-    accuracy = (logits.argmax(-1) == y).to(torch.float64).mean(-1)
-    return accuracy, loss.to(torch.float64)
+    right = logits.argmax(-1) == y
+    return right.cpu().to(torch.float64).mean(-1), loss.cpu().to(torch.float64)
 
 
 def evaluate_shared(model: Sequential, z: Tensor, y: Tensor, S: int) -> tuple[Tensor, Tensor]:
     """The same over points (N, D) that all models share."""
-    accuracy, loss = torch.zeros(2, S, dtype=torch.float64, device=z.device)
+    accuracy, loss = torch.zeros(2, S, dtype=torch.float64)
     for rows in _chunks(len(z)):
         part = evaluate(model, z[rows].expand(S, -1, -1), y[rows].expand(S, -1))
         accuracy += part[0] * len(y[rows])
@@ -43,7 +43,7 @@ class Threshold:
 
     def see(self, epoch: int, accuracy: Tensor) -> None:
         """Epochs come in order."""
-        self.first[(self.first == 0) & (accuracy.cpu() >= self.level)] = epoch
+        self.first[(self.first == 0) & (accuracy >= self.level)] = epoch
 
     def epochs(self) -> list[int | None]:
         """None for a run that never got there."""

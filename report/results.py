@@ -13,7 +13,7 @@ from report.dataset import Dataset
 from report.errors import UsageError
 from report.runs import grid_axes, recorded_epochs
 from report.settings import Settings
-from report.store import Arrays, read_arrays, read_json, write_arrays, write_json
+from report.store import Arrays, read_arrays, read_json, to_json, to_npz, write
 from report.study import Outcome, control
 from report.summary import Summary
 from report.verification import Row
@@ -41,10 +41,9 @@ def save(
     """summary.json last: where it lies, the files beside it are complete."""
     content = summary.summarise(settings, dataset, {name: o.values for name, o in outcomes.items()})
     mark = summary.fingerprint(content["settings"])
-    write_arrays(directory / CURVES, {"settings": np.array(mark), **_arrays(settings, dataset, outcomes)})
+    arrays = {"settings": np.array(mark), **_arrays(settings, dataset, outcomes)}
     checked = {"settings": mark, "control": _control(settings, outcomes), "results": list(matrix)}
-    write_json(directory / VERIFICATION, checked)
-    write_json(directory / SUMMARY, content)
+    write(directory, {CURVES: to_npz(arrays), VERIFICATION: to_json(checked), SUMMARY: to_json(content)})
 
 
 def _arrays(settings: Settings, dataset: Dataset, outcomes: Mapping[str, Outcome]) -> Arrays:
@@ -75,7 +74,7 @@ def save_timing(directory: Path, settings: Settings, dataset: Dataset, seconds: 
             name: round(1e6 * value / steps, 1) for name, value in seconds.items() if name != "total"
         },
     }
-    write_json(directory / TIMING, timing)
+    write(directory, {TIMING: to_json(timing)})
     return timing
 
 

@@ -78,7 +78,7 @@ class Observer:
         if epoch in self.recorded:
             train_accuracy, train_loss = evaluate(model, self.data.z_train, self.data.y_train)
             for name, row in zip(CURVES, (train_accuracy, accuracy, train_loss, loss), strict=True):
-                self.rows[name].append(row.cpu().numpy().astype(np.float32))
+                self.rows[name].append(row.numpy().astype(np.float32))
         if epoch % 10 == 0 or epoch == self.epochs:
             self.progress(self.S * ((epoch - 1) % 10 + 1))
 

@@ -6,6 +6,7 @@ import os
 import tempfile
 import zipfile
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,25 +28,47 @@ def prepare(out: Path) -> None:
         raise UsageError(f"--out {out}: cannot be written ({error.strerror}); give a directory that can") from None
 
 
-def write(path: Path, content: bytes) -> None:
-    """Beside the file first, then in its place in one step: a reader, or a killed run, never meets a part of it."""
+def write(directory: Path, contents: Mapping[str, bytes]) -> None:
+    """All files beside their places first, then each in its place in one step.
+
+    A reader, or a killed run, never meets a part of a file; and a full disk leaves every file as it was.
+    """
+    staged: list[Path] = []
+    try:
+        for name, content in contents.items():
+            staged.append(_beside(directory / name, content))
+        for name, beside in zip(contents, staged, strict=True):
+            beside.replace(directory / name)
+    finally:
+        for beside in staged:
+            beside.unlink(missing_ok=True)
+
+
+def _beside(path: Path, content: bytes) -> Path:
+    """The content in a new hidden file of the same directory."""
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    beside = Path(name)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        beside.chmod(0o644)  # mkstemp's file is readable by its owner only
-        beside.replace(path)
+        Path(name).chmod(0o644)  # mkstemp's file is readable by its owner only
     except BaseException:
-        beside.unlink(missing_ok=True)
+        Path(name).unlink()
         raise
+    return Path(name)
 
 
-def write_json(path: Path, content: Any) -> None:
+def to_json(content: Any) -> bytes:
     """NaN is not JSON: what has no value is null, and a NaN here is an error."""
-    write(path, (json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False) + "\n").encode())
+    return (json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False) + "\n").encode()
+
+
+def to_npz(arrays: Arrays) -> bytes:
+    """A compressed archive; the same arrays give the same bytes."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, **arrays)
+    return buffer.getvalue()
 
 
 def read_json(path: Path) -> Any:
@@ -56,13 +79,6 @@ def read_json(path: Path) -> Any:
         raise UsageError(f"{path}: there is no such file; `python -m report --out {path.parent}` makes it") from None
     except (OSError, ValueError) as error:
         raise UsageError(f"{path}: cannot be read as JSON ({error})") from None
-
-
-def write_arrays(path: Path, arrays: Arrays) -> None:
-    """A compressed .npz."""
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, allow_pickle=False, **arrays)
-    write(path, buffer.getvalue())
 
 
 # Everything that opening what is no archive, or only half of one, was seen to raise.

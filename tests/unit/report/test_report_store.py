@@ -6,61 +6,63 @@ import numpy as np
 import pytest
 
 from report.errors import UsageError
-from report.store import prepare, read_arrays, read_json, write, write_arrays, write_json
+from report.store import prepare, read_arrays, read_json, to_json, to_npz, write
 
 
-def test_a_file_is_replaced_as_a_whole(tmp_path):
-    path = tmp_path / "file"
-    write(path, b"first")
-    write(path, b"second")
-    assert path.read_bytes() == b"second"
-    assert os.listdir(tmp_path) == ["file"]
-    assert path.stat().st_mode & 0o777 == 0o644
+def test_files_are_replaced_as_a_whole(tmp_path):
+    write(tmp_path, {"a": b"first"})
+    write(tmp_path, {"a": b"second", "b": b"other"})
+    assert (tmp_path / "a").read_bytes() == b"second"
+    assert (tmp_path / "b").read_bytes() == b"other"
+    assert sorted(os.listdir(tmp_path)) == ["a", "b"]
+    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o644
 
 
-@pytest.mark.parametrize("step", ["os.fsync", "pathlib.Path.replace"])
-def test_a_write_that_fails_leaves_what_was_there(tmp_path, monkeypatch, step):
-    path = tmp_path / "file"
-    write(path, b"first")
+def failing_at(call, error):
+    """Like os.fsync, but raises in the call of that number."""
+    calls = iter(range(1, 100))
 
-    def full(*_):
-        raise OSError(28, "No space left on device")
+    def failing(*_):
+        if next(calls) == call:
+            raise error
 
-    monkeypatch.setattr(step, full)
-    with pytest.raises(OSError, match="No space"):
-        write(path, b"second")
-    assert path.read_bytes() == b"first"
-    assert os.listdir(tmp_path) == ["file"]
+    return failing
 
 
-def test_an_interrupt_while_writing_leaves_what_was_there(tmp_path, monkeypatch):
-    path = tmp_path / "file"
-    write(path, b"first")
-    monkeypatch.setattr("os.fsync", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
-    with pytest.raises(KeyboardInterrupt):
-        write(path, b"second")
-    assert path.read_bytes() == b"first"
-    assert os.listdir(tmp_path) == ["file"]
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()], ids=["full", "killed"])
+@pytest.mark.parametrize("call", [1, 2])
+def test_a_write_that_fails_leaves_every_file_as_it_was(tmp_path, monkeypatch, call, error):
+    write(tmp_path, {"a": b"first", "b": b"other"})
+    monkeypatch.setattr("os.fsync", failing_at(call, error))
+    with pytest.raises(type(error)):
+        write(tmp_path, {"a": b"second", "b": b"third"})
+    assert (tmp_path / "a").read_bytes() == b"first"
+    assert (tmp_path / "b").read_bytes() == b"other"
+    assert sorted(os.listdir(tmp_path)) == ["a", "b"]
+
+
+def test_a_replacement_that_fails_leaves_nothing_beside(tmp_path):
+    (tmp_path / "b").mkdir()
+    with pytest.raises(IsADirectoryError):
+        write(tmp_path, {"b": b"third"})
+    assert os.listdir(tmp_path) == ["b"]
 
 
 def test_json_comes_back_and_has_no_nan(tmp_path):
-    path = tmp_path / "a.json"
     content = {"θ": [1.5, None, "−"], "epochs": 3}
-    write_json(path, content)
-    assert read_json(path) == content
+    write(tmp_path, {"a.json": to_json(content)})
+    assert read_json(tmp_path / "a.json") == content
     with pytest.raises(ValueError, match="JSON compliant"):
-        write_json(path, [math.nan])
-    assert read_json(path) == content
+        to_json([math.nan])
 
 
 def test_arrays_come_back_and_the_same_arrays_are_the_same_bytes(tmp_path):
     arrays = {"x.y": np.arange(6.0).reshape(2, 3), "n": np.array("text")}
-    for name in ("a.npz", "b.npz"):
-        write_arrays(tmp_path / name, arrays)
+    write(tmp_path, {"a.npz": to_npz(arrays)})
     found = read_arrays(tmp_path / "a.npz")
     assert found.keys() == arrays.keys()
     assert all(np.array_equal(found[name], arrays[name]) for name in arrays)
-    assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
+    assert (tmp_path / "a.npz").read_bytes() == to_npz(arrays)
 
 
 @pytest.mark.parametrize("read", [read_json, read_arrays])
