@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.options import add_to_parser
@@ -22,12 +22,14 @@ _EPILOG = """exit status: 0 verified, 1 a failure, 2 usage, 3 nothing failed but
 
 def parser() -> ArgumentParser:
     """The command line's grammar."""
-    top = ArgumentParser("harness", description="Decides whether a hand-written backward pass is right.", epilog=_EPILOG)
+    top = ArgumentParser(
+        "harness", description="Decides whether a hand-written backward pass is right.", epilog=_EPILOG
+    )
     commands = top.add_subparsers(dest="command", required=True)
     check = commands.add_parser("check", help="verify the layers of a file, module or package", epilog=_EPILOG)
     check.add_argument("target", help="mylayers.py, mylayers.py:InstanceNorm, or an importable module or package")
-    check.add_argument("--build", help="how to make the layer where there is no LayerSpec: \"InstanceNorm(D)\"")
-    check.add_argument("--inputs", nargs="+", default=[], metavar="SHAPE", help='"B D", or "ints(\'B\', below=\'C\')"')
+    check.add_argument("--build", help='how to make the layer where there is no LayerSpec: "InstanceNorm(D)"')
+    check.add_argument("--inputs", nargs="+", default=[], metavar="SHAPE", help="\"B D\", or \"ints('B', below='C')\"")
     check.add_argument("--only", nargs="+", default=[], metavar="CHECK", help="check or group names to run")
     check.add_argument("--skip", nargs="+", default=[], metavar="CHECK", help="check or group names to leave out")
     check.add_argument("--json", metavar="FILE", help="write every result as JSON to this file")
@@ -47,35 +49,51 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SpecError as error:
         print(f"harness: {error}", file=sys.stderr)
         return USAGE
-    except OSError as error:
-        print(f"harness: {error.filename}: {error.strerror}", file=sys.stderr)
-        return USAGE
 
 
 def _check(arguments: Namespace) -> int:
-    from harness.api import check
+    from harness.options import usable_device
+    from harness.render.file import ready
     from harness.render.text import count_line
 
+    for path in filter(None, (arguments.json, arguments.html)):
+        ready(path)
+    usable_device(arguments.device)
     reports = []
-    for spec in _specs(arguments):
-        report = check(
-            spec, arguments.examples, arguments.seed, arguments.device, only=arguments.only, skip=arguments.skip
-        )
-        print(report, end="\n\n", flush=True)
-        reports.append(report)
+    for name, spec in _specs(arguments).items():
+        reports.append(_report(name, spec, arguments))
+        print(reports[-1], end="\n\n", flush=True)
     _write(arguments, reports)
     print(count_line(reports))
     return status(reports)
 
 
-def _specs(arguments: Namespace) -> list[LayerSpec]:
+def _report(name: str, spec: LayerSpec, arguments: Namespace) -> Report:
+    """The layer's report; what is raised instead is the harness's own error, and costs no other layer its result."""
+    from harness.api import check
+    from harness.outcome import Outcome, SpecError
+    from harness.report import Report, Result
+
+    try:
+        return check(
+            spec, arguments.examples, arguments.seed, arguments.device, only=arguments.only, skip=arguments.skip
+        )
+    except SpecError:
+        raise
+    except Exception as error:
+        traceback.print_exc()
+        why = f"check() raised {type(error).__name__}: {error}"
+        return Report(name, (Result(name, "check", None, Outcome.ERROR, reason=why),))
+
+
+def _specs(arguments: Namespace) -> dict[str, LayerSpec]:
     from harness.find import load, spec_from_words, specs_in
     from harness.items import unique_names
     from harness.outcome import SpecError
 
     module, name = load(arguments.target)
     if arguments.build or arguments.inputs:
-        return [spec_from_words(module, name, arguments.build, arguments.inputs)]
+        return unique_names([spec_from_words(module, name, arguments.build, arguments.inputs)])
     named = unique_names(specs_in(module))
     if name is not None and name not in named:
         raise SpecError(
@@ -87,19 +105,18 @@ def _specs(arguments: Namespace) -> list[LayerSpec]:
             f"{arguments.target} holds no LayerSpec; write: harness check {arguments.target}:MyLayer --build 'MyLayer(D)' "
             "--inputs 'B D'"
         )
-    return [named[name]] if name is not None else list(named.values())
+    return named if name is None else {name: named[name]}
 
 
 def _write(arguments: Namespace, reports: list[Report]) -> None:
+    from harness.render.data import SCHEMA, to_json
+    from harness.render.file import write
+    from harness.render.html import page
+
     if arguments.json:
-        from harness.render.data import SCHEMA, to_json
-
-        data = {"schema": SCHEMA, "reports": [r.to_dict() for r in reports]}
-        Path(arguments.json).write_text(to_json(data), encoding="utf-8")
+        write(arguments.json, to_json({"schema": SCHEMA, "reports": [r.to_dict() for r in reports]}))
     if arguments.html:
-        from harness.render.html import page
-
-        Path(arguments.html).write_text(page(reports), encoding="utf-8")
+        write(arguments.html, page(reports))
 
 
 def status(reports: Sequence[Report]) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -23,6 +23,13 @@ DOWN = tuple(range(FIRST + 4, 50, 4))
 
 UP = (1, -2)
 """Where rounding rules, as where the function hardly depends on the tensor: up to four times the spread."""
+
+NOISES = 5
+"""How many standard deviations of rounding are allowed: a uniform rounding error of either sign at each point adds up to at
+most 3.3 of them in R₂, and a deviation measured at twelve points may itself be short by a third."""
+
+FINE_STEP = 2.0**-17
+"""About u^⅓ in float64, where truncation h² and rounding u/h of a plain central difference balance."""
 
 NOISE_STEP = 2.0**-20
 """Where noise is measured, in units of the spread: fine enough for fourth differences of the smooth part to vanish, and
@@ -88,13 +95,13 @@ class Differences:
     @cached_property
     def noise(self) -> Tensor:
         """The standard deviation of each output's rounding, measured (Moré & Wild, "Estimating computational noise",
-        SIAM J. Sci. Comput. 33, 2011): fourth to sixth differences over seven close points hold nothing but noise.
+        SIAM J. Sci. Comput. 33, 2011): fourth to sixth differences over twelve close points hold nothing but noise.
 
         Never less than half a unit in the last place, which no measurement at few points can rule out.
         """
-        d = self.exact(self.spread(self.direction(0, self.case.wanted), NOISE_STEP), reach=11)
+        d = self.exact(self.spread(self.direction(0, self.case.wanted), NOISE_STEP), reach=16)
         # beside x, not around it: at x itself the function may have a kink, whose differences are no noise
-        samples = torch.stack([self._at(d, float(k)) - self.y for k in range(5, 12)])
+        samples = torch.stack([self._at(d, float(k)) - self.y for k in range(5, 17)])
         parts = []
         for order, scale in ((4, 70.0), (5, 252.0), (6, 924.0)):  # binomial(2k, k): the variance of a kth difference
             parts.append((torch.diff(samples, order, dim=0).square() / scale).mean(0))
@@ -135,13 +142,24 @@ class Differences:
         """⟨g, d⟩ in float64."""
         return sum(float((gradients[n].double() * t.double()).sum()) for n, t in d.items())
 
-    def quick(self, gradients: Mapping[str, Tensor], d: Direction, step: float) -> Residual:
-        """Two forwards at ±step·d, for acceptance by tight agreement; they know no error."""
-        e = self.exact(self.spread(d, step))
-        y = (self._at(e, 1.0) - self._at(e, -1.0)) / (2 * step)
+    def quick(self, gradients: Mapping[str, Tensor], d: Direction) -> Residual:
+        """Two forwards at ± a fine step, for acceptance by tight agreement; they know no error."""
+        e = self.exact(self.spread(d, FINE_STEP))
+        y = (self._at(e, 1.0) - self._at(e, -1.0)) / (2 * FINE_STEP)
         value = float((self.v * y).sum())
-        claim = self.claimed(gradients, e) / step
+        claim = self.claimed(gradients, e) / FINE_STEP
         return Residual(claim, Estimate(value, float("inf")), float((self.v * y).norm()))
+
+    def confirms(self, gradients: Mapping[str, Tensor], d: Direction, found: Residual) -> bool:
+        """Whether a plain difference at a fine step is compatible with an estimate from coarser ones.
+
+        A function that varies faster than the coarse steps gives slopes of the size 1/step there, which may agree with
+        one another by being small. At a fine step they are of another size.
+        """
+        fine = self.quick(gradients, d)
+        noise = NOISES * float((self.v * self.noise).norm()) / FINE_STEP
+        slack = 1e-2 * (abs(fine.estimate.value) + fine.flow)  # its own truncation; what it must exclude is of another size
+        return found.agrees(replace(fine, estimate=Estimate(fine.estimate.value, noise + slack)))
 
     def residual(self, gradients: Mapping[str, Tensor], d: Direction, k: int) -> Residual | None:
         """The claim against Richardson's estimate with the largest step 2⁻ᵏ; None where it leaves the domain."""
@@ -159,6 +177,28 @@ class Differences:
         noisy = stencil.error < 2 * (stencil.noise + rounding)
         return Residual(claim, Estimate(stencil.value, stencil.error + rounding), stencil.flow, stencil.sides, noisy)
 
+    def entry(self, name: str, k: int) -> Estimate:
+        """The derivative with respect to one entry of a leaf: the rung with the least error that another confirms."""
+        one = torch.zeros_like(self.case.leaves[name])
+        one.view(-1)[k] = 1.0
+        rungs: list[tuple[Residual, Estimate]] = []
+        steps = [FIRST, *DOWN]
+        while steps:
+            r = self.residual({name: one}, {name: one}, steps.pop(0))
+            if r is None or not r.estimate.known:
+                continue
+            # the claim of a gradient of one is the exact displacement, which may differ from the step in its last digits
+            rungs.append((r, Estimate(r.estimate.value / r.claimed, r.estimate.error / abs(r.claimed))))
+            if r.noisy and len(rungs) == 1:
+                steps = list(UP)
+            elif r.noisy and len(rungs) > 2:
+                break
+        for r, best in sorted(rungs, key=lambda pair: pair[1].error):
+            agreed = any(e is not best and abs(e.value - best.value) <= e.error + best.error for _, e in rungs)
+            if agreed and self.confirms({name: one}, {name: one}, r):
+                return best
+        return Estimate(float("nan"), float("inf"))
+
     def floor(self, name: str) -> float:
         """64 u ‖v ⊙ y‖ / spread(x): the smallest slope that the forward can express in its last digits."""
         return 64 * self.case.u * float((self.v * self.y).norm()) / self.scales[name]
@@ -167,7 +207,7 @@ class Differences:
 class Stencil:
     """f at x ± e, ± 2e, ± 4e for a displacement e of size t: the derivative along e/t by two Richardson steps.
 
-    The bound on its error is 2|R₂ − R₁| + 3 n₁/t + 2 n₂/(4t): n₁ is the noise of the outputs that moved, n₂ that of all,
+    The bound on its error is 2|R₂ − R₁| + 5 n₁/t + 2 n₂/(4t): n₁ is the noise of the outputs that moved, n₂ that of all,
     since an output may have moved by less than its last digit. It is infinite where the error does not shrink as it
     must: steps too large for the function, or a kink.
     """
@@ -179,9 +219,10 @@ class Stencil:
         if not all(bool(torch.isfinite(s).all()) for s in (self.up[2], self.down[2])):
             raise Refused("the outputs are not finite at a step")
         self.slopes = [(a - b) / (2 * k * t) for a, b, k in zip(self.up, self.down, (1, 2, 4), strict=True)]
-        moved = torch.stack([*self.up, *self.down]).ne(0).any(0)
-        n = self.v * differences.noise
-        self.noise = 3 * float((n * moved).norm()) / t + 2 * float(n.norm()) / (4 * t)
+        changes = torch.stack([*self.up, *self.down]).abs()
+        # rounding grows with the values, and the farthest of these may be far larger than those at x
+        n = self.v * torch.maximum(differences.noise, differences.case.u * (y.abs() + changes.amax(0)))
+        self.noise = NOISES * float((n * changes.ne(0).any(0)).norm()) / t + 2 * float(n.norm()) / (4 * t)
 
     @cached_property
     def _levels(self) -> tuple[Tensor, Tensor]:

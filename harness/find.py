@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import ast
+import builtins
 import importlib
 import importlib.util
 import pkgutil
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from harness.outcome import SpecError
-from harness.spec import LayerSpec, floats, from_string, ints
+from harness.spec import RESERVED, LayerSpec, floats, from_string, ints
 
 
 def load(target: str) -> tuple[ModuleType, str | None]:
@@ -22,17 +25,26 @@ def load(target: str) -> tuple[ModuleType, str | None]:
         SpecError: there is no such file or module, or importing it raises.
     """
     place, _, name = target.partition(":")
+    module = _imported(
+        place, lambda: _from_file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
+    )
+    return module, name or None
+
+
+def _imported(place: str, importing: Callable[[], ModuleType]) -> ModuleType:
+    """What is imported; a script that exits on import is one that can't be, not the end of this program."""
     try:
-        module = _from_file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
+        return importing()
     except SpecError:
         raise
     except ModuleNotFoundError as error:
         if error.name == place:
-            raise SpecError(f"{place!r} is neither a file (its name would end in .py) nor an importable module") from None
+            raise SpecError(
+                f"{place!r} is neither a file (its name would end in .py) nor an importable module"
+            ) from None
         raise SpecError(f"importing {place} failed: {error}") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise SpecError(f"importing {place} failed: {type(error).__name__}: {error}") from error
-    return module, name or None
 
 
 def _from_file(path: Path) -> ModuleType:
@@ -49,10 +61,16 @@ def _from_file(path: Path) -> ModuleType:
 
 
 def specs_in(module: ModuleType) -> list[LayerSpec]:
-    """Every LayerSpec that the module holds, in lists and tuples too; of a package, those of its modules as well."""
+    """Every LayerSpec that the module holds, in lists, tuples and dicts too; of a package, those of its modules as well.
+
+    Raises:
+        SpecError: a module of the package can't be imported.
+    """
     found = dict.fromkeys(_specs(vars(module).values()))
     for info in pkgutil.walk_packages(getattr(module, "__path__", []), f"{module.__name__}."):
-        found |= dict.fromkeys(_specs(vars(importlib.import_module(info.name)).values()))
+        if not info.name.endswith(".__main__"):  # a program: importing it may run it
+            inner = _imported(info.name, partial(importlib.import_module, info.name))
+            found |= dict.fromkeys(_specs(vars(inner).values()))
     return list(found)
 
 
@@ -61,8 +79,9 @@ def _specs(values: Iterable[Any]) -> list[LayerSpec]:
     for value in values:
         if isinstance(value, LayerSpec):
             found.append(value)
-        elif isinstance(value, (list, tuple)):
-            found.extend(v for v in value if isinstance(v, LayerSpec))
+        elif isinstance(value, (list, tuple, dict)):
+            held = value.values() if isinstance(value, dict) else value
+            found.extend(v for v in held if isinstance(v, LayerSpec))
     return found
 
 
@@ -70,14 +89,38 @@ def spec_from_words(module: ModuleType, name: str | None, build: str | None, inp
     """A spec from `--build` and `--inputs`.
 
     Raises:
-        SpecError: one of them is missing, or no such thing is in the module.
+        SpecError: one of them is missing, or names what is in neither the module nor the inputs.
     """
     source = build or name
     if source is None or not inputs:
         raise SpecError("to check a layer without a LayerSpec give both --build 'MyLayer(D)' and --inputs 'B D'")
+    if name is not None and not hasattr(module, name):
+        raise SpecError(f"there is no {name!r} in {module.__name__}; it has {', '.join(_public(module)) or 'nothing'}")
     kinds = tuple(_input(word, vars(module)) for word in inputs)
-    names = {n for k in kinds for n in (k.dims.names if hasattr(k, "dims") else ())}
-    return LayerSpec(build=from_string(source, names, vars(module)), inputs=kinds, name=name)
+    shape = LayerSpec(build=object, inputs=kinds)
+    known = {*shape.sizes, *shape.starred, *RESERVED}
+    made = from_string(source, known, vars(module))
+    if strangers := [
+        n for n in _names(source) if n not in known and not hasattr(module, n) and not hasattr(builtins, n)
+    ]:
+        raise SpecError(
+            f"--build {source!r}: {strangers[0]!r} is neither in {module.__name__} ({', '.join(_public(module))}) nor a "
+            f"dimension of --inputs ({', '.join(shape.sizes)}) nor reserved ({', '.join(RESERVED)})"
+        )
+    return LayerSpec(build=made, inputs=kinds, name=name)
+
+
+def _names(source: str) -> list[str]:
+    """The names that an expression looks up from outside."""
+    nodes = [n for n in ast.walk(ast.parse(source, mode="eval")) if isinstance(n, (ast.Name, ast.arg))]
+    bound = {n.arg for n in nodes if isinstance(n, ast.arg)}
+    bound |= {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+    return [n.id for n in nodes if isinstance(n, ast.Name) and n.id not in bound]
+
+
+def _public(module: ModuleType) -> list[str]:
+    """The classes and functions that a module defines."""
+    return [n for n, v in vars(module).items() if callable(v) and getattr(v, "__module__", None) == module.__name__]
 
 
 def _input(word: str, namespace: dict[str, Any]) -> Any:
@@ -87,4 +130,6 @@ def _input(word: str, namespace: dict[str, Any]) -> Any:
     try:
         return eval(word, {**namespace, "floats": floats, "ints": ints})
     except Exception as error:
-        raise SpecError(f"--inputs {word!r}: {type(error).__name__}: {error}; write 'B D' or 'ints(\"B\", below=\"C\")'") from None
+        raise SpecError(
+            f"--inputs {word!r}: {type(error).__name__}: {error}; write 'B D' or 'ints(\"B\", below=\"C\")'"
+        ) from None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -16,20 +16,21 @@ from harness.spec import LayerSpec
 
 
 @dataclass
-class Layer:
-    """A spec with how it is to be run; its results are computed when the first item asks, and kept."""
+class Run:
+    """A spec in one mode with how it is to be run; its results are computed when the first item asks, and kept."""
 
     spec: LayerSpec
     name: str
+    mode: str | None
     only: Sequence[str]
     skip: Sequence[str]
     settings: Mapping[str, Any]
 
     @cached_property
     def report(self) -> Report:
-        """Every selected check in every mode."""
+        """Every selected check in this mode."""
         return check(
-            self.spec,
+            replace(self.spec, name=self.name, modes=self._modes()),
             examples=self.settings["examples"],
             seed=self.settings["seed"],
             device=self.settings["device"],
@@ -38,31 +39,39 @@ class Layer:
             gaps=False,
         )
 
+    def _modes(self) -> Sequence[str] | Mapping[str, Mapping[str, Any]]:
+        if self.mode is None:
+            return ()
+        return {self.mode: self.spec.modes[self.mode]} if isinstance(self.spec.modes, Mapping) else (self.mode,)
+
+    @property
+    def done(self) -> Report | None:
+        """The report, None where no item has asked for it."""
+        return self.__dict__.get("report")
+
 
 @dataclass(frozen=True)
 class Item:
     """One check of one layer in one mode; calling it passes, raises or skips."""
 
-    layer: Layer
+    run: Run
     check: str
-    mode: str | None
     inconclusive: str = "fail"
 
     @property
     def id(self) -> str:
         """`MyLayer-parameter_gradient-train`."""
-        return "-".join(part for part in (self.layer.name, self.check, self.mode) if part)
+        return "-".join(part for part in (self.run.name, self.check, self.run.mode) if part)
 
     @property
     def gap(self) -> str | None:
         """Why this check is known to fail; None where it is not."""
-        return self.layer.spec.gaps.get(self.check)
+        return self.run.spec.gaps.get(self.check)
 
     @property
     def result(self) -> Result:
-        """This item's result; the first of a layer runs them all."""
-        results = self.layer.report.results
-        return next(r for r in results if (r.check, r.mode) == (self.check, self.mode))
+        """This item's result; the first of a (layer, mode) runs them all."""
+        return next(r for r in self.run.report.results if r.check == self.check)
 
     def __call__(self) -> None:
         """Return on PASS.
@@ -80,9 +89,11 @@ class Item:
         if result.outcome is Outcome.INCONCLUSIVE:
             if self.inconclusive == "skip":
                 pytest.skip(f"not verified: {result.reason}")
-            raise NotVerified(f"not verified: {result.reason}", self.layer.report)
+            raise NotVerified(f"not verified: {result.reason}", self.run.report)
         if result.outcome is not Outcome.PASS:
-            raise GradientError(f"{result.outcome.value}: {result.reason}\n{evidence(result)}{_script(result)}", self.layer.report)
+            raise GradientError(
+                f"{result.outcome.value}: {result.reason}\n{evidence(result)}{_script(result)}", self.run.report
+            )
 
     def __repr__(self) -> str:
         return self.id
@@ -98,7 +109,7 @@ class Unbuilt:
 
     name: str
     why: str
-    layer: None = None
+    run: None = None
     gap: None = None
 
     @property
@@ -138,10 +149,8 @@ class Parametrized:
     ) -> list[Item] | list[Unbuilt]:
         if why := buildable(spec):
             return [Unbuilt(name, why)]
-        layer = Layer(spec, name, self.only, self.skip, settings)
-        return [
-            Item(layer, c.name, mode, inconclusive) for mode in modes_of(spec) for c in selected(self.only, self.skip)
-        ]
+        runs = [Run(spec, name, mode, self.only, self.skip, settings) for mode in modes_of(spec)]
+        return [Item(run, c.name, inconclusive) for run in runs for c in selected(self.only, self.skip)]
 
 
 def unique_names(specs: Iterable[LayerSpec]) -> dict[str, LayerSpec]:
@@ -154,13 +163,18 @@ def unique_names(specs: Iterable[LayerSpec]) -> dict[str, LayerSpec]:
     for spec in specs:
         name = layer_name(spec)
         if name in named:
-            raise SpecError(f"two specs have the name {name!r}: {named[name]} and {spec}; give one of them another name=")
+            raise SpecError(
+                f"two specs have the name {name!r}: {named[name]} and {spec}; give one of them another name="
+            )
         named[name] = spec
     return named
 
 
 def parametrize(
-    *specs: LayerSpec | Iterable[LayerSpec], examples: int | None = None, only: Sequence[str] = (), skip: Sequence[str] = ()
+    *specs: LayerSpec | Iterable[LayerSpec],
+    examples: int | None = None,
+    only: Sequence[str] = (),
+    skip: Sequence[str] = (),
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Make a test function that takes `case` one pytest item for every layer, check and mode.
 
@@ -173,18 +187,28 @@ def parametrize(
     Raises:
         SpecError: something that is no spec, or an unknown check.
     """
-    flat: list[LayerSpec] = []
-    for s in specs:
-        flat.extend([s] if isinstance(s, LayerSpec) else list(s))
-    if strangers := [s for s in flat if not isinstance(s, LayerSpec)]:
-        raise SpecError(f"parametrize takes LayerSpecs, not {type(strangers[0]).__name__}: wrap it as LayerSpec(build=..., inputs=...)")
+    plan = Parametrized(_flat(specs), tuple(only), tuple(skip), {} if examples is None else {"examples": examples})
     selected(only, skip)
-    settings = {} if examples is None else {"examples": examples}
+    if examples is not None and examples < 1:
+        raise SpecError(f"examples={examples}: at least one is needed")
 
     def decorate(function: Callable[..., None]) -> Callable[..., None]:
-        function._harness = Parametrized(tuple(flat), tuple(only), tuple(skip), settings)  # type: ignore[attr-defined]
+        if hasattr(function, "_harness"):
+            raise SpecError(f"{function.__name__} is parametrized twice: give all specs to one parametrize(...)")
+        function._harness = plan  # type: ignore[attr-defined]
         return function
 
     return decorate
 
 
+def _flat(specs: Iterable[Any]) -> tuple[LayerSpec, ...]:
+    """The specs, those in iterables too."""
+    flat: list[Any] = []
+    for s in specs:
+        flat.extend([s] if isinstance(s, LayerSpec) or not isinstance(s, Iterable) else s)
+    for stranger in (s for s in flat if not isinstance(s, LayerSpec)):
+        kind = getattr(stranger, "__name__", type(stranger).__name__)
+        raise SpecError(f"parametrize takes LayerSpecs, not {kind}: wrap it as LayerSpec(build=..., inputs=...)")
+    if not flat:
+        raise SpecError("parametrize was given no spec: nothing would be checked")
+    return tuple(flat)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -13,9 +13,6 @@ from torch import Tensor
 from harness.case import Case
 from harness.estimate import DOWN, FIRST, UP, Differences, Direction, Residual
 from harness.outcome import Outcome
-
-QUICK_STEP = 2.0**-17
-"""About u^⅓ in float64, where truncation h² and rounding u/h of a central difference balance."""
 
 ENTRIES = 600
 """Up to how many entries of a tensor are differenced one by one."""
@@ -115,7 +112,7 @@ class Judge:
         if not names:
             return None
         d = self.differences.direction(number, names)
-        return self.differences.quick(self.gradients, d, QUICK_STEP).out
+        return self.differences.quick(self.gradients, d).out
 
     def _rotated(self, names: list[str], number: int) -> float:
         """The same with another cotangent and another direction."""
@@ -126,7 +123,7 @@ class Judge:
         if len(gradients) < len(names):
             return float("inf")
         differences = Differences(case)
-        return differences.quick(gradients, differences.direction(number, names), QUICK_STEP).out
+        return differences.quick(gradients, differences.direction(number, names)).out
 
     # Everything else: estimates with bounds
 
@@ -155,8 +152,8 @@ class Judge:
         need = max(self.case.tau * _rms(self.gradients[name]), self.differences.floor(name))
         return Line.settle(self._ladder(self.gradients, d), self.differences.scales[name], need)
 
-    def _ladder(self, gradients: dict[str, Tensor], d: Direction) -> Callable[[int], Residual | None]:
-        return lambda k: self.differences.residual(gradients, d, k)
+    def _ladder(self, gradients: dict[str, Tensor], d: Direction) -> Ladder:
+        return Ladder(self.differences, gradients, d)
 
     def _entry(self, name: str, k: int, need: float) -> Line:
         """What it says about one entry."""
@@ -241,6 +238,23 @@ class Judge:
 
 
 @dataclass(frozen=True)
+class Ladder:
+    """A claim along one direction, to be met at steps of any size."""
+
+    differences: Differences
+    gradients: Mapping[str, Tensor]
+    d: Direction
+
+    def rung(self, k: int) -> Residual | None:
+        """Richardson's estimate with the largest step 2⁻ᵏ."""
+        return self.differences.residual(self.gradients, self.d, k)
+
+    def confirms(self, found: Residual) -> bool:
+        """Whether a fine plain difference is compatible with it."""
+        return self.differences.confirms(self.gradients, self.d, found)
+
+
+@dataclass(frozen=True)
 class Line:
     """What a ladder of steps along one direction came to, in units of the gradient."""
 
@@ -264,20 +278,20 @@ class Line:
         return not self.refuted and (self.accepted or self.bound <= need)
 
     @classmethod
-    def settle(cls, rung: Callable[[int], Residual | None], unit: float, need: float, least: float = LEAST) -> Line:
-        """Climb the ladder until the claim is accepted at the resolution needed, refuted twice, or hidden by noise."""
+    def settle(cls, ladder: Ladder, unit: float, need: float, least: float = LEAST) -> Line:
+        """Climb the ladder until the claim is accepted at the resolution needed, refuted three times, or hidden by noise."""
         best: Residual | None = None
         previous: Residual | None = None
         kink: Residual | None = None
         steps = deque([FIRST, *DOWN])
         while steps:
-            r = rung(steps.popleft())
+            r = ladder.rung(steps.popleft())
             if r is None:
                 continue
             if r.sides is not None and kink is not None and previous is kink:
                 return cls.of(r, unit, least, refuted=not r.between, kinked=True, accepted=r.between)
             kink = r if r.sides is not None else kink
-            if previous is not None and previous.refuted and r.refuted and r.agrees(previous):
+            if previous is not None and previous.refuted and r.refuted and r.agrees(previous) and ladder.confirms(r):
                 return cls.of(min(previous, r, key=lambda x: x.estimate.error), unit, least, refuted=True)
             if r.estimate.known and not r.refuted and (r.estimate.error + r.out) / unit / least <= need:
                 return cls.of(r, unit, least)

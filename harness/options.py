@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+
+from harness.outcome import SpecError
 
 
 @dataclass(frozen=True)
@@ -12,15 +15,30 @@ class Option:
     """One setting of a run."""
 
     name: str
-    kind: type
+    kind: Callable[[str], Any]
     default: Any
     help: str
     metavar: str
 
 
+def whole(text: str) -> int:
+    """A whole number."""
+    try:
+        return int(text)
+    except ValueError:
+        raise ArgumentTypeError(f"{text!r} is no whole number") from None
+
+
+def positive(text: str) -> int:
+    """A whole number from 1 on."""
+    if (number := whole(text)) < 1:
+        raise ArgumentTypeError(f"{text} is less than 1")
+    return number
+
+
 OPTIONS = (
-    Option("examples", int, 25, "examples in each mode", "N"),
-    Option("seed", int, 0, "seed of everything that is drawn", "N"),
+    Option("examples", positive, 25, "examples in each mode", "N"),
+    Option("seed", whole, 0, "seed of everything that is drawn", "N"),
     Option("device", str, "cpu", "torch device to run on", "DEVICE"),
     Option("html", str, None, "write a page with every result to this file", "FILE"),
 )
@@ -41,3 +59,19 @@ def add_to_pytest(parser: Any) -> None:
         group.addoption(f"--gradcheck-{o.name}", type=o.kind, default=None, help=o.help, metavar=o.metavar)
         parser.addini(f"gradcheck_{o.name}", o.help, default=None)
     parser.addini("gradcheck_inconclusive", "what an inconclusive result does: fail (default) or skip", default="fail")
+
+
+def usable_device(name: str) -> str:
+    """The device's name, once a tensor was put there. Loads torch: only a run that is certain to come calls this.
+
+    Raises:
+        SpecError: there is no such device here.
+    """
+    import torch
+
+    try:
+        torch.empty(1, device=name)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        why = str(error).splitlines()[0]
+        raise SpecError(f"device {name!r} can't be used here: {why}") from None
+    return name

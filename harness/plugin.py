@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import pickle
-from pathlib import Path
+from argparse import ArgumentTypeError
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from harness.options import OPTIONS, add_to_pytest
+from harness.options import OPTIONS, add_to_pytest, usable_device
+from harness.outcome import SpecError
+from harness.render.file import ready, write
 
 if TYPE_CHECKING:
-    from harness.items import Layer
+    from harness.items import Item, Run, Unbuilt
     from harness.report import Report
 
-_LAYERS = pytest.StashKey["list[Layer]"]()
-_REPORTS = pytest.StashKey["list[Report]"]()
+_RUNS = pytest.StashKey["list[tuple[str, Run]]"]()
+_REPORTS = pytest.StashKey["list[tuple[str, Report]]"]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -24,13 +27,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the marker."""
+    """Register the markers, and look at everything that was set before any work begins."""
     config.addinivalue_line("markers", "gradcheck: one check of one layer in one mode (gradient verification harness)")
     config.addinivalue_line("markers", "xdist_group(name): items that pytest-xdist keeps on one worker")
-    config.stash[_LAYERS] = []
+    config.stash[_RUNS] = []
     config.stash[_REPORTS] = []
     if (how := config.getini("gradcheck_inconclusive")) not in ("fail", "skip"):
         raise pytest.UsageError(f"gradcheck_inconclusive = {how!r} in the ini file: write fail or skip")
+    if path := _settings(config, {})["html"]:
+        try:
+            ready(path)
+        except SpecError as error:
+            raise pytest.UsageError(f"gradcheck-html: {error}") from None
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -38,17 +46,21 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     plan = getattr(metafunc.function, "_harness", None)
     if plan is None:
         return
-    settings = _settings(metafunc.config, plan.settings)
-    items = plan.items(settings, metafunc.config.getini("gradcheck_inconclusive"))
-    layers = {id(item.layer): item.layer for item in items if item.layer is not None}
-    metafunc.config.stash[_LAYERS].extend(layers.values())
+    try:
+        settings = _settings(metafunc.config, plan.settings)
+        usable_device(settings["device"])
+        items = plan.items(settings, metafunc.config.getini("gradcheck_inconclusive"))
+    except SpecError as error:
+        raise pytest.Collector.CollectError(f"{metafunc.function.__name__}: {error}") from None
+    runs = {id(item.run): item.run for item in items if item.run is not None}
+    metafunc.config.stash[_RUNS].extend((metafunc.definition.nodeid, run) for run in runs.values())
     metafunc.parametrize("case", [pytest.param(item, id=item.id, marks=_marks(item)) for item in items])
 
 
-def _marks(item: Any) -> list[Any]:
-    marks: list[Any] = [pytest.mark.gradcheck]
-    if item.layer is not None:
-        marks.append(pytest.mark.xdist_group(f"gradcheck-{item.layer.name}"))
+def _marks(item: Item | Unbuilt) -> list[pytest.MarkDecorator]:
+    marks = [pytest.mark.gradcheck]
+    if item.run is not None:
+        marks.append(pytest.mark.xdist_group("-".join(filter(None, ("gradcheck", item.run.name, item.run.mode)))))
     if item.gap is not None:
         marks.append(pytest.mark.xfail(reason=f"known gap: {item.gap}", strict=True))
     return marks
@@ -62,8 +74,8 @@ def _settings(config: pytest.Config, decorated: dict[str, Any]) -> dict[str, Any
         if value is None and (ini := config.getini(f"gradcheck_{o.name}")):
             try:
                 value = o.kind(ini)
-            except ValueError:
-                raise pytest.UsageError(f"gradcheck_{o.name} = {ini!r} in the ini file is no {o.kind.__name__}") from None
+            except ArgumentTypeError as error:
+                raise pytest.UsageError(f"gradcheck_{o.name} in the ini file: {error}") from None
         found[o.name] = decorated.get(o.name, o.default) if value is None else value
     return found
 
@@ -71,24 +83,37 @@ def _settings(config: pytest.Config, decorated: dict[str, Any]) -> dict[str, Any
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Write the page, or hand this worker's results to the process that will."""
     config = session.config
-    reports = [layer.__dict__["report"] for layer in config.stash.get(_LAYERS, []) if "report" in layer.__dict__]
+    reports = [(origin, run.done) for origin, run in config.stash[_RUNS] if run.done is not None]
     if hasattr(config, "workeroutput"):
         config.workeroutput["harness"] = pickle.dumps(reports)
         return
-    path = config.getoption("--gradcheck-html") or config.getini("gradcheck_html")
-    if path:
+    if (path := _settings(config, {})["html"]) and not config.option.collectonly:
         from harness.render.html import page
 
-        Path(path).write_text(page(_merged([*config.stash[_REPORTS], *reports])), encoding="utf-8")
+        try:
+            write(path, page(_merged([*config.stash[_REPORTS], *reports])))
+        except SpecError as error:
+            raise pytest.UsageError(f"gradcheck-html: {error}") from None
 
 
-def _merged(reports: list[Report]) -> list[Report]:
-    """One report a layer, in a fixed order, however xdist has spread them."""
-    return list({r.layer: r for r in sorted(reports, key=lambda r: r.layer)}.values())
+def _merged(reports: Iterable[tuple[str, Report]]) -> list[Report]:
+    """One report a layer of a test, in a fixed order, however xdist has spread its modes and however often each ran."""
+    from harness.report import Report
+
+    layers: dict[tuple[str, str], list[Report]] = {}
+    for origin, report in reports:
+        layers.setdefault((report.layer, origin), []).append(report)
+    merged = []
+    for (name, _), parts in sorted(layers.items()):
+        results = {(r.mode or "", r.check): r for part in parts for r in part.results}
+        train_first = sorted(results.values(), key=lambda r: r.mode or "", reverse=True)
+        notes = dict.fromkeys(note for part in parts for note in part.notes)
+        merged.append(Report(name, tuple(train_first), parts[0].settings, tuple(notes)))
+    return merged
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
     """Take over the results of a pytest-xdist worker."""
     if packed := getattr(node, "workeroutput", {}).get("harness"):
-        node.config.stash[_REPORTS].extend(pickle.loads(packed))  # noqa: S301  (our own worker's bytes)
+        node.config.stash[_REPORTS].extend(pickle.loads(packed))  # our own worker's bytes

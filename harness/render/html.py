@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
+from harness.outcome import Outcome
 from harness.render.text import count_line, summary, verdict_line
 from harness.report import Report, Result
 
@@ -12,7 +13,8 @@ _STYLE = """
 :root { color-scheme: light dark; }
 .gradient-report { font: 14px/1.45 system-ui, sans-serif; max-width: 70rem; }
 .gradient-report table { border-collapse: collapse; margin: .5rem 0 1rem; }
-.gradient-report td, .gradient-report th { border-bottom: 1px solid #8886; padding: .2rem .7rem; text-align: left; vertical-align: top; }
+.gradient-report td, .gradient-report th { border-bottom: 1px solid #8886; padding: .2rem .7rem; }
+.gradient-report td, .gradient-report th { text-align: left; vertical-align: top; }
 .gradient-report pre { overflow-x: auto; border-left: 3px solid #8886; padding-left: .8rem; }
 .gradient-report .PASS b { color: #0a7d5a; } .gradient-report .FAIL b, .gradient-report .ERROR b { color: #c8401e; }
 .gradient-report .INCONCLUSIVE b { color: #a66f00; } .gradient-report .SKIP { opacity: .65; }
@@ -24,7 +26,7 @@ def page(reports: Sequence[Report]) -> str:
     body = "\n".join(_section(r) for r in reports)
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>Gradient verification</title>'
-        f"<style>{_STYLE}</style></head>\n<body class=\"gradient-report\"><h1>Gradient verification</h1>\n"
+        f'<style>{_STYLE}</style></head>\n<body class="gradient-report"><h1>Gradient verification</h1>\n'
         f"<p>{escape(count_line(reports))}</p>\n{body}\n</body></html>\n"
     )
 
@@ -45,7 +47,8 @@ def _section(report: Report) -> str:
 
 
 def _row(r: Result) -> str:
-    cells = (escape(r.check), escape(r.mode or ""), f"<b>{r.outcome.value}</b>", escape(summary(r)))
+    said = summary(r) if r.outcome is Outcome.PASS else r.reason
+    cells = (escape(r.check), escape(r.mode or ""), f"<b>{r.outcome.value}</b>", escape(said))
     return f'<tr class="{r.outcome.value}">' + "".join(f"<td>{c}</td>" for c in cells) + "</tr>"
 
 

@@ -10,8 +10,11 @@ from tabulate import tabulate
 from harness.outcome import Outcome
 from harness.report import Report, Result
 
-ROWS = 24
+ROWS = 18
 """How many results a report shows before it leaves the verified ones to a count."""
+
+EVIDENCE = 7
+"""How many lines of a finding it shows; two findings, the rows and the notes then fit into 40 lines."""
 
 
 def verdict_line(report: Report) -> str:
@@ -40,8 +43,8 @@ def report_text(report: Report) -> str:
     parts = [verdict_line(report), indent(table(shown), "  ")]
     if len(shown) < len(report.results):
         parts.append(f"  … and {len(report.results) - len(shown)} more results: {count_line([report])}")
-    parts += [evidence(r) for r in report.failures[:2]]
-    parts += [f"  note: {shorten(note, 200)}" for note in report.notes[:5]]
+    parts += [evidence(r, EVIDENCE) for r in report.failures[:2]]
+    parts += [f"  note: {shorten(note, 200)}" for note in report.notes[:3]]
     return "\n".join(parts)
 
 
@@ -59,11 +62,13 @@ def summary(result: Result) -> str:
     return shorten(result.reason, 150)
 
 
-def evidence(result: Result) -> str:
-    """The finding of a failed result, indented under its name."""
+def evidence(result: Result, most: int | None = None) -> str:
+    """The finding of a failed result, indented under its name; at most so many lines of it."""
     where = f" [{result.mode}]" if result.mode else ""
-    body = str(result.finding) if result.finding else result.reason
-    return f"\n  {result.check}{where}\n{indent(body, '    ')}"
+    lines = (str(result.finding) if result.finding else result.reason).splitlines()
+    if most is not None and len(lines) > most:
+        lines = [*lines[: most - 1], f"… and {len(lines) - most + 1} more lines"]
+    return "\n".join(["", f"  {result.check}{where}", *(f"    {line}" for line in lines)])
 
 
 def count_line(reports: Iterable[Report]) -> str:
