@@ -97,13 +97,13 @@ def _specs(arguments: Namespace) -> dict[str, LayerSpec]:
     named = unique_names(specs_in(module))
     if name is not None and name not in named:
         raise SpecError(
-            f"{arguments.target}: no LayerSpec named {name!r} (there are {', '.join(named) or 'none'}); to check a layer "
-            f"without one write: harness check {arguments.target} --build '{name}(D)' --inputs 'B D'"
+            f"{arguments.target}: no LayerSpec named {name!r} (there are {', '.join(named) or 'none'}); to check a "
+            f"layer without one write: harness check {arguments.target} --build '{name}(D)' --inputs 'B D'"
         )
     if not named:
         raise SpecError(
-            f"{arguments.target} holds no LayerSpec; write: harness check {arguments.target}:MyLayer --build 'MyLayer(D)' "
-            "--inputs 'B D'"
+            f"{arguments.target} holds no LayerSpec; write: harness check {arguments.target}:MyLayer "
+            "--build 'MyLayer(D)' --inputs 'B D'"
         )
     return named if name is None else {name: named[name]}
 

@@ -61,7 +61,7 @@ def _from_file(path: Path) -> ModuleType:
 
 
 def specs_in(module: ModuleType) -> list[LayerSpec]:
-    """Every LayerSpec that the module holds, in lists, tuples and dicts too; of a package, those of its modules as well.
+    """Every LayerSpec that the module holds, in lists, tuples and dicts too; of a package, its modules' as well.
 
     Raises:
         SpecError: a module of the package can't be imported.
@@ -100,22 +100,20 @@ def spec_from_words(module: ModuleType, name: str | None, build: str | None, inp
     shape = LayerSpec(build=object, inputs=kinds)
     known = {*shape.sizes, *shape.starred, *RESERVED}
     made = from_string(source, known, vars(module))
-    if strangers := [
-        n for n in _names(source) if n not in known and not hasattr(module, n) and not hasattr(builtins, n)
-    ]:
+    for stranger in _names(source) - known - vars(module).keys() - vars(builtins).keys():
         raise SpecError(
-            f"--build {source!r}: {strangers[0]!r} is neither in {module.__name__} ({', '.join(_public(module))}) nor a "
+            f"--build {source!r}: {stranger!r} is neither in {module.__name__} ({', '.join(_public(module))}) nor a "
             f"dimension of --inputs ({', '.join(shape.sizes)}) nor reserved ({', '.join(RESERVED)})"
         )
     return LayerSpec(build=made, inputs=kinds, name=name)
 
 
-def _names(source: str) -> list[str]:
+def _names(source: str) -> set[str]:
     """The names that an expression looks up from outside."""
     nodes = [n for n in ast.walk(ast.parse(source, mode="eval")) if isinstance(n, (ast.Name, ast.arg))]
     bound = {n.arg for n in nodes if isinstance(n, ast.arg)}
     bound |= {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
-    return [n.id for n in nodes if isinstance(n, ast.Name) and n.id not in bound]
+    return {n.id for n in nodes if isinstance(n, ast.Name)} - bound
 
 
 def _public(module: ModuleType) -> list[str]:

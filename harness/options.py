@@ -42,7 +42,7 @@ OPTIONS = (
     Option("device", str, "cpu", "torch device to run on", "DEVICE"),
     Option("html", str, None, "write a page with every result to this file", "FILE"),
 )
-"""Settings of a run of specs; as `--NAME` on the command line, as `--gradcheck-NAME` and ini `gradcheck_NAME` in pytest."""
+"""Settings of a run of specs: `--NAME` on the command line, `--gradcheck-NAME` and ini `gradcheck_NAME` in pytest."""
 
 
 def add_to_parser(parser: ArgumentParser) -> None:

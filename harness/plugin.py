@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from harness.items import Item, Run, Unbuilt
     from harness.report import Report
 
-_RUNS = pytest.StashKey["list[tuple[str, Run]]"]()
-_REPORTS = pytest.StashKey["list[tuple[str, Report]]"]()
+_RUNS: pytest.StashKey[list[tuple[str, Run]]] = pytest.StashKey()
+_REPORTS: pytest.StashKey[list[tuple[str, Report]]] = pytest.StashKey()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

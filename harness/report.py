@@ -60,7 +60,7 @@ class Result:
     mode: str | None
     outcome: Outcome
     tensors: Mapping[str, float] = field(default_factory=dict)
-    """{tensor: resolution}: the worst relative size of an error that would still have been seen, for each verified tensor."""
+    """{verified tensor: resolution}: the worst relative size of an error that would still have been seen."""
     reason: str = ""
     """Why, unless PASS. With PASS: what is worth saying (a kink was accepted, another dtype was used)."""
     finding: Finding | None = None
