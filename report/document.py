@@ -97,10 +97,11 @@ def _answers(stored: Stored, r: Reader, figures: Sequence[str]) -> list[str]:
 def _verification(stored: Stored) -> list[str]:
     found = counts(stored.matrix)
     text = (
-        "Every layer was checked by `harness` against central differences, autograd and a reference, on "
+        "Every layer was checked by `harness` against central differences, autograd and, where there is one, a reference, on "
         f"{stored.summary['settings']['examples']} examples for each check and mode: "
         + ", ".join(f"{n} {outcome}" for outcome, n in found.items() if n)
-        + ". A number after *pass* is the resolution, the relative size of an error that would still have been seen."
+        + ". A number after *pass* is the resolution, the relative size of an error that would still have been seen; why "
+        f"something was skipped stands in `{VERIFICATION}`."
     )
     unsettled = [row for row in stored.matrix if row["outcome"] not in ("PASS", "SKIP")]
     questions = [
