@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from harness.api import check, gradcheck
-    from harness.outcome import GradientError, NotVerified, Outcome, SpecError
     from harness.items import parametrize
+    from harness.outcome import GradientError, NotVerified, Outcome, SpecError
     from harness.report import Finding, Report, Result
     from harness.spec import LayerSpec, const, floats, ints
     from harness.subject import Evaluation, Subject

@@ -31,7 +31,9 @@ def result(layer: str, check: str, mode: str | None, seen: Sequence[Seen], refus
         bad = [s.observation for s in seen if s.observation.outcome is outcome]
         if bad:
             share = f" ({len(bad)} of {len(seen)} examples)" if len(seen) > 1 else ""
-            return replace(blank, outcome=outcome, reason=bad[0].reason + share, finding=bad[0].finding, examples=len(seen))
+            return replace(
+                blank, outcome=outcome, reason=bad[0].reason + share, finding=bad[0].finding, examples=len(seen)
+            )
     if len(refused) > len(seen):
         why = f"the forward refuses {len(refused)} of {len(refused) + len(seen)} examples, the first with: {refused[0]}"
         return replace(blank, outcome=Outcome.ERROR, reason=why, examples=len(seen))
@@ -48,12 +50,19 @@ def _skipped(seen: Sequence[Seen]) -> str:
 
 def _verified(blank: Result, counted: Sequence[Observation]) -> Result:
     names = list(dict.fromkeys(n for o in counted for n in (*o.tensors, *o.unverified)))
-    share = {n: sum(n in o.tensors for o in counted) / sum(n in o.tensors or n in o.unverified for o in counted) for n in names}
+    share = {
+        n: sum(n in o.tensors for o in counted) / sum(n in o.tensors or n in o.unverified for o in counted)
+        for n in names
+    }
     resolution = {n: max(o.tensors[n] for o in counted if n in o.tensors) for n in names if share[n] >= ENOUGH}
     short = [n for n in names if share[n] < ENOUGH]
-    reason = next((o.reason for o in counted if o.outcome is (Outcome.INCONCLUSIVE if short else Outcome.PASS) and o.reason), "")
+    reason = next(
+        (o.reason for o in counted if o.outcome is (Outcome.INCONCLUSIVE if short else Outcome.PASS) and o.reason), ""
+    )
     if short or not names:
-        seen = "; ".join(f"{n} was verified in {share[n]:.0%} of the examples" for n in short) if len(counted) > 1 else ""
+        seen = (
+            "; ".join(f"{n} was verified in {share[n]:.0%} of the examples" for n in short) if len(counted) > 1 else ""
+        )
         why = "; ".join(part for part in (reason, seen) if part)
         return replace(blank, outcome=Outcome.INCONCLUSIVE, tensors=resolution, reason=why, examples=len(counted))
     return replace(blank, outcome=Outcome.PASS, tensors=resolution, reason=reason, examples=len(counted))

@@ -12,7 +12,8 @@ from harness import engine
 from harness.arrays import is_array
 from harness.case import Case
 from harness.checks import selected
-from harness.design import Example, examples as design
+from harness.design import Example
+from harness.design import examples as design
 from harness.engine import MakeCase, Plan
 from harness.events import Event, Finished, Noted, Refused
 from harness.outcome import Outcome, SpecError
@@ -88,7 +89,7 @@ def gradcheck(
             (where,),
             [lambda _: base] + ([lambda _: _redrawn(base)] if _has_constants(base) else []),
             [c for c in selected() if battery or c.given],
-            list((*made.subject.notes, *made.notes)),
+            [*made.subject.notes, *made.notes],
         )
         settings = {"seed": seed, "device": "cpu", "dtype": str(made.dtype).removeprefix("torch.")}
         report = collect(plan.layer, engine.events(plan), settings)
@@ -136,11 +137,15 @@ def _mode(layer: Any, made: Prepared, mode: str | None) -> str | None:
 def _present(made: Prepared, mode: str | None, seed: int, resolution: float | None, reference: Any) -> Case:
     subject = made.subject
     by_other_means = None if reference is None else Reference(reference)
-    return Case(subject, subject.values(), subject.buffers, mode, seed, resolution, "the input as given", {}, by_other_means)
+    return Case(
+        subject, subject.values(), subject.buffers, mode, seed, resolution, "the input as given", {}, by_other_means
+    )
 
 
 def _has_constants(case: Case) -> bool:
-    return any(leaf.role == "parameter" and leaf.value.numel() and not varies(leaf) for leaf in case.subject.leaves.values())
+    return any(
+        leaf.role == "parameter" and leaf.value.numel() and not varies(leaf) for leaf in case.subject.leaves.values()
+    )
 
 
 def _redrawn(case: Case) -> Case:
@@ -195,7 +200,9 @@ def spec_events(
 ) -> Iterator[Event]:
     """The events of `check`, for listeners that want them as they come."""
     if not isinstance(spec, LayerSpec):
-        raise SpecError(f"check() takes a LayerSpec, not {type(spec).__name__}; for one layer and input use gradcheck(layer, x)")
+        raise SpecError(
+            f"check() takes a LayerSpec, not {type(spec).__name__}; for one layer and input use gradcheck(layer, x)"
+        )
     if examples < 1:
         raise SpecError(f"examples={examples}: at least one is needed")
     where = torch.device(device)

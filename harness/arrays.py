@@ -111,7 +111,7 @@ def _of_code(code: CodeType, scope: Mapping[str, Any]) -> set[Library]:
         home = value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", None) or ""
         for library in ("torch", "numpy"):
             if home == library or home.startswith(library + "."):
-                found.add(library)  # type: ignore[arg-type]
+                found.add(library)
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
             found |= _of_code(constant, scope)

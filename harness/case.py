@@ -166,9 +166,7 @@ class Case:
             return "the function computes in NumPy"
         if self.declared is None and self.subject.autograd_is_backward:
             return self.subject.autograd_is_backward
-        live = {
-            n: t.clone().requires_grad_(n in self.wanted and t.is_floating_point()) for n, t in self.leaves.items()
-        }
+        live = {n: t.clone().requires_grad_(n in self.wanted and t.is_floating_point()) for n, t in self.leaves.items()}
         try:
             outputs = self.function(live)
             return vector_jacobian(outputs, {n: live[n] for n in self.wanted}, self.base.cotangents)
@@ -187,7 +185,7 @@ def vector_jacobian(
         return {}
     ys, vs = zip(*live, strict=True)
     try:
-        found = torch.autograd.grad(ys, list(leaves.values()), [v.to(y) for y, v in live], allow_unused=True)
+        found = torch.autograd.grad(ys, list(leaves.values()), vs, allow_unused=True)
     except RuntimeError as error:
         return f"autograd can't go back through the forward: {error}"
     return {

@@ -40,7 +40,9 @@ def _response(case: Case, y: Tensor, again: Callable[[Mapping[str, Tensor]], Ten
     largest = torch.zeros_like(y)
     for number in range(2):
         moved = {
-            n: torch.nextafter(t, torch.as_tensor(rng_of(case.seed, 13, number, k).choice((-1.0, 1.0), tuple(t.shape)) * 1e300).to(t))
+            n: torch.nextafter(
+                t, torch.as_tensor(rng_of(case.seed, 13, number, k).choice((-1.0, 1.0), tuple(t.shape)) * 1e300).to(t)
+            )
             if t.is_floating_point()
             else t
             for k, (n, t) in enumerate(case.leaves.items())

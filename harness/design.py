@@ -51,11 +51,11 @@ def strategy(spec: LayerSpec) -> st.SearchStrategy[Example]:
 
 def examples(spec: LayerSpec, count: int, seed: int) -> list[Example]:
     """At most `count` examples: every pair of levels as far as the count allows, two beyond a block, the rest random."""
-    rng = random.Random(f"{seed}:design")  # noqa: S311  (a design, no secret)
+    rng = random.Random(f"{seed}:design")
     large = list(_large(spec, rng)) if count >= 8 else []
     rows = list(_covering(spec, count - len(large), rng)) + large
-    rows = [Example(*row, rng.randrange(2**31)) for row in rows]
-    return rows + _random(spec, count - len(rows), seed) if count > len(rows) else rows
+    made = [Example(*row, rng.randrange(2**31)) for row in rows]
+    return made + _random(spec, count - len(made), seed) if count > len(made) else made
 
 
 def _random(spec: LayerSpec, count: int, number: int) -> list[Example]:
@@ -63,7 +63,11 @@ def _random(spec: LayerSpec, count: int, number: int) -> list[Example]:
 
     @seed(number)
     @settings(
-        max_examples=count, database=None, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
+        max_examples=count,
+        database=None,
+        deadline=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
     )
     @given(strategy(spec))
     def draw(example: Example) -> None:
@@ -112,7 +116,9 @@ def _covering(spec: LayerSpec, count: int, rng: random.Random) -> Iterator[Row]:
     for _ in range(count):
         if not open_pairs:
             return
-        row = max((pool[rng.randrange(len(pool))] for _ in range(CANDIDATES)), key=lambda r: len(_pairs(spec, r) & open_pairs))
+        row = max(
+            (pool[rng.randrange(len(pool))] for _ in range(CANDIDATES)), key=lambda r: len(_pairs(spec, r) & open_pairs)
+        )
         gained = _pairs(spec, row) & open_pairs
         if not gained:  # the candidates missed the rare pairs that are left: look at the whole pool
             row = max(pool, key=lambda r: len(_pairs(spec, r) & open_pairs))

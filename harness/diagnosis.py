@@ -107,5 +107,7 @@ def _local(g: Tensor, r: Tensor) -> Iterator[str]:
         others = tuple(a for a in range(g.ndim) if a != axis)
         where = (out.any(dim=others) if others else out).nonzero().flatten().tolist()
         if len(where) == 1:
-            place = "the last" if where[0] == g.shape[axis] - 1 else "the first" if where[0] == 0 else f"index {where[0]}"
+            place = (
+                "the last" if where[0] == g.shape[axis] - 1 else "the first" if where[0] == 0 else f"index {where[0]}"
+            )
             yield f"only {place} along axis {axis} is out"

@@ -79,7 +79,7 @@ def _fractions(shape: tuple[int, ...], stratum: str, rng: np.random.Generator) -
 def _inside(kind: Floats, values: np.ndarray) -> np.ndarray:
     low = -np.inf if kind.low is None else np.nextafter(kind.low, np.inf) if kind.low_open else kind.low
     high = np.inf if kind.high is None else np.nextafter(kind.high, -np.inf) if kind.high_open else kind.high
-    return np.clip(values, low, high)
+    return np.asarray(np.clip(values, low, high))
 
 
 def parameter_like(t: Tensor, rng: np.random.Generator) -> Tensor:

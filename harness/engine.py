@@ -14,6 +14,7 @@ from harness.events import Event, Finished, Noted, Started
 from harness.events import Refused as RefusedEvent
 from harness.evidence import finding_of
 from harness.outcome import Outcome, SpecError
+from harness.report import Result
 from harness.session import Observation, Session
 
 MakeCase = Callable[[str | None], Case]
@@ -55,7 +56,7 @@ def events(plan: Plan) -> Iterator[Event]:
             yield Finished(_result(plan.layer, check, mode, sessions, refused))
 
 
-def _result(layer: str, check: Check, mode: str | None, sessions: list[Session], refused: list[str]) -> object:
+def _result(layer: str, check: Check, mode: str | None, sessions: list[Session], refused: list[str]) -> Result:
     seen = [Seen(session, observe(check, session)) for session in sessions]
     failure = smallest_failure(seen)
     if failure is not None and failure.observation.failed is not None and failure.session is not None:

@@ -158,7 +158,9 @@ class Differences:
         """
         fine = self.quick(gradients, d)
         noise = NOISES * float((self.v * self.noise).norm()) / FINE_STEP
-        slack = 1e-2 * (abs(fine.estimate.value) + fine.flow)  # its own truncation; what it must exclude is of another size
+        slack = 1e-2 * (
+            abs(fine.estimate.value) + fine.flow
+        )  # its own truncation; what it must exclude is of another size
         return found.agrees(replace(fine, estimate=Estimate(fine.estimate.value, noise + slack)))
 
     def residual(self, gradients: Mapping[str, Tensor], d: Direction, k: int) -> Residual | None:

@@ -313,9 +313,7 @@ def _random_faults() -> list[Fault]:
 
 def catalogue() -> tuple[Fault, ...]:
     """Every fault; `needs` says which layers it can be put into."""
-    return tuple(
-        [*_gradient_faults(), *_cotangent_faults(), *_contract_faults(), *_state_faults(), *_random_faults()]
-    )
+    return (*_gradient_faults(), *_cotangent_faults(), *_contract_faults(), *_state_faults(), *_random_faults())
 
 
 def of_function(function: Callable[..., Any], check: str = "reference") -> Fault:
@@ -328,8 +326,7 @@ def of_function(function: Callable[..., Any], check: str = "reference") -> Fault
         def pullback(cotangents: Sequence[Tensor]) -> Gradients:
             found = torch.autograd.grad(y, [live[n] for n in subject.wanted()], cotangents[0], allow_unused=True)
             return {
-                n: torch.zeros_like(leaves[n]) if g is None else g
-                for n, g in zip(subject.wanted(), found, strict=True)
+                n: torch.zeros_like(leaves[n]) if g is None else g for n, g in zip(subject.wanted(), found, strict=True)
             }
 
         right = subject.run(leaves, buffers, mode, seed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -119,7 +120,9 @@ class Judge:
         base = self.case.evaluate(number)
         case = self.case.at(seed=self.case.seed)
         case.__dict__["base"] = base
-        gradients = {n: g for n in names if (g := base.gradients.get(n)) is not None and g.shape == case.leaves[n].shape}
+        gradients = {
+            n: g for n in names if (g := base.gradients.get(n)) is not None and g.shape == case.leaves[n].shape
+        }
         if len(gradients) < len(names):
             return float("inf")
         differences = Differences(case)
@@ -166,7 +169,7 @@ class Judge:
 
         Never less than what makes the floor τ·s, so that a bound needs only one comparison.
         """
-        n = self.gradients[name].numel() ** 0.5
+        n = math.sqrt(self.gradients[name].numel())
         floor = self.differences.floor(name) / self.case.tau
         return max([_rms(self.gradients[name]), floor, *(line.flow / n for line in lines)])
 
@@ -183,7 +186,10 @@ class Judge:
         g = self.gradients[name]
         if self.trusted is not None and any(line.refuted for line in lines) and self.vouched(name):
             return self._against_autograd(name, scale, lines)
-        expected, allowed = torch.full_like(g, float("nan"), dtype=torch.float64), torch.zeros_like(g, dtype=torch.float64)
+        expected, allowed = (
+            torch.full_like(g, float("nan"), dtype=torch.float64),
+            torch.zeros_like(g, dtype=torch.float64),
+        )
         kinks, unknown = 0, 0
         for k in self._indices(name):
             line = self._entry(name, k, need)
@@ -201,11 +207,17 @@ class Judge:
         wrong = int(((expected - g).abs() > allowed)[looked].sum())
         resolution = self._relative(float(allowed[looked].max()), scale)
         if wrong:
-            return Verdict(Outcome.FAIL, resolution, f"{wrong} of {int(looked.sum())} entries are out", expected, allowed)
+            return Verdict(
+                Outcome.FAIL, resolution, f"{wrong} of {int(looked.sum())} entries are out", expected, allowed
+            )
         if unknown or not bool(looked.all()):
             what = f"{unknown} of {g.numel()} entries could not be resolved: the forward's own rounding hides them"
             return Verdict(Outcome.INCONCLUSIVE, resolution, what)
-        return Verdict(Outcome.PASS, resolution, f"{kinks} entries of {name} sit at a kink; accepted between the one-sided slopes" if kinks else "")
+        return Verdict(
+            Outcome.PASS,
+            resolution,
+            f"{kinks} entries of {name} sit at a kink; accepted between the one-sided slopes" if kinks else "",
+        )
 
     def vouched(self, name: str) -> bool:
         """Whether differences confirm autograd on this tensor."""

@@ -140,7 +140,9 @@ def _input(kind: Floats | Ints | Drawn, example: Example, position: int) -> Any:
     return kind.draw(**{n: known[n] for n in inspect.signature(kind.draw).parameters})
 
 
-def case_of(spec: LayerSpec, example: Example, mode: str | None, device: torch.device, dtype: str | None) -> tuple[Case, Prepared]:
+def case_of(
+    spec: LayerSpec, example: Example, mode: str | None, device: torch.device, dtype: str | None
+) -> tuple[Case, Prepared]:
     """The example as a case in one mode: parameters and float buffers drawn, running statistics moved.
 
     Raises:
@@ -211,6 +213,4 @@ def _other_inputs(spec: LayerSpec, example: Example, case: Case, k: int) -> dict
     again = replace(example, seed=example.seed + 1 + k)
     inputs = [n for n, leaf in case.subject.leaves.items() if leaf.role == "input"]
     drawn = (_input(kind, again, j) for j, kind in enumerate(spec.kinds))
-    return {
-        n: torch.as_tensor(getattr(v, "value", v)).to(case.leaves[n]) for n, v in zip(inputs, drawn, strict=False)
-    }
+    return {n: torch.as_tensor(getattr(v, "value", v)).to(case.leaves[n]) for n, v in zip(inputs, drawn, strict=False)}

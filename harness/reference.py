@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from harness.arrays import library_of, to_native
+from harness.arrays import Library, library_of, to_native
 from harness.outcome import SpecError
 from harness.request import outputs_of
 from harness.subject import Subject
@@ -39,7 +39,7 @@ class Reference:
         Raises:
             SpecError: it asks for something that there is not.
         """
-        library = "torch" if self.computes_in_torch else "numpy"
+        library: Library = "torch" if self.computes_in_torch else "numpy"
         native = {n: to_native(t, library) for n, t in {**leaves, **buffers}.items()}
         inputs = [n for n, leaf in subject.leaves.items() if leaf.role == "input"]
         params = {n: native[n] for n, leaf in subject.leaves.items() if leaf.role == "parameter"}

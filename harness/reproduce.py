@@ -21,7 +21,8 @@ def script(case: Case, name: str, index: tuple[int, ...], analytic: float, expec
     header = [
         f"# {subject.name}: d<v, outputs>/d {name}{list(index)}: backward gave {analytic!r}, expected {expected!r}.",
         f"# {case.label}" if case.label else "",
-        "import torch",
+        "import random",
+        "",
         *subject.recipe.imports,
         "",
         *subject.recipe.setup,
@@ -32,12 +33,14 @@ def script(case: Case, name: str, index: tuple[int, ...], analytic: float, expec
         f"v = [{', '.join(_literal(v) for v in case.base.cotangents)}]  # the cotangents",
     ]
     if big:
-        header.insert(2, f"# {', '.join(big)}: too large to write out, drawn from a fixed seed instead; the numbers will differ.")
+        header.insert(
+            2, f"# {', '.join(big)}: too large to write out, drawn from a fixed seed instead; the numbers will differ."
+        )
     body = _BODY.format(name=name, index=index, mode=case.mode, seed=case.seed)
     return "\n".join([*_present(header), "", subject.recipe.functions, body])
 
 
-_BODY = '''
+_BODY = """
 name, index, mode, seed, h = {name!r}, {index!r}, {mode!r}, {seed!r}, 1e-6
 
 
@@ -52,7 +55,7 @@ up[name][index] += h
 down[name][index] -= h
 numeric = (loss(up) - loss(down)) / (2 * h)
 print(f"{{name}}{{list(index)}}: backward {{float(analytic):.9g}}, central difference {{float(numeric):.9g}}")
-'''
+"""
 
 
 def _present(lines: Iterable[str]) -> list[str]:

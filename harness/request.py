@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from harness.arrays import is_array, is_real, library_of, to_native, to_tensor
 from harness.arrays import Library as Library
+from harness.arrays import is_array, is_real, library_of, to_native, to_tensor
 from harness.outcome import SpecError
 from harness.spec import Const
 from harness.subject import Leaf
@@ -77,7 +77,9 @@ def positional_names(function: Callable[..., Any]) -> list[str]:
 def required_names(function: Callable[..., Any]) -> list[str]:
     """The positional parameters without a default."""
     parameters = inspect.signature(function).parameters.values()
-    return [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) and p.default is p.empty]
+    return [
+        p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) and p.default is p.empty
+    ]
 
 
 def call_arguments(arguments: Mapping[str, Any], leaves: Mapping[str, Tensor], library: Library) -> list[Any]:

@@ -57,9 +57,10 @@ class Session:
         """The same layer at other values of the same spread, to test a diagnosis on; None where it refuses them."""
         case = self.case
         leaves = {
-            n: t + 0.5 * t.std(correction=0).nan_to_num(0.0) * torch.as_tensor(
-                rng_of(case.seed, 11, number, k).standard_normal(tuple(t.shape))
-            ).to(t)
+            n: t
+            + 0.5
+            * t.std(correction=0).nan_to_num(0.0)
+            * torch.as_tensor(rng_of(case.seed, 11, number, k).standard_normal(tuple(t.shape))).to(t)
             if t.is_floating_point()
             else t
             for k, (n, t) in enumerate(case.leaves.items())

@@ -20,6 +20,8 @@ class Slot:
     owner: Any
     key: str | int
     label: str
+    code: str = ""
+    """How a script reaches it from `layer`, such as `.fc1.W` or `['W']`."""
 
     def get(self) -> Any:
         """What stands there now; None where nothing does."""
@@ -60,18 +62,19 @@ class Slot:
             self.put(type(there)(value.item()))
 
 
-def walk(thing: Any, scalars: bool = False, prefix: str = "", seen: set[int] | None = None) -> Iterator[Slot]:
+def walk(thing: Any, scalars: bool = False, above: Slot | None = None, seen: set[int] | None = None) -> Iterator[Slot]:
     """Every real array reachable from a layer, with a label such as `fc1.W` or `params.gamma`; real scalars on request."""
     seen = set() if seen is None else seen
     if id(thing) in seen:
         return
     seen.add(id(thing))
     for key, value in _entries(thing):
-        label = f"{prefix}.{key}" if prefix else str(key)
+        step = f"[{key!r}]" if isinstance(thing, (Mapping, list, tuple)) else f".{key}"
+        slot = Slot(thing, key, f"{above.label}.{key}" if above else str(key), (above.code if above else "") + step)
         if is_real(value) or (scalars and isinstance(value, (float, np.floating))):
-            yield Slot(thing, key, label)
+            yield slot
         elif _has_parts(value):
-            yield from walk(value, scalars, label, seen)
+            yield from walk(value, scalars, slot, seen)
 
 
 def _entries(thing: Any) -> list[tuple[str | int, Any]]:
@@ -85,7 +88,9 @@ def _entries(thing: Any) -> list[tuple[str | int, Any]]:
 def _has_parts(value: Any) -> bool:
     if isinstance(value, (Mapping, list, tuple)):
         return True
-    return hasattr(value, "__dict__") and not callable(value) or hasattr(value, "backward") and not isinstance(value, type)
+    return (hasattr(value, "__dict__") and not callable(value)) or (
+        hasattr(value, "backward") and not isinstance(value, type)
+    )
 
 
 def convert(layer: Any, dtype: torch.dtype, device: torch.device) -> None:

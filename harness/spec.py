@@ -163,7 +163,7 @@ class LayerSpec:
                 f"the input function asks for {unknown[0]!r}, which is no dimension: give it sizes with "
                 f"dims={{{unknown[0]!r}: range(1, 7)}}"
             )
-        sizes = {name: DEFAULT_SIZES for name in dict.fromkeys(named)}
+        sizes = dict.fromkeys(dict.fromkeys(named), DEFAULT_SIZES)
         sizes.update({name: _dimension_sizes(name, values) for name, values in self.dims.items()})
         return sizes
 
@@ -223,7 +223,7 @@ def _is_layer(thing: Any) -> bool:
     """Whether this is a layer itself, not something that makes one."""
     if isinstance(thing, type):
         return any(base.__module__ == "torch.autograd.function" for base in thing.__mro__)
-    return hasattr(thing, "forward") and hasattr(thing, "backward") or isinstance(thing, tuple)
+    return (hasattr(thing, "forward") and hasattr(thing, "backward")) or isinstance(thing, tuple)
 
 
 def _as_tuple(inputs: Any) -> tuple[Any, ...]:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from harness import recipe
 from harness.arrays import Library, to_native
 from harness.outcome import SpecError
 from harness.request import (
@@ -24,7 +25,7 @@ from harness.request import (
 )
 from harness.slots import Slot, convert
 from harness.sources import Sources
-from harness.subject import Evaluation, Leaf, Subject
+from harness.subject import Evaluation, Leaf, Recipe, Subject
 
 SWITCHES = ("training", "is_training", "train_mode")
 
@@ -49,7 +50,7 @@ def own_copy(request: Request) -> Any:
 def switch_of(layer: Any) -> Callable[[str], None] | None:
     """The function that puts the layer into "train" or "eval", or None where it has no modes."""
     if callable(getattr(layer, "train", None)) and callable(getattr(layer, "eval", None)):
-        return lambda mode: (layer.train if mode == "train" else layer.eval)()  # type: ignore[no-any-return]
+        return lambda mode: (layer.train if mode == "train" else layer.eval)()
     for name in SWITCHES:
         if isinstance(getattr(layer, name, None), bool):
             return lambda mode: setattr(layer, name, mode == "train")
@@ -148,9 +149,7 @@ class Stateful:
         self.clear()
         self.sources.seed(seed)
         outputs = self.forward(leaves, mode)
-        return Evaluation(
-            outputs, self.backward, lambda: self.read(self.buffers), lambda: self.read(self.parameters)
-        )
+        return Evaluation(outputs, self.backward, lambda: self.read(self.buffers), lambda: self.read(self.parameters))
 
     def _load(self, leaves: Mapping[str, Tensor], buffers: Mapping[str, Tensor]) -> None:
         for name, slot in self.parameters.items():
@@ -183,7 +182,24 @@ class Stateful:
             autograd_is_backward="" if self.library == "torch" else "the layer computes in NumPy",
             takes_cotangent=self.takes_cotangent,
             draws=bool(self.sources),
+            recipe=self._recipe(leaves),
             **more,
+        )
+
+    def _recipe(self, leaves: Mapping[str, Leaf]) -> Recipe:
+        mode = ""
+        if callable(getattr(self.layer, "train", None)) and callable(getattr(self.layer, "eval", None)):
+            mode = "layer.train() if mode == 'train' else layer.eval()"
+        elif name := next((n for n in SWITCHES if isinstance(getattr(self.layer, n, None), bool)), None):
+            mode = f"layer.{name} = mode == 'train'"
+        return recipe.stateful(
+            self.layer,
+            self.library,
+            self.inputs,
+            [n for n in self.inputs if n in leaves and leaves[n].wanted],
+            {n: "layer" + slot.code for n, slot in {**self.parameters, **self.buffers}.items()},
+            {n: "layer" + slot.code for n, slot in self.gradients.items()},
+            mode,
         )
 
     def probe(self) -> None:

@@ -8,10 +8,11 @@ from typing import Any
 
 from torch import Tensor
 
+from harness import recipe
 from harness.arrays import Library, to_native
 from harness.request import Request, call_arguments, match, outputs_of
 from harness.sources import Sources
-from harness.subject import Evaluation, Leaf, Subject
+from harness.subject import Evaluation, Leaf, Recipe, Subject
 
 Pullback = Callable[..., Any]
 
@@ -40,7 +41,7 @@ class Stateless:
     ) -> Evaluation:
         """The subject's `run`."""
         self.sources.seed(seed)
-        keywords = {**self.request.kwargs, **(self.request.modes[mode] if mode in self.request.modes else {})}
+        keywords = {**self.request.kwargs, **self.request.modes.get(mode or "", {})}
         result, pullback = self.call(*call_arguments(self.arguments, leaves, self.library), **keywords)
         outputs = outputs_of(result, self.name)
 
@@ -64,4 +65,11 @@ class Stateless:
             tuple(self.request.modes) or (None,),
             autograd_is_backward="" if self.library == "torch" else "the function computes in NumPy",
             draws=bool(self.sources),
+            recipe=self._recipe(),
         )
+
+    def _recipe(self) -> Recipe:
+        layer = self.request.layer
+        parts = {"forward": layer[0], "backward": layer[1]} if isinstance(layer, tuple) else {"run": layer}
+        wanted = [n for n, leaf in self.leaves.items() if leaf.wanted]
+        return recipe.functions(parts, self.library, list(self.arguments), wanted)

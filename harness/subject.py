@@ -53,8 +53,9 @@ class Run(Protocol):
     """
 
     def __call__(
-        self, leaves: Mapping[str, Tensor], buffers: Mapping[str, Tensor], mode: str | None, seed: int
-    ) -> Evaluation: ...
+        self, leaves: Mapping[str, Tensor], buffers: Mapping[str, Tensor], mode: str | None, seed: int, /
+    ) -> Evaluation:
+        """The outputs at `leaves`, and the pullback that belongs to them."""
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from harness import recipe
 from harness.request import Request, call_arguments, outputs_of
 from harness.sources import Sources
 from harness.subject import Evaluation, Gradients, Subject
@@ -42,11 +43,22 @@ def traced(request: Request, name: str, arguments: Mapping[str, Any], call: Call
     def run(values: Mapping[str, Tensor], buffers: Mapping[str, Tensor], mode: str | None, seed: int) -> Evaluation:
         sources.seed(seed)
         live = tracked(values, wanted)
-        keywords = {**request.kwargs, **(request.modes[mode] if mode in request.modes else {})}
+        keywords = {**request.kwargs, **request.modes.get(mode or "", {})}
         outputs = outputs_of(call(*call_arguments(arguments, live, "torch"), **keywords), name)
         return Evaluation(tuple(y.detach() for y in outputs), graph_pullback(outputs, live))
 
     with sources.watched():
         for mode in request.modes or (None,):
             run({n: leaf.value.clone() for n, leaf in leaves.items()}, {}, mode, 0)
-    return Subject(name, leaves, {}, run, tuple(request.modes) or (None,), autograd_is_backward=reason, draws=bool(sources))
+    return Subject(
+        name,
+        leaves,
+        {},
+        run,
+        tuple(request.modes) or (None,),
+        autograd_is_backward=reason,
+        draws=bool(sources),
+        recipe=recipe.traced(
+            request.layer, name, ".apply" if call is not request.layer else "", list(arguments), wanted
+        ),
+    )

@@ -10,14 +10,12 @@ import torch.nn.functional as F  # noqa: N812  (PyTorch's own custom)
 from torch import Tensor
 
 from harness import LayerSpec, ints
-from layers import BatchNorm, Dropout, InstanceNorm, Linear, Sequential, SoftmaxCrossEntropy, Tanh
+from layers import BatchNorm, InstanceNorm, SoftmaxCrossEntropy, Tanh
 
 WIDTHS = range(1, 7)
 
 
-def batch_norm(
-    z: Tensor, gamma: Tensor, beta: Tensor, running_mean: Tensor, running_var: Tensor, mode: str
-) -> Tensor:
+def batch_norm(z: Tensor, gamma: Tensor, beta: Tensor, running_mean: Tensor, running_var: Tensor, mode: str) -> Tensor:
     """PyTorch's own, which refuses a batch of one in training as ours does."""
     mean, var = (t.flatten().clone() for t in (running_mean, running_var))
     return F.batch_norm(z, mean, var, gamma.flatten(), beta.flatten(), training=mode == "train", eps=1e-5)
@@ -54,9 +52,7 @@ SPECS = [
     LayerSpec(
         build="Dropout(p, generator)", inputs="B D", options={"p": (0.0, 0.2, 0.5)}, reference=dropout, name="Dropout"
     ),
-    LayerSpec(
-        build=SoftmaxCrossEntropy, inputs=("B C", ints("B", below="C")), reference=lambda z, y: F.cross_entropy(z, y)
-    ),
+    LayerSpec(build=SoftmaxCrossEntropy, inputs=("B C", ints("B", below="C")), reference=F.cross_entropy),
     LayerSpec(
         build="Sequential(Linear(D_in, H), InstanceNorm(H), Tanh(), Linear(H, D_out))",
         inputs="B D_in",

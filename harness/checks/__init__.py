@@ -31,7 +31,7 @@ _ORDER = ("gradient", "cotangent", "contract", "inputs", "mode", "randomness", "
 def all_checks() -> tuple[Check, ...]:
     """Every check, by group."""
     modules = {m.name: import_module(f"{__name__}.{m.name}") for m in iter_modules(__path__)}
-    ranked = sorted(modules, key=lambda name: _ORDER.index(name))
+    ranked = sorted(modules, key=_ORDER.index)
     return tuple(check for name in ranked for check in modules[name].CHECKS)
 
 
@@ -45,7 +45,9 @@ def selected(only: Sequence[str] = (), skip: Sequence[str] = ()) -> tuple[Check,
     known = {c.name for c in checks} | {c.group for c in checks}
     if strangers := [n for n in (*only, *skip) if n not in known]:
         raise SpecError(f"there is no check or group {strangers[0]!r}: there are {', '.join(_named(checks))}")
-    chosen = tuple(c for c in checks if (not only or {c.name, c.group} & set(only)) and not {c.name, c.group} & set(skip))
+    chosen = tuple(
+        c for c in checks if (not only or {c.name, c.group} & set(only)) and not {c.name, c.group} & set(skip)
+    )
     if not chosen:
         raise SpecError(f"only={list(only)} and skip={list(skip)} leave no check")
     return chosen

@@ -115,7 +115,12 @@ def _output(case: Case, k: int, expected: object) -> Verdict:
 
 CHECKS = (
     Check("input_gradient", "gradient", "the gradient of every input, against central differences", input_gradient),
-    Check("parameter_gradient", "gradient", "the gradient of every parameter, against central differences", parameter_gradient),
+    Check(
+        "parameter_gradient",
+        "gradient",
+        "the gradient of every parameter, against central differences",
+        parameter_gradient,
+    ),
     Check("autograd", "gradient", "every gradient, against autograd through the layer's own forward", autograd),
     Check("reference", "gradient", "outputs and gradients, against the same function by other means", reference),
 )

@@ -59,4 +59,6 @@ def _finding(name: str, found: str, expected: str) -> Finding:
     return Finding((name, None), found, expected, "exact", 1, 1)
 
 
-CHECKS = (Check("state", "mode", "running statistics move in train forwards only, and eval reads them", state, given=False),)
+CHECKS = (
+    Check("state", "mode", "running statistics move in train forwards only, and eval reads them", state, given=False),
+)

@@ -31,7 +31,9 @@ def mask(session: Session) -> Observation:
         return _silent(session)
     again = case.outputs_at(case.leaves)
     if not all(torch.equal(a, b) for a, b in zip(again, case.base.outputs, strict=True)):
-        return Observation(Outcome.INCONCLUSIVE, reason="two forwards under one seed differ: its generator can't be replayed")
+        return Observation(
+            Outcome.INCONCLUSIVE, reason="two forwards under one seed differ: its generator can't be replayed"
+        )
     return _same_mask(session)
 
 
@@ -66,7 +68,9 @@ def _same_mask(session: Session) -> Observation:
     case = session.case
     found = _gain(session)
     if found is None:
-        return Observation(Outcome.PASS, {"output": 0.0}, reason="draws anew under each seed; no mask can be read off its outputs")
+        return Observation(
+            Outcome.PASS, {"output": 0.0}, reason="draws anew under each seed; no mask can be read off its outputs"
+        )
     name, gain = found
     g, v = case.base.gradients.get(name), case.base.cotangents[0]
     if g is None or g.shape != v.shape:
@@ -94,4 +98,6 @@ def _gain(session: Session) -> tuple[str, Tensor] | None:
     return None
 
 
-CHECKS = (Check("mask", "random", "a new mask each train forward, the same in backward, none in eval", mask, given=False),)
+CHECKS = (
+    Check("mask", "random", "a new mask each train forward, the same in backward, none in eval", mask, given=False),
+)

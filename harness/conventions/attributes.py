@@ -55,19 +55,23 @@ def _assign(state: Stateful, candidates: Mapping[str, Slot], places: Mapping[str
     """Pair each candidate with the place that is named like its gradient and has its shape."""
     declared = dict(state.request.grads)
     for name in [*declared.keys() - candidates.keys()]:
-        raise SpecError(f"grads names {name!r}, which is no array of {state.name}: it has {', '.join(candidates) or 'none'}")
+        raise SpecError(
+            f"grads names {name!r}, which is no array of {state.name}: it has {', '.join(candidates) or 'none'}"
+        )
     for name, slot in candidates.items():
         owner, _, short = name.rpartition(".")
         prefix = f"{owner}." if owner else ""
         if name in declared:
-            aliases = [declared[name]] if declared[name] is not None else []
+            aliases = [a for a in (declared[name],) if a is not None]
         else:
             aliases = [prefix + alias for alias in gradient_names(short)]
         found = [a for a in aliases if a in places and _shape(places[a]) == _shape(slot)]
         if found:
             state.parameters[name], state.gradients[name] = slot, places[found[0]]
         elif aliases and name in declared:
-            raise SpecError(f"grads={{{name!r}: {aliases[0]!r}}}: {state.name} has no array {aliases[0]!r} of that shape after backward")
+            raise SpecError(
+                f"grads={{{name!r}: {aliases[0]!r}}}: {state.name} has no array {aliases[0]!r} of that shape after backward"
+            )
     for name in [n for n in state.parameters if any(n == s.label for s in state.gradients.values())]:
         del state.parameters[name], state.gradients[name]
 

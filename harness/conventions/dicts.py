@@ -48,7 +48,7 @@ class _Entry(Slot):
     """An entry of a dict that is looked up anew each time: `grads` may be a property that builds it."""
 
     def __init__(self, layer: Any, name: str, key: str) -> None:
-        super().__init__((layer, name), key, key)
+        super().__init__((layer, name), key, key, f".{name}[{key!r}]")
 
     def get(self) -> Any:
         layer, name = self.owner

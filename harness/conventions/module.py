@@ -45,13 +45,13 @@ def subject(request: Request) -> Subject:
         held = {n: live[n] for n in parameters} | after
         given = call_arguments(arguments, live, "torch")
         outputs = outputs_of(functional_call(module, held, tuple(given), dict(request.kwargs)), type(module).__name__)
-        return Evaluation(tuple(y.detach() for y in outputs), graph_pullback(outputs, live), lambda: after, lambda: held)
+        return Evaluation(
+            tuple(y.detach() for y in outputs), graph_pullback(outputs, live), lambda: after, lambda: held
+        )
 
     with sources.watched():
         for mode in ("train", "eval"):
             run({n: leaf.value.clone() for n, leaf in leaves.items()}, buffers, mode, 0)
     reason = "the backward of a module is what autograd computes"
     modes = ("train", "eval")
-    return Subject(
-        type(module).__name__, leaves, buffers, run, modes, autograd_is_backward=reason, draws=bool(sources)
-    )
+    return Subject(type(module).__name__, leaves, buffers, run, modes, autograd_is_backward=reason, draws=bool(sources))
