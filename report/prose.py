@@ -6,8 +6,8 @@ from report.settings import EXPERIMENTS, SPIRAL
 from report.summary import Summary
 
 QUICK = """\
-> **A quick run**: {seeds} seeds of {epochs} epochs, and each check of a layer on {examples} examples only. It shows
-> that everything works; its numbers are not the study's. Leave out `--quick` for those."""
+> **A quick run**: {seeds} seeds of {epochs} epochs. It shows that everything works; its numbers are not the study's.
+> Leave out `--quick` for those."""
 
 
 def banner(summary: Summary) -> str:
