@@ -13,7 +13,8 @@ import report
 from report.__main__ import main, parser
 from report.command import settings_of
 
-ROOT = Path(report.__file__).parent.parent
+# tox keeps the working directory off sys.path
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(report.__file__).parent.parent)}
 TINY = ["--seeds", "2", "--epochs", "2", "--jobs", "1"]
 
 
@@ -129,12 +130,12 @@ def test_other_data_of_three_classes_in_three_dimensions(tmp_path):
 
 def test_the_command_line_starts_without_torch():
     code = "import sys, report.__main__; sys.exit(bool({'torch', 'matplotlib', 'scipy'} & sys.modules.keys()))"
-    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code], env=ENVIRONMENT, check=False).returncode == 0
 
 
 def test_help_says_what_can_be_asked():
     shown = subprocess.run(
-        [sys.executable, "-m", "report", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
+        [sys.executable, "-m", "report", "--help"], env=ENVIRONMENT, capture_output=True, text=True, check=True
     )
     for option in ("--seeds", "--epochs", "--out", "--seed0", "--device", "--quick", "--data", "--jobs", "tables DIR"):
         assert option in shown.stdout
