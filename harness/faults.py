@@ -298,7 +298,7 @@ def _state_faults() -> list[Fault]:
         Fault("moves_in_backward", "state", rebuffered("backward", moved), "buffers"),
         Fault("never_moves", "state", rebuffered("train", kept), "buffers"),
         Fault("trains_in_eval", "state", in_mode({"eval": "train"}), "buffers"),
-        Fault("evaluates_in_train", "state", in_mode({"train": "eval"}), "buffers"),
+        Fault("evaluates_in_train", "reference", in_mode({"train": "eval"}), "buffers"),
     ]
 
 

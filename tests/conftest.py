@@ -8,7 +8,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 TESTS = Path(__file__).resolve().parent
-for place in (TESTS.parent, TESTS):
+for place in (TESTS.parent, TESTS, TESTS / "power"):
     if str(place) not in sys.path:
         sys.path.append(str(place))
 

@@ -10,7 +10,7 @@ import torch.nn.functional as F  # noqa: N812  (PyTorch's own custom)
 from torch import Tensor
 
 from harness import LayerSpec, ints
-from layers import BatchNorm, InstanceNorm, SoftmaxCrossEntropy, Tanh
+from layers import BatchNorm, Dropout, InstanceNorm, Linear, Sequential, SoftmaxCrossEntropy, Tanh
 
 WIDTHS = range(1, 7)
 
@@ -37,9 +37,10 @@ def mlp(z: Tensor, params: dict[str, Tensor]) -> Tensor:
 
 SPECS = [
     LayerSpec(
-        build="Linear(D_in, D_out)",
+        build=Linear,
         inputs="B D_in",
         dims={"D_out": WIDTHS},
+        name="Linear",
         reference=lambda z, W, b: F.linear(z, W.T, b),
     ),
     LayerSpec(
@@ -50,18 +51,24 @@ SPECS = [
     LayerSpec(build=BatchNorm, inputs="B D", reference=batch_norm),
     LayerSpec(build=Tanh, inputs="B D", reference=lambda z: 2 * torch.sigmoid(2 * z) - 1),
     LayerSpec(
-        build="Dropout(p, generator)", inputs="B D", options={"p": (0.0, 0.2, 0.5)}, reference=dropout, name="Dropout"
+        build=Dropout,
+        inputs="B D",
+        options={"p": (0.0, 0.2, 0.5)},
+        reference=dropout,
+        name="Dropout",
     ),
     LayerSpec(build=SoftmaxCrossEntropy, inputs=("B C", ints("B", below="C")), reference=F.cross_entropy),
     LayerSpec(
-        build="Sequential(Linear(D_in, H), InstanceNorm(H), Tanh(), Linear(H, D_out))",
+        build=lambda D_in, H, D_out: Sequential(Linear(D_in, H), InstanceNorm(H), Tanh(), Linear(H, D_out)),
         inputs="B D_in",
         dims={"H": WIDTHS, "D_out": WIDTHS},
         reference=mlp,
         name="MLP",
     ),
     LayerSpec(
-        build="Sequential(Linear(D_in, H), BatchNorm(H), Tanh(), Dropout(p, generator), Linear(H, D_out))",
+        build=lambda D_in, H, D_out, p, generator: Sequential(
+            Linear(D_in, H), BatchNorm(H), Tanh(), Dropout(p, generator), Linear(H, D_out)
+        ),
         inputs="B D_in",
         dims={"H": WIDTHS, "D_out": WIDTHS},
         options={"p": (0.0, 0.2, 0.5)},
