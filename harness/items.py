@@ -91,16 +91,20 @@ class Item:
                 pytest.skip(f"not verified: {result.reason}")
             raise NotVerified(f"not verified: {result.reason}", self.run.report)
         if result.outcome is not Outcome.PASS:
-            raise GradientError(
-                f"{result.outcome.value}: {result.reason}\n{evidence(result)}{_script(result)}", self.run.report
-            )
+            raise GradientError(_message(result), self.run.report)
 
     def __repr__(self) -> str:
         return self.id
 
 
-def _script(result: Result) -> str:
-    return f"\n\nreproduce:\n{result.finding.reproduce}" if result.finding and result.finding.reproduce else ""
+def _message(result: Result) -> str:
+    """What a failing item says: the reason, the evidence where there is some, and a script that shows it."""
+    said = [f"{result.outcome.value}: {result.reason}"]
+    if result.finding:
+        said.append(evidence(result))
+        if result.finding.reproduce:
+            said.append(f"\nreproduce:\n{result.finding.reproduce}")
+    return "\n".join(said)
 
 
 @dataclass(frozen=True)
