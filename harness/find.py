@@ -50,6 +50,7 @@ def _imported(place: str, importing: Callable[[], ModuleType]) -> ModuleType:
 def _from_file(path: Path) -> ModuleType:
     if not path.is_file():
         raise SpecError(f"there is no file {path}")
+    path = path.resolve()  # the import system remembers what "." was
     found = importlib.util.spec_from_file_location(path.stem, path)
     assert found is not None
     assert found.loader is not None

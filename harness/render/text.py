@@ -13,7 +13,7 @@ from harness.report import Report, Result
 ROWS = 18
 """How many results a report shows before it leaves the verified ones to a count."""
 
-EVIDENCE = 7
+EVIDENCE = 6
 """How many lines of a finding it shows; two findings, the rows and the notes then fit into 40 lines."""
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 # pytester forgets what an inner run has imported first; torch can't be imported twice
-import harness.api  # noqa: F401
+import harness.api
 import harness.items
-import harness.render.html  # noqa: F401
+import harness.render.html
 from harness.checks import all_checks
 from harness.conventions import conventions
 

@@ -1,0 +1,227 @@
+"""What `harness check` can be pointed at."""
+
+import pytest
+
+PLAIN = """
+import torch
+from torch import Tensor
+
+class InstanceNorm:
+    def __init__(self, D, eps=1e-5):
+        self.eps = eps
+        self.gamma, self.beta = torch.ones(D), torch.zeros(D)
+
+    def forward(self, z):
+        self.s = ((z - z.mean(-1, keepdim=True)).square().mean(-1, keepdim=True) + self.eps).sqrt()
+        self.h = (z - z.mean(-1, keepdim=True)) / self.s
+        return self.gamma * self.h + self.beta
+
+    def backward(self, v):
+        self.dgamma, self.dbeta = (v * self.h).sum(0), v.sum(0)
+        u = v * self.gamma
+        return (u - u.mean(-1, keepdim=True) - self.h * (u * self.h).mean(-1, keepdim=True)) / self.s
+
+class Pick:
+    "Labels choose an entry of each row."
+
+    def forward(self, z, y):
+        self.shape, self.y = z, y
+        return z[torch.arange(len(y)), y]
+
+    def backward(self, v):
+        d = torch.zeros_like(self.shape)
+        d[torch.arange(len(v)), self.y] = v
+        return d
+
+class Embedding:
+    def __init__(self, V):
+        self.W = torch.linspace(0, 1, V)
+
+    def forward(self, x, y):
+        self.x, self.y = x, y
+        return x * self.W[y]
+
+    def backward(self, v):
+        self.dW = torch.zeros_like(self.W).index_add(0, self.y, v * self.x)
+        return v * self.W[self.y]
+"""
+
+
+@pytest.fixture
+def plain(folder):
+    (folder / "plain.py").write_text(PLAIN)
+
+
+# Files, modules and packages with specs in them
+
+
+def layers(answer):
+    return [line.split(":")[0] for line in answer.out.splitlines() if line[:1].isupper()]
+
+
+def test_a_file_and_a_module_are_the_same(check, specs):
+    specs("Scale", "Hidden")
+    assert check("mylayers.py") == check("mylayers") == check("./mylayers.py")
+
+
+def test_a_name_chooses_one_spec(check, specs):
+    specs("Scale", "Twice")
+    assert (check("mylayers.py:Scale").status, layers(check("mylayers.py:Scale"))) == (0, ["Scale"])
+    assert (check("mylayers:Twice").status, layers(check("mylayers:Twice"))) == (1, ["Twice"])
+
+
+def test_specs_in_lists_tuples_and_dicts_are_found(check, specs):
+    more = """
+def spec(name): return LayerSpec(build=Scale, inputs="B D", name=name)
+LISTED = [spec("Listed"), 3]
+TUPLED = (spec("Tupled"),)
+KEYED = {"one": spec("Keyed")}
+"""
+    specs("Scale", more=more)
+    assert layers(check("mylayers.py", "--only", "shapes")) == ["Scale", "Listed", "Tupled", "Keyed"]
+
+
+@pytest.fixture
+def package(folder, specs):
+    specs("Scale")
+    inner = folder / "many" / "inner"
+    inner.mkdir(parents=True)
+    (folder / "many" / "__init__.py").write_text("from sample_layers import Scale\n")
+    (folder / "many" / "first.py").write_text((folder / "mylayers.py").read_text())
+    (inner / "__init__.py").write_text("")
+    (inner / "second.py").write_text((folder / "mylayers.py").read_text().replace("Scale", "Switched"))
+    return folder / "many"
+
+
+def test_a_package_is_searched_through(check, package):
+    assert layers(check("many", "--only", "shapes")) == ["Scale", "Switched"]
+    assert layers(check("many.inner", "--only", "shapes")) == ["Switched"]
+    assert layers(check("many.first", "--only", "shapes")) == ["Scale"]
+
+
+def test_a_program_inside_a_package_is_not_run(check, package):
+    (package / "__main__.py").write_text("raise SystemExit(0)\n")
+    assert layers(check("many", "--only", "shapes")) == ["Scale", "Switched"]
+
+
+def test_a_module_of_a_package_that_raises_is_told(check, package):
+    (package / "inner" / "second.py").write_text("1 / 0\n")
+    answer = check("many")
+    assert (answer.status, answer.out) == (2, "")
+    assert answer.err == "harness: importing many.inner.second failed: ZeroDivisionError: division by zero\n"
+
+
+def test_two_specs_of_one_name_are_an_error_that_names_both(check, specs):
+    specs("Scale", more='AGAIN = LayerSpec(build=Scale, inputs="B C D")\n')
+    answer = check("mylayers.py")
+    assert answer.status == 2
+    assert "two specs have the name 'Scale'" in answer.err
+    assert "'B D'" in answer.err
+    assert "'B C D'" in answer.err
+
+
+# What is not there, or can't be imported
+
+
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [
+        ("nowhere.py", "there is no file nowhere.py"),
+        ("nowhere.py:Scale", "there is no file nowhere.py"),
+        ("nowhere", "'nowhere' is neither a file (its name would end in .py) nor an importable module"),
+        ("mylayers.txt", "'mylayers.txt' is neither a file (its name would end in .py) nor an importable module"),
+        ("nowhere.layers", "importing nowhere.layers failed: No module named 'nowhere'"),
+        ("", "importing  failed"),
+        (".mylayers", "importing .mylayers failed"),
+        ("mylayers.py:Other", "no LayerSpec named 'Other' (there are Scale)"),
+        ("sample_layers.py", "sample_layers.py holds no LayerSpec"),
+        ("sample_layers:Scale", "no LayerSpec named 'Scale' (there are none)"),
+    ],
+)
+def test_a_target_that_is_not_there_is_a_usage_error(check, specs, target, said):
+    specs("Scale")
+    answer = check(target)
+    assert (answer.status, answer.out) == (2, "")
+    assert said in answer.err
+    assert "Traceback" not in answer.err
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("1 / 0", "importing broken.py failed: ZeroDivisionError: division by zero"),
+        ("def (", "importing broken.py failed: SyntaxError"),
+        ("import nowhere", "importing broken.py failed: No module named 'nowhere'"),
+        ("raise SystemExit(0)", "importing broken.py failed: SystemExit: 0"),
+        ("from harness import LayerSpec\nLayerSpec(build=3, inputs='B')", "build=3 is neither a class"),
+    ],
+)
+def test_a_file_that_raises_on_import_is_a_usage_error(check, folder, source, said):
+    (folder / "broken.py").write_text(source)
+    answer = check("broken.py")
+    assert (answer.status, answer.out) == (2, "")
+    assert said in answer.err
+
+
+# --build and --inputs
+
+
+def test_a_layer_without_a_spec(check, plain):
+    answer = check("plain.py:InstanceNorm", "--build", "InstanceNorm(D)", "--inputs", "B D")
+    assert answer.status == 0
+    assert layers(answer) == ["InstanceNorm"]
+
+
+def test_a_wrong_layer_without_a_spec(check, plain, folder):
+    (folder / "plain.py").write_text(PLAIN.replace("u - u.mean(-1, keepdim=True) - ", "u - "))
+    assert check("plain.py:InstanceNorm", "--build", "InstanceNorm(D)", "--inputs", "B D").status == 1
+
+
+def test_a_module_a_name_left_out_and_options_in_the_build(check, plain):
+    assert layers(check("plain", "--build", "InstanceNorm(D, eps=1e-3)", "--inputs", "B D")) == ["InstanceNorm"]
+
+
+def test_a_layer_without_arguments_needs_no_build(check, plain):
+    answer = check("plain.py:Pick", "--inputs", "B C", "ints('B', below='C')")
+    assert answer.status == 0
+    assert layers(answer) == ["Pick"]
+
+
+def test_a_dimension_may_occur_in_a_bound_alone(check, plain):
+    inputs = ("--inputs", "B", 'ints("B", below="V", low=0)')
+    assert check("plain.py:Embedding", "--build", "Embedding(V)", *inputs).status == 0
+
+
+def test_floats_give_a_domain(check, plain):
+    answer = check("plain.py:InstanceNorm", "--build", "InstanceNorm(D)", "--inputs", "floats('B D', low=1, high=2)")
+    assert answer.status == 0
+
+
+@pytest.mark.parametrize(
+    ("target", "arguments", "said"),
+    [
+        ("plain.py:Nothing", ["--build", "Nothing(D)", "--inputs", "B D"], "there is no 'Nothing' in plain; it has"),
+        ("plain.py", ["--build", "Nothing(D)", "--inputs", "B D"], "'Nothing' is neither in plain (InstanceNorm"),
+        ("plain.py", ["--build", "InstanceNorm(E)", "--inputs", "B D"], "'E' is neither in plain"),
+        ("plain.py", ["--build", "InstanceNorm(D", "--inputs", "B D"], "build='InstanceNorm(D' is no expression"),
+        ("plain.py", ["--build", "InstanceNorm(D)"], "give both --build 'MyLayer(D)' and --inputs 'B D'"),
+        ("plain.py", ["--inputs", "B D"], "give both --build 'MyLayer(D)' and --inputs 'B D'"),
+        (
+            "plain.py",
+            ["--build", "Pick()", "--inputs", "ints('B', under=3)"],
+            "--inputs \"ints('B', under=3)\": TypeError",
+        ),
+        ("plain.py", ["--build", "Pick()", "--inputs", "print('B')"], "None is no input"),
+        ("plain.py", ["--build", "Pick()", "--inputs", "B ** D"], "B ** D"),
+    ],
+)
+def test_words_that_name_nothing_are_usage_errors(check, plain, target, arguments, said):
+    answer = check(target, *arguments)
+    assert answer.status == 2
+    assert said in answer.err
+    assert "Traceback" not in answer.err
+
+
+def test_names_that_a_build_binds_itself_are_no_strangers(check, plain):
+    build = "(lambda width, *rest: InstanceNorm(max(n for n in [width])))(D, 1)"
+    assert check("plain.py", "--build", build, "--inputs", "B D").status == 0
