@@ -24,6 +24,11 @@ def unit_roundoff(dtype: torch.dtype) -> float:
     return torch.finfo(dtype).eps / 2
 
 
+def rms(t: Tensor) -> float:
+    """The root mean square of the entries; 0 for none."""
+    return float(t.detach().double().square().mean().sqrt()) if t.numel() else 0.0
+
+
 def is_array(value: Any) -> bool:
     """Whether this is a tensor or a NumPy array."""
     return isinstance(value, (Tensor, np.ndarray))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -95,24 +97,47 @@ class Case:
         """
         return self.evaluate(1)
 
-    def evaluate(self, cotangent_seed: int) -> Base:
-        """One forward and one backward with the cotangent of that number."""
+    def neighbour(self, number: int) -> Base:
+        """Forward and backward with the base cotangents at a neighbouring point."""
+        return self.at(leaves=self.nearby(number)).evaluate(1, self.base.cotangents)
+
+    def nearby(self, number: int) -> dict[str, Tensor]:
+        """The leaves with every real entry one to three units in the last place away, up or down at random."""
+        moved = {}
+        for k, (n, t) in enumerate(self.leaves.items()):
+            if t.is_floating_point():
+                steps = rng_of(self.seed, 13, number, k).choice((-3.0, -2.0, -1.0, 1.0, 2.0, 3.0), tuple(t.shape))
+                t = t + torch.as_tensor(np.asarray(steps)).to(t) * (
+                    torch.nextafter(t.abs(), t.new_tensor(math.inf)) - t.abs()
+                )
+            moved[n] = t
+        return moved
+
+    def evaluate(self, cotangent_seed: int, given: tuple[Tensor, ...] | None = None) -> Base:
+        """One forward and one backward with the cotangent of that number, or with those given."""
         handed = {n: t.clone() for n, t in self.leaves.items()}
         evaluation = self.forward(handed)
         outputs = tuple(y.detach().clone() for y in evaluation.outputs)
         if not all(bool(torch.isfinite(y).all()) for y in outputs):
             raise Refused("the outputs are not finite")
         after_forward = evaluation.buffers()
-        cotangents = self._cotangents(outputs, cotangent_seed)
-        given = tuple(v.clone() for v in cotangents)
+        cotangents = self._cotangents(outputs, cotangent_seed) if given is None else given
+        handed_cotangents = tuple(v.clone() for v in cotangents)
         try:
-            gradients = evaluation.pullback(given)
+            gradients = evaluation.pullback(handed_cotangents)
         except SpecError:
             raise
         except Exception as error:
             raise BackwardRaised(f"{type(error).__name__}: {error}") from error
         return Base(
-            outputs, gradients, cotangents, handed, given, evaluation.now(), after_forward, evaluation.buffers()
+            outputs,
+            gradients,
+            cotangents,
+            handed,
+            handed_cotangents,
+            evaluation.now(),
+            after_forward,
+            evaluation.buffers(),
         )
 
     def _cotangents(self, outputs: tuple[Tensor, ...], number: int) -> tuple[Tensor, ...]:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from harness.arrays import rms
 from harness.spec import Floats
 
 STRATA = ("unit", "wide", "small", "shifted")
@@ -40,8 +41,8 @@ def cotangents_like(outputs: tuple[Tensor, ...], rng: np.random.Generator) -> tu
 
 def _power_of_two(y: Tensor) -> float:
     """2^⌈log₂ rms y⌉; 1 for an output of zeros, of no entries, or not finite."""
-    rms = float(y.detach().double().square().mean().sqrt()) if y.numel() else 0.0
-    return float(2.0 ** np.ceil(np.log2(rms))) if 0 < rms < np.inf else 1.0
+    size = rms(y)
+    return float(2.0 ** np.ceil(np.log2(size))) if 0 < size < np.inf else 1.0
 
 
 def real_values(kind: Floats, shape: tuple[int, ...], stratum: str, rng: np.random.Generator) -> np.ndarray:

@@ -157,7 +157,7 @@ class Differences:
         one another by being small. At a fine step they are of another size.
         """
         fine = self.quick(gradients, d)
-        noise = NOISES * float((self.v * self.noise).norm()) / FINE_STEP
+        noise = NOISES * self.rounding / FINE_STEP
         slack = 1e-2 * (
             abs(fine.estimate.value) + fine.flow
         )  # its own truncation; what it must exclude is of another size
@@ -200,6 +200,11 @@ class Differences:
             if agreed and self.confirms({name: one}, {name: one}, r):
                 return best
         return Estimate(float("nan"), float("inf"))
+
+    @property
+    def rounding(self) -> float:
+        """‖v ⊙ n‖: the noise of the contracted outputs."""
+        return float((self.v * self.noise).norm())
 
     def floor(self, name: str) -> float:
         """64 u ‖v ⊙ y‖ / spread(x): the smallest slope that the forward can express in its last digits."""
