@@ -49,6 +49,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SpecError as error:
         print(f"harness: {error}", file=sys.stderr)
         return USAGE
+    except (Exception, SystemExit):  # a layer that calls sys.exit(0) has not been verified
+        traceback.print_exc()
+        return ERROR
 
 
 def _check(arguments: Namespace) -> int:
@@ -80,7 +83,7 @@ def _report(name: str, spec: LayerSpec, arguments: Namespace) -> Report:
         )
     except SpecError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         traceback.print_exc()
         why = f"check() raised {type(error).__name__}: {error}"
         return Report(name, (Result(name, "check", None, Outcome.ERROR, reason=why),))

@@ -96,6 +96,19 @@ def test_an_error_of_the_harness_itself_is_one_layers_and_told(check, specs, mon
     assert answer.last.endswith("1 ERROR")
 
 
+@pytest.mark.parametrize("place", ["__init__", "forward"])
+def test_a_layer_that_ends_the_program_is_not_verified(check, specs, place):
+    leaving = f"""
+class Leaving(Scale):
+    def {place}(self, D): raise SystemExit(0)
+LEAVING = LayerSpec(build=Leaving, inputs="B D")
+"""
+    specs(more=leaving)
+    answer = check("mylayers.py")
+    assert answer.status == 4
+    assert "SystemExit: 0" in answer.err
+
+
 # What is written
 
 
