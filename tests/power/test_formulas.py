@@ -1,0 +1,46 @@
+"""Every wrong formula fails its check, and its right twin passes it at the same seed."""
+
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import pytest
+from formulas import WRONG
+from subjects import SPEC
+
+from harness import LayerSpec, Outcome, check
+
+SEED = 11
+SEEDS = range(20)
+EXAMPLES = 25
+IDS = [f"{wrong.__name__}-{name}" for wrong, _, name in WRONG]
+
+
+def spec_of(layer: type[Any]) -> LayerSpec:
+    base = next(n for n in SPEC if any(c.__name__ == n for c in layer.__mro__))
+    return replace(SPEC[base], build=layer, name=layer.__name__)
+
+
+def outcomes(layer: type[Any], name: str, seed: int) -> set[Outcome]:
+    return {r.outcome for r in check(spec_of(layer), examples=EXAMPLES, seed=seed, only=(name,)).results}
+
+
+@cache
+def right_twin(layer: type[Any], name: str) -> set[Outcome]:
+    return outcomes(layer, name, SEED)
+
+
+@pytest.mark.parametrize(("wrong", "right", "name"), WRONG, ids=IDS)
+def test_wrong_formula_fails_and_its_right_twin_passes(wrong: type[Any], right: type[Any], name: str):
+    assert Outcome.FAIL in outcomes(wrong, name, SEED)
+    twin = right_twin(right, name)
+    assert Outcome.PASS in twin
+    assert twin <= {Outcome.PASS, Outcome.SKIP}
+
+
+def test_autograd_is_set_aside_where_the_forward_detaches():
+    from formulas import NormDetachedMean
+
+    report = check(spec_of(NormDetachedMean), examples=8, seed=SEED, only=("autograd",))
+    assert {r.outcome for r in report.results} == {Outcome.SKIP}
+    assert "outside its graph" in report.results[0].reason
