@@ -1,0 +1,148 @@
+"""Places inside a layer that hold arrays: found, read, written in place, converted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from harness.slots import Slot, convert, walk
+
+F64, F32 = torch.float64, torch.float32
+CPU = torch.device("cpu")
+
+
+class Inner:
+    def __init__(self) -> None:
+        self.W = torch.ones(2, 3, dtype=F64)
+
+    def backward(self) -> None: ...
+
+
+class Outer:
+    def __init__(self) -> None:
+        self.fc1 = Inner()
+        self.params = {"gamma": torch.ones(3, dtype=F64), "steps": torch.ones(3, dtype=torch.long)}
+        self.layers = [Inner(), (np.zeros(2), 1)]
+        self.eps, self.count, self.name = 1e-5, 3, "outer"
+        self.scalar = np.float64(2.0)
+        self.f = lambda x: x
+        self.kind = Inner
+        self.again = self.fc1
+        self.me = self
+
+    def put(self, name: str, value: Any) -> None:
+        setattr(self, name, value)
+
+
+@pytest.fixture
+def layer() -> Outer:
+    return Outer()
+
+
+def slots(layer: Any, scalars: bool = False) -> dict[str, Slot]:
+    return {slot.label: slot for slot in walk(layer, scalars)}
+
+
+def test_walk_finds_every_real_array_once(layer):
+    assert set(slots(layer)) == {"fc1.W", "params.gamma", "layers.0.W", "layers.1.0"}
+
+
+def test_walk_finds_real_scalars_on_request(layer):
+    assert set(slots(layer, scalars=True)) - set(slots(layer)) == {"eps", "scalar"}
+
+
+def test_code_reaches_what_the_label_names(layer):
+    for slot in slots(layer, scalars=True).values():
+        assert eval("layer" + slot.code, {"layer": layer}) is slot.get()
+
+
+def test_write_is_in_place(layer):
+    tensor, array = layer.fc1.W, layer.layers[1][0]
+    found = slots(layer)
+    found["fc1.W"].write(torch.full((2, 3), 7.0, dtype=F64))
+    found["layers.1.0"].write(torch.full((2,), 7.0, dtype=F64))
+    assert layer.fc1.W is tensor
+    assert float(tensor[0, 0]) == 7
+    assert layer.layers[1][0] is array
+    assert array[0] == 7
+
+
+def test_write_of_another_shape_replaces(layer):
+    tensor = layer.fc1.W
+    value = torch.zeros(4, dtype=F64)
+    slots(layer)["fc1.W"].write(value)
+    assert layer.fc1.W is not tensor
+    assert layer.fc1.W.shape == (4,)
+    value += 1  # what was written is a copy
+    assert float(layer.fc1.W.sum()) == 0
+
+
+def test_write_to_a_read_only_array_replaces(layer):
+    frozen = np.ones(3)
+    frozen.flags.writeable = False
+    layer.put("frozen", frozen)
+    slots(layer)["frozen"].write(torch.zeros(3, dtype=F64))
+    assert layer.frozen.tolist() == [0, 0, 0]
+    assert frozen.tolist() == [1, 1, 1]
+
+
+def test_write_to_a_scalar_keeps_its_type(layer):
+    found = slots(layer, scalars=True)
+    found["eps"].write(torch.tensor(0.5, dtype=F64))
+    found["scalar"].write(torch.tensor(0.25, dtype=F64))
+    assert layer.eps == 0.5
+    assert type(layer.eps) is float
+    assert layer.scalar == 0.25
+    assert type(layer.scalar) is np.float64
+
+
+def test_write_to_a_parameter_that_requires_grad_is_in_place_and_unrecorded(layer):
+    p = torch.nn.Parameter(torch.ones(2, dtype=F64))
+    layer.put("p", p)
+    slots(layer)["p"].write(torch.zeros(2, dtype=F64))
+    assert layer.p is p
+    assert p.grad_fn is None
+    assert p.tolist() == [0, 0]
+
+
+def test_read_shares_memory(layer):
+    found = slots(layer)
+    found["layers.1.0"].read().fill_(3)
+    assert layer.layers[1][0].tolist() == [3, 3]
+
+
+@pytest.mark.parametrize(("owner", "key"), [({}, "W"), ([], 0), (Inner(), "nothing")])
+def test_empty_place_reads_as_none(owner, key):
+    assert Slot(owner, key, "W").get() is None
+    assert Slot(owner, key, "W").read() is None
+
+
+def test_conversion_keeps_identity_and_aliases(layer):
+    tensor = layer.fc1.W
+    convert(layer, F32, CPU)
+    assert layer.fc1.W is tensor is layer.again.W
+    assert tensor.dtype == F32
+    assert layer.params["gamma"].dtype == F32
+    assert layer.params["steps"].dtype == torch.long
+
+
+def test_conversion_of_numpy_arrays(layer):
+    layer.put("w", np.ones(2))
+    kept = layer.w
+    convert(layer, F64, CPU)
+    assert layer.w is kept
+    convert(layer, F32, CPU)
+    assert layer.w.dtype == np.float32
+
+
+def test_conversion_of_a_parameter_leaves_a_leaf_without_gradient(layer):
+    p = torch.nn.Parameter(torch.ones(2, dtype=F32))
+    layer.put("p", p)
+    convert(layer, F64, CPU)
+    assert layer.p is p
+    assert p.dtype == F64
+    assert p.is_leaf
+    assert not p.requires_grad

@@ -1,0 +1,251 @@
+"""What a spec accepts, and what the text of each of its errors says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from core_layers import DictLinear, Identity
+
+from harness import LayerSpec, SpecError, check, floats, ints
+from harness.design import Example
+from harness.prepare import build, request_of
+from harness.spec import Drawn, Floats, Ints, size_expression
+
+CPU = torch.device("cpu")
+
+
+def message(make: Callable[[], Any]) -> str:
+    with pytest.raises(SpecError) as raised:
+        make()
+    return str(raised.value)
+
+
+# build and its arguments
+
+
+def test_unknown_build_argument_shows_the_lines_to_write():
+    def build(B, D, momentum):
+        return Identity()
+
+    text = message(lambda: LayerSpec(build=build, inputs="B D", options={"p": (0.0, 0.5)}))
+    assert "build asks for 'momentum', which is neither a dimension (B, D) nor an option (p) nor reserved" in text
+    assert "(mode, generator, rng, dtype, device)" in text
+    assert "    LayerSpec(build=..., options={'momentum': (value_1, value_2)}, ...)" in text
+    assert "    LayerSpec(build=..., dims={'momentum': range(1, 7)}, ...)" in text
+    assert "    LayerSpec(build=lambda B, D: build(..., momentum=value), ...)" in text
+
+
+def test_unknown_argument_with_a_default_is_left_alone():
+    spec = LayerSpec(build=lambda D, eps=1e-5: (D, eps), inputs="B D")
+    assert build(spec, Example({"B": 2, "D": 3}), None, CPU) == (3, 1e-5)
+
+
+def test_known_argument_with_a_default_is_given():
+    spec = LayerSpec(build=lambda D=7, p=0.5: (D, p), inputs="B D", options={"p": (0.1,)})
+    assert build(spec, Example({"B": 2, "D": 3}, {"p": 0.1}), None, CPU) == (3, 0.1)
+
+
+def test_reserved_arguments_are_passed():
+    spec = LayerSpec(build=lambda mode, generator, rng, dtype, device: locals(), inputs="B")
+    made = build(spec, Example({"B": 2}, seed=5), "eval", CPU)
+    assert made["mode"] == "eval"
+    assert made["generator"].initial_seed() == 5
+    assert isinstance(made["rng"], np.random.Generator)
+    assert made["dtype"] is torch.float64
+    assert made["device"] == CPU
+
+
+def test_randomness_of_build_follows_the_examples_seed():
+    spec = LayerSpec(build=lambda: (torch.rand(2).tolist(), np.random.rand()), inputs="B")
+    one, again, other = (build(spec, Example({"B": 2}, seed=s), None, CPU) for s in (1, 1, 2))
+    assert one == again
+    assert one[0] != other[0]
+    assert one[1] != other[1]
+
+
+def test_string_is_evaluated_in_the_callers_namespace():
+    class Local(Identity):
+        def __init__(self, width):
+            self.width = width
+
+    spec = LayerSpec(build="Local(2*D)", inputs="B D")
+    made = build(spec, Example({"B": 1, "D": 3}), None, CPU)
+    assert isinstance(made, Local)
+    assert made.width == 6
+    assert spec.build_arguments() == ("D",)
+
+
+def test_string_that_names_a_class_builds_it():
+    spec = LayerSpec(build="Identity", inputs="B D")
+    assert isinstance(build(spec, Example({"B": 1, "D": 3}), None, CPU), Identity)
+
+
+def test_string_that_is_no_expression_is_an_error():
+    text = message(lambda: LayerSpec(build="Identity(", inputs="B"))
+    assert text.startswith("build='Identity(' is no expression (")
+    assert text.endswith("write e.g. 'MyLayer(D)'")
+
+
+def test_build_that_is_nothing_usable_is_an_error():
+    text = message(lambda: LayerSpec(build=3, inputs="B"))
+    assert text == "build=3 is neither a class, a function, a string nor a layer"
+
+
+def test_layer_itself_may_stand_for_its_build():
+    layer = DictLinear(3, 2)
+    spec = LayerSpec(build=layer, inputs="B 3")
+    assert not spec.builds
+    assert spec.build_arguments() == ()
+    assert check(spec, examples=2, only=("gradient",)).ok
+
+
+def test_class_is_built_with_the_dimensions_that_it_names():
+    assert LayerSpec(build=DictLinear, inputs="B D_in", dims={"D_out": [2]}).build_arguments() == ("D_in", "D_out")
+
+
+# Dimensions and inputs
+
+
+@pytest.mark.parametrize("values", [0, 3, [], "ab", [1.5], [-1], ["2"]])
+def test_sizes_that_are_none_are_an_error(values):
+    text = message(lambda: LayerSpec(build=Identity, inputs="B", dims={"B": values}))
+    assert text.startswith(f"dims={{'B': {values!r}}}: write the sizes it may take, such as range(1, 7) or [16, 64]")
+
+
+def test_default_sizes_are_one_to_six():
+    assert LayerSpec(build=Identity, inputs="B D").sizes == {"B": tuple(range(1, 7)), "D": tuple(range(1, 7))}
+
+
+def test_given_sizes_are_sorted_and_distinct():
+    assert LayerSpec(build=Identity, inputs="B", dims={"B": [5, 2, 5]}).sizes == {"B": (2, 5)}
+
+
+def test_dimension_that_only_build_names_comes_from_dims():
+    spec = LayerSpec(build=lambda D, H: (D, H), inputs="B D", dims={"H": [4]})
+    assert spec.build_arguments() == ("D", "H")
+
+
+def test_bounds_of_integers_are_dimensions_too():
+    spec = LayerSpec(build=Identity, inputs=("B", ints("B", below="C")))
+    assert set(spec.sizes) == {"B", "C"}
+
+
+def test_starred_dimension_takes_any_number_of_axes():
+    spec = LayerSpec(build=Identity, inputs="*batch D")
+    assert spec.starred == ("batch",)
+    report = check(spec, examples=12, only=("input_gradient",))
+    assert report.ok, str(report)
+
+
+def test_string_input_is_a_real_one():
+    kind, labels, drawn = LayerSpec(
+        build=Identity, inputs=("B D", ints("B", below=3), lambda B, rng: rng.normal(size=B))
+    ).kinds
+    assert isinstance(kind, Floats)
+    assert isinstance(labels, Ints)
+    assert isinstance(drawn, Drawn)
+
+
+def test_thing_that_is_no_input_is_an_error():
+    text = message(lambda: LayerSpec(build=Identity, inputs=("B", 3)))
+    assert text.startswith("inputs: 3 is no input: write a shape such as 'B D', floats('B D', low=0)")
+
+
+def test_shape_with_a_mistake_in_it_is_an_error():
+    assert "'B,' in the shape 'B, D' is no dimension" in message(lambda: LayerSpec(build=Identity, inputs="B, D"))
+
+
+def test_input_function_gets_dimensions_options_and_rng():
+    seen = {}
+
+    def draw(B, p, rng):
+        seen.update(B=B, p=p, rng=rng)
+        return rng.normal(size=(B, 2))
+
+    spec = LayerSpec(build=Identity, inputs=("B", draw), options={"p": (0.5,)})
+    request = request_of(spec, Example({"B": 3}, {"p": 0.5}, seed=1), None, CPU)
+    assert seen["B"] == 3
+    assert seen["p"] == 0.5
+    assert isinstance(seen["rng"], np.random.Generator)
+    assert request.inputs[1].shape == (3, 2)
+
+
+def test_input_function_with_an_unknown_argument_is_an_error():
+    text = message(lambda: LayerSpec(build=Identity, inputs=("B", lambda B, C, rng: rng.normal(size=(B, C)))))
+    assert text == (
+        "the input function asks for 'C', which is no dimension: give it sizes with dims={'C': range(1, 7)}"
+    )
+
+
+def test_integers_stay_within_their_bounds():
+    spec = LayerSpec(build=Identity, inputs=("C", ints("40", below="C+1", low="C-2")))
+    drawn = request_of(spec, Example({"C": 5}, seed=3), None, CPU).inputs[1]
+    assert set(drawn.tolist()) == {3, 4, 5}
+    assert not drawn.is_floating_point()
+
+
+@pytest.mark.parametrize(("bound", "value"), [(3, 3), ("C", 5), ("C-1", 4)])
+def test_bound_is_an_integer_or_an_expression(bound, value):
+    assert size_expression(bound, {"C": 5}) == value
+
+
+@pytest.mark.parametrize(("low", "high"), [(1.0, 1.0), (2.0, 1.0), (0.0, float("nan"))])
+def test_empty_domain_is_an_error(low, high):
+    text = message(lambda: floats("B", low=low, high=high))
+    assert text == f"floats(low={low}, high={high}): the domain is empty; low must be below high"
+
+
+# Options, promises, resolution
+
+
+@pytest.mark.parametrize("values", [0.5, "ab", None])
+def test_option_without_a_list_of_values_shows_one(values):
+    text = message(lambda: LayerSpec(build=Identity, inputs="B", options={"p": values}))
+    assert text == f"options={{'p': {values!r}}}: write the values it may take, such as ({values!r},)"
+
+
+def test_option_without_values_is_an_error():
+    assert message(lambda: LayerSpec(build=Identity, inputs="B", options={"p": ()})) == "options={'p': ()} has no value"
+
+
+def test_unknown_promise_is_an_error_that_lists_them():
+    text = message(lambda: LayerSpec(build=Identity, inputs="B", promises=("fast",)))
+    assert text == "promises='fast' is not one of unbiased, accumulates, overwrites, reentrant, shared_mask"
+
+
+@pytest.mark.parametrize("resolution", [0, -1e-6, 1, 2.5, float("nan")])
+def test_resolution_that_is_no_relative_error_is_an_error(resolution):
+    text = message(lambda: LayerSpec(build=Identity, inputs="B", resolution=resolution))
+    assert text == f"resolution={resolution}: write the relative error that must be seen, such as 1e-6"
+
+
+@pytest.mark.xfail(strict=True, reason="check() asks for the name of what is no spec before it looks at its type")
+def test_check_of_something_else_says_what_it_takes():
+    text = message(lambda: check(Identity()))  # type: ignore[arg-type]
+    assert text.startswith("check() takes a LayerSpec, not Identity; for one layer and input use ")
+
+
+@pytest.mark.parametrize("count", [0, -3])
+def test_check_needs_an_example(count):
+    assert message(lambda: check(LayerSpec(build=Identity, inputs="B"), examples=count)).startswith(
+        f"examples={count}:"
+    )
+
+
+@pytest.mark.xfail(strict=True, reason="a dtype that there is not is looked up unchecked: KeyError")
+def test_unknown_dtype_of_a_spec_is_an_error():
+    text = message(lambda: check(LayerSpec(build=Identity, inputs="B", dtypes=("float63",)), examples=1))
+    assert "'float63'" in text
+    assert "float64, float32, bfloat16, float16" in text
+
+
+@pytest.mark.xfail(
+    strict=True, reason="the keys of gaps are not looked up: a misspelt one takes nothing off and is never stale"
+)
+def test_gap_of_no_check_is_an_error():
+    text = message(lambda: check(LayerSpec(build=Identity, inputs="B", gaps={"input_gradeint": "why"}), examples=1))
+    assert "input_gradeint" in text
