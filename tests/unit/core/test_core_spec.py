@@ -60,7 +60,8 @@ def test_reserved_arguments_are_passed():
 
 
 def test_randomness_of_build_follows_the_examples_seed():
-    spec = LayerSpec(build=lambda: (torch.rand(2).tolist(), np.random.rand()), inputs="B")
+    draws = lambda: (torch.rand(2).tolist(), np.random.rand())  # noqa: NPY002, E731  (what layers in the wild draw from)
+    spec = LayerSpec(build=draws, inputs="B")
     one, again, other = (build(spec, Example({"B": 2}, seed=s), None, CPU) for s in (1, 1, 2))
     assert one == again
     assert one[0] != other[0]

@@ -1,0 +1,139 @@
+"""A layer, its inputs and the global generators are left as they were found, byte for byte."""
+
+from __future__ import annotations
+
+import pickle
+import random
+from typing import Any
+
+import core_layers as layers
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from harness import LayerSpec, check, gradcheck
+
+
+def contents(thing: Any, seen: frozenset[int] = frozenset()) -> Any:
+    """Everything inside an object as plain data: values by bytes, and which tensor is which by identity."""
+    if id(thing) in seen:
+        return "above"
+    seen |= {id(thing)}
+    if isinstance(thing, Tensor):
+        grad = None if not thing.is_leaf or thing.grad is None else contents(thing.grad, seen)
+        data = thing.detach().contiguous()
+        return id(thing), thing.dtype, tuple(thing.shape), thing.requires_grad, data.numpy().tobytes(), grad
+    if isinstance(thing, np.ndarray):
+        return id(thing), thing.dtype.str, thing.shape, thing.tobytes()
+    if isinstance(thing, torch.Generator):
+        return thing.get_state().numpy().tobytes()
+    if isinstance(thing, (np.random.Generator, np.random.RandomState, random.Random)):
+        return pickle.dumps(thing)
+    if isinstance(thing, dict):
+        return {k: contents(v, seen) for k, v in thing.items()}
+    if isinstance(thing, (list, tuple)):
+        return [contents(v, seen) for v in thing]
+    return contents(vars(thing), seen) if hasattr(thing, "__dict__") else repr(thing)
+
+
+def global_state() -> Any:
+    numpy_state = np.random.get_state(legacy=False)  # noqa: NPY002
+    return torch.get_rng_state().numpy().tobytes(), repr(numpy_state), random.getstate()
+
+
+class Careless(layers.AttributeLinear):
+    """Writes to its input, keeps statistics, draws from every global generator."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.training, self.calls = True, 0
+        self.running = torch.zeros(3, dtype=torch.float64)
+        self.generator, self.rng = torch.Generator().manual_seed(3), np.random.default_rng(3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        self.running += x.mean(0)
+        noise = torch.rand(x.shape, dtype=x.dtype) + random.random() + float(np.random.rand())  # noqa: NPY002
+        noise += torch.rand(x.shape, generator=self.generator, dtype=x.dtype) + float(self.rng.random())
+        x += 0 * noise
+        return super().forward(x)
+
+
+def used(layer: Any, x: Tensor) -> Any:
+    """The layer after one forward and backward, its gradients and caches filled."""
+    layer.backward(torch.ones_like(layer.forward(x.clone())))
+    return layer
+
+
+def module() -> torch.nn.Module:
+    made = layers.CubicModule(3).eval()
+    made.weight.grad = torch.ones_like(made.weight)
+    return made
+
+
+SUBJECTS: dict[str, Any] = {
+    "dicts": lambda: used(layers.DictLinear(3, 2), torch.ones(4, 3, dtype=torch.float64)),
+    "dicts in NumPy": layers.NumpyDictLinear,
+    "attributes": lambda: used(layers.AttributeLinear(), torch.ones(4, 3, dtype=torch.float64)),
+    "wrong": layers.WrongAttributeLinear,
+    "running mean": layers.RunningMean,
+    "noise": lambda: layers.Noise(0.5, 7),
+    "careless": Careless,
+    "module": module,
+}
+
+
+@pytest.mark.parametrize("mode", ["train", "eval", None])
+@pytest.mark.parametrize("make", SUBJECTS.values(), ids=SUBJECTS)
+def test_layer_and_inputs_are_left_as_found(make, mode):
+    layer = make()
+    modes = isinstance(layer, torch.nn.Module) or hasattr(layer, "training")
+    x = torch.randn(4, 3, dtype=torch.float32, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    given = x.detach().numpy().copy() if isinstance(layer, layers.NumpyDictLinear) else x
+    before = contents([layer, given]), global_state()
+    gradcheck(layer, given, mode=mode if modes else None, battery=True, raise_exception=False)
+    assert (contents([layer, given]), global_state()) == before
+
+
+def test_what_is_compared_sees_a_change():
+    layer = layers.Noise()
+    before = contents(layer)
+    layer.forward(torch.ones(2))
+    assert contents(layer) != before
+
+
+@pytest.mark.parametrize(
+    ("layer", "inputs"),
+    [
+        ((layers.affine_forward, layers.affine_backward), ((4, 3), (3, 2), (2,))),
+        (layers.closure, ((4, 3), (3, 2))),
+        (layers.Cubic, ((4, 3), (4, 3))),
+        (layers.call_cubic, ((4, 3), (4, 3))),
+    ],
+    ids=["pair", "closure", "Function", "callable"],
+)
+def test_inputs_of_functions_are_left_as_found(layer, inputs):
+    given = [torch.rand(s, dtype=torch.float64, generator=torch.Generator().manual_seed(1)) for s in inputs]
+    before = contents(given), global_state()
+    gradcheck(layer, *given)
+    assert (contents(given), global_state()) == before
+
+
+def test_input_that_requires_grad_gets_none():
+    x = torch.ones(4, 3, dtype=torch.float64, requires_grad=True)
+    gradcheck(layers.Cubic, x, x.detach() + 1)
+    assert x.grad is None
+
+
+def test_check_leaves_the_global_generators():
+    before = global_state()
+    check(LayerSpec(build=layers.Noise, inputs="B D", options={"p": (0.5,)}), examples=3)
+    assert global_state() == before
+
+
+def test_check_leaves_a_layer_that_stands_for_its_build():
+    layer = layers.DictLinear(3, 2)
+    before = contents(layer)
+    check(LayerSpec(build=layer, inputs="B 3"), examples=3)
+    assert contents(layer) == before
