@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from harness.arrays import RESOLUTION, unit_roundoff
+from harness.domain import Refused, backward_may_raise, forward_may_refuse
 from harness.draws import cotangents_like, rng_of
-from harness.outcome import SpecError
 from harness.reference import Reference
 from harness.subject import Evaluation, Gradients, Subject
-
-
-class Refused(Exception):  # noqa: N818  (an example outside the layer's domain is no error)
-    """The forward raised, or its outputs are not finite: this example says nothing."""
-
-
-class BackwardRaised(Exception):  # noqa: N818
-    """The forward went through and its backward raised."""
 
 
 @dataclass(frozen=True)
@@ -102,16 +92,18 @@ class Case:
         return self.at(leaves=self.nearby(number)).evaluate(1, self.base.cotangents)
 
     def nearby(self, number: int) -> dict[str, Tensor]:
-        """The leaves with every real entry one to three units in the last place away, up or down at random."""
-        moved = {}
-        for k, (n, t) in enumerate(self.leaves.items()):
-            if t.is_floating_point():
-                steps = rng_of(self.seed, 13, number, k).choice((-3.0, -2.0, -1.0, 1.0, 2.0, 3.0), tuple(t.shape))
-                t = t + torch.as_tensor(np.asarray(steps)).to(t) * (
-                    torch.nextafter(t.abs(), t.new_tensor(math.inf)) - t.abs()
-                )
-            moved[n] = t
-        return moved
+        """The leaves with every real entry larger by 2(number + 1) units in its last place, rounded.
+
+        Zeros stay zeros, equal entries equal and signs signs, and all neighbours lie on one side: a kink or a jump at the
+        point itself does not tell them apart.
+        """
+        factor = 1 + 4 * (number + 1) * self.u
+        return {n: t * factor if t.is_floating_point() else t for n, t in self.leaves.items()}
+
+    @cached_property
+    def replays(self) -> bool:
+        """Whether a second forward under the same seed gives the same outputs."""
+        return not self.differs(self.seed)
 
     def evaluate(self, cotangent_seed: int, given: tuple[Tensor, ...] | None = None) -> Base:
         """One forward and one backward with the cotangent of that number, or with those given."""
@@ -123,12 +115,8 @@ class Case:
         after_forward = evaluation.buffers()
         cotangents = self._cotangents(outputs, cotangent_seed) if given is None else given
         handed_cotangents = tuple(v.clone() for v in cotangents)
-        try:
+        with backward_may_raise():
             gradients = evaluation.pullback(handed_cotangents)
-        except SpecError:
-            raise
-        except Exception as error:
-            raise BackwardRaised(f"{type(error).__name__}: {error}") from error
         return Base(
             outputs,
             gradients,
@@ -152,12 +140,8 @@ class Case:
             Refused: it raised.
         """
         buffers = {n: t.clone() for n, t in self.buffers.items()}
-        try:
+        with forward_may_refuse():
             return self.subject.run(leaves, buffers, self.mode, self.seed if seed is None else seed)
-        except SpecError:
-            raise
-        except Exception as error:
-            raise Refused(f"{type(error).__name__}: {error}") from error
 
     def outputs_at(self, leaves: Mapping[str, Tensor], seed: int | None = None) -> tuple[Tensor, ...]:
         """The layer's outputs of one plain forward at other leaves, or with another seed."""

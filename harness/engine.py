@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from harness.aggregate import Seen, result, smallest_failure, with_finding
-from harness.case import BackwardRaised, Case, Refused
+from harness.case import Case
 from harness.checks import Check
+from harness.domain import BackwardRaised, Refused
 from harness.events import Event, Finished, Noted, Started
 from harness.events import Refused as RefusedEvent
 from harness.evidence import finding_of

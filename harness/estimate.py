@@ -9,7 +9,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from harness.case import Case, Refused
+from harness.case import Case
+from harness.domain import Refused
 from harness.draws import rng_of, scale_of, signed_like
 
 Direction = Mapping[str, Tensor]
@@ -77,10 +78,12 @@ class Residual:
         apart = abs((self.claimed - self.estimate.value) - (other.claimed - other.estimate.value))
         return apart <= self.estimate.error + other.estimate.error
 
-    @property
-    def between(self) -> bool:
-        """Whether the claim lies between the one-sided slopes of a kink."""
-        return self.sides is not None and self.sides[0] <= self.claimed <= self.sides[1]
+    def same_kink(self, other: Residual) -> bool:
+        """Whether both see a kink with the same one-sided slopes; a jump, or a step too large, has others at each step."""
+        if self.sides is None or other.sides is None:
+            return False
+        width = max(self.sides[1] - self.sides[0], other.sides[1] - other.sides[0])
+        return all(abs(a - b) <= 0.05 * width for a, b in zip(self.sides, other.sides, strict=True))
 
 
 class Differences:
@@ -142,25 +145,30 @@ class Differences:
         """⟨g, d⟩ in float64."""
         return sum(float((gradients[n].double() * t.double()).sum()) for n, t in d.items())
 
-    def quick(self, gradients: Mapping[str, Tensor], d: Direction) -> Residual:
+    def quick(self, gradients: Mapping[str, Tensor], d: Direction, step: float = FINE_STEP) -> Residual:
         """Two forwards at ± a fine step, for acceptance by tight agreement; they know no error."""
-        e = self.exact(self.spread(d, FINE_STEP))
-        y = (self._at(e, 1.0) - self._at(e, -1.0)) / (2 * FINE_STEP)
+        e = self.exact(self.spread(d, step))
+        y = (self._at(e, 1.0) - self._at(e, -1.0)) / (2 * step)
         value = float((self.v * y).sum())
-        claim = self.claimed(gradients, e) / FINE_STEP
+        claim = self.claimed(gradients, e) / step
         return Residual(claim, Estimate(value, float("inf")), float((self.v * y).norm()))
 
     def confirms(self, gradients: Mapping[str, Tensor], d: Direction, found: Residual) -> bool:
-        """Whether a plain difference at a fine step is compatible with an estimate from coarser ones.
+        """Whether plain differences at fine steps are compatible with an estimate from coarser ones.
 
         A function that varies faster than the coarse steps gives slopes of the size 1/step there, which may agree with
-        one another by being small. At a fine step they are of another size.
+        one another by being small. At a fine step they are of another size; and if even that is too coarse for it, the
+        step at which the claim predicts a change of 2¹⁰ times the noise shows whether the claim is right there.
         """
-        fine = self.quick(gradients, d)
-        noise = NOISES * self.rounding / FINE_STEP
-        slack = 1e-2 * (
-            abs(fine.estimate.value) + fine.flow
-        )  # its own truncation; what it must exclude is of another size
+        steps = {FINE_STEP}
+        if found.claimed:
+            steps.add(max(min(1024 * self.rounding / abs(found.claimed), FINE_STEP), 2.0**-50))
+        return all(self._compatible(found, self.quick(gradients, d, step), step) for step in steps)
+
+    def _compatible(self, found: Residual, fine: Residual, step: float) -> bool:
+        noise = NOISES * self.rounding / step
+        # its own truncation; what it must exclude is of another size
+        slack = 1e-2 * (abs(fine.estimate.value) + fine.flow)
         return found.agrees(replace(fine, estimate=Estimate(fine.estimate.value, noise + slack)))
 
     def residual(self, gradients: Mapping[str, Tensor], d: Direction, k: int) -> Residual | None:
@@ -264,20 +272,24 @@ class Stencil:
 
     @property
     def _kinked(self) -> bool:
-        """Whether f(x + e) + f(x − e) − 2f(x) shrinks by 2 with the step, as at a kink, not by 4."""
+        """Whether f(x + e) + f(x − e) − 2f(x) shrinks by 2 with the step, as at a kink: not by 4, nor by 1 as at a jump."""
         b1, b2, b4 = (float((self.v * (a + b)).norm()) for a, b in zip(self.up, self.down, strict=True))
-        return b1 > 20 * self.t * self.noise and b2 < 2.5 * b1 and b4 < 2.5 * b2
+        return b1 > 20 * self.t * self.noise and 1.6 * b1 < b2 < 2.5 * b1 and 1.6 * b2 < b4 < 2.5 * b2
 
     @property
     def sides(self) -> tuple[float, float] | None:
-        """The slopes from both sides of a kink, extrapolated once and widened by their errors; None without one."""
+        """Between which sums of one-sided slopes a gradient may lie at a kink; None without one.
+
+        The slopes of each output from both sides, extrapolated once. Each output may take its own side: v has both signs,
+        so that the sums over all outputs from either side need not enclose what is allowed. Widened by their errors.
+        """
         if not self._kinked:
             return None
-        right = [float((self.v * a).sum()) / (k * self.t) for a, k in zip(self.up, (1, 2), strict=False)]
-        left = [-float((self.v * b).sum()) / (k * self.t) for b, k in zip(self.down, (1, 2), strict=False)]
-        slopes = [2 * one - two for one, two in (right, left)]
-        slack = max(abs(one - two) for one, two in (right, left)) + 2 * self.noise
-        return min(slopes) - slack, max(slopes) + slack
+        right = [self.v * a / (k * self.t) for a, k in zip(self.up, (1, 2), strict=False)]
+        left = [-self.v * b / (k * self.t) for b, k in zip(self.down, (1, 2), strict=False)]
+        above, below = (2 * one - two for one, two in (right, left))
+        slack = sum(float((one - two).norm()) for one, two in (right, left)) + 2 * self.noise
+        return float(torch.minimum(above, below).sum()) - slack, float(torch.maximum(above, below).sum()) + slack
 
 
 def _flat(tensors: tuple[Tensor, ...]) -> Tensor:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from harness.case import BackwardRaised
 from harness.diagnosis import common, sentences
+from harness.domain import BackwardRaised
 from harness.judge import Judge, Verdict
 from harness.outcome import Outcome
 from harness.report import Finding

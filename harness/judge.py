@@ -15,6 +15,12 @@ from harness.estimate import Differences, Direction
 from harness.line import LEAST, Ladder, Line
 from harness.outcome import Outcome
 
+LOCAL = 150
+"""Up to how many entries of a tensor that is wrong somewhere are all differenced to say where; beyond, it is bisected."""
+
+KINK_DIRECTIONS = 8
+"""How many random directions through the entries at a kink are tried beside the one that moves them together."""
+
 ENTRIES = 600
 """Up to how many entries of a tensor are differenced one by one."""
 
@@ -44,7 +50,8 @@ class Judge:
 
     def __init__(self, case: Case) -> None:
         self.case = case
-        self.gradients = {n: g for n, g in case.base.gradients.items() if n in case.wanted and g is not None}
+        found = case.base.gradients
+        self.gradients = {n: g.contiguous() for n in case.wanted if (g := found.get(n)) is not None}
         self.differences = Differences(case)
 
     @cached_property
@@ -139,17 +146,24 @@ class Judge:
         directions = self._directions(name)
         lines = [self._line(name, d) for d in directions]
         scale = self.scale(name, lines)
-        if all(line.settled(self.case.tau * scale) for line in lines):
+        need = self.case.tau * scale
+        if all(line.settled(need) for line in lines):
             return Verdict(Outcome.PASS, self._relative(max(line.bound for line in lines), scale))
+        if not self.case.replays:
+            return Verdict(
+                Outcome.INCONCLUSIVE,
+                reason="two forwards under one seed differ: it draws from a generator that can't be replayed",
+            )
         # Short of that the backward's own rounding counts too: it is measured only here, for it costs evaluations
         known = max(line.error / line.least for line in lines)
         lines = [line.forgiven(self._slack(name, d)) for line, d in zip(lines, directions, strict=True)]
         zero = self._zero(name)
-        if known <= zero and not any(line.refuted for line in lines):
+        if known <= zero and not any(line.refuted or line.kinked for line in lines):
             return Verdict(Outcome.PASS, self.case.tau, f"{name} is zero up to rounding ({zero:.0e})")
-        need = self.case.tau * scale
-        if any(line.refuted for line in lines) or self.gradients[name].numel() <= ENTRIES:
-            return self._by_entries(name, scale, need, lines)
+        if any(line.refuted for line in lines):
+            return self._refuted(name, scale, lines, directions)
+        if self.gradients[name].numel() <= ENTRIES:
+            return self._by_entries(name, scale)
         return Verdict(Outcome.INCONCLUSIVE, self._relative(max(x.bound for x in lines), scale), self._short_of(lines))
 
     def _slack(self, name: str, d: Direction) -> float:
@@ -158,17 +172,17 @@ class Judge:
 
     @cached_property
     def rounding(self) -> dict[str, Tensor]:
-        """The rounding of each entry of the claimed gradients: their spread over neighbouring leaves, a few units in the
-        last place away.
+        """The rounding of each entry of the claimed gradients: their spread over neighbouring points.
 
-        Their spread, not their distance from the claim: a claim that is wrong at this very point alone stands out.
+        Their spread, not their distance from the claim: a claim that is wrong at this very point alone stands out. Never
+        less than the median entry's, as a spread over few points may be small by chance.
         """
         near = [self.case.neighbour(k).gradients for k in range(NEIGHBOURS)]
         found = {}
         for n, g in self.gradients.items():
             others = [h.double() for near_by in near if (h := near_by.get(n)) is not None and h.shape == g.shape]
             spread = torch.stack(others).std(0) if len(others) > 1 else torch.zeros_like(g, dtype=torch.float64)
-            found[n] = spread + rms(spread)
+            found[n] = spread + spread.median() if spread.numel() else spread
         return found
 
     def _zero(self, name: str) -> float:
@@ -194,16 +208,15 @@ class Judge:
     def _line(self, name: str, d: Direction) -> Line:
         """What the ladder says along a direction through one tensor."""
         need = max(self.case.tau * rms(self.gradients[name]), self.differences.floor(name))
-        return Line.settle(self._ladder(self.gradients, d), self.differences.scales[name], need)
-
-    def _ladder(self, gradients: dict[str, Tensor], d: Direction) -> Ladder:
-        return Ladder(self.differences, gradients, d)
+        return Line.settle(Ladder(self.differences, self.gradients, d), self.differences.scales[name], need)
 
     def _entry(self, name: str, k: int, need: float) -> Line:
         """What it says about one entry."""
         one = torch.zeros_like(self.gradients[name])
         one.view(-1)[k] = 1.0
-        return Line.settle(self._ladder(self.gradients, {name: one}), self.differences.scales[name], need, least=1.0)
+        return Line.settle(
+            Ladder(self.differences, self.gradients, {name: one}), self.differences.scales[name], need, least=1.0
+        )
 
     def scale(self, name: str, lines: list[Line]) -> float:
         """s: rms g, or the rms of ‖v ⊙ J u‖/‖u‖ where it is larger: the entries' size before cancellation.
@@ -223,51 +236,96 @@ class Judge:
             return "the function has kinks here, and the tensor is too large to look at each entry"
         return "the differences are no finer: the forward's own rounding hides it"
 
-    def _by_entries(self, name: str, scale: float, need: float, lines: list[Line]) -> Verdict:
-        g = self.gradients[name]
-        if self.trusted is not None and any(line.refuted for line in lines) and self.vouched(name):
-            return self._against_autograd(name, scale, lines)
-        expected, allowed = (
-            torch.full_like(g, float("nan"), dtype=torch.float64),
-            torch.zeros_like(g, dtype=torch.float64),
-        )
-        kinks, unknown = 0, 0
-        for k in self._indices(name):
-            line = self._entry(name, k, need).forgiven(ROUNDINGS * float(self.rounding[name].view(-1)[k]))
-            kinks += line.kinked
-            unknown += not (line.settled(need) or line.refuted)
-            expected.view(-1)[k] = line.expected if line.refuted else g.flatten()[k].double()
-            allowed.view(-1)[k] = line.error
-        return self._entry_verdict(name, scale, expected, allowed, kinks, unknown)
+    # Where it is wrong
 
-    def _entry_verdict(
-        self, name: str, scale: float, expected: Tensor, allowed: Tensor, kinks: int, unknown: int
-    ) -> Verdict:
-        g = self.gradients[name].double()
-        looked = ~torch.isnan(expected)
-        wrong = int(((expected - g).abs() > allowed)[looked].sum())
-        resolution = self._relative(float(allowed[looked].max()), scale)
-        if wrong:
-            return Verdict(
-                Outcome.FAIL, resolution, f"{wrong} of {int(looked.sum())} entries are out", expected, allowed
-            )
-        if unknown or not bool(looked.all()):
-            what = f"{unknown} of {g.numel()} entries could not be resolved: the forward's own rounding hides them"
-            return Verdict(Outcome.INCONCLUSIVE, resolution, what)
+    def _refuted(self, name: str, scale: float, lines: list[Line], directions: list[Direction]) -> Verdict:
+        """A smooth line is outside its bound: say where, by autograd if it is confirmed, by entries, or by bisection."""
+        if self.trusted is not None and self.vouched(name):
+            return self._against_autograd(name, scale, lines)
+        if self.gradients[name].numel() <= LOCAL:
+            return self._by_entries(name, scale)
+        worst = next(k for k, line in enumerate(lines) if line.refuted)
+        return self._bisected(name, scale, lines[worst], directions[worst])
+
+    def _bisected(self, name: str, scale: float, line: Line, d: Direction) -> Verdict:
+        """Halve the entries that the line goes through as long as one half alone refutes the claim; then look at them."""
+        g, flat = self.gradients[name], d[name].flatten()
+        left = torch.arange(g.numel())
+        while len(left) > 16:
+            halves = (left[: len(left) // 2], left[len(left) // 2 :])
+            narrowed = next((h for h in halves if self._line(name, self._through(name, flat, h)).refuted), None)
+            if narrowed is None:
+                break
+            left = narrowed
+        spread = torch.arange(0, g.numel(), max(1, g.numel() // 16))
+        verdict = self._by_entries(name, scale, sorted({*left[:16].tolist(), *spread.tolist()}))
+        if verdict.outcome is Outcome.FAIL:
+            return verdict
         return Verdict(
-            Outcome.PASS,
-            resolution,
-            f"{kinks} entries of {name} sit at a kink; accepted between the one-sided slopes" if kinks else "",
+            Outcome.FAIL,
+            line.bound,
+            f"along a direction through all of {name} backward is off by {line.out:.2e} ± {line.error:.1e}",
         )
+
+    def _through(self, name: str, flat: Tensor, entries: Tensor) -> Direction:
+        part = torch.zeros_like(flat)
+        part[entries] = flat[entries]
+        return {name: part.reshape(self.gradients[name].shape)}
+
+    def _by_entries(self, name: str, scale: float, entries: list[int] | None = None) -> Verdict:
+        """Entry by entry; those at a kink together too."""
+        g, need = self.gradients[name], self.case.tau * scale
+        looked = list(range(g.numel())) if entries is None else entries
+        expected = torch.full(g.shape, float("nan"), dtype=torch.float64)
+        allowed = torch.zeros(g.shape, dtype=torch.float64)
+        kinks, unknown = [], 0
+        for k in looked:
+            line = self._entry(name, k, need).forgiven(ROUNDINGS * float(self.rounding[name].flatten()[k]))
+            kinks += [k] * line.kinked
+            unknown += not (line.settled(need) or line.outside or line.kinked)
+            expected.view(-1)[k] = line.expected if line.outside else g.flatten()[k].double()
+            allowed.view(-1)[k] = line.error
+        wrong = int(((expected - g.double()).abs() > allowed).sum())
+        resolution = self._relative(float(allowed.max()), scale)
+        if wrong:
+            return Verdict(Outcome.FAIL, resolution, f"{wrong} of {len(looked)} entries are out", expected, allowed)
+        if kinks and (why := self._kinks_together(name, kinks, need)):
+            return Verdict(Outcome.FAIL, resolution, why)
+        if unknown or len(looked) < g.numel():
+            what = f"{unknown} of {len(looked)} entries could not be resolved: the forward's own rounding hides them"
+            return Verdict(Outcome.INCONCLUSIVE, resolution, what)
+        said = f"{len(kinks)} entries of {name} sit at a kink; accepted between the one-sided slopes" if kinks else ""
+        return Verdict(Outcome.PASS, resolution, said)
+
+    def _kinks_together(self, name: str, kinks: list[int], need: float) -> str:
+        """Whether the gradient is impossible along a direction through several entries at a kink; empty if it is not.
+
+        Entry by entry alone, a max that gives each of three tied entries the full gradient would pass. Along directions
+        that keep the kink (all of them together) the function is smooth, and along others the claim must lie between the
+        one-sided slopes too.
+        """
+        n = self.gradients[name].numel()
+        together = torch.ones(n, dtype=self.case.dtype)
+        others = [self.differences.direction(40 + k, [name])[name].flatten() for k in range(KINK_DIRECTIONS)]
+        for flat in (together, *others):
+            line = self._line(name, self._through(name, flat.to(together), torch.tensor(kinks)))
+            if line.outside:
+                return (
+                    f"{len(kinks)} entries sit at a kink, each between its one-sided slopes, but together they are not a "
+                    f"gradient: along a direction through them backward gives {line.expected + line.out:.6g} or "
+                    f"{line.expected - line.out:.6g}, possible is {line.expected:.6g}"
+                )
+        return ""
 
     def vouched(self, name: str) -> bool:
         """Whether differences confirm autograd on this tensor."""
         assert self.trusted is not None
         trusted = {name: self.trusted[name]}
-        lines = []
-        for d in self._directions(name):
-            unit = self.differences.scales[name]
-            lines.append(Line.settle(self._ladder(trusted, d), unit, self.case.tau * rms(trusted[name])))
+        need = max(self.case.tau * rms(trusted[name]), self.differences.floor(name))
+        lines = [
+            Line.settle(Ladder(self.differences, trusted, d), self.differences.scales[name], need)
+            for d in self._directions(name)
+        ]
         return not any(line.refuted or line.kinked for line in lines)
 
     def _against_autograd(self, name: str, scale: float, lines: list[Line]) -> Verdict:
@@ -278,13 +336,3 @@ class Judge:
         wrong = int(((g - r).abs() > bound).sum())
         resolution = self._relative(min(line.bound for line in lines if line.refuted), scale)
         return Verdict(Outcome.FAIL, resolution, f"{wrong} of {g.numel()} entries are out", r, bound)
-
-    def _indices(self, name: str) -> list[int]:
-        """The entries to look at: all, or where autograd and the claim differ most, or evenly spread."""
-        n = self.gradients[name].numel()
-        if n <= ENTRIES:
-            return list(range(n))
-        if self.trusted is not None:
-            apart = (self.gradients[name] - self.trusted[name].to(self.gradients[name])).abs().flatten()
-            return [int(k) for k in apart.topk(64).indices]
-        return [k * n // ENTRIES for k in range(ENTRIES)]

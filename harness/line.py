@@ -27,21 +27,23 @@ class Ladder:
         return self.differences.residual(self.gradients, self.d, k)
 
     def confirms(self, found: Residual) -> bool:
-        """Whether a fine plain difference is compatible with it."""
+        """Whether plain differences at fine steps are compatible with it."""
         return self.differences.confirms(self.gradients, self.d, found)
 
 
 @dataclass(frozen=True)
 class Line:
-    """What a ladder of steps along one direction came to, in units of the gradient."""
+    """The claim and the differences along one direction, in units of the gradient."""
 
     expected: float
     error: float
     out: float
+    """|claimed − expected|; at a kink the distance to the interval of one-sided slopes."""
     flow: float
     refuted: bool = False
+    """The function is smooth along this direction and the claim lies outside the bound."""
     kinked: bool = False
-    accepted: bool = False
+    """The function has a kink along this direction: `out` is 0 if the claim lies between the one-sided slopes."""
     least: float = LEAST
     """The smallest entry of the direction."""
 
@@ -50,9 +52,14 @@ class Line:
         """The error of a single entry that could hide on this line."""
         return (self.error + self.out) / self.least
 
+    @property
+    def outside(self) -> bool:
+        """Whether the claim is wrong along this line, smooth or kinked."""
+        return self.refuted or (self.kinked and self.out > self.error)
+
     def settled(self, need: float) -> bool:
-        """Whether the claim is inside, and the bound as fine as needed."""
-        return not self.refuted and (self.accepted or self.bound <= need)
+        """Whether the function is smooth here, the claim inside the bound and the bound as fine as needed."""
+        return not self.refuted and not self.kinked and self.bound <= need
 
     def forgiven(self, slack: float) -> Line:
         """With the claim's own rounding added to the error: what lies within both together is not refuted."""
@@ -61,23 +68,22 @@ class Line:
 
     @classmethod
     def settle(cls, ladder: Ladder, unit: float, need: float, least: float = LEAST) -> Line:
-        """Climb the ladder until the claim is accepted at the resolution needed, refuted three times, or hidden by noise."""
+        """Climb the ladder until the claim is accepted at the resolution needed, refuted by two rungs and the fine steps,
+        found at a kink by two rungs, or hidden by noise."""
         best: Residual | None = None
         previous: Residual | None = None
-        kink: Residual | None = None
         steps, last = deque([FIRST, *DOWN]), FIRST
         while steps:
             k = steps.popleft()
             r = ladder.rung(k)
             if r is None:
                 continue
-            if r.sides is not None and kink is not None and previous is kink:
-                return cls.of(r, unit, least, refuted=not r.between, kinked=True, accepted=r.between)
-            kink = r if r.sides is not None else kink
-            if previous is not None and previous.refuted and r.refuted and r.agrees(previous) and ladder.confirms(r):
-                return cls.of(min(previous, r, key=lambda x: x.estimate.error), unit, least, refuted=True)
             if r.estimate.known and not r.refuted and (r.estimate.error + r.out) / unit / least <= need:
-                return cls.of(r, unit, least)
+                return cls.smooth(r, unit, least)
+            if previous is not None and r.same_kink(previous):
+                return cls.at_kink(r, unit, least)
+            if previous is not None and previous.refuted and r.refuted and r.agrees(previous) and ladder.confirms(r):
+                return cls.smooth(min(previous, r, key=lambda x: x.estimate.error), unit, least, refuted=True)
             if best is None and r.noisy and not r.refuted:
                 steps = deque(UP)
             elif best is not None and best.noisy and not best.refuted and r.estimate.error > 64 * best.estimate.error:
@@ -86,17 +92,17 @@ class Line:
                 steps = deque([(k + last) // 2])  # truncation and rounding meet in between
             best = r if best is None or r.estimate.error < best.estimate.error else best
             previous, last = r, k
-        return cls.of(best, unit, least) if best else cls(float("nan"), float("inf"), float("inf"), 0.0)
+        return cls.smooth(best, unit, least) if best else cls(float("nan"), float("inf"), float("inf"), 0.0)
 
     @classmethod
-    def of(
-        cls, r: Residual, unit: float, least: float, refuted: bool = False, kinked: bool = False, accepted: bool = False
-    ) -> Line:
-        """A residual in units of the gradient."""
-        error = 0.0 if accepted else r.estimate.error / unit
-        out = 0.0 if accepted else r.out / unit
-        if kinked and refuted and r.sides is not None:
-            low, high = r.sides
-            nearest = low if r.claimed < low else high
-            return cls(nearest / unit, 0.0, abs(r.claimed - nearest) / unit, r.flow / unit, True, True, False, least)
-        return cls(r.estimate.value / unit, error, out, r.flow / unit, refuted, kinked, accepted, least)
+    def smooth(cls, r: Residual, unit: float, least: float, refuted: bool = False) -> Line:
+        """A residual where the function is smooth, or nothing better is known."""
+        value, error = r.estimate.value / unit, r.estimate.error / unit
+        return cls(value, error, r.out / unit, r.flow / unit, refuted, False, least)
+
+    @classmethod
+    def at_kink(cls, r: Residual, unit: float, least: float) -> Line:
+        """A residual at a kink: the nearest one-sided slope is what is expected."""
+        assert r.sides is not None
+        nearest = min(max(r.claimed, r.sides[0]), r.sides[1])
+        return cls(nearest / unit, 0.0, abs(r.claimed - nearest) / unit, r.flow / unit, False, True, least)

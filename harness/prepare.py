@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harness.case import BackwardRaised, Case, Refused
+from harness.case import Case
 from harness.conventions import subject_of
 from harness.design import Example
+from harness.domain import BackwardRaised, Refused
 from harness.draws import parameter_like, real_values, rng_of
 from harness.outcome import SpecError
 from harness.reference import Reference

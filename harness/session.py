@@ -8,7 +8,8 @@ from typing import Literal
 
 import torch
 
-from harness.case import Case, Refused
+from harness.case import Case
+from harness.domain import Refused
 from harness.draws import rng_of
 from harness.judge import Judge, Verdict
 from harness.outcome import Outcome

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 
 from harness.arrays import same_bytes
-from harness.case import Refused
 from harness.checks import Check
 from harness.checks.contract import verdict
+from harness.domain import Refused
 from harness.outcome import Outcome
 from harness.report import Finding
 from harness.session import Observation, Session
