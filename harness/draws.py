@@ -110,6 +110,22 @@ def spread_of(t: Tensor) -> float:
     return spread if spread > 4 * torch.finfo(torch.float64).eps * float(x.abs().max()) else 0.0
 
 
-def scale_of(t: Tensor) -> float:
-    """The unit of a step: the spread, or max(|x|, 1) where there is none."""
-    return spread_of(t) or max(float(t.detach().double().abs().max()) if t.numel() else 0.0, 1.0)
+def scales_of(t: Tensor) -> Tensor:
+    """The unit of a step: one for all entries, the spread, or max(|x|, 1) where there is none.
+
+    Entries of very different sizes get a unit each, their distance from the median plus the median distance: beside one
+    entry of −10⁹ (a masked logit) the spread is no step for the others.
+    """
+    x = t.detach().double()
+    spread = spread_of(t)
+    if not spread:
+        return x.new_tensor(max(float(x.abs().max()) if x.numel() else 0.0, 1.0))
+    away = (x - x.median()).abs()
+    typical = float(away.median())
+    if not 0 < typical < spread / UNEVEN:
+        return x.new_tensor(spread)
+    return away + typical
+
+
+UNEVEN = 100
+"""From which ratio of spread to median distance on entries count as being of very different sizes; 0.67 for normal ones."""

@@ -106,7 +106,7 @@ class Judge:
             names = [n for n in names if self.tight(n)]
         elif not self.case.subject.takes_cotangent:
             return {}
-        scale = {n: rms(self.gradients[n]) * self.differences.scales[n] for n in names}
+        scale = {n: rms(self.gradients[n]) * self.differences.unit(n) for n in names}
         allowed = {n: LEAST * self.case.tau * scale[n] for n in names}
         worst = self._joint(names, 0)
         if worst is not None and self.trusted is None:
@@ -194,7 +194,7 @@ class Judge:
         backward = ROUNDINGS * rms(self.rounding[name])
         if rms(self.gradients[name]) > backward:
             return 0.0
-        return backward + ROUNDINGS * self.differences.rounding / self.differences.scales[name]
+        return backward + ROUNDINGS * self.differences.rounding / self.differences.unit(name)
 
     def _directions(self, name: str) -> list[Direction]:
         """Random ones, and the one along which the claim and autograd differ most."""
@@ -208,14 +208,14 @@ class Judge:
     def _line(self, name: str, d: Direction) -> Line:
         """What the ladder says along a direction through one tensor."""
         need = max(self.case.tau * rms(self.gradients[name]), self.differences.floor(name))
-        return Line.settle(Ladder(self.differences, self.gradients, d), self.differences.scales[name], need)
+        return Line.settle(Ladder(self.differences, self.gradients, d), self.differences.unit(name), need)
 
     def _entry(self, name: str, k: int, need: float) -> Line:
         """What it says about one entry."""
         one = torch.zeros_like(self.gradients[name])
         one.view(-1)[k] = 1.0
         return Line.settle(
-            Ladder(self.differences, self.gradients, {name: one}), self.differences.scales[name], need, least=1.0
+            Ladder(self.differences, self.gradients, {name: one}), self.differences.unit(name, k), need, least=1.0
         )
 
     def scale(self, name: str, lines: list[Line]) -> float:
@@ -323,7 +323,7 @@ class Judge:
         trusted = {name: self.trusted[name]}
         need = max(self.case.tau * rms(trusted[name]), self.differences.floor(name))
         lines = [
-            Line.settle(Ladder(self.differences, trusted, d), self.differences.scales[name], need)
+            Line.settle(Ladder(self.differences, trusted, d), self.differences.unit(name), need)
             for d in self._directions(name)
         ]
         return not any(line.refuted or line.kinked for line in lines)
