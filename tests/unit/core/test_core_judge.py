@@ -1,0 +1,385 @@
+"""The verdict: FAIL only outside the bound, PASS only at the resolution, INCONCLUSIVE otherwise; kinks, zeros, noise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Any
+
+import core_layers as layers
+import pytest
+import torch
+from torch import Tensor
+
+from harness import Outcome, Report, gradcheck
+from harness.case import Case
+from harness.conventions import subject_of
+from harness.estimate import Differences, Estimate
+from harness.judge import Judge
+from harness.request import Request
+
+PASS, FAIL, INCONCLUSIVE, SKIP = Outcome.PASS, Outcome.FAIL, Outcome.INCONCLUSIVE, Outcome.SKIP
+F64 = torch.float64
+Function = Callable[[Tensor], Tensor]
+X = torch.randn(3, 4, dtype=F64, generator=torch.Generator().manual_seed(0))
+
+
+def layer(f: Function, derivative: Function, hidden: bool = False) -> Any:
+    """y = f(x) with a backward that multiplies by `derivative`; `hidden`: out of autograd's sight."""
+
+    def run(x: Tensor) -> tuple[Tensor, Any]:
+        return f(x.detach() if hidden else x), lambda dy: dy * derivative(x.detach())
+
+    return run
+
+
+def judged(f: Function, derivative: Function, x: Tensor = X, **more: Any) -> tuple[Outcome, str]:
+    """Outcome and reason of the input's gradient."""
+    hidden = more.pop("hidden", False)
+    return of(gradcheck(layer(f, derivative, hidden), x, raise_exception=False, **more), "input_gradient")
+
+
+def of(report: Report, check: str) -> tuple[Outcome, str]:
+    return next((r.outcome, r.reason) for r in report.results if r.check == check)
+
+
+def differences(f: Function, x: Tensor, seed: int = 0) -> Differences:
+    subject = subject_of(Request(f, (x,)))
+    return Differences(Case(subject, subject.values(), {}, seed=seed))
+
+
+# The three outcomes
+
+
+@pytest.mark.parametrize("hidden", [False, True], ids=["with autograd", "alone"])
+@pytest.mark.parametrize("factor", [1 + 1e-5, 1 - 1e-4, 0.5, -1.0, 0.0])
+def test_gradient_outside_the_bound_fails(factor, hidden):
+    assert judged(torch.sin, torch.cos, hidden=hidden)[0] is PASS
+    assert judged(torch.sin, lambda x: factor * torch.cos(x), hidden=hidden)[0] is FAIL
+
+
+@pytest.mark.parametrize("hidden", [False, True], ids=["with autograd", "alone"])
+def test_single_wrong_entry_fails(hidden):
+    def one_off(x: Tensor) -> Tensor:
+        d = torch.cos(x)
+        d.view(-1)[5] += 1e-4
+        return d
+
+    report = gradcheck(layer(torch.sin, one_off, hidden), X, raise_exception=False)
+    finding = report.failures[0].finding
+    assert finding.where == ("x", (1, 1))
+    assert (finding.wrong, finding.total) == (1, 12)
+    assert abs(finding.analytic - finding.expected) > finding.allowed
+
+
+@pytest.mark.xfail(
+    strict=True,
+    reason="the floor 64u‖v⊙y‖/spread grows with a constant in y: a gradient of half the size, or 0, passes",
+)
+@pytest.mark.parametrize("hidden", [False, True], ids=["with autograd", "alone"])
+@pytest.mark.parametrize("factor", [1 + 1e-4, 0.5, 0.0])
+def test_wrong_gradient_that_rounding_hides_is_no_pass(factor, hidden):
+    outcome, _ = judged(lambda x: 1e14 + torch.sin(x), lambda x: factor * torch.cos(x), hidden=hidden, resolution=1e-6)
+    assert outcome is not PASS
+
+
+@pytest.mark.parametrize("size", [1e8, 1e10, 1e11])
+def test_wrong_gradient_inside_the_bound_is_inconclusive_and_says_why(size):
+    outcome, reason = judged(lambda x: (size + torch.sin(x)) - size, lambda x: (1 + 1e-9) * torch.cos(x), hidden=True)
+    assert outcome is INCONCLUSIVE
+    assert "the forward's own rounding hides" in reason
+
+
+@pytest.mark.parametrize("size", [1e6, 1e8, 1e10, 1e11])
+def test_right_gradient_that_rounding_hides_is_no_failure(size):
+    assert judged(lambda x: (size + torch.sin(x)) - size, torch.cos, hidden=True)[0] is not FAIL
+
+
+COARSE: dict[str, Function] = {
+    "offset 1e12": lambda x: (1e12 + torch.sin(x)) - 1e12,
+    "offset 1e15": lambda x: (1e15 + torch.sin(x)) - 1e15,
+    "float16": lambda x: torch.sin(x.half()).to(x),
+    "bfloat16": lambda x: torch.sin(x.bfloat16()).to(x),
+    "rounded": lambda x: torch.round(torch.sin(x), decimals=3),
+}
+
+
+@pytest.mark.xfail(
+    strict=True, reason="quanta wider than the fine steps measure as no noise, and their plateaus as a slope of 0"
+)
+@pytest.mark.parametrize("f", COARSE.values(), ids=COARSE)
+def test_right_gradient_of_a_coarsely_rounded_function_is_no_failure(f):
+    assert all(judged(f, torch.cos, hidden=True, seed=seed)[0] is not FAIL for seed in range(4))
+
+
+def test_coarse_wrong_gradient_is_seen_through_rounding():
+    assert judged(lambda x: (1e10 + torch.sin(x)) - 1e10, lambda x: 0.9 * torch.cos(x), hidden=True)[0] is FAIL
+
+
+def test_resolution_that_is_reported_was_reached():
+    report = gradcheck(layer(torch.sin, torch.cos, hidden=True), X)
+    assert 0 < report.results[0].tensors["x"] <= 1e-6
+
+
+@pytest.mark.parametrize("scale", [1e-8, 1e-3, 1.0, 1e5])
+def test_verdict_does_not_depend_on_the_unit_of_the_input(scale):
+    x = scale * X
+    f, d = (lambda t: torch.sin(t / scale)), (lambda t: torch.cos(t / scale) / scale)
+    assert judged(f, d, x, hidden=True)[0] is PASS
+    assert judged(f, lambda t: (1 + 1e-4) * d(t), x, hidden=True)[0] is FAIL
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_gradient_that_is_not_finite_fails(bad):
+    outcome, reason = judged(torch.sin, lambda x: torch.where(x == x[0, 0], bad, torch.cos(x)))
+    assert outcome is FAIL
+    assert "1 of 12 entries of the gradient are not finite" in reason
+
+
+def test_rapidly_varying_function_is_no_false_alarm():
+    for rate in (30.0, 1e3, 1e4):
+        assert (
+            judged(lambda x, r=rate: torch.sin(r * x), lambda x, r=rate: r * torch.cos(r * x), hidden=True)[0] is PASS
+        )
+
+
+def test_function_that_varies_within_its_own_rounding_is_no_false_alarm():
+    assert judged(lambda x: torch.sin(1e6 * x), lambda x: 1e6 * torch.cos(1e6 * x), hidden=True)[0] is not FAIL
+
+
+def test_slope_of_coarse_steps_is_not_taken_for_the_slope():
+    """sin(10³x) over steps of the spread looks flat: a claim of zero must not pass."""
+    assert judged(lambda x: torch.sin(1e3 * x), lambda x: 0 * x, hidden=True)[0] is not PASS
+
+
+# Autograd and differences
+
+
+class Detached:
+    """y = x · detach(sin x): autograd sees sin x alone."""
+
+    seen = True
+
+    def forward(self, x):
+        self.x = x.detach()
+        return x * torch.sin(x.detach())
+
+    def backward(self, dy):
+        return dy * (torch.sin(self.x) + (self.x * torch.cos(self.x) if self.seen else 0))
+
+
+class DetachedWrong(Detached):
+    """Claims what autograd sees."""
+
+    seen = False
+
+
+def test_claim_that_agrees_with_a_detached_autograd_fails():
+    report = gradcheck(DetachedWrong(), X, raise_exception=False)
+    assert of(report, "input_gradient")[0] is FAIL
+    assert [r.check for r in report.failures] == ["input_gradient"]
+
+
+def test_right_claim_sets_a_detached_autograd_aside():
+    report = gradcheck(Detached(), X)
+    assert of(report, "input_gradient")[0] is PASS
+    outcome, reason = of(report, "autograd")
+    assert outcome is SKIP
+    assert reason.startswith("set aside on x: differences contradict autograd here, so part of the forward is outside")
+
+
+def test_forward_out_of_the_graph_altogether_is_said():
+    report = gradcheck(layer(torch.sin, torch.cos, hidden=True), X)
+    assert of(report, "autograd") == (
+        SKIP,
+        "the forward leaves autograd's graph (detach, no_grad, .data, or NumPy inside)",
+    )
+
+
+# Kinks
+
+TIES = torch.tensor([0.0, 1.5, -0.5, 0.0, 0.75, -2.0], dtype=F64)
+
+
+def relu_with(at_zero: float) -> Function:
+    return lambda x: torch.where(x > 0, 1.0, torch.where(x == 0, at_zero, 0.0)).to(x)
+
+
+def abs_with(at_zero: float) -> Function:
+    return lambda x: torch.where(x == 0, at_zero, torch.sign(x)).to(x)
+
+
+@pytest.mark.parametrize("hidden", [False, True], ids=["with autograd", "alone"])
+@pytest.mark.parametrize("at_zero", [0.0, 0.5, 1.0])
+def test_slope_of_relu_at_zero_between_its_sides_is_accepted(at_zero, hidden):
+    assert judged(torch.relu, relu_with(at_zero), TIES, hidden=hidden)[0] is PASS
+
+
+@pytest.mark.parametrize("hidden", [False, True], ids=["with autograd", "alone"])
+@pytest.mark.parametrize("at_zero", [2.0, -1.0, 1.01, -0.01])
+def test_slope_of_relu_at_zero_outside_its_sides_is_refused(at_zero, hidden):
+    assert judged(torch.relu, relu_with(at_zero), TIES, hidden=hidden)[0] is FAIL
+
+
+@pytest.mark.parametrize("at_zero", [0.0, 1.0, -1.0])
+def test_slope_of_abs_at_zero_between_its_sides_is_accepted(at_zero):
+    assert judged(torch.abs, abs_with(at_zero), TIES, hidden=True)[0] is PASS
+
+
+@pytest.mark.parametrize("at_zero", [2.0, -2.0])
+def test_slope_of_abs_at_zero_outside_its_sides_is_refused(at_zero):
+    assert judged(torch.abs, abs_with(at_zero), TIES, hidden=True)[0] is FAIL
+
+
+def test_accepted_kink_is_said():
+    outcome, reason = judged(torch.relu, relu_with(0.0), TIES, hidden=True)
+    assert outcome is PASS
+    assert "kink" in reason
+
+
+def test_wrong_entry_beside_a_kink_fails():
+    def wrong(x: Tensor) -> Tensor:
+        return relu_with(0.0)(x) * torch.where(x == 0.75, 0.5, 1.0).to(x)
+
+    assert judged(torch.relu, wrong, TIES, hidden=True)[0] is FAIL
+
+
+def test_kink_near_the_point_is_none_at_it():
+    x = torch.tensor([1e-3, -1e-4, 1e-6, -1e-7, 0.5, -2.0], dtype=F64)
+    assert judged(torch.relu, relu_with(0.0), x, hidden=True)[0] is PASS
+    assert judged(torch.relu, lambda t: relu_with(0.0)(t + 0.5), x, hidden=True)[0] is FAIL
+
+
+class Maximum:
+    """The largest entry of a row; tied entries share the gradient, or each gets it all."""
+
+    shared = True
+
+    def forward(self, x):
+        self.top = (x == x.amax(-1, keepdim=True)).to(x)
+        return x.amax(-1)
+
+    def backward(self, dy):
+        share = self.top / self.top.sum(-1, keepdim=True) if self.shared else self.top
+        return share * dy[..., None]
+
+
+class MaximumOfEach(Maximum):
+    shared = False
+
+
+def test_gradient_shared_among_ties_is_accepted_and_one_for_each_is_not():
+    x = torch.tensor([[1.0, 1.0, 1.0, 0.0], [0.25, -1.0, 2.0, 0.5]], dtype=F64)
+    assert of(gradcheck(Maximum(), x, raise_exception=False), "input_gradient")[0] is PASS
+    assert of(gradcheck(MaximumOfEach(), x, raise_exception=False), "input_gradient")[0] is not PASS
+
+
+# Smooth points that look special
+
+
+@pytest.mark.parametrize("power", [2, 3, 4])
+def test_power_at_its_flat_point(power):
+    x = torch.tensor([0.0, 1.0, -2.0, 0.0], dtype=F64)
+    f, d = (lambda t: t**power), (lambda t: power * t ** (power - 1))
+    assert judged(f, d, x, hidden=True)[0] is PASS
+    assert judged(f, lambda t: d(t) + (t == 0) * 1e-3, x, hidden=True)[0] is FAIL
+
+
+def test_all_zero_input():
+    x = torch.zeros(4, dtype=F64)
+    assert judged(torch.sin, torch.cos, x, hidden=True)[0] is PASS
+    assert judged(torch.sin, lambda t: 1.001 * torch.cos(t), x, hidden=True)[0] is FAIL
+
+
+def test_true_zero_gradient_is_verified():
+    assert judged(lambda x: 0 * x + 1, lambda x: 0 * x, hidden=True)[0] is PASS
+
+
+def test_gradient_that_should_be_zero_and_is_not_fails():
+    assert judged(lambda x: 0 * x + 1, lambda x: 0 * x + 1e-3, hidden=True)[0] is FAIL
+
+
+class Centred:
+    """(x + b) minus its mean: the gradient of b is zero by cancellation."""
+
+    extra = 0.0
+
+    def __init__(self) -> None:
+        self.b = torch.full((3,), 0.5, dtype=F64)
+
+    def forward(self, x):
+        h = x + self.b.mean()
+        return torch.tanh(h - h.mean()), None
+
+    def __call__(self, x: Tensor, b: Tensor) -> tuple[Tensor, Any]:
+        h = x + b
+        y = torch.tanh(h - h.mean(0))
+
+        def pull(dy: Tensor) -> tuple[Tensor, Tensor]:
+            d = dy * (1 - y**2)
+            d = d - d.mean(0)
+            return d, d.sum(0) + self.extra
+
+        return y, pull
+
+
+def test_zero_by_cancellation_is_verified_and_another_is_not():
+    layer = Centred()
+    b = torch.full((4,), 0.5, dtype=F64)
+    assert of(gradcheck(layer.__call__, X, b, raise_exception=False), "input_gradient")[0] is PASS
+    layer.extra = 1e-4
+    assert of(gradcheck(layer.__call__, X, b, raise_exception=False), "input_gradient")[0] is FAIL
+
+
+def test_empty_tensor_passes():
+    assert judged(torch.sin, torch.cos, torch.ones(0, 3, dtype=F64))[0] is not FAIL
+
+
+# Estimates
+
+
+@pytest.mark.parametrize("step", [1.0, 0.1, 1e-5, 1e-9, 1e-13])
+@pytest.mark.parametrize("reach", [1, 4, 16])
+def test_displacement_is_exact(step, reach):
+    """x ± e is off by no more than the last digit of e, however much larger x is."""
+    x = torch.tensor([1e6, -3.7, 1e-9, 0.0, 0.1, 123456.789], dtype=F64)
+    d = differences(lambda x: torch.sin(x), x)  # noqa: PLW0108  (a builtin names no argument)
+    e = d.exact({"x": torch.full_like(x, step)}, reach)["x"]
+    for k in (reach, -reach, 1, -1):
+        for start, end, by in zip(x.tolist(), (x + k * e).tolist(), (k * e).tolist(), strict=True):
+            assert by != 0
+            assert abs(Fraction(end) - Fraction(start) - Fraction(by)) <= abs(Fraction(by)) * Fraction(2.0**-52)
+
+
+def test_plain_displacement_is_not():
+    off = Fraction(1e6 + 1e-6) - Fraction(1e6) - Fraction(1e-6)
+    assert abs(off) > Fraction(1e-6) * Fraction(1e-6)
+
+
+def test_noise_is_measured():
+    quiet, loud = (differences(lambda x, s=s: (torch.sin(x) + s) - s, X).noise for s in (0.0, 1e8))
+    ulp = 1e8 * torch.finfo(F64).eps
+    assert float(quiet.max()) < 1e-15
+    assert 0.05 * ulp < float(loud.median()) < ulp
+
+
+def test_noise_of_a_narrow_computation_inside_is_measured():
+    noise = differences(lambda x: torch.tanh(x.float()).double(), X).noise
+    assert 1e-9 < float(noise.median()) < 1e-7
+
+
+def test_estimate_without_a_bound_does_not_know():
+    assert not Estimate(1.0, float("inf")).known
+    assert Estimate(1.0, 1e-9).known
+
+
+def test_jump_has_no_known_derivative_or_an_error_that_covers_it():
+    d = differences(lambda x: torch.floor(x) + 0 * x, torch.tensor([1.0, 2.5], dtype=F64))
+    found = d.entry("x", 0)
+    assert not found.known or abs(found.value) <= found.error
+
+
+def test_judge_gives_a_verdict_on_every_wanted_tensor():
+    subject = subject_of(Request(layers.closure, (X, X.T.contiguous())))
+    judge = Judge(Case(subject, subject.values(), {}))
+    assert {n: v.outcome for n, v in judge.verdicts.items()} == {"x": PASS, "w": PASS}
