@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 
 from harness import engine
@@ -14,8 +17,11 @@ from harness.case import Case
 from harness.checks import selected
 from harness.design import Example
 from harness.design import examples as design
+from harness.domain import BackwardRaised, Refused
 from harness.engine import MakeCase, Plan
-from harness.events import Event, Finished, Noted, Refused
+from harness.events import Event, Finished, Noted
+from harness.events import Refused as RefusedEvent
+from harness.options import usable_device
 from harness.outcome import Outcome, SpecError
 from harness.prepare import DTYPES, Prepared, build, case_of, prepared, redrawn, varies
 from harness.reference import Reference
@@ -80,22 +86,41 @@ def gradcheck(
     if len(inputs) == 1 and isinstance(inputs[0], tuple):
         inputs = inputs[0]
     given = Request(layer, tuple(inputs), dict(kwargs or {}), grads=dict(grads or {}))
-    with globals_preserved():
-        made = prepared(_checked(given), _dtype(dtype))
-        where = _mode(layer, made, mode)
-        base = _present(made, where, seed, resolution, reference)
-        plan = Plan(
-            made.subject.name,
-            (where,),
-            [lambda _: base] + ([lambda _: _redrawn(base)] if _has_constants(base) else []),
-            [c for c in selected() if battery or c.given],
-            [*made.subject.notes, *made.notes],
-        )
-        settings = {"seed": seed, "device": "cpu", "dtype": str(made.dtype).removeprefix("torch.")}
-        report = collect(plan.layer, engine.events(plan), settings)
+    checks = [c for c in selected() if battery or c.given]
+    with undisturbed():
+        try:
+            made = prepared(_checked(given), _dtype(dtype))
+        except Refused as refusal:
+            raise SpecError(f"the forward of {_name(layer)} raised on these inputs: {refusal}") from refusal.__cause__
+        except BackwardRaised as raised:
+            plan = Plan(_name(layer), (mode,), [partial(_raise, raised)], checks)
+            report = collect(plan.layer, engine.events(plan), {"seed": seed})
+        else:
+            where = _mode(layer, made, mode)
+            base = _present(made, where, seed, resolution, reference)
+            cases = [lambda _: base] + ([lambda _: _redrawn(base)] if _has_constants(base) else [])
+            plan = Plan(made.subject.name, (where,), cases, checks, [*made.subject.notes, *made.notes])
+            settings = {"seed": seed, "device": "cpu", "dtype": str(made.dtype).removeprefix("torch.")}
+            report = collect(plan.layer, engine.events(plan), settings)
     if raise_exception:
         report.raise_for_failures()
     return report
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Leave random generators and autograd's modes as they were found, and work where gradients are recorded."""
+    with globals_preserved(), torch.inference_mode(False), torch.enable_grad():
+        yield
+
+
+def _raise(error: Exception, mode: str | None) -> Case:
+    raise error
+
+
+def _name(layer: Any) -> str:
+    thing = layer[0] if isinstance(layer, tuple) and layer else layer
+    return str(getattr(thing, "__name__", type(thing).__name__)).removesuffix("_forward")
 
 
 def _unknown_word(word: str) -> str:
@@ -105,7 +130,7 @@ def _unknown_word(word: str) -> str:
 
 
 def _checked(request: Request) -> Request:
-    if not any(is_array(x) or isinstance(x, Const) for x in request.inputs):
+    if not any(is_array(x) or isinstance(x, (Const, np.floating)) for x in request.inputs):
         raise SpecError(
             f"gradcheck({type(request.layer).__name__}, ...) needs the inputs to call it with: tensors or arrays, as in "
             "gradcheck(layer, torch.randn(4, 8))"
@@ -176,7 +201,7 @@ def check(
     Raises:
         SpecError: the spec or an argument can't be used as it is.
     """
-    with globals_preserved():
+    with undisturbed():
         name = layer_name(spec)
         settings = {"seed": seed, "device": device, "examples": examples}
         report = collect(name, spec_events(spec, examples, seed, device, only, skip), settings)
@@ -203,9 +228,14 @@ def spec_events(
         raise SpecError(
             f"check() takes a LayerSpec, not {type(spec).__name__}; for one layer and input use gradcheck(layer, x)"
         )
-    if examples < 1:
-        raise SpecError(f"examples={examples}: at least one is needed")
-    where = torch.device(device)
+    if not isinstance(examples, int) or examples < 1:
+        raise SpecError(f"examples={examples!r}: write how many, at least 1")
+    for words in (only, skip):
+        if isinstance(words, str):
+            raise SpecError(f"only= and skip= take a sequence of names: write ({words!r},)")
+    if spec.gaps:
+        selected(only=tuple(spec.gaps))
+    where = torch.device(usable_device(device))
     notes: list[str] = []
     makers = [_maker(spec, example, where, notes) for example in design(spec, examples, seed)]
     plan = Plan(layer_name(spec), modes_of(spec), makers, selected(only, skip), notes)
@@ -238,11 +268,7 @@ def layer_name(spec: LayerSpec) -> str:
     if spec.name is not None:
         return spec.name
     made = _sample(spec)
-    if isinstance(made, tuple) and made:
-        return getattr(made[0], "__name__", "pair").removesuffix("_forward")
-    if isinstance(made, Exception):
-        made = spec.build
-    return str(getattr(made, "__name__", type(made).__name__))
+    return _name(spec.build if isinstance(made, Exception) else made)
 
 
 def buildable(spec: LayerSpec) -> str:
@@ -271,7 +297,7 @@ def collect(layer: str, stream: Iterator[Event], settings: dict[str, Any]) -> Re
     for event in stream:
         if isinstance(event, Finished):
             results.append(event.result)
-        elif isinstance(event, Refused):
+        elif isinstance(event, RefusedEvent):
             refused[event.why] = refused.get(event.why, 0) + 1
         elif isinstance(event, Noted):
             notes.append(event.note)

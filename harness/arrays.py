@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from types import CodeType, FunctionType, ModuleType
+from contextlib import suppress
+from dis import get_instructions
+from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import Any, Literal
 
 import numpy as np
@@ -92,7 +94,9 @@ def _libraries(thing: Any, seen: set[int]) -> set[Library]:
         return set()
     seen.add(id(thing))
     if isinstance(thing, FunctionType):
-        return _of_code(thing.__code__, thing.__globals__)
+        # of what it has captured only functions: arrays may be data
+        inside = {lib for held in captured(thing) if isinstance(held, FunctionType) for lib in _libraries(held, seen)}
+        return _of_code(thing.__code__, thing.__globals__, seen) | inside
     if isinstance(thing, (staticmethod, classmethod)) or hasattr(thing, "__func__"):
         return _libraries(thing.__func__, seen)
     if isinstance(thing, Tensor):
@@ -109,18 +113,38 @@ def _libraries(thing: Any, seen: set[int]) -> set[Library]:
     return {lib for part in parts for lib in _libraries(part, seen)}
 
 
-def _of_code(code: CodeType, scope: Mapping[str, Any]) -> set[Library]:
+def captured(function: Any) -> list[Any]:
+    """What a function's closure holds."""
+    held = []
+    for cell in getattr(function, "__closure__", None) or ():
+        with suppress(ValueError):  # a cell that is not filled yet
+            held.append(cell.cell_contents)
+    return held
+
+
+def _of_code(code: CodeType, scope: Mapping[str, Any], seen: set[int]) -> set[Library]:
+    """By the global names that the code loads; functions of the same module that it calls are followed."""
     found: set[Library] = set()
-    for name in code.co_names:
+    for name in {i.argval for i in get_instructions(code) if i.opname in ("LOAD_GLOBAL", "LOAD_NAME")}:
         value = scope.get(name)
-        home = value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", None) or ""
-        for library in ("torch", "numpy"):
-            if home == library or home.startswith(library + "."):
-                found.add(library)
+        if isinstance(value, FunctionType) and value.__module__ == scope.get("__name__"):
+            found |= _libraries(value, seen)
+        elif isinstance(value, (ModuleType, FunctionType, BuiltinFunctionType, type)) or type(value) is np.ufunc:
+            home = value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", None) or ""
+            for library in _LIBRARIES:
+                if (
+                    home == library
+                    or home.startswith(f"{library}.")
+                    or (library == "numpy" and isinstance(value, np.ufunc))
+                ):
+                    found.add(library)
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
-            found |= _of_code(constant, scope)
+            found |= _of_code(constant, scope, seen)
     return found
+
+
+_LIBRARIES: tuple[Library, ...] = ("torch", "numpy")
 
 
 def torch_is_loaded() -> bool:

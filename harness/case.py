@@ -56,10 +56,15 @@ class Case:
 
     @cached_property
     def unreturned(self) -> frozenset[str]:
-        """Later float inputs for which backward returned nothing, as losses do for their target: said, not judged."""
+        """Later real inputs for which backward returned nothing at all, as losses do for their target."""
         inputs = self.subject.wanted("input")
         missing = [n for n in inputs if n not in self.base.gradients]
         return frozenset(missing) if len(missing) < len(inputs) else frozenset()
+
+    @property
+    def is_loss(self) -> bool:
+        """Whether the output is one number; the gradient of a loss's target is commonly left out."""
+        return sum(y.numel() for y in self.base.outputs) == 1
 
     @cached_property
     def dtype(self) -> torch.dtype:

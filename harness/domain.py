@@ -36,5 +36,5 @@ def _raising(kind: type[Exception]) -> Iterator[None]:
         yield
     except (SpecError, Refused, BackwardRaised):
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise kind(f"{type(error).__name__}: {error}") from error

@@ -38,27 +38,32 @@ def events(plan: Plan) -> Iterator[Event]:
     said: set[str] = set()
     for mode in plan.modes:
         yield Started(plan.layer, mode, len(plan.cases))
-        sessions, refused = [], []
+        sessions: list[Session] = []
+        refused: list[str] = []
+        broken: list[str] = []
         for make in plan.cases:
             try:
                 session = Session(make(mode))
                 _ = session.case.base
-            except BackwardRaised:
-                pass  # each check says so
+            except BackwardRaised as raised:
+                broken.append(clean(f"the forward went through and backward raised {raised}"))
             except Refused as refusal:
                 refused.append(clean(str(refusal)))
                 yield RefusedEvent(plan.layer, mode, "", refused[-1])
-                continue
-            sessions.append(session)
+            else:
+                sessions.append(session)
         for note in [n for n in plan.notes if n not in said]:
             said.add(note)
             yield Noted(plan.layer, note)
         for check in plan.checks:
-            yield Finished(_result(plan.layer, check, mode, sessions, refused))
+            yield Finished(_result(plan.layer, check, mode, sessions, broken, refused))
 
 
-def _result(layer: str, check: Check, mode: str | None, sessions: list[Session], refused: list[str]) -> Result:
-    seen = [Seen(session, observe(check, session)) for session in sessions]
+def _result(
+    layer: str, check: Check, mode: str | None, sessions: list[Session], broken: list[str], refused: list[str]
+) -> Result:
+    seen = [Seen(None, Observation(Outcome.FAIL, reason=why)) for why in broken]
+    seen += [Seen(session, observe(check, session)) for session in sessions]
     failure = smallest_failure(seen)
     if failure is not None and failure.observation.failed is not None and failure.session is not None:
         name, verdict = failure.observation.failed

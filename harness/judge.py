@@ -24,6 +24,9 @@ KINK_DIRECTIONS = 8
 ENTRIES = 600
 """Up to how many entries of a tensor are differenced one by one."""
 
+COARSEST = 1e-3
+"""The largest share of the gradient that a verified bound may be, however coarse the forward's last digit is."""
+
 NEIGHBOURS = 4
 """At how many neighbouring points the backward's rounding is measured."""
 
@@ -146,7 +149,7 @@ class Judge:
         directions = self._directions(name)
         lines = [self._line(name, d) for d in directions]
         scale = self.scale(name, lines)
-        need = self.case.tau * scale
+        need = self.need(name, scale)
         if all(line.settled(need) for line in lines):
             return Verdict(Outcome.PASS, self._relative(max(line.bound for line in lines), scale))
         if not self.case.replays:
@@ -207,7 +210,7 @@ class Judge:
 
     def _line(self, name: str, d: Direction) -> Line:
         """What the ladder says along a direction through one tensor."""
-        need = max(self.case.tau * rms(self.gradients[name]), self.differences.floor(name))
+        need = self.need(name, rms(self.gradients[name]))
         return Line.settle(Ladder(self.differences, self.gradients, d), self.differences.unit(name), need)
 
     def _entry(self, name: str, k: int, need: float) -> Line:
@@ -219,13 +222,13 @@ class Judge:
         )
 
     def scale(self, name: str, lines: list[Line]) -> float:
-        """s: rms g, or the rms of ‖v ⊙ J u‖/‖u‖ where it is larger: the entries' size before cancellation.
-
-        Never less than what makes the floor τ·s, so that a bound needs only one comparison.
-        """
+        """s: rms g, or the rms of ‖v ⊙ J u‖/‖u‖ where it is larger: the entries' size before cancellation."""
         n = math.sqrt(self.gradients[name].numel())
-        floor = self.differences.floor(name) / self.case.tau
-        return max([rms(self.gradients[name]), floor, *(line.flow / n for line in lines)])
+        return max([rms(self.gradients[name]), *(line.flow / n for line in lines)])
+
+    def need(self, name: str, scale: float) -> float:
+        """How fine a bound must be: τ·s, or the smallest slope that the forward can express, as long as that is small."""
+        return max(self.case.tau * scale, min(self.differences.floor(name), COARSEST * scale))
 
     def _relative(self, bound: float, scale: float) -> float:
         return bound / scale if scale > 0 else (0.0 if bound == 0 else bound)
@@ -274,7 +277,7 @@ class Judge:
 
     def _by_entries(self, name: str, scale: float, entries: list[int] | None = None) -> Verdict:
         """Entry by entry; those at a kink together too."""
-        g, need = self.gradients[name], self.case.tau * scale
+        g, need = self.gradients[name], self.need(name, scale)
         looked = list(range(g.numel())) if entries is None else entries
         expected = torch.full(g.shape, float("nan"), dtype=torch.float64)
         allowed = torch.zeros(g.shape, dtype=torch.float64)
@@ -321,7 +324,7 @@ class Judge:
         """Whether differences confirm autograd on this tensor."""
         assert self.trusted is not None
         trusted = {name: self.trusted[name]}
-        need = max(self.case.tau * rms(trusted[name]), self.differences.floor(name))
+        need = self.need(name, rms(trusted[name]))
         lines = [
             Line.settle(Ladder(self.differences, trusted, d), self.differences.unit(name), need)
             for d in self._directions(name)

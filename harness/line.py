@@ -72,6 +72,7 @@ class Line:
         found at a kink by two rungs, or hidden by noise."""
         best: Residual | None = None
         previous: Residual | None = None
+        known: list[Residual] = []
         steps, last = deque([FIRST, *DOWN]), FIRST
         while steps:
             k = steps.popleft()
@@ -82,7 +83,11 @@ class Line:
                 return cls.smooth(r, unit, least)
             if previous is not None and r.same_kink(previous):
                 return cls.at_kink(r, unit, least)
-            if previous is not None and previous.refuted and r.refuted and r.agrees(previous) and ladder.confirms(r):
+            known += [r] * r.estimate.known
+            # no output moves on a plateau of a coarsely rounded function, though at larger steps some did
+            plateau = r.flow == 0 and any(other.flow > 0 for other in known)
+            sound = previous is not None and previous.refuted and r.refuted and r.agrees(previous) and not plateau
+            if previous is not None and sound and ladder.confirms(r):
                 return cls.smooth(min(previous, r, key=lambda x: x.estimate.error), unit, least, refuted=True)
             if best is None and r.noisy and not r.refuted:
                 steps = deque(UP)

@@ -14,17 +14,16 @@ from torch import Tensor
 from harness.case import Case
 from harness.conventions import subject_of
 from harness.design import Example
-from harness.domain import BackwardRaised, Refused
+from harness.domain import BackwardRaised, Refused, forward_may_refuse
 from harness.draws import parameter_like, real_values, rng_of
-from harness.outcome import SpecError
 from harness.reference import Reference
 from harness.request import Request
 from harness.slots import walk
-from harness.spec import Const, Drawn, Floats, Ints, LayerSpec, size_expression
+from harness.spec import DTYPE_NAMES, Const, Drawn, Floats, Ints, LayerSpec, size_expression
 from harness.subject import Leaf, Subject
 
 WIDEST = (torch.float64, torch.float32)
-DTYPES = {str(d).removeprefix("torch."): d for d in (torch.float64, torch.float32, torch.bfloat16, torch.float16)}
+DTYPES: dict[str, torch.dtype] = {name: getattr(torch, name) for name in DTYPE_NAMES}
 
 
 @dataclass(frozen=True)
@@ -43,28 +42,28 @@ def prepared(request: Request, dtype: torch.dtype | None = None) -> Prepared:
     fault (`dtypes` reports it) unless the layer's own state is in that dtype: then the layer was not made for float64.
     """
     if dtype is not None:
-        return Prepared(subject_of(replace(request, dtype=dtype)), dtype)
+        with forward_may_refuse():
+            return Prepared(subject_of(replace(request, dtype=dtype)), dtype)
     problems: list[str] = []
     for candidate in WIDEST:
         try:
-            subject = subject_of(replace(request, dtype=candidate))
+            with forward_may_refuse():
+                subject = subject_of(replace(request, dtype=candidate))
             problem = _mismatch(subject, request, candidate)
-        except SpecError:
-            raise
-        except Exception as error:  # whatever a layer raises on a dtype that it was not made for
-            problem = f"{type(error).__name__}: {error}"
-            if candidate is torch.float64 and not _speaks_of_dtype(error):
-                # a forward that refuses these values, not this dtype: float64 is as good as any
+        except (Refused, BackwardRaised) as raised:
+            # what has nothing to do with the dtype is the layer's answer to these values
+            if candidate is not WIDEST[0] or not _speaks_of_dtype(raised.__cause__ or raised):
                 raise
+            problem = str(raised)
         if not problem:
             name = str(candidate).removeprefix("torch.")
             notes = () if not problems else (f"judged in {name}: in float64 {problems[0]}",)
             return Prepared(subject, candidate, notes)
         problems.append(problem)
-    raise SpecError(f"the layer goes through neither in float64 ({problems[0]}) nor in float32 ({problems[1]})")
+    raise Refused(f"it goes through neither in float64 ({problems[0]}) nor in float32 ({problems[1]})")
 
 
-def _speaks_of_dtype(error: Exception) -> bool:
+def _speaks_of_dtype(error: BaseException) -> bool:
     text = str(error).lower()
     return any(word in text for word in ("dtype", "double", "float", "scalar type", "datatype"))
 
@@ -74,12 +73,8 @@ def _mismatch(subject: Subject, request: Request, dtype: torch.dtype) -> str:
     case = Case(subject, subject.values(), subject.buffers, subject.modes[0])
     try:
         base = case.base
-    except Refused as refused:
-        if isinstance(refused.__cause__, Exception) and _speaks_of_dtype(refused.__cause__) and dtype is WIDEST[0]:
-            return str(refused)
-        return ""
-    except BackwardRaised as raised:
-        return str(raised) if _speaks_of_dtype(raised.__cause__ or raised) and dtype is WIDEST[0] else ""  # type: ignore[arg-type]
+    except (Refused, BackwardRaised) as raised:
+        return str(raised) if dtype is WIDEST[0] and _speaks_of_dtype(raised.__cause__ or raised) else ""
     if dtype is not WIDEST[0]:
         return ""
     if narrow := [y.dtype for y in base.outputs if y.dtype != dtype]:
@@ -149,12 +144,8 @@ def case_of(
     Raises:
         Refused: the layer can't be built here, or its forward refuses the example.
     """
-    try:
+    with forward_may_refuse():
         request = request_of(spec, example, mode, device)
-    except SpecError:
-        raise
-    except Exception as error:
-        raise Refused(f"{type(error).__name__}: {error}") from error
     made = prepared(request, None if dtype is None else DTYPES[dtype])
     subject = made.subject
     names = {**example.sizes, **example.options}

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -35,7 +37,7 @@ class Request:
     @property
     def library(self) -> Library:
         """What the layer computes with: by its inputs where they are NumPy's, else by what its code names."""
-        if any(is_array(i) and not isinstance(i, Tensor) for i in self.inputs):
+        if any(isinstance(i, (np.ndarray, np.floating)) for i in self.inputs):
             return "numpy"
         return library_of(self.layer) or "torch"
 
@@ -62,7 +64,7 @@ class Request:
 
 
 def _is_tensor(value: Any) -> bool:
-    return is_array(value) or isinstance(value, Const)
+    return is_array(value) or isinstance(value, (Const, np.floating))
 
 
 def positional_names(function: Callable[..., Any]) -> list[str]:
@@ -83,8 +85,8 @@ def required_names(function: Callable[..., Any]) -> list[str]:
 
 
 def call_arguments(arguments: Mapping[str, Any], leaves: Mapping[str, Tensor], library: Library) -> list[Any]:
-    """The arguments in call order: leaves at their present values, everything else as it was given."""
-    return [to_native(leaves[n], library) if n in leaves else value for n, value in arguments.items()]
+    """The arguments in call order: leaves at their present values, of everything else (a `bn_param` dict) a copy."""
+    return [to_native(leaves[n], library) if n in leaves else copy.deepcopy(value) for n, value in arguments.items()]
 
 
 def outputs_of(result: Any, what: str) -> tuple[Tensor, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -79,30 +80,81 @@ def walk(thing: Any, scalars: bool = False, above: Slot | None = None, seen: set
 
 def _entries(thing: Any) -> list[tuple[str | int, Any]]:
     if isinstance(thing, Mapping):
-        return [(k, v) for k, v in thing.items() if isinstance(k, (str, int))]
+        return [(k, v) for k, v in thing.items() if isinstance(k, (str, int, tuple))]  # type: ignore[misc]
     if isinstance(thing, (list, tuple)):
         return list(enumerate(thing))
-    return list(vars(thing).items())
+    own = dict(vars(thing)) if hasattr(thing, "__dict__") else {}
+    for kind in type(thing).__mro__:
+        for name in getattr(kind, "__slots__", ()):
+            if hasattr(thing, name):
+                own.setdefault(name, getattr(thing, name))
+        if kind.__module__ not in ("builtins", "torch.nn.modules.module"):
+            own |= {n: v for n, v in vars(kind).items() if is_real(v) and n not in own}
+    return list(own.items())
 
 
 def _has_parts(value: Any) -> bool:
     if isinstance(value, (Mapping, list, tuple)):
         return True
-    return (hasattr(value, "__dict__") and not callable(value)) or (
-        hasattr(value, "backward") and not isinstance(value, type)
-    )
+    if isinstance(value, (type, ModuleType, FunctionType, MethodType, BuiltinFunctionType)):
+        return False
+    return hasattr(value, "__dict__") or hasattr(type(value), "__slots__")
+
+
+def share_memory(a: Any, b: Any) -> bool:
+    """Whether two arrays have an entry in common."""
+    if isinstance(a, Tensor) and isinstance(b, Tensor):
+        if a.untyped_storage().data_ptr() != b.untyped_storage().data_ptr() or not a.numel() or not b.numel():
+            return False
+        if a.device.type != "cpu":
+            return True
+        a, b = a.detach().numpy(), b.detach().numpy()
+    if not (isinstance(a, np.ndarray) and isinstance(b, np.ndarray)):
+        return False
+    try:
+        return np.shares_memory(a, b, max_work=10_000)  # type: ignore[arg-type]
+    except np.exceptions.TooHardError:
+        return True
 
 
 def convert(layer: Any, dtype: torch.dtype, device: torch.device) -> None:
-    """Bring every real array inside the layer to a dtype and device, keeping each tensor's identity."""
+    """Bring every real array inside the layer to a dtype and device.
+
+    Each tensor keeps its identity, and arrays that share memory (views, one array under two names) share it afterwards.
+    """
+    roots: dict[int, Any] = {}
     for slot in list(walk(layer)):
         value = slot.get()
         if isinstance(value, Tensor):
-            # through .data: whoever else holds this tensor sees the change too
-            value.data = value.data.to(device=device, dtype=dtype)
             if value.is_leaf:
                 value.requires_grad_(False)
+            if (value.dtype, value.device) != (dtype, device):
+                # through .data: whoever else holds this tensor sees the change too
+                value.data = _converted_tensor(value, dtype, device, roots)
         elif isinstance(value, np.ndarray) and not isinstance(slot.owner, tuple):
             wanted = torch.empty(0, dtype=dtype).numpy().dtype
             if value.dtype != wanted:
-                slot.put(value.astype(wanted))
+                slot.put(_converted_array(value, wanted, roots))
+
+
+def _converted_tensor(t: Tensor, dtype: torch.dtype, device: torch.device, roots: dict[int, Any]) -> Tensor:
+    storage = t.untyped_storage()
+    if storage.data_ptr() not in roots:
+        flat = torch.empty(0, dtype=t.dtype, device=t.device).set_(storage)
+        roots[storage.data_ptr()] = flat.to(device=device, dtype=dtype)
+    whole: Tensor = roots[storage.data_ptr()]
+    return whole.as_strided(t.shape, t.stride(), t.storage_offset())
+
+
+def _converted_array(a: np.ndarray, dtype: np.dtype[Any], roots: dict[int, Any]) -> np.ndarray:
+    root = a
+    while isinstance(root.base, np.ndarray):
+        root = root.base
+    if root.dtype != a.dtype or not (root.flags.c_contiguous or root.flags.f_contiguous):
+        return a.astype(dtype)
+    new = roots.setdefault(id(root), root.astype(dtype))
+    if a is root:
+        return np.asarray(new)
+    old, size = a.dtype.itemsize, dtype.itemsize
+    offset = (a.__array_interface__["data"][0] - root.__array_interface__["data"][0]) // old * size
+    return np.ndarray(a.shape, dtype, buffer=new, offset=offset, strides=tuple(n // old * size for n in a.strides))

@@ -2,28 +2,40 @@
 
 from __future__ import annotations
 
+import copy
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import torch
 
+from harness.arrays import captured
+
 Seeder = Callable[[int], None]
+
+
+GENERATORS = (torch.Generator, np.random.Generator, np.random.RandomState, random.Random)
 
 
 def generators_in(*roots: Any) -> list[Any]:
     """Every generator object reachable from these objects through attributes, containers and closures."""
+    return reachable(GENERATORS, *roots)
+
+
+def reachable(kinds: tuple[type, ...], *roots: Any) -> list[Any]:
+    """Every object of these types reachable through attributes, containers and closures."""
     found: dict[int, Any] = {}
     seen: set[int] = set()
     pending = list(roots)
     while pending:
         thing = pending.pop()
-        if id(thing) in seen or isinstance(thing, (type(torch), str, bytes, torch.Tensor, np.ndarray)):
+        if id(thing) in seen or isinstance(thing, (ModuleType, str, bytes, torch.Tensor, np.ndarray)):
             continue
         seen.add(id(thing))
-        if isinstance(thing, (torch.Generator, np.random.Generator, np.random.RandomState, random.Random)):
+        if isinstance(thing, kinds):
             found[id(thing)] = thing
         else:
             pending.extend(_parts(thing))
@@ -36,19 +48,10 @@ def _parts(thing: Any) -> list[Any]:
     if isinstance(thing, (list, tuple, set, frozenset)):
         return list(thing)
     parts = list(vars(thing).values()) if hasattr(thing, "__dict__") and not isinstance(thing, type) else []
-    if getattr(thing, "__closure__", None):
-        parts += [cell.cell_contents for cell in thing.__closure__ if _filled(cell)]
+    parts += captured(thing)
     if hasattr(thing, "__self__"):
         parts.append(thing.__self__)
     return parts
-
-
-def _filled(cell: Any) -> bool:
-    try:
-        _ = cell.cell_contents
-    except ValueError:
-        return False
-    return True
 
 
 def seeder(generator: Any) -> Seeder:
@@ -81,11 +84,53 @@ _GLOBALS: dict[str, tuple[Callable[[], Any], Seeder]] = {
 }
 
 
+_to_restore: list[list[Callable[[], None]]] = []
+"""For each `globals_preserved` that is open, how to give back the generators that were found since it was entered."""
+
+
+def restored_later(restore: Callable[[], None]) -> None:
+    """Have something given back when the innermost `globals_preserved` ends."""
+    if _to_restore:
+        _to_restore[-1].append(restore)
+
+
+def module_state(module: torch.nn.Module) -> Callable[[], None]:
+    """A function that puts a module's parameters, buffers and mode back as they are now."""
+    kept = [(t, t.detach().clone()) for t in (*module.parameters(), *module.buffers())]
+    training = module.training
+
+    def restore() -> None:
+        module.train(training)
+        with torch.no_grad():
+            for tensor, value in kept:
+                tensor.copy_(value)
+
+    return restore
+
+
+def _restorer(generator: Any) -> Callable[[], None]:
+    """A function that puts a generator back into the state it is in now."""
+    if isinstance(generator, torch.Generator):
+        state = generator.get_state()
+        return lambda: void(generator.set_state(state))
+    if isinstance(generator, np.random.Generator):
+        bits = copy.deepcopy(generator.bit_generator.state)
+        return lambda: setattr(generator.bit_generator, "state", bits)
+    if isinstance(generator, np.random.RandomState):
+        old = generator.get_state()
+        return lambda: generator.set_state(old)
+    kept = generator.getstate()
+    return lambda: void(generator.setstate(kept))
+
+
 class Sources:
     """The generators a layer draws from: those inside it, and the global ones that it was seen to move."""
 
     def __init__(self, *roots: Any) -> None:
-        self._seeders = [seeder(g) for g in generators_in(*roots)]
+        found = generators_in(*roots)
+        for generator in found:  # a layer that can't be copied draws from its owner's generators
+            restored_later(_restorer(generator))
+        self._seeders = [seeder(g) for g in found]
         self._globals: dict[str, Seeder] = {}
 
     @contextmanager
@@ -110,12 +155,15 @@ class Sources:
 
 @contextmanager
 def globals_preserved() -> Iterator[None]:
-    """Leave the global generators as they were found."""
+    """Leave the global generators, and those found in closures, as they were."""
     torch_state, numpy_state, python_state = torch.get_rng_state(), np.random.get_state(), random.getstate()
     cuda_states = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
+    _to_restore.append([])
     try:
         yield
     finally:
+        for restore in reversed(_to_restore.pop()):
+            restore()
         torch.set_rng_state(torch_state)
         np.random.set_state(numpy_state)
         random.setstate(python_state)

@@ -13,6 +13,7 @@ from harness.outcome import SpecError
 
 RESERVED = ("mode", "generator", "rng", "dtype", "device")
 PROMISES = ("unbiased", "accumulates", "overwrites", "reentrant", "shared_mask")
+DTYPE_NAMES = ("float64", "float32", "bfloat16", "float16")
 DEFAULT_SIZES = tuple(range(1, 7))
 
 
@@ -179,6 +180,12 @@ class LayerSpec:
         for promise in self.promises:
             if promise not in PROMISES:
                 raise SpecError(f"promises={promise!r} is not one of {', '.join(PROMISES)}")
+        if isinstance(self.modes, str) or set(self.modes or ()) - {"train", "eval"}:
+            raise SpecError(
+                f'modes={self.modes!r}: write ("train", "eval"), one of them, or a mapping of them to keywords'
+            )
+        if isinstance(self.dtypes, str) or set(self.dtypes or ()) - set(DTYPE_NAMES):
+            raise SpecError(f"dtypes={self.dtypes!r}: write a tuple of {', '.join(DTYPE_NAMES)}")
         if self.resolution is not None and not 0 < self.resolution < 1:
             raise SpecError(f"resolution={self.resolution}: write the relative error that must be seen, such as 1e-6")
         if not callable(self.build) and not _is_layer(self.build):

@@ -23,7 +23,7 @@ from harness.request import (
     positional_names,
     required_names,
 )
-from harness.slots import Slot, convert
+from harness.slots import Slot, convert, share_memory
 from harness.sources import Sources
 from harness.subject import Evaluation, Leaf, Recipe, Subject
 
@@ -138,7 +138,11 @@ class Stateful:
             reset()
             return
         for slot in self.gradients.values():
-            if (g := slot.read()) is not None:
+            if (g := slot.read()) is None:
+                continue
+            if any(share_memory(slot.get(), p.get()) for p in self.parameters.values()):
+                slot.put(0 * slot.get())  # a backward that answered with the parameter itself
+            else:
                 slot.write(torch.zeros_like(g))
 
     def run(
@@ -210,14 +214,14 @@ class Stateful:
         saved = {**self.read(self.parameters), **self.read(self.buffers)}
         for mode in self.modes:
             # a mode that refuses these inputs shows nothing; the case will say so
-            with self.sources.watched(), suppress(Exception):
-                self.forward({n: _decoy(leaf.value) for n, leaf in self.leaves.items()}, mode)
+            with self.sources.watched(), suppress(Exception, SystemExit):
+                self.forward({n: decoy(leaf.value) for n, leaf in self.leaves.items()}, mode)
         for name, slot in {**self.parameters, **self.buffers}.items():
             if name in saved:
                 slot.write(saved[name])
 
 
-def _decoy(value: Tensor) -> Tensor:
+def decoy(value: Tensor) -> Tensor:
     """Other values of the same kind: the same ones in other places, which no domain can object to."""
     if value.numel() == 1 and value.is_floating_point():
         return 0.75 * value

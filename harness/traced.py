@@ -10,7 +10,7 @@ from torch import Tensor
 
 from harness import recipe
 from harness.request import Request, call_arguments, outputs_of
-from harness.sources import Sources
+from harness.sources import Sources, module_state, reachable, restored_later
 from harness.subject import Evaluation, Gradients, Subject
 
 
@@ -39,6 +39,8 @@ def traced(request: Request, name: str, arguments: Mapping[str, Any], call: Call
     leaves = request.leaves(arguments)
     wanted = [n for n, leaf in leaves.items() if leaf.wanted]
     sources = Sources(request.layer)
+    for module in reachable((torch.nn.Module,), request.layer):
+        restored_later(module_state(module))
 
     def run(values: Mapping[str, Tensor], buffers: Mapping[str, Tensor], mode: str | None, seed: int) -> Evaluation:
         sources.seed(seed)

@@ -15,10 +15,15 @@ def input_gradient(session: Session) -> Observation:
     names = [n for n in session.case.subject.wanted("input") if n not in session.case.unreturned]
     if not names:
         return Observation(Outcome.SKIP, reason="no input wants a gradient")
-    said = ", ".join(sorted(session.case.unreturned))
-    seen = observed({n: session.judge.verdicts[n] for n in names})
-    if said and seen.outcome is Outcome.PASS:
-        return Observation(seen.outcome, seen.tensors, reason=f"backward returns no gradient of {said}; not judged")
+    verdicts = {n: session.judge.verdicts[n] for n in names}
+    left_out = sorted(session.case.unreturned)
+    if not session.case.is_loss:
+        why = "backward returns no gradient of it: return one, or mark it const(...) if it has none"
+        verdicts |= {n: Verdict(Outcome.INCONCLUSIVE, reason=why) for n in left_out}
+    seen = observed(verdicts)
+    if left_out and seen.outcome is Outcome.PASS:
+        said = f"backward returns no gradient of {', '.join(left_out)}; not judged"
+        return Observation(seen.outcome, seen.tensors, reason=said)
     return seen
 
 

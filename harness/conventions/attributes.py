@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from harness.arrays import is_array
+from harness.arrays import is_array, same_bytes
+from harness.domain import backward_may_raise, forward_may_refuse
 from harness.outcome import SpecError
 from harness.request import Request, gradient_names
-from harness.slots import Slot, walk
-from harness.stateful import Stateful
+from harness.slots import Slot, share_memory, walk
+from harness.stateful import Stateful, decoy
 from harness.subject import Subject
 
 ORDER = 40
+
+STATISTICS = ("running", "moving")
+"""How names of running statistics begin; where only one mode can be tried, nothing but the name tells them from parameters."""
 
 
 def recognises(layer: Any) -> bool:
@@ -24,26 +29,40 @@ def recognises(layer: Any) -> bool:
 
 
 def subject(request: Request) -> Subject:
-    """The layer as a subject: which attribute is a parameter, which its gradient, which a buffer is found by name and shape, then probed.
+    """The layer as a subject.
+
+    Which array is a parameter, which its gradient, which a buffer, which a cache: by name and shape, then by a probe.
 
     Raises:
         SpecError: `grads` names a parameter or gradient that isn't there.
+        Refused: the forward refuses the inputs.
+        BackwardRaised: the backward raised.
     """
     state = Stateful.of(request)
+    initial = state.read({slot.label: slot for slot in walk(state.layer, scalars=True)})
+    state.probe()  # what is built at the first forward is there now
+    leaves = {n: leaf.value.clone() for n, leaf in state.leaves.items()}
+    with forward_may_refuse():
+        outputs = state.forward(leaves, state.modes[0])
     candidates = {slot.label: slot for slot in walk(state.layer, scalars=True)}
     start = state.read(candidates)
-    state.probe()
-    leaves = {n: leaf.value.clone() for n, leaf in state.leaves.items()}
-    state.backward([torch.ones_like(y) for y in state.forward(leaves, state.modes[0])])
+    with backward_may_raise():
+        state.backward([torch.ones_like(y) for y in outputs])
     places = {slot.label: slot for slot in walk(state.layer, scalars=True)}
-    candidates = {n: s for n, s in places.items() if n in candidates and start[n].shape == _shape(s)}
-    for name, value in start.items():
+    written = _written(state, candidates, start)
+    for name, value in {**start, **initial}.items():
         if name in candidates:
             candidates[name].write(value)
+    _assign(state, {n: s for n, s in candidates.items() if n not in state.leaves}, places, written)
+    return state.subject(unclaimed=_sorted(state, candidates, written))
 
-    _assign(state, candidates, places)
-    moved = _moved(state, {n: s for n, s in candidates.items() if n not in state.parameters})
-    return state.subject(unclaimed=moved)
+
+def _written(state: Stateful, slots: Mapping[str, Slot], start: Mapping[str, Tensor]) -> set[str]:
+    """The slots that a forward on other inputs writes to: caches and statistics."""
+    with suppress(Exception):  # a decoy that is refused shows nothing
+        state.forward({n: decoy(leaf.value) for n, leaf in state.leaves.items()}, state.modes[0])
+    after = state.read(slots)
+    return {n for n, t in start.items() if n not in after or not same_bytes(t, after[n])}
 
 
 def _shape(slot: Slot) -> torch.Size:
@@ -51,48 +70,68 @@ def _shape(slot: Slot) -> torch.Size:
     return torch.Size() if value is None else value.shape
 
 
-def _assign(state: Stateful, candidates: Mapping[str, Slot], places: Mapping[str, Slot]) -> None:
-    """Pair each candidate with the place that is named like its gradient and has its shape."""
+def _assign(state: Stateful, candidates: Mapping[str, Slot], places: Mapping[str, Slot], written: set[str]) -> None:
+    """Pair each candidate with the place that is named like its gradient, of its shape if there is one of that."""
     declared = dict(state.request.grads)
     for name in [*declared.keys() - candidates.keys()]:
-        raise SpecError(
-            f"grads names {name!r}, which is no array of {state.name}: it has {', '.join(candidates) or 'none'}"
-        )
+        raise SpecError(f"grads names {name!r}, which is no array of {state.name}: it has {_listed(candidates)}")
     for name, slot in candidates.items():
-        owner, _, short = name.rpartition(".")
-        prefix = f"{owner}." if owner else ""
-        if name in declared:
-            aliases = [a for a in (declared[name],) if a is not None]
-        else:
-            aliases = [prefix + alias for alias in gradient_names(short)]
-        found = [a for a in aliases if a in places and _shape(places[a]) == _shape(slot)]
-        if found:
-            state.parameters[name], state.gradients[name] = slot, places[found[0]]
-        elif aliases and name in declared:
+        aliases = _aliases(name, declared)
+        found = sorted((a for a in aliases if a in places), key=lambda a: _shape(places[a]) != _shape(slot))
+        if name in declared and aliases and not found:
             raise SpecError(
-                f"grads={{{name!r}: {aliases[0]!r}}}: {state.name} has no array {aliases[0]!r} of that shape after backward"
+                f"grads={{{name!r}: {aliases[0]!r}}}: {state.name} has no array {aliases[0]!r} after backward"
             )
-    for name in [n for n in state.parameters if any(n == s.label for s in state.gradients.values())]:
+        if found and not (name in written and not _matters(state, slot)):
+            state.parameters[name], state.gradients[name] = slot, places[found[0]]
+    taken = {s.label for s in state.gradients.values()}
+    for name in [n for n in state.parameters if n in taken]:
         del state.parameters[name], state.gradients[name]
 
 
-def _moved(state: Stateful, others: Mapping[str, Slot]) -> dict[str, str]:
-    """Sort the remaining arrays by what a probe shows: buffers, caches, and parameters without a gradient."""
-    taken = {slot.label for slot in state.gradients.values()}
+def _aliases(name: str, declared: Mapping[str, str | None]) -> list[str]:
+    if name in declared:
+        return [a for a in (declared[name],) if a is not None]
+    owner, _, short = name.rpartition(".")
+    return [f"{owner}.{alias}" if owner else alias for alias in gradient_names(short)]
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(names) or "none"
+
+
+def _sorted(state: Stateful, candidates: Mapping[str, Slot], written: set[str]) -> dict[str, str]:
+    """What remains, by what a probe shows: buffers, caches, and parameters without a gradient."""
+    taken = {slot.label for slot in state.gradients.values()} | state.parameters.keys()
     findings: dict[str, str] = {}
-    for name, slot in others.items():
-        if name in taken or not is_array(slot.get()):
-            continue  # a number such as eps or momentum is a setting unless a gradient is named after it
+    for name, slot in candidates.items():
+        # a number such as eps or momentum is a setting unless a gradient is named after it
+        if name in taken or not is_array(slot.get()) or _alias(state, slot):
+            continue
         changes = {mode: _changes(state, slot, mode) for mode in state.modes}
         if not any(changes.values()):
             continue  # a cache: forward writes it before it reads it
         state.buffers[name] = slot
-        if changes[state.modes[0]] and name not in state.request.grads:
+        short = name.rpartition(".")[2]
+        if (
+            changes[state.modes[0]]
+            and name not in {*state.request.grads, *written}
+            and not short.startswith(STATISTICS)
+        ):
             findings[name] = (
-                f"`{name}` changes the output and has no gradient: set self.d{name.rpartition('.')[2]} in backward, or "
+                f"`{name}` changes the output and has no gradient: set self.d{short} in backward, or "
                 f"write LayerSpec(..., grads={{{name!r}: 'its gradient'}}), or None there if it is a constant"
             )
     return findings
+
+
+def _alias(state: Stateful, slot: Slot) -> bool:
+    """Whether it is another name for memory that is known already: a list for the optimiser, a view."""
+    return any(share_memory(slot.get(), s.get()) for s in [*state.parameters.values(), *state.buffers.values()])
+
+
+def _matters(state: Stateful, slot: Slot) -> bool:
+    return any(_changes(state, slot, mode) for mode in state.modes)
 
 
 def _changes(state: Stateful, slot: Slot, mode: str | None) -> bool:
@@ -101,18 +140,17 @@ def _changes(state: Stateful, slot: Slot, mode: str | None) -> bool:
     if before is None:
         return False
     before = before.clone()
-    kept = state.read({**state.parameters, **state.buffers})
-    plain = _outputs(state, mode, kept)
-    slot.write(before * 1.125 + 0.0625)
-    changed = _outputs(state, mode, kept)
+    known = {**state.parameters, **state.buffers}
+    kept = state.read(known)
+    runs = []
+    for value in (before, before * 1.125 + 0.0625):
+        slot.write(value)
+        state.sources.seed(0)
+        try:
+            runs.append([y.clone() for y in state.forward({n: x.value.clone() for n, x in state.leaves.items()}, mode)])
+        except Exception:  # one of the modes refuses these inputs, or this value
+            runs.append([])
+        for name, was in kept.items():
+            known[name].write(was)
     slot.write(before)
-    return any(not torch.equal(a, b) for a, b in zip(plain, changed, strict=False))
-
-
-def _outputs(state: Stateful, mode: str | None, kept: Mapping[str, Tensor]) -> list[Tensor]:
-    state.sources.seed(0)
-    leaves = {n: leaf.value.clone() for n, leaf in state.leaves.items()}
-    outputs = [y.clone() for y in state.forward(leaves, mode)]
-    for name, value in kept.items():
-        (state.parameters.get(name) or state.buffers[name]).write(value)
-    return outputs
+    return any(not torch.equal(a, b) for a, b in zip(*runs, strict=False))
