@@ -325,3 +325,17 @@ class Noise:
 
     def backward(self, dy: Tensor) -> Tensor:
         return self.m * dy
+
+
+class WrongNoise(Noise):
+    """Its gradient is doubled."""
+
+    def backward(self, dy: Tensor) -> Tensor:
+        return 2 * self.m * dy
+
+
+class WrongInEval(RunningMean):
+    """Its gradient is doubled in evaluation."""
+
+    def backward(self, dy: Tensor) -> Tensor:
+        return dy - dy.mean(0) if self.training else dy * 2.0
