@@ -339,3 +339,74 @@ class WrongInEval(RunningMean):
 
     def backward(self, dy: Tensor) -> Tensor:
         return dy - dy.mean(0) if self.training else dy * 2.0
+
+
+class WrongPower:
+    """y = scale · x^power; its gradient lacks the scale."""
+
+    def forward(self, x: Tensor, power: int = 2, scale: float = 1.0) -> Tensor:
+        self.x, self.power = x, power
+        return scale * x**power
+
+    def backward(self, dy: Tensor) -> Tensor:
+        return dy * self.power * self.x ** (self.power - 1)
+
+
+class WrongNamed(Identity):
+    """Its gradients come by name; one is doubled."""
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        self.x, self.y = x, y
+        return x * y
+
+    def backward(self, dy: Tensor) -> dict[str, Tensor]:
+        return {"dy": 2 * dy * self.x, "dx": dy * self.y}
+
+
+class WrongComposed:
+    """A composition whose `params` and `grads` are put together anew each time."""
+
+    def __init__(self) -> None:
+        self.inner = WrongDictLinear(3, 2)
+
+    @property
+    def params(self) -> dict[str, Tensor]:
+        return {f"0.{n}": p for n, p in self.inner.params.items()}
+
+    @property
+    def grads(self) -> dict[str, Tensor]:
+        return {f"0.{n}": p for n, p in self.inner.grads.items()}
+
+    def zero_grad(self) -> None:
+        self.inner.zero_grad()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.tanh(self.inner.forward(x))
+
+    def backward(self, dy: Tensor) -> Tensor:
+        return self.inner.backward(dy * (1 - torch.tanh(self.inner.forward(self.inner.x)) ** 2))
+
+
+class WrongSlope:
+    """y = a x with a number a; ∂L/∂a is doubled."""
+
+    def __init__(self) -> None:
+        self.a = 0.5
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.x = x
+        return self.a * x
+
+    def backward(self, dy: Tensor) -> Tensor:
+        self.da = 2 * (dy * self.x).sum()
+        return self.a * dy
+
+
+class WrongSwitched:
+    """Its mode is a keyword; its gradient is wrong in evaluation."""
+
+    def forward(self, x: Tensor, is_train: bool) -> Tensor:
+        return (2.0 if is_train else 1.0) * x
+
+    def backward(self, dy: Tensor) -> Tensor:
+        return 2 * dy

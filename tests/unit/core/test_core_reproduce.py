@@ -13,7 +13,7 @@ import core_layers as layers
 import pytest
 import torch
 
-from harness import LayerSpec, check, gradcheck
+from harness import Finding, LayerSpec, check, gradcheck
 
 HERE = Path(__file__).parent
 F64 = torch.float64
@@ -40,24 +40,36 @@ def filled(text: str, **lines: str) -> str:
     return text
 
 
-def numbers(folder: Path, *scripts: str) -> list[tuple[float, float]]:
-    """What the scripts print, each run in a process that knows no harness and no test but the layers."""
-    found = []
+PROGRAM = """
+import traceback
+for name in {names!r}:
+    try:
+        exec(compile(open(name).read(), name, "exec"), {{}})
+    except Exception:
+        print("raised", traceback.format_exc().replace(chr(10), " | "))
+"""
+
+
+def numbers(folder: Path, *scripts: str) -> list[Any]:
+    """What the scripts print, all run in one process that knows no harness and no test but the layers."""
     environment = {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
     (folder / "core_layers.py").write_text((HERE / "core_layers.py").read_text(encoding="utf-8"), encoding="utf-8")
-    program = "\n".join(f"exec(compile({text!r}, 'script{k}', 'exec'), {{}})" for k, text in enumerate(scripts))
-    (folder / "program.py").write_text(program, encoding="utf-8")
-    command = [sys.executable, "-W", "error", "program.py"]
+    names = [f"script{k}.py" for k in range(len(scripts))]
+    for name, text in zip(names, scripts, strict=True):
+        (folder / name).write_text(text, encoding="utf-8")
+    command = [sys.executable, "-W", "error", "-c", PROGRAM.format(names=names)]
     run = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
-    found = [(float(a), float(b)) for a, b in PRINTED.findall(run.stdout)]
-    assert len(found) == len(scripts), run.stdout
-    return found
+    lines = run.stdout.splitlines()
+    assert len(lines) == len(scripts), run.stdout
+    return [(float(m[1]), float(m[2])) if (m := PRINTED.search(line)) else line for line in lines]
 
 
 def numpy(*tensors: torch.Tensor) -> list[Any]:
     return [t.numpy() for t in tensors]
 
+
+MODES = {"train": {"is_train": True}, "eval": {"is_train": False}}
 
 # name: (wrong layer, inputs, what is to be filled in)
 SCRIPTS: dict[str, tuple[Any, list[Any], dict[str, str]]] = {
@@ -77,40 +89,60 @@ SCRIPTS: dict[str, tuple[Any, list[Any], dict[str, str]]] = {
         [X],
         {"LayerNormWithoutGamma": "LayerNormWithoutGamma(3)"},
     ),
+    "number": (layers.WrongSlope(), [X], {"WrongSlope": "WrongSlope()"}),
+    "gradients by name": (layers.WrongNamed(), [X, X + 1], {"WrongNamed": "WrongNamed()"}),
+    "composition": (layers.WrongComposed(), [X], {"WrongComposed": "WrongComposed()"}),
+    "arguments": (layers.WrongPower(), [X, 3, 0.5], {"WrongPower": "WrongPower()"}),
 }
+
+BROKEN = {
+    "gradients by name": "a dict of gradients is taken for a gradient",
+    "composition": "what `params` puts together anew is assigned to, which changes nothing",
+    "arguments": "arguments that are no tensors are looked up among the leaves",
+}
+UNRUNNABLE = {n: why for n, why in BROKEN.items() if n != "composition"}
+
+
+def named(broken: dict[str, str]) -> list[Any]:
+    mark = pytest.mark.xfail
+    return [pytest.param(n, marks=mark(strict=True, reason=broken[n]) if n in broken else ()) for n in SCRIPTS]
 
 
 @pytest.fixture(scope="module")
-def printed(tmp_path_factory) -> dict[str, tuple[float, float]]:
-    texts = {n: filled(script(layer, *inputs), **fill) for n, (layer, inputs, fill) in SCRIPTS.items()}
+def findings() -> dict[str, Finding]:
+    reports = {n: gradcheck(layer, *inputs, raise_exception=False) for n, (layer, inputs, _) in SCRIPTS.items()}
+    return {n: report.failures[0].finding for n, report in reports.items()}
+
+
+@pytest.fixture(scope="module")
+def printed(findings, tmp_path_factory) -> dict[str, Any]:
+    texts = {n: filled(findings[n].reproduce, **fill) for n, (_, _, fill) in SCRIPTS.items()}
     return dict(zip(texts, numbers(tmp_path_factory.mktemp("scripts"), *texts.values()), strict=True))
 
 
-@pytest.mark.parametrize("name", SCRIPTS)
+@pytest.mark.parametrize("name", named(UNRUNNABLE))
 def test_script_prints_two_numbers_that_differ(printed, name):
     analytic, numeric = printed[name]
     assert abs(analytic - numeric) > 1e-3 * abs(numeric)
 
 
-@pytest.mark.parametrize("name", SCRIPTS)
-def test_numbers_are_those_of_the_finding(printed, name):
-    layer, inputs, _ = SCRIPTS[name]
-    finding = gradcheck(layer, *inputs, raise_exception=False).failures[0].finding
+@pytest.mark.parametrize("name", named(BROKEN))
+def test_numbers_are_those_of_the_finding(findings, printed, name):
+    finding = findings[name]
     analytic, numeric = printed[name]
     assert analytic == pytest.approx(finding.analytic, rel=1e-7)
     assert numeric == pytest.approx(finding.expected, rel=1e-5, abs=1e-7)
 
 
-def test_only_constructor_arguments_are_left_to_fill():
-    for layer, inputs, fill in SCRIPTS.values():
-        assert script(layer, *inputs).count("fill in") == len(fill)
+def test_only_constructor_arguments_are_left_to_fill(findings):
+    for name, (_, _, fill) in SCRIPTS.items():
+        assert findings[name].reproduce.count("fill in") == len(fill)
 
 
-def test_script_names_neither_harness_nor_test():
-    for layer, inputs, _ in SCRIPTS.values():
-        text = script(layer, *inputs)
-        assert "harness" not in text
-        assert "test_core" not in text
+def test_script_names_neither_harness_nor_test(findings):
+    for finding in findings.values():
+        assert "harness" not in finding.reproduce
+        assert "test_core" not in finding.reproduce
 
 
 def test_layer_that_cannot_be_imported_leaves_one_line():
@@ -141,30 +173,56 @@ def test_module_has_a_script():
     assert script(layers.WrongCubicModule(3), X)
 
 
-def test_random_layer_is_replayed(tmp_path):
-    report = gradcheck(layers.WrongNoise(), X, mode="train", raise_exception=False)
-    text = filled(report.failures[0].finding.reproduce, WrongNoise="WrongNoise()")
-    ((analytic, numeric),) = numbers(tmp_path, text)
-    assert analytic == pytest.approx(2 * numeric, rel=1e-6)
-
-
-def test_large_tensor_is_drawn_and_said(tmp_path):
-    x = torch.randn(9, 9, dtype=F64, generator=torch.Generator().manual_seed(0))
-    text = script(layers.WrongCubic, x, x + 1)
-    assert "too large to write out, drawn from a fixed seed instead; the numbers will differ" in text
-    ((analytic, numeric),) = numbers(tmp_path, filled(text))
-    assert abs(analytic - numeric) > 1e-3 * abs(numeric)
-
-
 def test_example_of_a_spec_is_named():
     spec = LayerSpec(build=layers.WrongDictLinear, inputs="B D_in", dims={"D_out": [2]})
     finding = check(spec, examples=4, only=("parameter_gradient",)).failures[0].finding
     assert f"# {finding.example}" in finding.reproduce
 
 
-def test_mode_and_buffers_are_set(tmp_path):
-    spec = LayerSpec(build=layers.WrongInEval, inputs="B 3")
-    finding = check(spec, examples=4, only=("input_gradient",)).failures[0].finding
-    text = filled(finding.reproduce, WrongInEval="WrongInEval(3)")
-    ((analytic, numeric),) = numbers(tmp_path, text)
+# What a script is given beside the inputs
+
+
+@pytest.fixture(scope="module")
+def printed_of_specs(tmp_path_factory) -> dict[str, Any]:
+    of_eval = LayerSpec(build=layers.WrongInEval, inputs="B 3")
+    switched = LayerSpec(build=layers.WrongSwitched, inputs="B D", modes=MODES)
+    found = {n: check(s, examples=3, only=("input_gradient",)) for n, s in (("eval", of_eval), ("keyword", switched))}
+    texts = {
+        "eval": filled(found["eval"].failures[0].finding.reproduce, WrongInEval="WrongInEval(3)"),
+        "keyword": filled(found["keyword"].failures[0].finding.reproduce, WrongSwitched="WrongSwitched()"),
+        "kwargs": filled(script(layers.WrongPower(), X, kwargs={"power": 3, "scale": 0.5}), WrongPower="WrongPower()"),
+        "noise": filled(script(layers.WrongNoise(), X, mode="train"), WrongNoise="WrongNoise()"),
+        "large": filled(script(layers.WrongCubic, LARGE, LARGE + 1)),
+    }
+    return dict(zip(texts, numbers(tmp_path_factory.mktemp("specs"), *texts.values()), strict=True))
+
+
+LARGE = torch.randn(9, 9, dtype=F64, generator=torch.Generator().manual_seed(0))
+
+
+def test_mode_and_buffers_are_set(printed_of_specs):
+    analytic, numeric = printed_of_specs["eval"]
     assert analytic == pytest.approx(2 * numeric, rel=1e-6)
+
+
+def test_random_layer_is_replayed(printed_of_specs):
+    analytic, numeric = printed_of_specs["noise"]
+    assert analytic == pytest.approx(2 * numeric, rel=1e-6)
+
+
+@pytest.mark.xfail(strict=True, reason="the keyword that a mode stands for is not given to forward")
+def test_mode_that_is_a_keyword_is_set(printed_of_specs):
+    analytic, numeric = printed_of_specs["keyword"]
+    assert analytic == pytest.approx(2 * numeric, rel=1e-6)
+
+
+@pytest.mark.xfail(strict=True, reason="keywords of forward are not given: the script shows no fault")
+def test_keywords_are_given(printed_of_specs):
+    analytic, numeric = printed_of_specs["kwargs"]
+    assert analytic == pytest.approx(2 * numeric, rel=1e-6)
+
+
+def test_large_tensor_is_drawn_and_said(printed_of_specs):
+    assert "too large to write out, drawn from a fixed seed" in script(layers.WrongCubic, LARGE, LARGE + 1)
+    analytic, numeric = printed_of_specs["large"]
+    assert abs(analytic - numeric) > 1e-3 * abs(numeric)
