@@ -91,7 +91,7 @@ def gradcheck(
         try:
             made = prepared(_checked(given), _dtype(dtype))
         except Refused as refusal:
-            raise SpecError(f"the forward of {_name(layer)} raised on these inputs: {refusal}") from refusal.__cause__
+            raise _own_exception(_name(layer), refusal) from None
         except BackwardRaised as raised:
             plan = Plan(_name(layer), (mode,), [partial(_raise, raised)], checks)
             report = collect(plan.layer, engine.events(plan), {"seed": seed})
@@ -112,6 +112,14 @@ def undisturbed() -> Iterator[None]:
     """Leave random generators and autograd's modes as they were found, and work where gradients are recorded."""
     with globals_preserved(), torch.inference_mode(False), torch.enable_grad():
         yield
+
+
+def _own_exception(name: str, refusal: Refused) -> BaseException:
+    """What the layer's forward raised on the inputs given, said to be the layer's; the traceback is its own."""
+    if refusal.__cause__ is None:
+        return SpecError(f"{name} can't be checked on these inputs: {refusal}")
+    refusal.__cause__.add_note(f"raised by the forward of {name}, which gradcheck called with the inputs given")
+    return refusal.__cause__
 
 
 def _raise(error: Exception, mode: str | None) -> Case:

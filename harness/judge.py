@@ -11,7 +11,7 @@ from torch import Tensor
 
 from harness.arrays import rms
 from harness.case import Case
-from harness.estimate import Differences, Direction
+from harness.estimate import FIRST, Differences, Direction
 from harness.line import LEAST, Ladder, Line
 from harness.outcome import Outcome
 
@@ -192,12 +192,13 @@ class Judge:
         """For a gradient that is nothing but rounding, how small it is known to be; 0 for any other.
 
         A true zero (a bias in front of a centring) has no size of its own to compare a bound with: what is left of it is
-        the rounding of both passes.
+        the rounding of both passes, of the forward's as much as the ladder's first rung shows where nothing moves.
         """
         backward = ROUNDINGS * rms(self.rounding[name])
         if rms(self.gradients[name]) > backward:
             return 0.0
-        return backward + ROUNDINGS * self.differences.rounding / self.differences.unit(name)
+        first = 2.0 ** -(FIRST + 2) * LEAST
+        return backward + self.differences.rounding / first / self.differences.unit(name)
 
     def _directions(self, name: str) -> list[Direction]:
         """Random ones, and the one along which the claim and autograd differ most."""
@@ -281,16 +282,18 @@ class Judge:
         looked = list(range(g.numel())) if entries is None else entries
         expected = torch.full(g.shape, float("nan"), dtype=torch.float64)
         allowed = torch.zeros(g.shape, dtype=torch.float64)
-        kinks, unknown = [], 0
+        kinks, unknown, outside = [], 0, False
         for k in looked:
             line = self._entry(name, k, need).forgiven(ROUNDINGS * float(self.rounding[name].flatten()[k]))
             kinks += [k] * line.kinked
             unknown += not (line.settled(need) or line.outside or line.kinked)
-            expected.view(-1)[k] = line.expected if line.outside else g.flatten()[k].double()
-            allowed.view(-1)[k] = line.error
-        wrong = int(((expected - g.double()).abs() > allowed).sum())
+            outside = outside or line.outside
+            known = math.isfinite(line.error)
+            expected.view(-1)[k] = line.expected if known else g.flatten()[k].double()
+            allowed.view(-1)[k] = line.error if known else 0.0
         resolution = self._relative(float(allowed.max()), scale)
-        if wrong:
+        if outside:
+            wrong = int(((expected - g.double()).abs() > allowed).sum())
             return Verdict(Outcome.FAIL, resolution, f"{wrong} of {len(looked)} entries are out", expected, allowed)
         if kinks and (why := self._kinks_together(name, kinks, need)):
             return Verdict(Outcome.FAIL, resolution, why)
