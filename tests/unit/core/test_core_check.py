@@ -135,7 +135,6 @@ REFUSING = {
 }
 
 
-@pytest.mark.xfail(strict=True, reason="what a forward raises while a convention looks at the layer leaves check()")
 @pytest.mark.parametrize("refusing", REFUSING.values(), ids=REFUSING)
 def test_example_is_refused_in_every_convention(refusing):
     report = check(refusing, examples=12, only=("input_gradient",))
@@ -143,7 +142,6 @@ def test_example_is_refused_in_every_convention(refusing):
     assert any("ValueError: a batch of two" in note for note in report.notes)
 
 
-@pytest.mark.xfail(strict=True, reason="what a backward raises while its gradients are looked for leaves check()")
 def test_backward_that_raises_fails_where_gradients_are_attributes():
     class Raises(layers.AttributeLinear):
         def backward(self, dy):

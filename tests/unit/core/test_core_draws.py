@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from harness import floats
-from harness.draws import STRATA, cotangents_like, parameter_like, real_values, rng_of, scale_of, signed, spread_of
+from harness.draws import STRATA, cotangents_like, parameter_like, real_values, rng_of, scales_of, signed, spread_of
 
 DOMAINS = [
     floats("B", low=0.0, high=1.0),
@@ -169,11 +169,20 @@ def test_spread_of_equal_entries_is_zero_whatever_their_mean_rounds_to():
     assert spread_of(torch.ones(1)) == 0
 
 
-def test_step_is_the_spread_or_else_the_size():
-    assert scale_of(torch.tensor([1000.0, 1002.0])) == pytest.approx(1)
-    assert scale_of(torch.tensor([5.0, 5.0])) == 5
-    assert scale_of(torch.tensor([0.0])) == 1
-    assert scale_of(torch.ones(0)) == 1
+@pytest.mark.parametrize(
+    ("values", "scale"), [([1000.0, 1002.0], 1.0), ([5.0, 5.0], 5.0), ([0.0], 1.0), ([-0.25], 1.0), ([], 1.0)]
+)
+def test_step_is_the_spread_or_else_the_size(values, scale):
+    assert float(scales_of(torch.tensor(values, dtype=torch.float64))) == pytest.approx(scale)
+
+
+def test_entry_of_another_size_leaves_the_others_their_step():
+    x = torch.randn(9, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    x[3] = -1e9
+    scales = scales_of(x).expand(9)
+    others = torch.arange(9) != 3
+    assert bool((scales[others] < 10).all())
+    assert float(scales[3]) > 1e8
 
 
 @pytest.mark.xfail(strict=True, reason="NumPy pads a seed with zeros: (1,) and (1, 0) are one stream")

@@ -72,15 +72,16 @@ def test_single_wrong_entry_fails(hidden):
     assert abs(finding.analytic - finding.expected) > finding.allowed
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="the floor 64u‖v⊙y‖/spread grows with a constant in y: a gradient of half the size, or 0, passes",
-)
 @pytest.mark.parametrize("hidden", [False, True], ids=["with autograd", "alone"])
-@pytest.mark.parametrize("factor", [1 + 1e-4, 0.5, 0.0])
+@pytest.mark.parametrize("factor", [1 + 1e-4, 0.5, -1.0])
 def test_wrong_gradient_that_rounding_hides_is_no_pass(factor, hidden):
     outcome, _ = judged(lambda x: 1e14 + torch.sin(x), lambda x: factor * torch.cos(x), hidden=hidden, resolution=1e-6)
     assert outcome is not PASS
+
+
+@pytest.mark.xfail(strict=True, reason="a claim of 0 passes as zero up to a rounding of 5, where the truth is 1")
+def test_claim_of_zero_that_rounding_hides_is_no_pass():
+    assert judged(lambda x: 1e14 + torch.sin(x), lambda x: 0 * x, hidden=True, resolution=1e-6)[0] is not PASS
 
 
 @pytest.mark.parametrize("size", [1e8, 1e10, 1e11])

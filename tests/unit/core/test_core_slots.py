@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from harness.slots import Slot, convert, walk
+from harness.slots import Slot, convert, share_memory, walk
 
 F64, F32 = torch.float64, torch.float32
 CPU = torch.device("cpu")
@@ -146,3 +146,63 @@ def test_conversion_of_a_parameter_leaves_a_leaf_without_gradient(layer):
     assert p.dtype == F64
     assert p.is_leaf
     assert not p.requires_grad
+
+
+class Slotted:
+    __slots__ = ("W",)
+
+    def __init__(self) -> None:
+        self.W = torch.ones(2, dtype=F64)
+
+
+class Shared:
+    W = np.ones(3)
+
+    def __init__(self) -> None:
+        self.b = torch.zeros(1, dtype=F64)
+
+
+def test_slotted_and_class_attributes_are_found():
+    assert set(slots(Slotted())) == {"W"}
+    assert set(slots(Shared())) == {"W", "b"}
+
+
+def test_functions_and_types_are_not_walked():
+    class Layer:
+        def __init__(self) -> None:
+            self.act, self.kind, self.module = torch.tanh, Slotted, np
+            self.bound = Slotted().__init__
+
+    assert slots(Layer()) == {}
+
+
+class Views:
+    """One block of numbers under several names."""
+
+    def __init__(self, library: str) -> None:
+        block = np.arange(12.0).reshape(3, 4)
+        self.block: Any = block if library == "numpy" else torch.as_tensor(block)
+        self.row, self.column, self.turned = self.block[1], self.block[:, 2], self.block.T
+        self.same = self.block
+
+
+@pytest.mark.parametrize("library", ["numpy", "torch"])
+def test_views_share_memory_after_conversion(library):
+    layer = Views(library)
+    convert(layer, F32, CPU)
+    assert layer.block.shape == (3, 4)
+    layer.block[1, 2] = -7.0
+    assert float(layer.row[2]) == float(layer.column[1]) == float(layer.turned[2, 1]) == float(layer.same[1, 2]) == -7
+    assert [float(v) for v in layer.row] == [4, 5, -7, 7]
+    assert {str(v.dtype).removeprefix("torch.") for v in vars(layer).values()} == {"float32"}
+
+
+@pytest.mark.parametrize("library", ["numpy", "torch"])
+def test_memory_in_common_is_seen(library):
+    layer = Views(library)
+    assert share_memory(layer.block, layer.row)
+    assert share_memory(layer.column, layer.turned)
+    assert share_memory(layer.block[0], layer.block[:, 0])
+    assert not share_memory(layer.block[0], layer.block[1])
+    assert not share_memory(layer.block, layer.block + 0)
+    assert not share_memory(layer.block, 1.0)

@@ -134,6 +134,15 @@ def test_globals_are_given_back(draw):
         assert [draw() for _ in range(5)] == inside
 
 
+@pytest.mark.parametrize("kind", range(4), ids=["torch", "numpy", "RandomState", "random"])
+def test_generator_that_a_layer_was_seen_to_hold_is_given_back(kind):
+    generator, untouched = kinds()[kind], kinds()[kind]
+    with globals_preserved():
+        Sources(Holder(g=generator)).seed(3)
+        draws(generator)
+    assert draws(generator) == draws(untouched)
+
+
 def test_globals_are_given_back_after_an_exception():
     def draw_and_raise() -> None:
         with globals_preserved():
