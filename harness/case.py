@@ -169,6 +169,12 @@ class Case:
         other = self.outputs_at(self.leaves, seed)
         return not all(torch.equal(a, b) for a, b in zip(self.base.outputs, other, strict=True))
 
+    def with_base(self, base: Base) -> Case:
+        """The same case judged by another evaluation of it."""
+        case = self.at()
+        case.__dict__["base"] = base
+        return case
+
     def at(self, **changes: Any) -> Case:
         """The same case with something else in it, nothing computed yet."""
         return replace(self, **changes)

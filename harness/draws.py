@@ -34,9 +34,18 @@ def signed_like(t: Tensor, rng: np.random.Generator) -> Tensor:
 
 def cotangents_like(outputs: tuple[Tensor, ...], rng: np.random.Generator) -> tuple[Tensor, ...]:
     """One cotangent an output; of several outputs each is scaled so that none drowns the others."""
-    if len(outputs) == 1:
-        return (signed_like(outputs[0], rng),)
-    return tuple(signed_like(y, rng) / _power_of_two(y) for y in outputs)
+    return tuple(_both_signs(signed_like(y, rng)) / (1.0 if len(outputs) == 1 else _power_of_two(y)) for y in outputs)
+
+
+def _both_signs(v: Tensor) -> Tensor:
+    """v with one entry turned where all have one sign; a single one is negative. A backward of |v| or of the number one
+    (a loss that ignores what comes after it) would pass at a positive v."""
+    flat = v.reshape(-1)
+    if flat.numel() == 1:
+        return -v.abs()
+    if flat.numel() and bool((flat.sign() == flat[0].sign()).all()):
+        flat[-1] *= -1
+    return v
 
 
 def _power_of_two(y: Tensor) -> float:

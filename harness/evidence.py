@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from torch import Tensor
+
 from harness.diagnosis import common, sentences
 from harness.domain import BackwardRaised
 from harness.judge import Judge, Verdict
@@ -16,7 +18,7 @@ FRESH = 3
 
 def finding_of(session: Session, name: str, verdict: Verdict, others: list[Session], judge: str = "judge") -> Finding:
     """The finding for one tensor's failed verdict; `others` are failing sessions of other sizes."""
-    case = session.case
+    case = verdict.case or session.case
     claimed = case.base.outputs[0] if name not in case.leaves else case.base.gradients.get(name)
     if claimed is None or verdict.expected is None or verdict.allowed is None:
         return Finding((name, None), verdict.reason, "a gradient", "exact", 1, 1, example=case.label)
@@ -38,9 +40,9 @@ def finding_of(session: Session, name: str, verdict: Verdict, others: list[Sessi
 
 
 def _diagnosis(
-    session: Session, name: str, claimed: object, verdict: Verdict, others: list[Session], judge: str
+    session: Session, name: str, claimed: Tensor, verdict: Verdict, others: list[Session], judge: str
 ) -> tuple[str, ...]:
-    first = sentences(session.case, name, claimed, verdict.expected)  # type: ignore[arg-type]
+    first = sentences(verdict.case or session.case, name, claimed, verdict.expected)
     if not first:
         return ()
     draws = [*others, *(f for k in range(1, FRESH + 1) if (f := session.fresh(k)) is not None)]
@@ -59,4 +61,7 @@ def _again(session: Session, name: str, judge: str) -> list[str] | None:
         return None
     if bool(verdict.expected.isnan().any()):  # a large tensor, of which only some entries were looked at
         return None
-    return sentences(session.case, name, other.gradients[name], verdict.expected)
+    case = verdict.case or session.case
+    claimed = case.base.gradients[name]
+    assert claimed is not None
+    return sentences(case, name, claimed, verdict.expected)

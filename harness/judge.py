@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
@@ -46,13 +46,15 @@ class Verdict:
     """The oracle's gradient where the claim fails; NaN where it was not evaluated."""
     allowed: Tensor | None = field(default=None, repr=False)
     """The bound on each entry's error."""
+    case: Case | None = field(default=None, repr=False)
+    """Where it was found, if not with the base cotangents."""
 
 
 class Judge:
     """Decides on the gradients of one case."""
 
-    def __init__(self, case: Case) -> None:
-        self.case = case
+    def __init__(self, case: Case, number: int = 0) -> None:
+        self.case, self.number = case, number
         found = case.base.gradients
         self.gradients = {n: g.contiguous() for n in case.wanted if (g := found.get(n)) is not None}
         self.differences = Differences(case)
@@ -69,7 +71,7 @@ class Judge:
         found = {n: v for n in self.case.wanted if (v := self._malformed(n)) is not None}
         sound = [n for n in self.case.wanted if n not in found]
         found |= self._quick(sound)
-        return {n: found[n] if n in found else self._thorough(n) for n in self.case.wanted}
+        return {n: found[n] if n in found else self._escalated(n) for n in self.case.wanted}
 
     def _malformed(self, name: str) -> Verdict | None:
         """A gradient that can't be compared at all."""
@@ -111,36 +113,41 @@ class Judge:
             return {}
         scale = {n: rms(self.gradients[n]) * self.differences.unit(n) for n in names}
         allowed = {n: LEAST * self.case.tau * scale[n] for n in names}
-        worst = self._joint(names, 0)
-        if worst is not None and self.trusted is None:
-            worst = max([worst, *(self._rotated(names, k) for k in (2, 3))])
-        if worst is None:
+        if not names:
             return {}
+        worst = max([self._joint(names), *(other.missed(names) for other in self.rotated)])
         return {
             n: Verdict(Outcome.PASS, max(64 * self.case.u, worst / (LEAST * scale[n])))
             for n in names
             if worst <= allowed[n] and scale[n] > 0
         }
 
-    def _joint(self, names: list[str], number: int) -> float | None:
+    def _joint(self, names: list[str]) -> float:
         """|claimed − differenced| along one direction through all tensors."""
-        if not names:
-            return None
-        d = self.differences.direction(number, names)
+        d = self.differences.direction(self.number, names)
         return self.differences.quick(self.gradients, d).out
 
-    def _rotated(self, names: list[str], number: int) -> float:
-        """The same with another cotangent and another direction."""
-        base = self.case.evaluate(number)
-        case = self.case.at(seed=self.case.seed)
-        case.__dict__["base"] = base
-        gradients = {
-            n: g for n in names if (g := base.gradients.get(n)) is not None and g.shape == case.leaves[n].shape
-        }
-        if len(gradients) < len(names):
-            return float("inf")
-        differences = Differences(case)
-        return differences.quick(gradients, differences.direction(number, names)).out
+    def missed(self, names: list[str]) -> float:
+        """The same, infinite where a gradient is missing or malformed."""
+        return float("inf") if any(self._malformed(n) for n in names) else self._joint(names)
+
+    @cached_property
+    def rotated(self) -> tuple[Judge, ...]:
+        """Where autograd can't vouch: the same point with other cotangents and directions."""
+        if self.trusted is not None or self.number or not self.case.subject.takes_cotangent:
+            return ()
+        return tuple(Judge(self.case.with_base(self.case.evaluate(k)), k) for k in (2, 3))
+
+    def _escalated(self, name: str) -> Verdict:
+        """Judged in full, with every cotangent."""
+        first = self._thorough(name)
+        if first.outcome is Outcome.FAIL:
+            return first
+        others = [(o._malformed(name) or o._thorough(name)) for o in self.rotated]
+        failed = [
+            replace(v, case=o.case) for v, o in zip(others, self.rotated, strict=True) if v.outcome is Outcome.FAIL
+        ]
+        return failed[0] if failed else first
 
     # Everything else: estimates with bounds
 

@@ -45,8 +45,8 @@ class Session:
     @cached_property
     def reference_judge(self) -> Judge:
         """Against differences and autograd of the reference."""
-        case = self.case.at(declared=self.case.reference)
-        case.__dict__["base"] = self.case.base  # the same forward and backward
+        # the same forward and backward
+        case = self.case.at(declared=self.case.reference).with_base(self.case.base)
         return Judge(case)
 
     @cached_property
