@@ -42,6 +42,7 @@ def finding_of(session: Session, name: str, verdict: Verdict, others: list[Sessi
 def _diagnosis(
     session: Session, name: str, claimed: Tensor, verdict: Verdict, others: list[Session], judge: str
 ) -> tuple[str, ...]:
+    assert verdict.expected is not None
     first = sentences(verdict.case or session.case, name, claimed, verdict.expected)
     if not first:
         return ()
