@@ -21,9 +21,9 @@ CHECKOUT = Path(__file__).parents[3]
 # From the ground up. `x.*`: every module of a package whose members are found by being there; siblings may share.
 RANKS = [
     {"harness"},  # a table of contents: each name is imported when it is used
-    {"outcome", "render", "sources", "subject"},
-    {"arrays", "dimensions", "faults", "options", "render.file", "report"},
-    {"events", "recipe", "render.data", "render.text", "slots", "spec"},
+    {"outcome", "render", "subject"},
+    {"arrays", "dimensions", "domain", "faults", "options", "render.file", "report"},
+    {"events", "recipe", "render.data", "render.text", "slots", "sources", "spec"},
     {"draws", "find", "render.html", "request"},
     {"design", "reference", "stateful", "stateless", "traced"},
     {"case", "conventions"},

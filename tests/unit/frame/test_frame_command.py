@@ -106,7 +106,7 @@ LEAVING = LayerSpec(build=Leaving, inputs="B D")
     specs(more=leaving)
     answer = check("mylayers.py")
     assert answer.status == 4
-    assert "SystemExit: 0" in answer.err
+    assert "SystemExit: 0" in answer.out + answer.err
 
 
 # What is written
