@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from harness.diagnosis import common, sentences
@@ -43,12 +44,25 @@ def _diagnosis(
     session: Session, name: str, claimed: Tensor, verdict: Verdict, others: list[Session], judge: str
 ) -> tuple[str, ...]:
     assert verdict.expected is not None
+    if _ignores_cotangent(session, name):
+        return (
+            "backward gives the same whatever the cotangent is: it ignores it (a loss's backward takes no argument)",
+        )
     first = sentences(verdict.case or session.case, name, claimed, verdict.expected)
     if not first:
         return ()
     draws = [*others, *(f for k in range(1, FRESH + 1) if (f := session.fresh(k)) is not None)]
     tested = [s for other in draws[: 2 * FRESH] if (s := _again(other, name, judge)) is not None]
     return common(first, *tested)
+
+
+def _ignores_cotangent(session: Session, name: str) -> bool:
+    """Whether another cotangent gives the very same gradient, and one that is not zero."""
+    case = session.case
+    g, other = case.base.gradients.get(name), case.evaluate(5).gradients.get(name)
+    if not case.subject.takes_cotangent or g is None or other is None:
+        return False
+    return bool(g.any()) and torch.equal(g, other)
 
 
 def _again(session: Session, name: str, judge: str) -> list[str] | None:

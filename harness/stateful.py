@@ -6,13 +6,14 @@ import copy
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from types import CellType, FunctionType
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from harness import recipe
-from harness.arrays import Library, to_native
+from harness.arrays import Library, captured, to_native
 from harness.outcome import SpecError
 from harness.request import (
     Request,
@@ -43,8 +44,20 @@ def own_copy(request: Request) -> Any:
             f"{type(request.layer).__name__} can't be copied ({type(error).__name__}: {error}), and a check must not "
             "change the layer itself: give a LayerSpec whose build makes a new one, or define __deepcopy__"
         ) from error
+    _rebind(layer, request.layer)
     convert(layer, request.dtype, request.device)
     return layer
+
+
+def _rebind(layer: Any, original: Any) -> None:
+    """Functions in the copy that were made inside the original (`self.f = lambda z: self.alpha * z`) are made to mean the
+    copy: deepcopy leaves their closures alone."""
+    for name, value in list(getattr(layer, "__dict__", {}).items()):
+        if isinstance(value, FunctionType) and any(held is original for held in captured(value)):
+            cells = tuple(CellType(layer) if c.cell_contents is original else c for c in value.__closure__ or ())
+            made = FunctionType(value.__code__, value.__globals__, value.__name__, value.__defaults__, cells)
+            made.__kwdefaults__ = value.__kwdefaults__
+            setattr(layer, name, made)
 
 
 def switch_of(layer: Any) -> Callable[[str], None] | None:

@@ -35,3 +35,9 @@ def spec_with(name: str, fault: Fault | None) -> LayerSpec:
     asked = [inspect.Parameter(n, inspect.Parameter.KEYWORD_ONLY) for n in spec.build_arguments()]
     build.__signature__ = inspect.Signature(asked)  # type: ignore[attr-defined]
     return replace(spec, build=build, name=name)
+
+
+def spec_of(layer: type[Any]) -> LayerSpec:
+    """The spec of the layer that a class derives from, building that class."""
+    base = next(n for n in SPEC if any(c.__name__ == n for c in layer.__mro__))
+    return replace(SPEC[base], build=layer, name=layer.__name__)

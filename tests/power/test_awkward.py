@@ -229,3 +229,42 @@ def test_torch_twins_of_the_kinks_behave_alike():
 
     assert gradcheck((forward, shared), x).ok
     assert gradcheck((forward, full), x, raise_exception=False).failures
+
+
+class Bound:
+    """A function that was bound to the layer where it was made."""
+
+    def __init__(self, factor: float) -> None:
+        self.alpha, self.factor = np.array([0.3]), factor
+        self.f = lambda z: self.alpha * z
+
+    def forward(self, x):
+        self.x = x
+        return self.f(x)
+
+    def backward(self, d):
+        self.dalpha = np.array([(d * self.x).sum()])
+        return self.factor * self.alpha * d
+
+
+def test_functions_bound_to_the_layer_follow_its_copy():
+    layer = Bound(1.0)
+    assert gradcheck(layer, X).ok
+    assert layer.alpha == 0.3
+    assert gradcheck(Bound(1.01), X, raise_exception=False).failures
+
+
+def test_a_backward_that_ignores_its_cotangent_is_told_so():
+    class Loss:
+        def forward(self, x):
+            self.x = x
+            return (x**2).sum()
+
+        def backward(self, dout=1.0):
+            return 2 * self.x
+
+    report = gradcheck(Loss(), X, raise_exception=False)
+    finding = report.failures[0].finding
+    assert finding is not None
+    assert "ignores it" in finding.diagnosis[0]
+    assert "ignores it" not in str(gradcheck(Bound(2.0), X, raise_exception=False))

@@ -1,24 +1,18 @@
 """Every wrong formula fails its check, and its right twin passes it at the same seed."""
 
-from dataclasses import replace
 from functools import cache
 from typing import Any
 
 import pytest
 from formulas import WRONG
-from subjects import SPEC
+from subjects import spec_of
 
-from harness import LayerSpec, Outcome, check
+from harness import Outcome, check
 
 SEED = 11
 SEEDS = range(20)
 EXAMPLES = 25
 IDS = [f"{wrong.__name__}-{name}" for wrong, _, name in WRONG]
-
-
-def spec_of(layer: type[Any]) -> LayerSpec:
-    base = next(n for n in SPEC if any(c.__name__ == n for c in layer.__mro__))
-    return replace(SPEC[base], build=layer, name=layer.__name__)
 
 
 def outcomes(layer: type[Any], name: str, seed: int) -> set[Outcome]:

@@ -1,0 +1,121 @@
+"""The power of the whole at full counts: every fault × layer × seed, and right layers × seeds. `tox -e campaign`.
+
+Writes `campaign.json` and `campaign.md` to the folder given; exits 1 if a fault was missed or a right layer failed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+PLACES = Path(__file__).resolve().parent, Path(__file__).resolve().parents[1], Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(p) for p in PLACES if str(p) not in sys.path]
+
+from formulas import WRONG  # noqa: E402  (the path comes first)
+from specs import SPECS  # noqa: E402
+from subjects import HAS, spec_of, spec_with  # noqa: E402
+from tabulate import tabulate  # noqa: E402
+
+from harness import Outcome, check  # noqa: E402
+from harness.api import layer_name  # noqa: E402
+from harness.faults import catalogue  # noqa: E402
+
+EXAMPLES = 25
+
+
+def fault_row(fault: str, layer: str, seeds: range) -> dict[str, Any]:
+    """In how many seeds the fault's own check fails it."""
+    chosen = next(f for f in catalogue() if f.name == fault)
+    found = [_fails(spec_with(layer, chosen), chosen.check, seed) for seed in seeds]
+    return {"fault": fault, "layer": layer, "check": chosen.check, "found": sum(found), "seeds": len(found)}
+
+
+def formula_row(k: int, seeds: range) -> dict[str, Any]:
+    """The same for a wrong formula."""
+    wrong, right, name = WRONG[k]
+    found = [_fails(spec_of(wrong), name, seed) for seed in seeds]
+    return {"fault": wrong.__name__, "layer": right.__name__, "check": name, "found": sum(found), "seeds": len(found)}
+
+
+def _fails(spec: Any, name: str, seed: int) -> bool:
+    report = check(spec, examples=EXAMPLES, seed=seed, only=(name,))
+    return any(r.outcome is Outcome.FAIL for r in report.results)
+
+
+def right_row(k: int, seed: int) -> list[dict[str, Any]]:
+    """Every result of a right layer that is neither PASS nor SKIP."""
+    report = check(SPECS[k], examples=EXAMPLES, seed=seed)
+    bad = [r for r in report.results if r.outcome not in (Outcome.PASS, Outcome.SKIP)]
+    return [{"layer": r.id, "seed": seed, "outcome": r.outcome.value, "reason": r.reason} for r in bad]
+
+
+def run(seeds: int, jobs: int) -> dict[str, Any]:
+    """All of it, spread over processes of one thread."""
+    os.environ["OMP_NUM_THREADS"] = "1"
+    pairs = [(f.name, layer) for f in catalogue() for layer, has in HAS.items() if f.needs in has]
+    with ProcessPoolExecutor(jobs) as pool:
+        faults = [pool.submit(fault_row, fault, layer, range(seeds)) for fault, layer in pairs]
+        formulas = [pool.submit(formula_row, k, range(seeds)) for k in range(len(WRONG))]
+        right = [pool.submit(right_row, k, seed) for k in range(len(SPECS)) for seed in range(10 * seeds)]
+        return {
+            "examples": EXAMPLES,
+            "faults": [f.result() for f in faults],
+            "formulas": [f.result() for f in formulas],
+            "right_runs": len(right),
+            "right_layers": [layer_name(s) for s in SPECS],
+            "not_passed": [row for f in right for row in f.result()],
+        }
+
+
+def page(result: dict[str, Any]) -> str:
+    """The result as Markdown."""
+    rows = result["faults"] + result["formulas"]
+    missed = [r for r in rows if r["found"] < r["seeds"]]
+    found, tried = sum(r["found"] for r in rows), sum(r["seeds"] for r in rows)
+    names = list(dict.fromkeys(r["fault"] for r in result["faults"]))
+    layers = list(HAS)
+    cell = {(r["fault"], r["layer"]): f"{r['found']}/{r['seeds']}" for r in result["faults"]}
+    check_of = {r["fault"]: r["check"] for r in result["faults"]}
+    matrix = [[n, check_of[n], *(cell.get((n, layer), "") for layer in layers)] for n in names]
+    formulas = [[r["fault"], r["layer"], r["check"], f"{r['found']}/{r['seeds']}"] for r in result["formulas"]]
+    return (
+        "\n\n".join(
+            [
+                "# Power of `check` at 25 examples",
+                f"Wrong layers found by the check that must see them: {found} of {tried} runs ({len(rows)} fault × layer pairs).",
+                f"Missed: {', '.join(r['fault'] + ' in ' + r['layer'] for r in missed) or 'none'}.",
+                f"Right layers: {result['right_runs']} runs of {', '.join(result['right_layers'])}; results that are neither "
+                f"PASS nor SKIP: {len(result['not_passed'])}.",
+                "## Faults × layers: seeds in which the check fails it",
+                tabulate(matrix, ["fault", "check", *layers], tablefmt="github"),
+                "## Wrong formulas",
+                tabulate(formulas, ["wrong layer", "right twin", "check", "found"], tablefmt="github"),
+            ]
+        )
+        + "\n"
+    )
+
+
+def main() -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--out", type=Path, required=True)
+    arguments = parser.parse_args()
+    result = run(arguments.seeds, arguments.jobs)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    (arguments.out / "campaign.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    (arguments.out / "campaign.md").write_text(page(result), encoding="utf-8")
+    missed = [r for r in result["faults"] + result["formulas"] if r["found"] < r["seeds"]]
+    print(page(result).split("## ")[0])
+    return 1 if missed or any(r["outcome"] in ("FAIL", "ERROR") for r in result["not_passed"]) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
