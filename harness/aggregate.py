@@ -27,7 +27,7 @@ def result(layer: str, check: str, mode: str | None, seen: Sequence[Seen], refus
     Examples to which the check does not apply are not counted; if it applies to none, the result is SKIP.
     """
     blank = Result(layer, check, mode, Outcome.SKIP)
-    for outcome in (Outcome.ERROR, Outcome.FAIL):
+    for outcome in (Outcome.FAIL, Outcome.ERROR):
         bad = [s.observation for s in seen if s.observation.outcome is outcome]
         if bad:
             share = f" ({len(bad)} of {len(seen)} examples)" if len(seen) > 1 else ""
@@ -56,10 +56,16 @@ def _verified(blank: Result, counted: Sequence[Observation]) -> Result:
     }
     resolution = {n: max(o.tensors[n] for o in counted if n in o.tensors) for n in names if share[n] >= ENOUGH}
     short = [n for n in names if share[n] < ENOUGH]
+    nameless = sum(o.outcome is Outcome.INCONCLUSIVE and not (o.tensors or o.unverified) for o in counted)
     reason = next(
-        (o.reason for o in counted if o.outcome is (Outcome.INCONCLUSIVE if short else Outcome.PASS) and o.reason), ""
+        (
+            o.reason
+            for o in counted
+            if o.outcome is (Outcome.INCONCLUSIVE if short or nameless else Outcome.PASS) and o.reason
+        ),
+        "",
     )
-    if short or not names:
+    if short or nameless > (1 - ENOUGH) * len(counted):
         seen = (
             "; ".join(f"{n} was verified in {share[n]:.0%} of the examples" for n in short) if len(counted) > 1 else ""
         )

@@ -85,6 +85,8 @@ def gradcheck(
         raise TypeError(_unknown_word(word))
     if len(inputs) == 1 and isinstance(inputs[0], tuple):
         inputs = inputs[0]
+    if resolution is not None and not (isinstance(resolution, (int, float)) and 0 < resolution < 1):
+        raise SpecError(f"resolution={resolution!r}: write the relative error that must be seen, such as 1e-6")
     given = Request(layer, tuple(inputs), dict(kwargs or {}), grads=dict(grads or {}))
     checks = [c for c in selected() if battery or c.given]
     with undisturbed():
@@ -138,6 +140,10 @@ def _unknown_word(word: str) -> str:
 
 
 def _checked(request: Request) -> Request:
+    if isinstance(request.layer, type) and not issubclass(request.layer, torch.autograd.Function):
+        raise SpecError(f"{request.layer.__name__} is a class: pass a layer, such as {request.layer.__name__}(...)")
+    if any(isinstance(x, list) for x in request.inputs):
+        raise SpecError("an input is a list: give tensors or arrays, several of them as arguments or as one tuple")
     if not any(is_array(x) or isinstance(x, (Const, np.floating)) for x in request.inputs):
         raise SpecError(
             f"gradcheck({type(request.layer).__name__}, ...) needs the inputs to call it with: tensors or arrays, as in "
@@ -209,6 +215,11 @@ def check(
     Raises:
         SpecError: the spec or an argument can't be used as it is.
     """
+    if not isinstance(spec, LayerSpec):
+        raise SpecError(
+            f"check() takes a LayerSpec, not {type(spec).__name__}; for one layer and input use gradcheck(layer, x)"
+        )
+    only, skip = ((words,) if isinstance(words, str) else words for words in (only, skip))
     with undisturbed():
         name = layer_name(spec)
         settings = {"seed": seed, "device": device, "examples": examples}
@@ -232,15 +243,8 @@ def spec_events(
     spec: LayerSpec, examples: int, seed: int, device: str, only: Sequence[str], skip: Sequence[str]
 ) -> Iterator[Event]:
     """The events of `check`, for listeners that want them as they come."""
-    if not isinstance(spec, LayerSpec):
-        raise SpecError(
-            f"check() takes a LayerSpec, not {type(spec).__name__}; for one layer and input use gradcheck(layer, x)"
-        )
     if not isinstance(examples, int) or examples < 1:
         raise SpecError(f"examples={examples!r}: write how many, at least 1")
-    for words in (only, skip):
-        if isinstance(words, str):
-            raise SpecError(f"only= and skip= take a sequence of names: write ({words!r},)")
     if spec.gaps:
         selected(only=tuple(spec.gaps))
     where = torch.device(usable_device(device))
@@ -263,9 +267,15 @@ def _maker(spec: LayerSpec, example: Example, device: torch.device, notes: list[
 
 def modes_of(spec: LayerSpec) -> tuple[str | None, ...]:
     """The modes that the spec names, else those that its layer has."""
-    if spec.modes is not None:
-        return tuple(spec.modes) or (None,)
     layer = _sample(spec)
+    told = isinstance(layer, (torch.nn.Module, Exception)) or switch_of(layer) is not None
+    if spec.modes is not None:
+        if spec.modes and not (told or isinstance(spec.modes, Mapping) or "mode" in spec.build_arguments()):
+            raise SpecError(
+                f"{_name(layer)} can't be told its mode: give it train() and eval() or an attribute `training`, or name "
+                'forward\'s keyword with modes={"train": {"training": True}, "eval": {"training": False}}'
+            )
+        return tuple(spec.modes) or (None,)
     if isinstance(layer, torch.nn.Module):
         return ("train", "eval")
     return ("train", "eval") if switch_of(layer) else (None,)

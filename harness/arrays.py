@@ -103,13 +103,15 @@ def _libraries(thing: Any, seen: set[int]) -> set[Library]:
         return {"torch"}
     if isinstance(thing, np.ndarray):
         return {"numpy"}
+    if isinstance(thing, Mapping):
+        return {lib for item in thing.values() for lib in _libraries(item, seen)}
     if isinstance(thing, (list, tuple)):
         return {lib for item in thing for lib in _libraries(item, seen)}
     owner = thing if isinstance(thing, type) else type(thing)
     members = [m for c in owner.__mro__ if c.__module__ != "builtins" for m in vars(c).values()]
     state = list(vars(thing).values()) if hasattr(thing, "__dict__") and not isinstance(thing, type) else []
     parts = [m for m in members if isinstance(m, (FunctionType, staticmethod, classmethod))]
-    parts += [v for v in state if is_array(v) or hasattr(v, "backward") or isinstance(v, (list, tuple))]
+    parts += [v for v in state if is_array(v) or hasattr(v, "backward") or isinstance(v, (list, tuple, Mapping))]
     return {lib for part in parts for lib in _libraries(part, seen)}
 
 

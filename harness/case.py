@@ -51,8 +51,8 @@ class Case:
 
     @property
     def wanted(self) -> list[str]:
-        """The leaves whose gradient is judged; an input whose gradient is optional counts where backward returned one."""
-        return [n for n in self.subject.wanted() if n not in self.unreturned]
+        """The leaves whose gradient is judged: not those without entries, nor later inputs that backward leaves out."""
+        return [n for n in self.subject.wanted() if n not in self.unreturned and self.leaves[n].numel()]
 
     @cached_property
     def unreturned(self) -> frozenset[str]:

@@ -129,7 +129,7 @@ def _covering(spec: LayerSpec, count: int, rng: random.Random) -> Iterator[Row]:
 
 def _large(spec: LayerSpec, rng: random.Random) -> Iterator[Row]:
     """Two examples with one dimension beyond a block; dimensions whose sizes were given stay within them."""
-    free = [n for n, v in spec.sizes.items() if v == tuple(range(1, 7))]
+    free = [n for n in spec.sizes if n not in spec.dims]
     for name in rng.sample(free, min(2, len(free))) if len(free) > 1 else free * 2:
         sizes, options, _ = _row(spec, rng)
         yield {**sizes, name: rng.choice(BEYOND)}, options, "unit"

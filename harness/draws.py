@@ -18,7 +18,8 @@ often branches; 10⁻³; 𝒩(0,1) around ±5."""
 
 def rng_of(*seed: int) -> np.random.Generator:
     """An independent stream for each tuple of integers."""
-    return np.random.default_rng([abs(s) for s in seed])
+    # the length first: NumPy pads a seed with zeros; negative numbers count too
+    return np.random.default_rng([len(seed), *(s % 2**64 for s in seed)])
 
 
 def signed(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
@@ -102,6 +103,8 @@ def parameter_like(t: Tensor, rng: np.random.Generator) -> Tensor:
     if spread > 0:
         mean = float(t.double().mean())
         values = mean + spread * rng.standard_normal(tuple(t.shape))
+        if float(t.min()) > 0:  # what is positive (a scale, a variance) stays so
+            values = np.abs(values)
     else:
         centre = float(t.flatten()[0]) if t.numel() else 0.0
         unit = abs(centre) if centre else 1.0

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from harness.aggregate import Seen, result, smallest_failure, with_finding
 from harness.case import Case
 from harness.checks import Check
-from harness.domain import BackwardRaised, Refused
+from harness.domain import BackwardRaised, Refused, forward_may_refuse
 from harness.events import Event, Finished, Noted, Started
 from harness.events import Refused as RefusedEvent
 from harness.evidence import finding_of
@@ -41,7 +41,9 @@ def events(plan: Plan) -> Iterator[Event]:
         sessions: list[Session] = []
         refused: list[str] = []
         broken: list[str] = []
+        accepted: list[str] = []
         for make in plan.cases:
+            session: Session | None = None
             try:
                 session = Session(make(mode))
                 _ = session.case.base
@@ -49,6 +51,7 @@ def events(plan: Plan) -> Iterator[Event]:
                 broken.append(clean(f"the forward went through and backward raised {raised}"))
             except Refused as refusal:
                 refused.append(clean(str(refusal)))
+                accepted += _accepted(session)
                 yield RefusedEvent(plan.layer, mode, "", refused[-1])
             else:
                 sessions.append(session)
@@ -56,7 +59,27 @@ def events(plan: Plan) -> Iterator[Event]:
             said.add(note)
             yield Noted(plan.layer, note)
         for check in plan.checks:
-            yield Finished(_result(plan.layer, check, mode, sessions, broken, refused))
+            failed = [*broken, *(accepted if check.name == "reference" else ())]
+            yield Finished(_result(plan.layer, check, mode, sessions, failed, refused))
+
+
+def _accepted(session: Session | None) -> list[str]:
+    """Why a refused example is a failure: the reference takes it."""
+    if session is None or (case := session.case).reference is None:
+        return []
+    try:
+        case.forward({n: t.clone() for n, t in case.leaves.items()})
+        return []  # it went through, and its outputs are not finite: outside its domain
+    except Refused as refusal:
+        why = str(refusal)
+    try:
+        with forward_may_refuse():
+            expected = case.reference.outputs(case.subject, case.leaves, case.buffers, case.mode)
+    except Refused:  # the reference refuses it too
+        return []
+    if not all(bool(y.isfinite().all()) for y in expected):
+        return []
+    return [clean(f"the forward refuses an example that the reference accepts ({case.label}): {why}")]
 
 
 def _result(

@@ -187,6 +187,23 @@ class Differences:
             step *= 64
         return True
 
+    def jumps(self, d: Direction) -> bool:
+        """Whether the plateau on which no output moves ends in a jump on either side, as where a function rounds coarsely.
+
+        At a kink, as of relu, it ends without one. Found by bisection within the reach of the largest step.
+        """
+        return any(self._jump(d, side) for side in (1.0, -1.0))
+
+    def _jump(self, d: Direction, side: float) -> bool:
+        whole = {n: side * t for n, t in self.spread(d, 2.0**-FIRST).items()}
+        change = far = float((self.v * (self._at(whole, 1.0) - self.y)).norm())
+        still, moved = 0.0, 1.0
+        for _ in range(40 if far > 0 else 0):
+            middle = (still + moved) / 2
+            there = float((self.v * (self._at(whole, middle) - self.y)).norm())
+            still, moved, change = (still, middle, there) if there > 0 else (middle, moved, change)
+        return change > 2.0**-20 * far
+
     def residual(self, gradients: Mapping[str, Tensor], d: Direction, k: int) -> Residual | None:
         """The claim against Richardson's estimate with the largest step 2⁻ᵏ; None where it leaves the domain."""
         try:
@@ -220,6 +237,8 @@ class Differences:
             elif r.noisy and len(rungs) > 2:
                 break
         for r, best in sorted(rungs, key=lambda pair: pair[1].error):
+            if r.flow == 0 and self.jumps({name: one}):
+                break
             agreed = any(e is not best and abs(e.value - best.value) <= e.error + best.error for _, e in rungs)
             if agreed and self.confirms({name: one}, {name: one}, r):
                 return best
@@ -229,6 +248,15 @@ class Differences:
     def rounding(self) -> float:
         """‖v ⊙ n‖: the noise of the contracted outputs."""
         return float((self.v * self.noise).norm())
+
+    @cached_property
+    def variation(self) -> float:
+        """‖v ⊙ Δy‖ over a step of the spread in all leaves: the outputs' size without what is constant in them."""
+        try:
+            far = self._at(self.spread(self.direction(1, self.case.wanted), 1.0), 1.0)
+        except Refused:
+            far = 0 * self.y
+        return float((self.v * (far - self.y)).norm())
 
     def floor(self, name: str) -> float:
         """64 u ‖v ⊙ y‖ / spread(x): the smallest slope that the forward can express in its last digits."""

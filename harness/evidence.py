@@ -22,7 +22,7 @@ def finding_of(session: Session, name: str, verdict: Verdict, others: list[Sessi
     case = verdict.case or session.case
     claimed = case.base.outputs[0] if name not in case.leaves else case.base.gradients.get(name)
     if claimed is None or verdict.expected is None or verdict.allowed is None:
-        return Finding((name, None), verdict.reason, "a gradient", "exact", 1, 1, example=case.label)
+        return Finding((name, None), verdict.reason, "", "exact", 1, 1, example=case.label)
     g, r, allowed = claimed.double(), verdict.expected.double(), verdict.allowed.double()
     excess = ((g - r).abs() - allowed).nan_to_num(nan=-1.0)
     index = tuple(int(i) for i in (excess == excess.max()).nonzero()[0]) if g.ndim else ()

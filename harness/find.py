@@ -98,6 +98,8 @@ def spec_from_words(module: ModuleType, name: str | None, build: str | None, inp
     if name is not None and not hasattr(module, name):
         raise SpecError(f"there is no {name!r} in {module.__name__}; it has {', '.join(_public(module)) or 'nothing'}")
     kinds = tuple(_input(word, vars(module)) for word in inputs)
+    if build is None:  # the class itself: what it asks for beside dimensions is told
+        return LayerSpec(build=getattr(module, source), inputs=kinds, name=name)
     shape = LayerSpec(build=object, inputs=kinds)
     known = {*shape.sizes, *shape.starred, *RESERVED}
     made = from_string(source, known, vars(module))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from torch import Tensor
 
@@ -25,6 +26,11 @@ class Ladder:
     def rung(self, k: int) -> Residual | None:
         """Richardson's estimate with the largest step 2⁻ᵏ."""
         return self.differences.residual(self.gradients, self.d, k)
+
+    @cached_property
+    def jumps(self) -> bool:
+        """Whether the plateau around the point ends in a jump."""
+        return self.differences.jumps(self.d)
 
     def confirms(self, found: Residual) -> bool:
         """Whether plain differences at fine steps are compatible with it."""
@@ -72,21 +78,21 @@ class Line:
         found at a kink by two rungs, or hidden by noise."""
         best: Residual | None = None
         previous: Residual | None = None
-        known: list[Residual] = []
         steps, last = deque([FIRST, *DOWN]), FIRST
         while steps:
             k = steps.popleft()
             r = ladder.rung(k)
             if r is None:
                 continue
+            if (
+                r.flow == 0 and ladder.jumps
+            ):  # a plateau of a coarsely rounded function: its slope is none of the function's
+                return cls(float("nan"), float("inf"), float("inf"), 0.0, least=least)
             if r.estimate.known and not r.refuted and (r.estimate.error + r.out) / unit / least <= need:
                 return cls.smooth(r, unit, least)
             if previous is not None and r.same_kink(previous):
                 return cls.at_kink(r, unit, least)
-            known += [r] * r.estimate.known
-            # no output moves on a plateau of a coarsely rounded function, though at larger steps some did
-            plateau = r.flow == 0 and any(other.flow > 0 for other in known)
-            sound = previous is not None and previous.refuted and r.refuted and r.agrees(previous) and not plateau
+            sound = previous is not None and previous.refuted and r.refuted and r.agrees(previous)
             if previous is not None and sound and ladder.confirms(r):
                 return cls.smooth(min(previous, r, key=lambda x: x.estimate.error), unit, least, refuted=True)
             if best is None and r.noisy and not r.refuted:

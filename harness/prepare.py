@@ -103,7 +103,9 @@ def request_of(spec: LayerSpec, example: Example, mode: str | None, device: torc
     layer = build(spec, example, mode, device)
     inputs = tuple(_input(kind, example, k) for k, kind in enumerate(spec.kinds))
     modes = dict(spec.modes) if isinstance(spec.modes, Mapping) else {}
-    return Request(layer, inputs, modes=modes, grads=spec.grads, device=device)
+    known = {**example.sizes, **example.options}
+    made = {n: known[n] for n in spec.build_arguments() if n in known} if isinstance(spec.build, type) else None
+    return Request(layer, inputs, modes=modes, grads=spec.grads, made=made, device=device)
 
 
 def build(spec: LayerSpec, example: Example, mode: str | None, device: torch.device) -> Any:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import inspect
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 from harness.arrays import Library
@@ -26,6 +27,50 @@ def imported(thing: Any, name: str) -> tuple[str, str]:
     return f"from {module} import {qualified.split('.')[0]}", ""
 
 
+def constructed(kind: type, made: Mapping[str, Any] | None) -> str:
+    """How a layer of this class is made: with the arguments that a spec gave it, or none where none are needed."""
+    parameters = inspect.signature(kind).parameters.values()
+    given = {n: v for n, v in (made or {}).items() if isinstance(v, (bool, int, float, str, tuple))}
+    # without a spec nobody knows which defaults were overridden
+    open_ = [p for p in parameters if p.name not in given and (made is None or p.default is p.empty)]
+    if not open_ and len(given) == len(made or {}):
+        return f"{kind.__qualname__}({', '.join(f'{n}={v!r}' for n, v in given.items())})"
+    return f"{kind.__qualname__}(...)  # fill in its arguments"
+
+
+def module(
+    layer: Any,
+    name: str,
+    inputs: Sequence[str],
+    wanted: Sequence[str],
+    parameters: Sequence[str],
+    made: Mapping[str, Any] | None,
+) -> Recipe:
+    """A torch.nn.Module, called with its parameters and buffers put in their places."""
+    kind = type(layer)
+    line, _ = imported(kind, kind.__name__)
+    make = f"layer = {constructed(kind, made)}" if line else f"layer = ...  # fill in: a {name}"
+    body = [
+        "def forward(leaves, buffers, mode, seed):",
+        "    global live, outputs",
+        "    replay(seed)",
+        "    layer.train(mode == 'train')",
+        f"    live = {{n: t.clone().requires_grad_(n in {list(wanted)!r}) for n, t in leaves.items()}}",
+        f"    held = {{**{{n: live[n] for n in {list(parameters)!r}}}, **{{n: t.clone() for n, t in buffers.items()}}}}",
+        f"    y = torch.func.functional_call(layer, held, ({', '.join(inputs)},))",
+        "    outputs = y if isinstance(y, tuple) else (y,)",
+        "    return [t.detach() for t in outputs]",
+        *_GRAPH,
+        f"    names = {list(wanted)!r}",
+        _GRADIENTS,
+    ]
+    return _recipe("torch", [line] if line else [], [make], body)
+
+
+_GRAPH = ("", "", "def backward(v):")
+_GRADIENTS = "    return dict(zip(names, torch.autograd.grad(outputs, [live[n] for n in names], v, allow_unused=True)))"
+
+
 def stateful(
     layer: Any,
     library: Library,
@@ -34,15 +79,13 @@ def stateful(
     places: Mapping[str, str],
     gradients: Mapping[str, str],
     mode_line: str,
+    keywords: str = "",
+    made: Mapping[str, Any] | None = None,
 ) -> Recipe:
     """An object with forward and backward; `places` and `gradients` are expressions such as `layer.params['W']`."""
     kind = type(layer)
     line, _ = imported(kind, kind.__name__)
-    make = (
-        f"layer = {kind.__qualname__}(...)  # fill in its arguments"
-        if line
-        else f"layer = ...  # fill in: a {kind.__name__}"
-    )
+    make = f"layer = {constructed(kind, made)}" if line else f"layer = ...  # fill in: a {kind.__name__}"
     generators = (
         [n for n, v in vars(layer).items() if type(v).__name__ == "Generator"] if hasattr(layer, "__dict__") else []
     )
@@ -52,13 +95,14 @@ def stateful(
         *(f"    layer.{n}.manual_seed(seed)" for n in generators if library == "torch"),
         *([f"    {mode_line}"] if mode_line else []),
         *(f"    {place} = give({{**leaves, **buffers}}[{n!r}])" for n, place in places.items()),
-        f"    y = layer.forward({', '.join(f'give(leaves[{n!r}])' for n in inputs)})",
+        f"    y = layer.forward({', '.join([*inputs, *([keywords] if keywords else [])])})",
         "    return [torch.as_tensor(t) for t in (y if isinstance(y, tuple) else (y,))]",
         "",
         "",
         "def backward(v):",
         *(["    layer.zero_grad()"] if callable(getattr(layer, "zero_grad", None)) else []),
         f"    d = layer.backward({'' if _takes_nothing(layer) else '*[give(w) for w in v]'})",
+        *_by_name(wanted),
         "    d = d if isinstance(d, (tuple, list)) else (d,)",
         f"    found = {{n: torch.as_tensor(t) for n, t in zip({list(wanted)!r}, d)}}",
         f"    parameters = {{{', '.join(f'{n!r}: torch.as_tensor({code})' for n, code in gradients.items())}}}",
@@ -67,12 +111,32 @@ def stateful(
     return _recipe(library, [line] if line else [], [make], body)
 
 
+def passed(arguments: Mapping[str, Any], leaves: Container[str]) -> list[str]:
+    """The arguments of a call: leaves by name, everything else as it is written."""
+    return [f"give(leaves[{n!r}])" if n in leaves else repr(value) for n, value in arguments.items()]
+
+
+def keywords_of(kwargs: Mapping[str, Any], modes: Mapping[str, Mapping[str, Any]]) -> str:
+    """The keywords of forward, those of the mode among them; nothing where there are none."""
+    if modes:
+        return f"**{ {m: {**kwargs, **words} for m, words in modes.items()}!r}[mode]"
+    return f"**{dict(kwargs)!r}" if kwargs else ""
+
+
+def _by_name(wanted: Sequence[str]) -> list[str]:
+    """A dict of gradients, in the order of the inputs; `dx`, `grad_x` and `x_grad` are the gradient of x."""
+    pick = "next(v for k, v in d.items() if n in (k, k[1:]) or n in k.split('_'))"
+    return ["    if isinstance(d, dict):", f"        d = [{pick} for n in {list(wanted)!r}]"]
+
+
 def _takes_nothing(layer: Any) -> bool:
     code = getattr(getattr(layer.backward, "__func__", layer.backward), "__code__", None)
     return code is not None and code.co_argcount <= 1 and not code.co_flags & 0x04
 
 
-def functions(parts: Mapping[str, Any], library: Library, inputs: Sequence[str], wanted: Sequence[str]) -> Recipe:
+def functions(
+    parts: Mapping[str, Any], library: Library, inputs: Sequence[str], wanted: Sequence[str], keywords: str = ""
+) -> Recipe:
     """A pair (forward, backward) under those names, or a closure under the name `run`."""
     lines = {n: imported(f, n) for n, f in parts.items()}
     named = {
@@ -84,12 +148,13 @@ def functions(parts: Mapping[str, Any], library: Library, inputs: Sequence[str],
         "def forward(leaves, buffers, mode, seed):",
         "    global kept",
         "    replay(seed)",
-        f"    y, kept = {call}({', '.join(f'give(leaves[{n!r}])' for n in inputs)})",
+        f"    y, kept = {call}({', '.join([*inputs, *([keywords] if keywords else [])])})",
         "    return [torch.as_tensor(t) for t in (y if isinstance(y, tuple) else (y,))]",
         "",
         "",
         "def backward(v):",
         f"    d = {pull}",
+        *_by_name(wanted),
         "    d = d if isinstance(d, (tuple, list)) else (d,)",
         f"    return {{n: torch.as_tensor(t) for n, t in zip({list(wanted)!r}, d)}}",
     ]
@@ -105,14 +170,12 @@ def traced(call: Any, name: str, apply: str, inputs: Sequence[str], wanted: Sequ
         "    global live, outputs",
         "    replay(seed)",
         f"    live = {{n: t.clone().requires_grad_(n in {list(wanted)!r}) for n, t in leaves.items()}}",
-        f"    y = function({', '.join(f'live[{n!r}]' for n in inputs)})",
+        f"    y = function({', '.join(inputs)})",
         "    outputs = y if isinstance(y, tuple) else (y,)",
         "    return [t.detach() for t in outputs]",
-        "",
-        "",
-        "def backward(v):",
+        *_GRAPH,
         f"    names = {list(wanted)!r}",
-        "    return dict(zip(names, torch.autograd.grad(outputs, [live[n] for n in names], v, allow_unused=True)))",
+        _GRADIENTS,
     ]
     return _recipe("torch", [line] if line else [], [setup], body)
 

@@ -34,8 +34,18 @@ class Finding:
 
     def __str__(self) -> str:
         tensor, index = self.where
-        place = tensor if index is None else f"{tensor}[{', '.join(map(str, index))}]"
-        lines = [f"{place}: backward gives {short(self.analytic)}, expected {short(self.expected)}"]
+        place = tensor if not index else f"{tensor}[{', '.join(map(str, index))}]"
+        gives = (
+            ""
+            if isinstance(self.analytic, str)
+            else "forward gives "
+            if tensor.startswith("output")
+            else "backward gives "
+        )
+        lines = [
+            f"{place}: {gives}{short(self.analytic)}"
+            + (f", expected {short(self.expected)}" if self.expected != "" else "")
+        ]
         if isinstance(self.allowed, float):
             lines[0] += f" ± {self.allowed:.1e}"
         if self.total > 1:

@@ -30,6 +30,8 @@ class Request:
     """{mode: keywords of forward}; empty where the layer has a switch of its own, or no modes."""
     grads: Mapping[str, str | None] = field(default_factory=dict)
     dtype: torch.dtype = torch.float64
+    made: Mapping[str, Any] | None = None
+    """What a spec has called the layer's class with."""
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     optional: frozenset[int] = frozenset()
     """Positions of real inputs whose gradient is wanted only if backward returns one."""

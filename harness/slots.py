@@ -158,3 +158,11 @@ def _converted_array(a: np.ndarray, dtype: np.dtype[Any], roots: dict[int, Any])
     old, size = a.dtype.itemsize, dtype.itemsize
     offset = (a.__array_interface__["data"][0] - root.__array_interface__["data"][0]) // old * size
     return np.ndarray(a.shape, dtype, buffer=new, offset=offset, strides=tuple(n // old * size for n in a.strides))
+
+
+def shared_copies(layer: Any) -> dict[int, Any]:
+    """For deepcopy's memo: NumPy arrays inside that are views, copied so that the copies share memory as they do."""
+    arrays = [v for slot in walk(layer) if isinstance(v := slot.get(), np.ndarray)]
+    roots: dict[int, Any] = {}
+    views = {id(a): _converted_array(a, a.dtype, roots) for a in arrays if isinstance(a.base, np.ndarray)}
+    return views | {id(a): roots[id(a)] for a in arrays if id(a) in roots}

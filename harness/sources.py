@@ -6,6 +6,7 @@ import copy
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -49,6 +50,11 @@ def _parts(thing: Any) -> list[Any]:
         return list(thing)
     parts = list(vars(thing).values()) if hasattr(thing, "__dict__") and not isinstance(thing, type) else []
     parts += captured(thing)
+    if isinstance(thing, partial):
+        parts += [thing.func, thing.args, thing.keywords]
+    parts += [
+        getattr(thing, n) for kind in type(thing).__mro__ for n in getattr(kind, "__slots__", ()) if hasattr(thing, n)
+    ]
     if hasattr(thing, "__self__"):
         parts.append(thing.__self__)
     return parts

@@ -190,16 +190,27 @@ class LayerSpec:
             raise SpecError(f"resolution={self.resolution}: write the relative error that must be seen, such as 1e-6")
         if not callable(self.build) and not _is_layer(self.build):
             raise SpecError(f"build={self.build!r} is neither a class, a function, a string nor a layer")
-        self.build_arguments()
+        self._check_used()
+
+    def _check_used(self) -> None:
+        """Every option and dimension goes somewhere: one that is misspelt would silently never vary."""
+        asked = {*self.build_arguments(), *(n for k in self.kinds for n in _dimension_names(k))}
+        functions = [
+            f for f in (self.reference, self.derivative_of, *(k.draw for k in self.kinds if isinstance(k, Drawn))) if f
+        ]
+        for function in functions:
+            asked |= set(_parameters(function))
+        takes_any = self.builds and any(p.kind is p.VAR_KEYWORD for p in _parameters(self.build).values())
+        for kind, names in (("options", self.options), ("dims", self.dims)):
+            if unused := [n for n in names if n not in asked and not takes_any]:
+                takes = ", ".join(_parameters(self.build)) if self.builds else "nothing, since build is a layer already"
+                raise SpecError(f"{kind}={{{unused[0]!r}: ...}} is used nowhere: build takes {takes or 'no arguments'}")
 
     def build_arguments(self) -> tuple[str, ...]:
         """The names that `build` is called with."""
         if not self.builds:
             return ()
-        try:
-            parameters = inspect.signature(self.build).parameters.values()
-        except (TypeError, ValueError):  # a builtin without a signature
-            return ()
+        parameters = _parameters(self.build).values()
         known, wanted = self._known(), []
         for p in parameters:
             if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD):
@@ -224,6 +235,13 @@ class LayerSpec:
     def builds(self) -> bool:
         """Whether `build` makes a layer; False where it is one."""
         return not _is_layer(self.build)
+
+
+def _parameters(function: Any) -> Mapping[str, inspect.Parameter]:
+    try:
+        return inspect.signature(function).parameters
+    except (TypeError, ValueError):  # a builtin without a signature
+        return {}
 
 
 def _is_layer(thing: Any) -> bool:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from types import CellType, FunctionType
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -24,7 +25,7 @@ from harness.request import (
     positional_names,
     required_names,
 )
-from harness.slots import Slot, convert, share_memory
+from harness.slots import Slot, convert, share_memory, shared_copies
 from harness.sources import Sources
 from harness.subject import Evaluation, Leaf, Recipe, Subject
 
@@ -38,7 +39,7 @@ def own_copy(request: Request) -> Any:
         SpecError: it can't be copied.
     """
     try:
-        layer = copy.deepcopy(request.layer)
+        layer = copy.deepcopy(request.layer, shared_copies(request.layer))
     except Exception as error:
         raise SpecError(
             f"{type(request.layer).__name__} can't be copied ({type(error).__name__}: {error}), and a check must not "
@@ -91,6 +92,8 @@ class Stateful:
     parameters: dict[str, Slot] = field(default_factory=dict)
     gradients: dict[str, Slot] = field(default_factory=dict)
     buffers: dict[str, Slot] = field(default_factory=dict)
+    numbers: dict[str, type] = field(default_factory=dict)
+    """The parameters that are plain numbers, with their type."""
 
     @classmethod
     def of(cls, request: Request) -> Stateful:
@@ -173,7 +176,9 @@ class Stateful:
             there = slot.get()
             if isinstance(there, Tensor) and there.requires_grad:
                 there.detach_()  # a trace before this run has tied it to a leaf
-            if leaves[name].requires_grad:
+            if name in self.numbers:
+                slot.put(leaves[name] if leaves[name].requires_grad else self.numbers[name](leaves[name].item()))
+            elif leaves[name].requires_grad:
                 # in place and recorded: the graph then leads from the layer's own tensor to the leaf
                 there.copy_(leaves[name])
             else:
@@ -188,6 +193,9 @@ class Stateful:
     def subject(self, **more: Any) -> Subject:
         """The finished subject, once the places are known."""
         leaves = dict(self.leaves)
+        self.numbers = {
+            n: type(v) for n, s in self.parameters.items() if isinstance(v := s.get(), (float, np.floating))
+        }
         for name, value in self.read(self.parameters).items():
             leaves[name] = Leaf(value, "parameter", self.request.grads.get(name, name) is not None)
         return Subject(
@@ -212,11 +220,13 @@ class Stateful:
         return recipe.stateful(
             self.layer,
             self.library,
-            self.inputs,
+            recipe.passed(self.arguments, self.leaves),
             [n for n in self.inputs if n in leaves and leaves[n].wanted],
-            {n: "layer" + slot.code for n, slot in {**self.parameters, **self.buffers}.items()},
+            {n: f"layer{slot.code}{_data(slot)}" for n, slot in {**self.parameters, **self.buffers}.items()},
             {n: "layer" + slot.code for n, slot in self.gradients.items()},
             mode,
+            recipe.keywords_of(self.request.kwargs, self.request.modes),
+            self.request.made,
         )
 
     def probe(self) -> None:
@@ -232,6 +242,11 @@ class Stateful:
         for name, slot in {**self.parameters, **self.buffers}.items():
             if name in saved:
                 slot.write(saved[name])
+
+
+def _data(slot: Slot) -> str:
+    """A tensor is assigned to through .data: where `params` is put together anew at each access, it would be lost."""
+    return ".data" if isinstance(slot.get(), Tensor) else ""
 
 
 def decoy(value: Tensor) -> Tensor:

@@ -72,4 +72,10 @@ class Stateless:
         layer = self.request.layer
         parts = {"forward": layer[0], "backward": layer[1]} if isinstance(layer, tuple) else {"run": layer}
         wanted = [n for n, leaf in self.leaves.items() if leaf.wanted]
-        return recipe.functions(parts, self.library, list(self.arguments), wanted)
+        return recipe.functions(
+            parts,
+            self.library,
+            recipe.passed(self.arguments, self.leaves),
+            wanted,
+            recipe.keywords_of(self.request.kwargs, self.request.modes),
+        )

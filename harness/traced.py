@@ -61,6 +61,10 @@ def traced(request: Request, name: str, arguments: Mapping[str, Any], call: Call
         autograd_is_backward=reason,
         draws=bool(sources),
         recipe=recipe.traced(
-            request.layer, name, ".apply" if call is not request.layer else "", list(arguments), wanted
+            request.layer,
+            name,
+            ".apply" if call is not request.layer else "",
+            [p.replace("give(leaves", "(live") for p in recipe.passed(arguments, leaves)],
+            wanted,
         ),
     )

@@ -1,5 +1,7 @@
 """Why it may be so: interpretations, marked as such, and only of what this run did show."""
 
+from collections.abc import Sequence
+
 from report.findings import Q7, Q7_BN, Reader, direction
 from report.settings import BN, IN, IN_DROPOUT
 from report.statistics import earlier
@@ -8,9 +10,16 @@ from report.tables import interval, number
 HEDGE = "*Why (not isolated by this run).* "
 
 
+def nobody(*epochs: Sequence[float | None]) -> bool:
+    """Whether no run ever got there: what is never reached can't be compared."""
+    return all(e is None for values in epochs for e in values)
+
+
 def norms(r: Reader) -> str:
     """Candidate causes for what Q6 shows without Dropout."""
     a, b = (r.of(e, "epochs_to_95")["values"] for e in (IN, BN))
+    if nobody(a, b):
+        return "No run of either reached validation accuracy .95, so this run does not say which is the faster."
     if earlier(a, b) <= earlier(b, a):
         return "InstanceNorm was not the faster of the two in this run, so there is no advantage to explain."
     return HEDGE + (
@@ -49,6 +58,10 @@ def batch_norm_with_dropout(r: Reader) -> str:
 def instance_norm_with_dropout(r: Reader) -> str:
     """Candidate causes for what Dropout does to InstanceNorm."""
     a, b = (r.of(e, "epochs_to_95")["values"] for e in (IN, IN_DROPOUT))
+    if nobody(a, b):
+        return (
+            "No run of either reached validation accuracy .95, so this run does not say what Dropout costs in epochs."
+        )
     if earlier(a, b) <= earlier(b, a):
         return "Dropout did not slow InstanceNorm in this run, so there is no delay to explain."
     return HEDGE + (

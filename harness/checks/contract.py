@@ -12,12 +12,13 @@ from harness.session import Observation, Session
 def verdict(session: Session, problems: dict[str, Finding], looked: list[str]) -> Observation:
     """An exact check's observation: FAIL with the first finding, or PASS on everything that it looked at."""
     if problems:
-        name, finding = next(iter(problems.items()))
+        finding = next(iter(problems.values()))
         rest = f" (and {', '.join(list(problems)[1:])})" if len(problems) > 1 else ""
-        return Observation(Outcome.FAIL, reason=f"{name}{rest}: {finding}".split("\n")[0], finding=finding)
+        return Observation(Outcome.FAIL, reason=str(finding).split("\n")[0] + rest, finding=finding)
     if not looked:
         return Observation(Outcome.SKIP, reason="nothing to look at")
-    return Observation(Outcome.PASS, dict.fromkeys(looked, 0.0))
+    # what has no gradient is looked at too, and is no tensor verified
+    return Observation(Outcome.PASS, {n: 0.0 for n in looked if n in session.case.wanted or n in session.case.buffers})
 
 
 def _finding(name: str, found: object, expected: object) -> Finding:
@@ -40,6 +41,8 @@ def shapes(session: Session) -> Observation:
 def dtypes(session: Session) -> Observation:
     """Outputs and gradients keep the dtype and device that they were given."""
     case = session.case
+    if not any(t.is_floating_point() for t in case.leaves.values()):
+        return Observation(Outcome.SKIP, reason="no input or parameter is real")
     problems = {}
     for k, y in enumerate(case.base.outputs):
         if y.dtype != case.dtype:

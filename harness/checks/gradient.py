@@ -12,9 +12,11 @@ from harness.session import Observation, Session, observed
 
 def input_gradient(session: Session) -> Observation:
     """Central differences on every input that wants a gradient."""
-    names = [n for n in session.case.subject.wanted("input") if n not in session.case.unreturned]
+    inputs = session.case.subject.wanted("input")
+    names = [n for n in inputs if n in session.case.wanted]
     if not names:
-        return Observation(Outcome.SKIP, reason="no input wants a gradient")
+        why = f"{', '.join(inputs)} has no entries" if inputs else "no input wants a gradient"
+        return Observation(Outcome.SKIP, reason=why)
     verdicts = {n: session.judge.verdicts[n] for n in names}
     left_out = sorted(session.case.unreturned)
     if not session.case.is_loss:
@@ -30,7 +32,7 @@ def input_gradient(session: Session) -> Observation:
 def parameter_gradient(session: Session) -> Observation:
     """Central differences on every parameter; a tensor that matters and has no gradient is not verified."""
     subject = session.case.subject
-    names = subject.wanted("parameter")
+    names = [n for n in subject.wanted("parameter") if n in session.case.wanted]
     if not names and not subject.unclaimed:
         return Observation(Outcome.SKIP, reason="the layer has no parameters")
     verdicts = {n: session.judge.verdicts[n] for n in names}

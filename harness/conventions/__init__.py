@@ -6,6 +6,7 @@ It is found by being here: adding one touches no other file.
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules
@@ -39,8 +40,12 @@ def subject_of(request: Request) -> Subject:
 
 def _unrecognised(layer: Any) -> str:
     parts = [n for n in ("forward", "backward", "__call__") if hasattr(layer, n)]
+    near = (
+        get_close_matches("backward", [n for n in dir(layer) if n != "backward"], 1) if "backward" not in parts else []
+    )
     return (
-        f"{type(layer).__name__} is no layer that can be checked: it has {' and '.join(parts) or 'no forward'}. "
+        f"{type(layer).__name__} is no layer that can be checked: it has {' and '.join(parts) or 'no forward'}"
+        f"{f' and `{near[0]}`, which should be named backward' if near else ''}. "
         "Give an object with forward and backward, a pair (forward, backward) of functions, a torch.autograd.Function, "
         "a torch.nn.Module, a callable of tensors, or a closure run(*inputs) -> (outputs, pullback)"
     )

@@ -19,6 +19,9 @@ from harness.subject import Subject
 
 ORDER = 40
 
+LISTS = {"params": ("grads", "gradients"), "parameters": ("grads", "gradients"), "weights": ("grads", "dweights")}
+"""Lists of parameters, and what the list of their gradients is called."""
+
 STATISTICS = ("running", "moving")
 """How names of running statistics begin; where only one mode can be tried, nothing but the name tells them from parameters."""
 
@@ -93,6 +96,9 @@ def _aliases(name: str, declared: Mapping[str, str | None]) -> list[str]:
     if name in declared:
         return [a for a in (declared[name],) if a is not None]
     owner, _, short = name.rpartition(".")
+    if short.isdecimal():  # the k-th of `params` has the k-th of `grads`
+        before, _, last = owner.rpartition(".")
+        return [".".join(p for p in (before, g, short) if p) for g in LISTS.get(last, ())]
     return [f"{owner}.{alias}" if owner else alias for alias in gradient_names(short)]
 
 
@@ -113,11 +119,7 @@ def _sorted(state: Stateful, candidates: Mapping[str, Slot], written: set[str]) 
             continue  # a cache: forward writes it before it reads it
         state.buffers[name] = slot
         short = name.rpartition(".")[2]
-        if (
-            changes[state.modes[0]]
-            and name not in {*state.request.grads, *written}
-            and not short.startswith(STATISTICS)
-        ):
+        if name not in {*state.request.grads, *written} and not short.startswith(STATISTICS):
             findings[name] = (
                 f"`{name}` changes the output and has no gradient: set self.d{short} in backward, or "
                 f"write LayerSpec(..., grads={{{name!r}: 'its gradient'}}), or None there if it is a constant"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,13 +15,20 @@ ORDER = 0
 
 
 def recognises(layer: Any) -> bool:
-    """Whether it is a subclass of torch.autograd.Function."""
+    """Whether it is a subclass of torch.autograd.Function, or the `apply` of one."""
+    layer = _function(layer)
     return isinstance(layer, type) and issubclass(layer, torch.autograd.Function)
+
+
+def _function(layer: Any) -> Any:
+    """`Square` for `Square.apply`, which torch's own gradcheck is given."""
+    return getattr(layer, "__self__", None) if getattr(layer, "__name__", "") == "apply" else layer
 
 
 def subject(request: Request) -> Subject:
     """The Function as a subject. Its backward is what autograd runs, so differences are the only oracle."""
-    function = request.layer
+    function = _function(request.layer)
+    request = replace(request, layer=function)
     names = positional_names(function.forward)
     if function.setup_context is torch.autograd.function._SingleLevelFunction.setup_context:
         names = names[1:]  # forward(ctx, ...)

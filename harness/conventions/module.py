@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
+from harness import recipe
 from harness.request import Request, call_arguments, outputs_of
 from harness.sources import Sources
 from harness.subject import Evaluation, Leaf, Subject
@@ -54,4 +55,15 @@ def subject(request: Request) -> Subject:
             run({n: leaf.value.clone() for n, leaf in leaves.items()}, buffers, mode, 0)
     reason = "the backward of a module is what autograd computes"
     modes = ("train", "eval")
-    return Subject(type(module).__name__, leaves, buffers, run, modes, autograd_is_backward=reason, draws=bool(sources))
+    given = [p.replace("give(leaves", "(live") for p in recipe.passed(arguments, inputs)]
+    name = type(module).__name__
+    return Subject(
+        name,
+        leaves,
+        buffers,
+        run,
+        modes,
+        autograd_is_backward=reason,
+        draws=bool(sources),
+        recipe=recipe.module(request.layer, name, given, wanted, list(parameters), request.made),
+    )

@@ -6,6 +6,7 @@ from typing import Any
 
 from harness.outcome import SpecError
 from harness.request import Request, call_arguments
+from harness.sources import Sources
 from harness.stateless import Stateless
 from harness.subject import Subject
 from harness.traced import traced
@@ -28,6 +29,7 @@ def subject(request: Request) -> Subject:
     name = getattr(call, "__name__", type(call).__name__)
     arguments = request.arguments(call)
     keywords = {**request.kwargs, **next(iter(request.modes.values()), {})}
+    Sources(request.layer)  # what generators it holds are given back as they are now
     values = {n: leaf.value.clone() for n, leaf in request.leaves(arguments).items()}
     result = call(*call_arguments(arguments, values, request.library), **keywords)
     if isinstance(result, tuple) and len(result) == 2 and callable(result[1]):

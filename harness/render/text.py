@@ -21,18 +21,22 @@ def verdict_line(report: Report) -> str:
     """One sentence that can't be read the wrong way."""
     counts = report.counts()
     if report.ok:
-        return f"{report.layer}: verified, {counts['PASS']} checks passed" + _skips(counts)
+        return f"{report.layer}: verified, {_count(counts['PASS'], 'check')} passed" + _skips(counts)
     if counts["FAIL"]:
         return f"{report.layer}: WRONG, {counts['FAIL']} of {len(report.results)} checks failed"
     if counts["ERROR"]:
-        return f"{report.layer}: not judged, {counts['ERROR']} checks ended in an error of the harness or the spec"
+        return f"{report.layer}: not judged, {_count(counts['ERROR'], 'check')} ended in an error of the harness or the spec"
     if counts["INCONCLUSIVE"]:
-        return f"{report.layer}: NOT VERIFIED, nothing failed but {counts['INCONCLUSIVE']} checks are inconclusive"
+        return f"{report.layer}: NOT VERIFIED, nothing failed, {_count(counts['INCONCLUSIVE'], 'check')} inconclusive"
     return f"{report.layer}: NOT VERIFIED, no check verified a tensor"
 
 
 def _skips(counts: dict[str, int]) -> str:
-    return f", {counts['SKIP']} do not apply" if counts["SKIP"] else ""
+    return f", {counts['SKIP']} not applicable" if counts["SKIP"] else ""
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def report_text(report: Report) -> str:
@@ -43,9 +47,22 @@ def report_text(report: Report) -> str:
     parts = [verdict_line(report), indent(table(shown), "  ")]
     if len(shown) < len(report.results):
         parts.append(f"  … and {len(report.results) - len(shown)} more results: {count_line([report])}")
-    parts += [evidence(r, EVIDENCE) for r in report.failures[:2]]
+    parts += _evidence(report)
     parts += [f"  note: {shorten(note, 200)}" for note in report.notes[:3]]
     return "\n".join(parts)
+
+
+def _evidence(report: Report) -> list[str]:
+    """Of the first two failures that say something of their own, and how many there are beside them."""
+    told: dict[str, Result] = {}
+    for r in report.failures:
+        told.setdefault(f"{r.mode} {r.finding}" if r.finding else f"{r.check} {r.reason}", r)
+    parts = [evidence(r, EVIDENCE) for r in list(told.values())[:2]]
+    if len(told) > 2:
+        parts.append(f"\n  … and {len(told) - 2} more: report.failures")
+    if any(r.finding and r.finding.reproduce for r in report.failures):
+        parts.append("\n  a script that shows it: print(report.failures[0].finding.reproduce)")
+    return parts
 
 
 def table(results: Iterable[Result]) -> str:

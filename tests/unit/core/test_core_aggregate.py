@@ -58,9 +58,6 @@ def test_failure_wins_over_examples_refused():
     assert of(failed(), refused=50).outcome is FAIL
 
 
-@pytest.mark.xfail(
-    strict=True, reason="ERROR is looked for first, while `worst` has FAIL first and DESIGN says any FAIL"
-)
 def test_failure_wins_over_an_error_of_the_harness():
     assert worst([ERROR, FAIL]) is FAIL
     assert of(error(), failed()).outcome is FAIL
@@ -140,9 +137,6 @@ def test_observation_without_tensors_is_no_failure():
     assert of(Observation(INCONCLUSIVE, reason="the forward refused a nearby point"), verified()).outcome is not FAIL
 
 
-@pytest.mark.xfail(
-    strict=True, reason="an inconclusive observation that names no tensor counts as none: one PASS outweighs any"
-)
 def test_observations_that_name_no_tensor_count_as_not_verified():
     found = of(*[Observation(INCONCLUSIVE, reason="the forward refused a nearby point")] * 9, verified())
     assert found.outcome is INCONCLUSIVE

@@ -151,7 +151,6 @@ def test_backward_that_raises_fails_where_gradients_are_attributes():
     assert outcomes(report)["input_gradient"] is Outcome.FAIL
 
 
-@pytest.mark.xfail(strict=True, reason="a refused example is not shown to the reference")
 def test_reference_that_accepts_a_refused_example_is_a_failure():
     report = check(spec(Refuses, reference=lambda x: x * 1.0), examples=12)
     assert outcomes(report)["reference"] is Outcome.FAIL
@@ -314,7 +313,6 @@ def test_nothing_left_to_check_is_an_error():
         check(spec(layers.Identity), examples=1, only=("shapes",), skip=("contract",))
 
 
-@pytest.mark.xfail(strict=True, reason="a string is a sequence of letters")
 def test_single_name_as_a_string():
     assert list(outcomes(check(spec(layers.Identity), examples=2, only="shapes"))) == ["shapes"]
 

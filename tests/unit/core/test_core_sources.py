@@ -59,7 +59,6 @@ def test_layer_that_holds_itself_is_walked_once():
     assert len(generators_in(layer, layer)) == 1
 
 
-@pytest.mark.xfail(strict=True, reason="attributes in __slots__ and the parts of a functools.partial are not walked")
 def test_generator_in_a_partial_is_found():
     from functools import partial
 

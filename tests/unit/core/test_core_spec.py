@@ -224,7 +224,6 @@ def test_resolution_that_is_no_relative_error_is_an_error(resolution):
     assert text == f"resolution={resolution}: write the relative error that must be seen, such as 1e-6"
 
 
-@pytest.mark.xfail(strict=True, reason="check() asks for the name of what is no spec before it looks at its type")
 def test_check_of_something_else_says_what_it_takes():
     text = message(lambda: check(Identity()))  # type: ignore[arg-type]
     assert text.startswith("check() takes a LayerSpec, not Identity; for one layer and input use ")

@@ -128,7 +128,7 @@ def test_input_that_requires_grad_gets_none():
 
 def test_check_leaves_the_global_generators():
     before = global_state()
-    check(LayerSpec(build=layers.Noise, inputs="B D", options={"p": (0.5,)}), examples=3)
+    check(LayerSpec(build=lambda p: layers.Noise(), inputs="B D", options={"p": (0.5,)}), examples=3)
     assert global_state() == before
 
 

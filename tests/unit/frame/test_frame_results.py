@@ -97,7 +97,7 @@ def test_a_finding_reads_as_sentences():
 
 def test_a_finding_on_a_whole_tensor_has_no_index():
     assert str(Finding(("W", None), "no gradient", "shape (3,)", "exact", 1, 1)) == (
-        "W: backward gives no gradient, expected shape (3,)"
+        "W: no gradient, expected shape (3,)"
     )
 
 
@@ -110,10 +110,10 @@ def test_a_result_is_named_like_its_item():
     ("results", "verdict"),
     [
         ([PASS, PASS], "Layer: verified, 2 checks passed"),
-        ([PASS, SKIP], "Layer: verified, 1 checks passed, 1 do not apply"),
+        ([PASS, SKIP], "Layer: verified, 1 check passed, 1 not applicable"),
         ([FAIL, ERROR], "Layer: WRONG, 1 of 2 checks failed"),
-        ([PASS, ERROR, INCONCLUSIVE], "Layer: not judged, 1 checks ended in an error of the harness or the spec"),
-        ([PASS, INCONCLUSIVE], "Layer: NOT VERIFIED, nothing failed but 1 checks are inconclusive"),
+        ([PASS, ERROR, INCONCLUSIVE], "Layer: not judged, 1 check ended in an error of the harness or the spec"),
+        ([PASS, INCONCLUSIVE], "Layer: NOT VERIFIED, nothing failed, 1 check inconclusive"),
         ([SKIP], "Layer: NOT VERIFIED, no check verified a tensor"),
     ],
 )
