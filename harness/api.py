@@ -23,13 +23,14 @@ from harness.events import Event, Finished, Noted
 from harness.events import Refused as RefusedEvent
 from harness.options import usable_device
 from harness.outcome import Outcome, SpecError
-from harness.prepare import DTYPES, Prepared, build, case_of, prepared, redrawn, varies
+from harness.prepare import DTYPES, Prepared, case_of, prepared, redrawn, varies
 from harness.reference import Reference
 from harness.report import Report, Result
 from harness.request import Request
+from harness.sample import layer_name, modes_of, name_of
 from harness.sources import globals_preserved
 from harness.spec import Const, LayerSpec
-from harness.stateful import present_mode, switch_of
+from harness.stateful import present_mode
 
 _TORCH_WORDS = {
     "eps": "the step is chosen by a ladder from each tensor's own spread",
@@ -93,9 +94,9 @@ def gradcheck(
         try:
             made = prepared(_checked(given), _dtype(dtype))
         except Refused as refusal:
-            raise _own_exception(_name(layer), refusal) from None
+            raise _own_exception(name_of(layer), refusal) from None
         except BackwardRaised as raised:
-            plan = Plan(_name(layer), (mode,), [partial(_raise, raised)], checks)
+            plan = Plan(name_of(layer), (mode,), [partial(_raise, raised)], checks)
             report = collect(plan.layer, engine.events(plan), {"seed": seed})
         else:
             where = _mode(layer, made, mode)
@@ -126,11 +127,6 @@ def _own_exception(name: str, refusal: Refused) -> BaseException:
 
 def _raise(error: Exception, mode: str | None) -> Case:
     raise error
-
-
-def _name(layer: Any) -> str:
-    thing = layer[0] if isinstance(layer, tuple) and layer else layer
-    return str(getattr(thing, "__name__", type(thing).__name__)).removesuffix("_forward")
 
 
 def _unknown_word(word: str) -> str:
@@ -263,48 +259,6 @@ def _maker(spec: LayerSpec, example: Example, device: torch.device, notes: list[
         return case
 
     return make
-
-
-def modes_of(spec: LayerSpec) -> tuple[str | None, ...]:
-    """The modes that the spec names, else those that its layer has."""
-    layer = _sample(spec)
-    told = isinstance(layer, (torch.nn.Module, Exception)) or switch_of(layer) is not None
-    if spec.modes is not None:
-        if spec.modes and not (told or isinstance(spec.modes, Mapping) or "mode" in spec.build_arguments()):
-            raise SpecError(
-                f"{_name(layer)} can't be told its mode: give it train() and eval() or an attribute `training`, or name "
-                'forward\'s keyword with modes={"train": {"training": True}, "eval": {"training": False}}'
-            )
-        return tuple(spec.modes) or (None,)
-    if isinstance(layer, torch.nn.Module):
-        return ("train", "eval")
-    return ("train", "eval") if switch_of(layer) else (None,)
-
-
-def layer_name(spec: LayerSpec) -> str:
-    """The spec's name, else that of what it builds, else that of what builds it."""
-    if spec.name is not None:
-        return spec.name
-    made = _sample(spec)
-    return _name(spec.build if isinstance(made, Exception) else made)
-
-
-def buildable(spec: LayerSpec) -> str:
-    """Why the spec builds no layer; empty where it does."""
-    made = _sample(spec)
-    return f"{type(made).__name__}: {made}" if isinstance(made, Exception) else ""
-
-
-def _sample(spec: LayerSpec) -> Any:
-    """One layer of the spec, or what building it raised."""
-    raised: Any = None
-    with globals_preserved():
-        for example in design(spec, 3, 0):
-            try:
-                return build(spec, example, "train", torch.device("cpu"))
-            except Exception as error:
-                raised = error
-    return raised
 
 
 def collect(layer: str, stream: Iterator[Event], settings: dict[str, Any]) -> Report:

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from harness.case import Case
-from harness.judge import Verdict
 from harness.outcome import Outcome
+from harness.verdict import Verdict
 
 
 def compared(case: Case, y: Tensor, expected: Tensor, again: Callable[[Mapping[str, Tensor]], Tensor]) -> Verdict:

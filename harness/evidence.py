@@ -7,11 +7,12 @@ from torch import Tensor
 
 from harness.diagnosis import common, sentences
 from harness.domain import BackwardRaised
-from harness.judge import Judge, Verdict
+from harness.judge import Judge
 from harness.outcome import Outcome
 from harness.report import Finding
 from harness.reproduce import script
 from harness.session import Session
+from harness.verdict import Verdict
 
 FRESH = 3
 """On how many fresh draws a diagnosis must hold."""

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from harness.api import buildable, check, layer_name, modes_of
+from harness.api import check
 from harness.checks import selected
 from harness.outcome import GradientError, NotVerified, Outcome, SpecError
 from harness.render.text import evidence
 from harness.report import Report, Result
+from harness.sample import buildable, layer_name, modes_of
 from harness.spec import LayerSpec
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import cached_property
 
 import torch
@@ -14,12 +14,8 @@ from harness.case import Case
 from harness.estimate import FIRST, Differences, Direction
 from harness.line import LEAST, Ladder, Line
 from harness.outcome import Outcome
-
-LOCAL = 150
-"""Up to how many entries of a tensor that is wrong somewhere are all differenced to say where; beyond, it is bisected."""
-
-KINK_DIRECTIONS = 8
-"""How many random directions through the entries at a kink are tried beside the one that moves them together."""
+from harness.place import Place
+from harness.verdict import ROUNDINGS, Verdict
 
 ENTRIES = 600
 """Up to how many entries of a tensor are differenced one by one."""
@@ -29,25 +25,6 @@ COARSEST = 1e-3
 
 NEIGHBOURS = 4
 """At how many neighbouring points the backward's rounding is measured."""
-
-ROUNDINGS = 16
-"""How many times its own response to changes in the last digits of the leaves a gradient may be off by rounding."""
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What is known of one tensor's gradient."""
-
-    outcome: Outcome
-    resolution: float = float("inf")
-    """The relative size of an error that would have been seen."""
-    reason: str = ""
-    expected: Tensor | None = field(default=None, repr=False)
-    """The oracle's gradient where the claim fails; NaN where it was not evaluated."""
-    allowed: Tensor | None = field(default=None, repr=False)
-    """The bound on each entry's error."""
-    case: Case | None = field(default=None, repr=False)
-    """Where it was found, if not with the base cotangents."""
 
 
 class Judge:
@@ -101,7 +78,7 @@ class Judge:
         assert self.trusted is not None
         g, r = self.gradients[name].double(), self.trusted[name].double()
         scale = max(self.scale(name, []), self._zero(name) / self.case.tau)
-        return self._relative(float((g - r).abs().max()), scale)
+        return self.relative(float((g - r).abs().max()), scale)
 
     def _quick(self, names: list[str]) -> dict[str, Verdict]:
         """One joint difference where autograd agrees entry by entry, else three independent ones."""
@@ -154,11 +131,11 @@ class Judge:
     def _thorough(self, name: str) -> Verdict:
         """Directions through this tensor alone, then its entries."""
         directions = self._directions(name)
-        lines = [self._line(name, d) for d in directions]
+        lines = [self.line(name, d) for d in directions]
         scale = self.scale(name, lines)
         need = self.need(name, scale)
         if all(line.settled(need) for line in lines):
-            return Verdict(Outcome.PASS, self._relative(max(line.bound for line in lines), scale))
+            return Verdict(Outcome.PASS, self.relative(max(line.bound for line in lines), scale))
         if not self.case.replays:
             return Verdict(
                 Outcome.INCONCLUSIVE,
@@ -174,10 +151,10 @@ class Judge:
         if small and not any(line.refuted or line.kinked for line in lines):
             return Verdict(Outcome.PASS, self.case.tau, f"its gradient is zero up to rounding, {zero:.0e}")
         if any(line.refuted for line in lines):
-            return self._refuted(name, scale, lines, directions)
+            return Place(self).refuted(name, scale, lines, directions)
         if self.gradients[name].numel() <= ENTRIES:
-            return self._by_entries(name, scale)
-        return Verdict(Outcome.INCONCLUSIVE, self._relative(max(x.bound for x in lines), scale), self._short_of(lines))
+            return Place(self).by_entries(name, scale)
+        return Verdict(Outcome.INCONCLUSIVE, self.relative(max(x.bound for x in lines), scale), self._short_of(lines))
 
     def _slack(self, name: str, d: Direction) -> float:
         """What the claim's rounding may add up to along a direction."""
@@ -219,12 +196,12 @@ class Judge:
             found.append({name: apart / apart.abs().max()})
         return found
 
-    def _line(self, name: str, d: Direction) -> Line:
+    def line(self, name: str, d: Direction) -> Line:
         """What the ladder says along a direction through one tensor."""
         need = self.need(name, rms(self.gradients[name]))
         return Line.settle(Ladder(self.differences, self.gradients, d), self.differences.unit(name), need)
 
-    def _entry(self, name: str, k: int, need: float) -> Line:
+    def entry(self, name: str, k: int, need: float) -> Line:
         """What it says about one entry."""
         one = torch.zeros_like(self.gradients[name])
         one.view(-1)[k] = 1.0
@@ -241,7 +218,8 @@ class Judge:
         """How fine a bound must be: τ·s, or the smallest slope that the forward can express, as long as that is small."""
         return max(self.case.tau * scale, min(self.differences.floor(name), COARSEST * scale))
 
-    def _relative(self, bound: float, scale: float) -> float:
+    def relative(self, bound: float, scale: float) -> float:
+        """A bound as a share of the gradient's scale; the bound itself where there is no scale."""
         return bound / scale if scale > 0 else (0.0 if bound == 0 else bound)
 
     def _short_of(self, lines: list[Line]) -> str:
@@ -249,89 +227,6 @@ class Judge:
         if worst.kinked:
             return "the function has kinks here, and the tensor is too large to look at each entry"
         return "the differences are no finer: the forward's own rounding hides it"
-
-    # Where it is wrong
-
-    def _refuted(self, name: str, scale: float, lines: list[Line], directions: list[Direction]) -> Verdict:
-        """A smooth line is outside its bound: say where, by autograd if it is confirmed, by entries, or by bisection."""
-        if self.trusted is not None and self.vouched(name):
-            return self._against_autograd(name, scale, lines)
-        if self.gradients[name].numel() <= LOCAL:
-            return self._by_entries(name, scale)
-        worst = next(k for k, line in enumerate(lines) if line.refuted)
-        return self._bisected(name, scale, lines[worst], directions[worst])
-
-    def _bisected(self, name: str, scale: float, line: Line, d: Direction) -> Verdict:
-        """Halve the entries that the line goes through as long as one half alone refutes the claim; then look at them."""
-        g, flat = self.gradients[name], d[name].flatten()
-        left = torch.arange(g.numel())
-        while len(left) > 16:
-            halves = (left[: len(left) // 2], left[len(left) // 2 :])
-            narrowed = next((h for h in halves if self._line(name, self._through(name, flat, h)).refuted), None)
-            if narrowed is None:
-                break
-            left = narrowed
-        spread = torch.arange(0, g.numel(), max(1, g.numel() // 16))
-        verdict = self._by_entries(name, scale, sorted({*left[:16].tolist(), *spread.tolist()}))
-        if verdict.outcome is Outcome.FAIL:
-            return verdict
-        return Verdict(
-            Outcome.FAIL,
-            line.bound,
-            f"along a direction through all of {name} backward is off by {line.out:.2e} ± {line.error:.1e}",
-        )
-
-    def _through(self, name: str, flat: Tensor, entries: Tensor) -> Direction:
-        part = torch.zeros_like(flat)
-        part[entries] = flat[entries]
-        return {name: part.reshape(self.gradients[name].shape)}
-
-    def _by_entries(self, name: str, scale: float, entries: list[int] | None = None) -> Verdict:
-        """Entry by entry; those at a kink together too."""
-        g, need = self.gradients[name], self.need(name, scale)
-        looked = list(range(g.numel())) if entries is None else entries
-        expected = torch.full(g.shape, float("nan"), dtype=torch.float64)
-        allowed = torch.zeros(g.shape, dtype=torch.float64)
-        kinks, unknown, outside = [], 0, False
-        for k in looked:
-            line = self._entry(name, k, need).forgiven(ROUNDINGS * float(self.rounding[name].flatten()[k]))
-            kinks += [k] * line.kinked
-            unknown += not (line.settled(need) or line.outside or line.kinked)
-            outside = outside or line.outside
-            known = math.isfinite(line.error)
-            expected.view(-1)[k] = line.expected if known else g.flatten()[k].double()
-            allowed.view(-1)[k] = line.error if known else 0.0
-        resolution = self._relative(float(allowed.max()), scale)
-        if outside:
-            wrong = int(((expected - g.double()).abs() > allowed).sum())
-            return Verdict(Outcome.FAIL, resolution, f"{wrong} of {len(looked)} entries are out", expected, allowed)
-        if kinks and (why := self._kinks_together(name, kinks, need)):
-            return Verdict(Outcome.FAIL, resolution, why)
-        if unknown or len(looked) < g.numel():
-            what = f"{unknown} of {len(looked)} entries could not be resolved: the forward's own rounding hides them"
-            return Verdict(Outcome.INCONCLUSIVE, resolution, what)
-        said = f"{len(kinks)} entries of {name} sit at a kink; accepted between the one-sided slopes" if kinks else ""
-        return Verdict(Outcome.PASS, resolution, said)
-
-    def _kinks_together(self, name: str, kinks: list[int], need: float) -> str:
-        """Whether the gradient is impossible along a direction through several entries at a kink; empty if it is not.
-
-        Entry by entry alone, a max that gives each of three tied entries the full gradient would pass. Along directions
-        that keep the kink (all of them together) the function is smooth, and along others the claim must lie between the
-        one-sided slopes too.
-        """
-        n = self.gradients[name].numel()
-        together = torch.ones(n, dtype=self.case.dtype)
-        others = [self.differences.direction(40 + k, [name])[name].flatten() for k in range(KINK_DIRECTIONS)]
-        for flat in (together, *others):
-            line = self._line(name, self._through(name, flat.to(together), torch.tensor(kinks)))
-            if line.outside:
-                return (
-                    f"{len(kinks)} entries sit at a kink, each between its one-sided slopes, but together they are not a "
-                    f"gradient: along a direction through them backward gives {line.expected + line.out:.6g} or "
-                    f"{line.expected - line.out:.6g}, possible is {line.expected:.6g}"
-                )
-        return ""
 
     def vouched(self, name: str) -> bool:
         """Whether differences confirm autograd on this tensor."""
@@ -343,12 +238,3 @@ class Judge:
             for d in self._directions(name)
         ]
         return not any(line.refuted or line.kinked for line in lines)
-
-    def _against_autograd(self, name: str, scale: float, lines: list[Line]) -> Verdict:
-        """The claim is refuted along a line and autograd is confirmed: autograd says where."""
-        assert self.trusted is not None
-        g, r = self.gradients[name].double(), self.trusted[name].double()
-        bound = 64 * self.case.u * (r.abs() + scale) + ROUNDINGS * self.rounding[name]
-        wrong = int(((g - r).abs() > bound).sum())
-        resolution = self._relative(min(line.bound for line in lines if line.refuted), scale)
-        return Verdict(Outcome.FAIL, resolution, f"{wrong} of {g.numel()} entries are out", r, bound)

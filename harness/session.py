@@ -11,9 +11,10 @@ import torch
 from harness.case import Case
 from harness.domain import Refused
 from harness.draws import rng_of
-from harness.judge import Judge, Verdict
+from harness.judge import Judge
 from harness.outcome import Outcome
 from harness.report import Finding
+from harness.verdict import Verdict
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from harness.case import Case
 from harness.checks import Check
 from harness.domain import Refused
-from harness.judge import Verdict
 from harness.outcome import Outcome, SpecError
 from harness.session import Observation, Session, observed
+from harness.verdict import Verdict
 
 
 def input_gradient(session: Session) -> Observation:

@@ -22,8 +22,8 @@ from subjects import HAS, spec_of, spec_with  # noqa: E402
 from tabulate import tabulate  # noqa: E402
 
 from harness import Outcome, check  # noqa: E402
-from harness.api import layer_name  # noqa: E402
 from harness.faults import catalogue  # noqa: E402
+from harness.sample import layer_name  # noqa: E402
 
 EXAMPLES = 25
 

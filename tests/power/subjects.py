@@ -10,8 +10,8 @@ import torch
 from specs import SPECS
 
 from harness import LayerSpec
-from harness.api import layer_name
 from harness.faults import Fault, Faulty
+from harness.sample import layer_name
 
 SPEC = {layer_name(spec): spec for spec in SPECS}
 HAS = {

@@ -23,12 +23,13 @@ RANKS = [
     {"harness"},  # a table of contents: each name is imported when it is used
     {"outcome", "render", "subject"},
     {"arrays", "dimensions", "domain", "faults", "options", "render.file", "report"},
-    {"events", "recipe", "render.data", "render.text", "slots", "sources", "spec"},
+    {"events", "recipe", "render.data", "render.text", "slots", "sources", "spec", "stencil"},
     {"draws", "find", "render.html", "request"},
     {"design", "reference", "stateful", "stateless", "traced"},
     {"case", "conventions"},
     {"conventions.*", "diagnosis", "estimate", "prepare", "reproduce"},
-    {"line"},
+    {"line", "sample", "verdict"},
+    {"place"},
     {"judge"},
     {"comparison", "session"},
     {"aggregate", "checks", "evidence"},
@@ -44,6 +45,7 @@ RANK = {name: rank for rank, names in enumerate(RANKS) for name in names}
 UPWARD = {
     ("harness", "*"): "a table of contents: PEP 562 and its declaration for type checkers",
     ("outcome", "report"): "the type of GradientError.report",
+    ("place", "judge"): "the type of the judge that it looks for",
     ("report", "render.data"): "to_dict, to_json: a report can render itself",
     ("report", "render.html"): "to_html, _repr_html_",
     ("report", "render.text"): "str()",

@@ -84,7 +84,7 @@ def test_an_error_of_the_harness_itself_is_one_layers_and_told(check, specs, mon
     real = harness.api.check
 
     def broken(spec, *arguments, **keywords):
-        if harness.api.layer_name(spec) == "Scale":
+        if harness.sample.layer_name(spec) == "Scale":
             raise ZeroDivisionError("in the judge")
         return real(spec, *arguments, **keywords)
 

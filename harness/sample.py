@@ -1,0 +1,63 @@
+"""One layer of a spec: its name, its modes, and whether it can be built at all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from harness.design import examples
+from harness.outcome import SpecError
+from harness.prepare import build
+from harness.sources import globals_preserved
+from harness.spec import LayerSpec
+from harness.stateful import switch_of
+
+
+def modes_of(spec: LayerSpec) -> tuple[str | None, ...]:
+    """The modes that the spec names, else those that its layer has."""
+    layer = _sample(spec)
+    told = isinstance(layer, (torch.nn.Module, Exception)) or switch_of(layer) is not None
+    if spec.modes is not None:
+        if spec.modes and not (told or isinstance(spec.modes, Mapping) or "mode" in spec.build_arguments()):
+            raise SpecError(
+                f"{name_of(layer)} can't be told its mode: give it train() and eval() or an attribute `training`, or name "
+                'forward\'s keyword with modes={"train": {"training": True}, "eval": {"training": False}}'
+            )
+        return tuple(spec.modes) or (None,)
+    if isinstance(layer, torch.nn.Module):
+        return ("train", "eval")
+    return ("train", "eval") if switch_of(layer) else (None,)
+
+
+def layer_name(spec: LayerSpec) -> str:
+    """The spec's name, else that of what it builds, else that of what builds it."""
+    if spec.name is not None:
+        return spec.name
+    made = _sample(spec)
+    return name_of(spec.build if isinstance(made, Exception) else made)
+
+
+def buildable(spec: LayerSpec) -> str:
+    """Why the spec builds no layer; empty where it does."""
+    made = _sample(spec)
+    return f"{type(made).__name__}: {made}" if isinstance(made, Exception) else ""
+
+
+def _sample(spec: LayerSpec) -> Any:
+    """One layer of the spec, or what building it raised."""
+    raised: Any = None
+    with globals_preserved():
+        for example in examples(spec, 3, 0):
+            try:
+                return build(spec, example, "train", torch.device("cpu"))
+            except Exception as error:
+                raised = error
+    return raised
+
+
+def name_of(layer: Any) -> str:
+    """What a layer, a function or the first of a pair is called."""
+    thing = layer[0] if isinstance(layer, tuple) and layer else layer
+    return str(getattr(thing, "__name__", type(thing).__name__)).removesuffix("_forward")
