@@ -194,8 +194,10 @@ class Differences:
     def _jump(self, d: Direction, side: float) -> bool:
         whole = {n: side * t for n, t in self.spread(d, 2.0**-FIRST).items()}
         change = far = float((self.v * (self._at(whole, 1.0) - self.y)).norm())
+        if far <= 20 * self.rounding:  # what moves at all is rounding
+            return False
         still, moved = 0.0, 1.0
-        for _ in range(40 if far > 0 else 0):
+        for _ in range(40):
             middle = (still + moved) / 2
             there = float((self.v * (self._at(whole, middle) - self.y)).norm())
             still, moved, change = (still, middle, there) if there > 0 else (middle, moved, change)

@@ -182,7 +182,7 @@ class Judge:
         the rounding of both passes, of the forward's as much as the ladder's first rung shows where nothing moves.
         """
         backward = ROUNDINGS * rms(self.rounding[name])
-        if rms(self.gradients[name]) > backward:
+        if rms(self.gradients[name]) > max(backward, self.differences.floor(name)):
             return 0.0
         first = 2.0 ** -(FIRST + 2) * LEAST
         return backward + self.differences.rounding / first / self.differences.unit(name)

@@ -18,7 +18,7 @@ most 3.3 of them in R₂, and a deviation measured at twelve points may itself b
 class Stencil:
     """f at x ± e, ± 2e, ± 4e for a displacement e of size t: the derivative along e/t by two Richardson steps.
 
-    The bound on its error is 2|R₂ − R₁| + 5 n₁/t + n₂/t: n₁ is the noise of the outputs that moved, n₂ that of all,
+    The bound on its error is 2|R₂ − R₁| + 5 n₁/t + 2 n₂/(4t): n₁ is the noise of the outputs that moved, n₂ that of all,
     since an output may have moved by less than its last digit. It is infinite where the error does not shrink as it
     must: steps too large for the function, or a kink.
     """
@@ -33,7 +33,7 @@ class Stencil:
         changes = torch.stack([*self.up, *self.down]).abs()
         # rounding grows with the values, and the farthest of these may be far larger than those at x
         n = self.v * torch.maximum(noise, u * (y.abs() + changes.amax(0)))
-        self.noise = NOISES * float((n * changes.ne(0).any(0)).norm()) / t + float(n.norm()) / t
+        self.noise = NOISES * float((n * changes.ne(0).any(0)).norm()) / t + 2 * float(n.norm()) / (4 * t)
 
     @cached_property
     def _levels(self) -> tuple[Tensor, Tensor]:
