@@ -88,7 +88,8 @@ def gradcheck(
         inputs = inputs[0]
     if resolution is not None and not (isinstance(resolution, (int, float)) and 0 < resolution < 1):
         raise SpecError(f"resolution={resolution!r}: write the relative error that must be seen, such as 1e-6")
-    given = Request(layer, tuple(inputs), dict(kwargs or {}), grads=dict(grads or {}))
+    where_given = next((x.device for x in inputs if isinstance(x, torch.Tensor)), torch.device("cpu"))
+    given = Request(layer, tuple(inputs), dict(kwargs or {}), grads=dict(grads or {}), device=where_given)
     checks = [c for c in selected() if battery or c.given]
     with undisturbed():
         try:
@@ -103,7 +104,7 @@ def gradcheck(
             base = _present(made, where, seed, resolution, reference)
             cases = [lambda _: base] + ([lambda _: _redrawn(base)] if _has_constants(base) else [])
             plan = Plan(made.subject.name, (where,), cases, checks, [*made.subject.notes, *made.notes])
-            settings = {"seed": seed, "device": "cpu", "dtype": str(made.dtype).removeprefix("torch.")}
+            settings = {"seed": seed, "device": str(where_given), "dtype": str(made.dtype).removeprefix("torch.")}
             report = collect(plan.layer, engine.events(plan), settings)
     if raise_exception:
         report.raise_for_failures()

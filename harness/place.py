@@ -67,8 +67,8 @@ class Place:
         """Entry by entry; those at a kink together too."""
         g, need = self.judge.gradients[name], self.judge.need(name, scale)
         looked = list(range(g.numel())) if entries is None else entries
-        expected = torch.full(g.shape, float("nan"), dtype=torch.float64)
-        allowed = torch.zeros(g.shape, dtype=torch.float64)
+        expected = torch.full(g.shape, float("nan"), dtype=torch.float64, device=g.device)
+        allowed = torch.zeros(g.shape, dtype=torch.float64, device=g.device)
         kinks, unknown, outside = [], 0, False
         for k in looked:
             line = self.judge.entry(name, k, need).forgiven(ROUNDINGS * float(self.judge.rounding[name].flatten()[k]))
@@ -98,7 +98,7 @@ class Place:
         one-sided slopes too.
         """
         n = self.judge.gradients[name].numel()
-        together = torch.ones(n, dtype=self.judge.case.dtype)
+        together = torch.ones(n, dtype=self.judge.case.dtype, device=self.judge.gradients[name].device)
         others = [self.judge.differences.direction(40 + k, [name])[name].flatten() for k in range(KINK_DIRECTIONS)]
         for flat in (together, *others):
             line = self.judge.line(name, self._through(name, flat.to(together), torch.tensor(kinks)))
