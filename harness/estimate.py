@@ -168,6 +168,8 @@ class Differences:
         finer steps shows the claim to be right there.
         """
         fine = self.quick(gradients, d)
+        if fine.flow == 0 < found.flow:  # a staircase: what moves at large steps stands still at fine ones
+            return False
         noise = NOISES * self.rounding / FINE_STEP
         # its own truncation; what it must exclude is of another size
         slack = 1e-2 * (abs(fine.estimate.value) + fine.flow)
