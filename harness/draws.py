@@ -134,10 +134,13 @@ def scales_of(t: Tensor) -> Tensor:
         return x.new_tensor(max(float(x.abs().max()) if x.numel() else 0.0, 1.0))
     away = (x - x.median()).abs()
     typical = float(away.median())
-    if not 0 < typical < spread / UNEVEN:
+    if t.numel() < FEW or not 0 < typical < spread / UNEVEN:
         return x.new_tensor(spread)
     return away + typical
 
+
+FEW = 8
+"""Below how many entries a median says nothing about what is typical."""
 
 UNEVEN = 100
 """From which ratio of spread to median distance on entries count as being of very different sizes; 0.67 for normal ones."""

@@ -189,21 +189,29 @@ class Differences:
     def jumps(self, d: Direction) -> bool:
         """Whether the plateau on which no output moves ends in a jump on either side, as where a function rounds coarsely.
 
-        At a kink, as of relu, it ends without one. Found by bisection within the reach of the largest step.
+        At a kink, as of relu, it ends without one. Looked for within the reach of the largest step of any rung.
         """
         return any(self._jump(d, side) for side in (1.0, -1.0))
 
     def _jump(self, d: Direction, side: float) -> bool:
-        whole = {n: side * t for n, t in self.spread(d, 2.0**-FIRST).items()}
-        change = far = float((self.v * (self._at(whole, 1.0) - self.y)).norm())
-        if far <= 20 * self.rounding:  # what moves at all is rounding
-            return False
+        whole = {n: side * t for n, t in self.spread(d, 2.0 ** -min(UP)).items()}
         still, moved = 0.0, 1.0
-        for _ in range(40):
+        if self._change(whole, moved) <= 20 * self.rounding:  # what moves at all is rounding
+            return False
+        for _ in range(24):
             middle = (still + moved) / 2
-            there = float((self.v * (self._at(whole, middle) - self.y)).norm())
-            still, moved, change = (still, middle, there) if there > 0 else (middle, moved, change)
-        return change > 2.0**-20 * far
+            still, moved = (still, middle) if self._change(whole, middle) > 0 else (middle, moved)
+        edge = self._change(whole, moved)
+        # past a kink the change grows with the distance from the edge, past a jump it is there at once; and where a
+        # function rounds coarsely, other steps follow: a jump alone, as of sign, leaves the slope 0 around it
+        at_once = self._change(whole, moved + 64 * (moved - still)) < 8 * edge
+        return at_once and self._change(whole, 8 * moved) > 2 * edge
+
+    def _change(self, whole: Direction, part: float) -> float:
+        try:
+            return float((self.v * (self._at(whole, part) - self.y)).norm().nan_to_num(0.0))
+        except Refused:  # outside the domain nothing is known to move
+            return 0.0
 
     def residual(self, gradients: Mapping[str, Tensor], d: Direction, k: int) -> Residual | None:
         """The claim against Richardson's estimate with the largest step 2⁻ᵏ; None where it leaves the domain."""

@@ -268,3 +268,33 @@ def test_a_backward_that_ignores_its_cotangent_is_told_so():
     assert finding is not None
     assert "ignores it" in finding.diagnosis[0]
     assert "ignores it" not in str(gradcheck(Bound(2.0), X, raise_exception=False))
+
+
+def cross_entropy(z, y):
+    e = np.exp(z - z.max(1, keepdims=True))
+    p = e / e.sum(1, keepdims=True)
+    return -np.log(p[np.arange(len(y)), y]).mean(), (p, y)
+
+
+def cross_entropy_backward(d, cache):
+    p, y = cache
+    g = p.copy()
+    g[np.arange(len(y)), y] -= 1
+    return d * g / len(y)
+
+
+def test_a_saturated_loss_that_moves_in_steps_of_its_last_digits_is_not_failed():
+    """log(1 + e⁻³³): the sum inside is 1 up to a few units in the last place, on which plateaus follow one another."""
+    z = np.array([[24.264, -9.2195], [-9.0818, -39.4367]])
+    for seed in range(8):
+        report = gradcheck(
+            (cross_entropy, cross_entropy_backward), z, np.array([0, 0]), seed=seed, raise_exception=False
+        )
+        assert not report.failures
+    wrong = gradcheck(
+        (cross_entropy, lambda d, cache: 2 * cross_entropy_backward(d, cache)),
+        z / 20,
+        np.array([0, 0]),
+        raise_exception=False,
+    )
+    assert wrong.failures
