@@ -168,7 +168,8 @@ class Differences:
         finer steps shows the claim to be right there.
         """
         fine = self.quick(gradients, d)
-        if fine.flow == 0 < found.flow:  # a staircase: what moves at large steps stands still at fine ones
+        # a staircase: what moves at large steps stands still at fine ones, where it would have to move by more than rounding
+        if fine.flow == 0 and found.flow * FINE_STEP > self.rounding:
             return False
         noise = NOISES * self.rounding / FINE_STEP
         # its own truncation; what it must exclude is of another size
@@ -202,6 +203,8 @@ class Differences:
             middle = (still + moved) / 2
             still, moved = (still, middle) if self._change(whole, middle) > 0 else (middle, moved)
         edge = self._change(whole, moved)
+        if edge <= 20 * self.rounding:  # a step of the outputs' own last digit, which every bound allows for
+            return False
         # past a kink the change grows with the distance from the edge, past a jump it is there at once; and where a
         # function rounds coarsely, other steps follow: a jump alone, as of sign, leaves the slope 0 around it
         at_once = self._change(whole, moved + 64 * (moved - still)) < 8 * edge
