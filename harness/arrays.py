@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from dis import get_instructions
@@ -147,8 +146,3 @@ def _of_code(code: CodeType, scope: Mapping[str, Any], seen: set[int]) -> set[Li
 
 
 _LIBRARIES: tuple[Library, ...] = ("torch", "numpy")
-
-
-def torch_is_loaded() -> bool:
-    """Whether something has imported torch already."""
-    return "torch" in sys.modules

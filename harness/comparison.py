@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
+from harness.arrays import rms
 from harness.case import Case
 from harness.outcome import Outcome
 from harness.verdict import Verdict
@@ -21,7 +22,7 @@ def compared(case: Case, y: Tensor, expected: Tensor, again: Callable[[Mapping[s
     a, b = y.double(), expected.detach().double().to(y.device)
     if not bool(torch.isfinite(b).all()):
         return Verdict(Outcome.INCONCLUSIVE, reason="the reference is not finite here")
-    scale = float(b.square().mean().sqrt()) if b.numel() else 0.0
+    scale = rms(b)
     apart = (a - b).abs()
     allowed = 64 * case.u * (b.abs() + scale)
     if bool((apart <= allowed).all()):

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from harness.arrays import Library as Library
-from harness.arrays import is_array, is_real, library_of, to_native, to_tensor
+from harness.arrays import is_array, library_of, to_native, to_tensor
 from harness.outcome import SpecError
 from harness.spec import Const
 from harness.subject import Leaf
@@ -151,8 +151,3 @@ def _match_names(result: Mapping[str, Any], inputs: Sequence[str], what: str) ->
             f"({', '.join(inputs)}): name it {'d' + inputs[0]!r} or the like"
         )
     return {owner[k]: gradient(v, owner[k]) for k, v in result.items()}
-
-
-def real_state(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The entries that are arrays of real numbers."""
-    return {k: v for k, v in values.items() if is_real(v)}

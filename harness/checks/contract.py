@@ -21,7 +21,8 @@ def verdict(session: Session, problems: dict[str, Finding], looked: list[str]) -
     return Observation(Outcome.PASS, {n: 0.0 for n in looked if n in session.case.wanted or n in session.case.buffers})
 
 
-def _finding(name: str, found: object, expected: object) -> Finding:
+def exact(name: str, found: object, expected: object) -> Finding:
+    """A finding about a whole tensor that needs no bound."""
     return Finding((name, None), str(found), str(expected), "exact", 1, 1)
 
 
@@ -32,9 +33,9 @@ def shapes(session: Session) -> Observation:
     for n in case.wanted:
         g, x = case.base.gradients.get(n), case.leaves[n]
         if g is None:
-            problems[n] = _finding(n, "no gradient", f"shape {tuple(x.shape)}")
+            problems[n] = exact(n, "no gradient", f"shape {tuple(x.shape)}")
         elif g.shape != x.shape:
-            problems[n] = _finding(n, f"shape {tuple(g.shape)}", f"shape {tuple(x.shape)}")
+            problems[n] = exact(n, f"shape {tuple(g.shape)}", f"shape {tuple(x.shape)}")
     return verdict(session, problems, case.wanted)
 
 
@@ -46,11 +47,11 @@ def dtypes(session: Session) -> Observation:
     problems = {}
     for k, y in enumerate(case.base.outputs):
         if y.dtype != case.dtype:
-            problems[f"output{k}"] = _finding(f"output{k}", y.dtype, case.dtype)
+            problems[f"output{k}"] = exact(f"output{k}", y.dtype, case.dtype)
     for n in case.wanted:
         g, x = case.base.gradients.get(n), case.leaves[n]
         if g is not None and (g.dtype, g.device) != (x.dtype, x.device):
-            problems[n] = _finding(n, f"{g.dtype} on {g.device}", f"{x.dtype} on {x.device}")
+            problems[n] = exact(n, f"{g.dtype} on {g.device}", f"{x.dtype} on {x.device}")
     return verdict(session, problems, case.wanted)
 
 
@@ -67,7 +68,7 @@ def unmutated(session: Session) -> Observation:
     for n, (before, after) in pairs.items():
         if not same_bytes(before, after):
             changed = int((before != after).sum()) if before.shape == after.shape else before.numel()
-            problems[n] = _finding(n, f"{changed} of {before.numel()} entries changed in place", "none changed")
+            problems[n] = exact(n, f"{changed} of {before.numel()} entries changed in place", "none changed")
     return verdict(session, problems, list(pairs))
 
 

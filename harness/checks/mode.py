@@ -6,7 +6,7 @@ import torch
 
 from harness.arrays import same_bytes
 from harness.checks import Check
-from harness.checks.contract import verdict
+from harness.checks.contract import exact, verdict
 from harness.domain import Refused
 from harness.outcome import Outcome
 from harness.report import Finding
@@ -21,9 +21,9 @@ def state(session: Session) -> Observation:
     problems: dict[str, Finding] = {}
     for n, start in case.buffers.items():
         if not same_bytes(base.buffers_after_forward[n], base.buffers_after_backward[n]):
-            problems[n] = _finding(n, "moved by backward", "moved by train forwards only")
+            problems[n] = exact(n, "moved by backward", "moved by train forwards only")
         elif case.mode == "eval" and not same_bytes(start, base.buffers_after_forward[n]):
-            problems[n] = _finding(n, "moved by a forward in eval", "moved by train forwards only")
+            problems[n] = exact(n, "moved by a forward in eval", "moved by train forwards only")
         elif finding := _unused_or_unmoved(session, n):
             problems[n] = finding
     return verdict(session, problems, list(case.buffers))
@@ -41,9 +41,9 @@ def _unused_or_unmoved(session: Session, name: str) -> Finding | None:
     except Refused:  # one of the modes refuses the example
         return None
     if case.mode == "eval" and moved and not read["eval"]:
-        return _finding(name, "kept by train forwards and not used in eval", "evaluation through running statistics")
+        return exact(name, "kept by train forwards and not used in eval", "evaluation through running statistics")
     if case.mode == "train" and not moved and read["eval"] and not read["train"]:
-        return _finding(name, "used in eval and not moved by a train forward", "moved by train forwards")
+        return exact(name, "used in eval and not moved by a train forward", "moved by train forwards")
     return None
 
 
@@ -53,10 +53,6 @@ def _reads(session: Session, name: str, mode: str) -> bool:
     other = case.at(buffers={**case.buffers, name: case.buffers[name] * 1.25 + 0.125})
     pairs = zip(case.outputs_at(case.leaves), other.outputs_at(case.leaves), strict=True)
     return not all(torch.equal(a, b) for a, b in pairs)
-
-
-def _finding(name: str, found: str, expected: str) -> Finding:
-    return Finding((name, None), found, expected, "exact", 1, 1)
 
 
 CHECKS = (
