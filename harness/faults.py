@@ -83,12 +83,12 @@ def recotangent(change: Callable[[Tensor], Tensor]) -> Callable[[Subject], Subje
     return rerun(wrap)
 
 
-def in_mode(instead: Mapping[str, str], keep_buffers: bool = True) -> Callable[[Subject], Subject]:
+def in_mode(instead: Mapping[str, str]) -> Callable[[Subject], Subject]:
     """A layer that behaves in one mode as in another."""
 
     def wrap(subject: Subject, leaves: Values, buffers: Values, mode: str | None, seed: int) -> Evaluation:
         evaluation = subject.run(leaves, buffers, instead.get(mode or "", mode), seed)
-        if keep_buffers and mode == "eval":
+        if mode == "eval":
             kept = {n: t.clone() for n, t in buffers.items()}
             return replace(evaluation, buffers=lambda: kept)
         return evaluation
@@ -314,33 +314,3 @@ def _random_faults() -> list[Fault]:
 def catalogue() -> tuple[Fault, ...]:
     """Every fault; `needs` says which layers it can be put into."""
     return (*_gradient_faults(), *_cotangent_faults(), *_contract_faults(), *_state_faults(), *_random_faults())
-
-
-def of_function(function: Callable[..., Any], check: str = "reference") -> Fault:
-    """Forward and backward are right for each other, and are those of another function (ε outside the root, ...)."""
-
-    def wrap(subject: Subject, leaves: Values, buffers: Values, mode: str | None, seed: int) -> Evaluation:
-        live = {n: t.detach().clone().requires_grad_(t.is_floating_point()) for n, t in leaves.items()}
-        y = function(*live.values())
-
-        def pullback(cotangents: Sequence[Tensor]) -> Gradients:
-            found = torch.autograd.grad(y, [live[n] for n in subject.wanted()], cotangents[0], allow_unused=True)
-            return {
-                n: torch.zeros_like(leaves[n]) if g is None else g for n, g in zip(subject.wanted(), found, strict=True)
-            }
-
-        right = subject.run(leaves, buffers, mode, seed)
-        return replace(right, outputs=(y.detach(),), pullback=pullback)
-
-    return Fault("another_function", check, rerun(wrap))
-
-
-def backward_of(function: Callable[..., Any]) -> Fault:
-    """The right forward with the backward of another function of the same leaves."""
-    other = of_function(function)
-
-    def wrap(subject: Subject, leaves: Values, buffers: Values, mode: str | None, seed: int) -> Evaluation:
-        wrong = other.apply(subject).run(leaves, buffers, mode, seed)
-        return replace(subject.run(leaves, buffers, mode, seed), pullback=wrong.pullback)
-
-    return Fault("another_backward", "input_gradient", rerun(wrap))

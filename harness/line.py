@@ -84,9 +84,8 @@ class Line:
             r = ladder.rung(k)
             if r is None:
                 continue
-            if (
-                r.flow == 0 and ladder.jumps
-            ):  # a plateau of a coarsely rounded function: its slope is none of the function's
+            # a plateau of a coarsely rounded function: its slope is none of the function's
+            if r.flow == 0 and ladder.jumps:
                 return cls(float("nan"), float("inf"), float("inf"), 0.0, least=least)
             if r.estimate.known and not r.refuted and (r.estimate.error + r.out) / unit / least <= need:
                 return cls.smooth(r, unit, least)

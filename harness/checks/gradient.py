@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from torch import Tensor
+
 from harness.case import Case
 from harness.checks import Check
+from harness.comparison import compared
 from harness.domain import Refused
 from harness.outcome import Outcome, SpecError
 from harness.session import Observation, Session, observed
@@ -105,18 +110,16 @@ def _label(k: int, count: int) -> str:
     return "output" if count == 1 else f"output{k}"
 
 
-def _output(case: Case, k: int, expected: object) -> Verdict:
+def _output(case: Case, k: int, expected: Tensor) -> Verdict:
     """Outputs agree within rounding, or within the reference's response to a change of the inputs' last digits."""
-    from harness.comparison import compared
+    other = case.reference
+    assert other is not None
 
-    assert case.reference is not None
-
-    def again(leaves: dict[str, object]) -> object:
-        assert case.reference is not None
-        return case.reference.outputs(case.subject, leaves, case.buffers, case.mode)[k]  # type: ignore[arg-type]
+    def again(leaves: Mapping[str, Tensor]) -> Tensor:
+        return other.outputs(case.subject, leaves, case.buffers, case.mode)[k]
 
     try:
-        return compared(case, case.base.outputs[k], expected, again)  # type: ignore[arg-type]
+        return compared(case, case.base.outputs[k], expected, again)
     except Refused as refused:
         return Verdict(Outcome.INCONCLUSIVE, reason=str(refused))
 

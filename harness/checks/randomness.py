@@ -7,6 +7,7 @@ import math
 from torch import Tensor
 
 from harness.checks import Check
+from harness.draws import rng_of, signed_like
 from harness.outcome import Outcome
 from harness.report import Finding
 from harness.session import Observation, Session
@@ -91,9 +92,18 @@ def _gain(session: Session) -> tuple[str, Tensor] | None:
             continue
         gain = y / x
         kept = gain[gain != 0]
-        if not kept.numel() or bool(((kept - kept[0]).abs() <= 8 * case.u * kept[0].abs()).all()):
+        constant = not kept.numel() or bool(((kept - kept[0]).abs() <= 8 * case.u * kept[0].abs()).all())
+        if constant and _multiplies(session, n, gain):
             return n, gain
     return None
+
+
+def _multiplies(session: Session, name: str, gain: Tensor) -> bool:
+    """Whether other inputs under the same seed give the same multiples: one entry alone is a multiple of anything."""
+    case = session.case
+    other = case.leaves[name] * (1 + signed_like(gain, rng_of(case.seed, 17)) / 4)
+    y = case.outputs_at({**case.leaves, name: other})[0]
+    return bool(((y - gain * other).abs() <= 8 * case.u * (gain * other).abs()).all())
 
 
 CHECKS = (

@@ -1,0 +1,46 @@
+"""A mask is read off outputs only where the layer does multiply by one."""
+
+import torch
+
+from harness import Outcome, gradcheck
+
+
+class Hidden:
+    """dropout(0 · x + 1): one number that is a multiple of its input by chance, with the right gradient 0."""
+
+    def __init__(self, masked_backward: bool = True) -> None:
+        self.masked_backward = masked_backward
+
+    def forward(self, x):
+        self.m = (torch.rand(x.shape, dtype=x.dtype) > 0.5) * 2.0
+        return self.m * (0 * x + 1)
+
+    def backward(self, d):
+        return 0 * d
+
+
+class Dropout(Hidden):
+    """dropout(x); its wrong twin forgets the mask in backward."""
+
+    def forward(self, x):
+        self.m = (torch.rand(x.shape, dtype=x.dtype) > 0.5) * 2.0
+        return self.m * x
+
+    def backward(self, d):
+        return d * self.m if self.masked_backward else 2.0 * d
+
+
+def outcome(layer, x):
+    report = gradcheck(layer, x, battery=True, raise_exception=False)
+    return next(r.outcome for r in report.results if r.check == "mask")
+
+
+def test_one_number_is_no_mask():
+    x = torch.ones(1, 1, dtype=torch.float64) * 0.7
+    assert outcome(Hidden(), x) is not Outcome.FAIL
+
+
+def test_backward_without_the_mask_fails():
+    x = torch.randn(6, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    assert outcome(Dropout(), x) is Outcome.PASS
+    assert outcome(Dropout(masked_backward=False), x) is Outcome.FAIL
