@@ -1,0 +1,86 @@
+"""The checker beside its peers, in one run: times, calls, memory, growth, detection, false alarms.
+
+    python benchmarks/checkers.py --quick                       time ratios at (4, 8) and (16, 32) alone, half a minute
+    python benchmarks/checkers.py --out benchmarks/results      everything; writes checkers.json and checkers.md
+
+Every table comes from interleaved repeats with one thread and no garbage collection, so that a busy machine slows all.
+The peers check the same hand-written backward: PyTorch's gradcheck by way of a torch.autograd.Function of the inputs
+and every parameter, JAX's check_grads by way of a custom_vjp with the same formulas.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+if str(ROOT) not in sys.path:  # run as a script: the folder of this file stands there instead
+    sys.path.append(str(ROOT))
+
+from benchmarks import checkers_page as page  # noqa: E402
+from benchmarks.checkers_contestants import CONTESTANTS, single_thread  # noqa: E402
+from benchmarks.checkers_memory import memory  # noqa: E402
+from benchmarks.checkers_power import detection, false_alarms  # noqa: E402
+from benchmarks.checkers_times import calls, escalations, exponents, failures, summary, times  # noqa: E402
+from benchmarks.checkers_trials import OPERATIONS, SIZES  # noqa: E402
+from benchmarks.operations import setting  # noqa: E402
+
+SMALL, MIDDLE = SIZES[:2], (16, 32)
+
+
+def measured(seconds: float, seeds: int) -> dict[str, Any]:
+    """Every table's rows."""
+    rows = times(SIZES, tuple(CONTESTANTS), seconds)
+    return {
+        "setting": where(seconds),
+        "times": rows,
+        "summary": summary(rows),
+        "exponents": exponents(rows),
+        "calls": [row for layer in OPERATIONS for row in calls(layer, *MIDDLE)],
+        "memory": memory(SIZES),
+        "detection": detection(seeds),
+        "false_alarms": false_alarms(),
+        "escalations": escalations(MIDDLE, ("core", "public", "fast"), seconds / 4),
+        "failures": failures(MIDDLE, ("core", "public", "fast", "slow"), seconds / 4),
+    }
+
+
+def where(seconds: float) -> dict[str, Any]:
+    """The machine, the versions, the date and the commit."""
+    try:
+        jax = version("jax")
+    except PackageNotFoundError:
+        jax = "not installed: its column is left out"
+    return setting("cpu", seconds) | {"jax": jax, "date": datetime.now(UTC).date().isoformat()}
+
+
+def main() -> None:
+    """Measure, print, and write where asked."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="time ratios at the two smallest sizes alone")
+    parser.add_argument("--seconds", type=float, help="for each contestant, layer and size (0.1 with --quick, else 1)")
+    parser.add_argument("--seeds", type=int, default=3, help="of inputs, for each fault and layer")
+    parser.add_argument("--out", type=Path, help="folder for checkers.json and checkers.md; without it none is written")
+    arguments = parser.parse_args()
+    single_thread()
+    if arguments.quick:
+        rows = times(SMALL, tuple(CONTESTANTS), arguments.seconds or 0.1)
+        print(page.ratios(rows), page.means(summary(rows)), sep="\n\n")
+        return
+    found = measured(arguments.seconds or 1.0, arguments.seeds)
+    text = page.page(found)
+    print(text)
+    if arguments.out:
+        arguments.out.mkdir(parents=True, exist_ok=True)
+        (arguments.out / "checkers.md").write_text(text, encoding="utf-8")
+        data = json.dumps(found, indent=1, ensure_ascii=False)
+        (arguments.out / "checkers.json").write_text(data + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
