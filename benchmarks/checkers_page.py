@@ -33,7 +33,8 @@ def page(found: dict[str, Any]) -> str:
         "## Peak memory in MB beyond what was there before the call\n\n" + _memory(found["memory"]),
         "## Detection\n\n" + _detection(found["detection"]),
         "## False alarms\n\n" + _alarms(found["false_alarms"]),
-        "## Right layers at badly scaled inputs, 16×32: time and verdict\n\n" + _special(found["escalations"], "inputs"),
+        "## Right layers at badly scaled inputs, 16×32: time and verdict\n\n"
+        + _special(found["escalations"], "inputs"),
         "## Wrong layers, 16×32: time to say so\n\n" + _special(found["failures"], "fault"),
     ]
     return "\n\n".join(parts) + "\n"

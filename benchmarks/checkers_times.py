@@ -19,16 +19,15 @@ from harness.faults import catalogue
 
 Row = dict[str, Any]
 LEAST = 3
-"""Rounds that every contestant takes part in, one that needs longer than its time for a single one excepted."""
+"""Rounds that every contestant takes part in, as long as they fit into as many times its time; one in any case."""
 
 
 def race(contests: dict[str, Contest], seconds: float) -> dict[str, list[float]]:
     """{contestant: seconds of each repeat}: one repeat of each in turn, until each has had its time.
 
-    A call before the first round warms up (JAX compiles in it).
+    Each has been called before: JAX compiles in its first call.
     """
-    words = {name: contest() for name, contest in contests.items()}
-    times: dict[str, list[float]] = {name: [] for name in words}
+    times: dict[str, list[float]] = {name: [] for name in contests}
     with no_collection():
         while running := [name for name, spent in times.items() if _goes_on(spent, seconds)]:
             for name in running:
@@ -39,8 +38,7 @@ def race(contests: dict[str, Contest], seconds: float) -> dict[str, list[float]]
 
 
 def _goes_on(spent: list[float], seconds: float) -> bool:
-    total = sum(spent)
-    return total < seconds if len(spent) >= LEAST or total > 5 * seconds else True
+    return sum(spent) < (seconds if len(spent) >= LEAST else LEAST * seconds)
 
 
 @contextmanager
@@ -140,9 +138,9 @@ def calls(operation: str, B: int, D: int) -> list[Row]:
         if name == "jax" or not admitted(name, trial):
             continue
         contest, kind = prepare(trial), type(trial.layer)
-        with counted(kind, "forward") as forwards, counted(kind, "backward") as backwards:
-            with counted(torch.autograd, "grad") as autograd:
-                contest()
+        owners = ((kind, "forward"), (kind, "backward"), (torch.autograd, "grad"))
+        with counted(*owners[0]) as forwards, counted(*owners[1]) as backwards, counted(*owners[2]) as autograd:
+            contest()
         row = {"forwards": forwards[0], "backwards": backwards[0], "autograd": autograd[0] if name in OURS else 0}
         found.append({"layer": operation, "size": trial.size, "contestant": name} | row)
     return found

@@ -48,7 +48,13 @@ class Trial:
 
     @classmethod
     def of(
-        cls, operation: str, B: int, D: int, seed: int = 1, change: Callable[[Tensor], Tensor] = torch.clone, **more: Any
+        cls,
+        operation: str,
+        B: int,
+        D: int,
+        seed: int = 1,
+        change: Callable[[Tensor], Tensor] = torch.clone,
+        **more: Any,
     ) -> Trial:
         """One of layers/ at standard normal inputs, changed; `drawn=True` redraws γ and β, which start as 1 and 0.
 
