@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 
 from benchmarks.checkers_trials import Trial
-from benchmarks.peers import of_layer, of_subject, torch_check
+from benchmarks.peers import Evaluate, of_layer, of_subject, torch_check, with_fault
 from harness import gradcheck
 from harness.case import Case
 from harness.judge import Judge
@@ -48,12 +48,19 @@ def torch_peer(fast_mode: bool) -> Callable[[Trial], Contest]:
     """`torch.autograd.gradcheck`."""
 
     def prepare(trial: Trial) -> Contest:
-        direct = trial.fault is None and isinstance(trial.layer, Layer)
-        evaluate = of_layer(trial.layer, trial.inputs[1:]) if direct else of_subject(trial.subject, trial.mode)
+        evaluate = _evaluate(trial)
         leaves = [trial.right.leaves[n].value for n in trial.right.wanted()]
         return lambda: _word(lambda: torch_check(evaluate, leaves, fast_mode))
 
     return prepare
+
+
+def _evaluate(trial: Trial) -> Evaluate:
+    """By the shortest way: one of layers/ directly, anything else as the subject that ours judges."""
+    if not isinstance(trial.layer, Layer):
+        return of_subject(trial.subject, trial.mode)
+    direct = of_layer(trial.layer, trial.inputs[1:])
+    return direct if trial.fault is None else with_fault(trial.right, direct, trial.fault)
 
 
 def jax_peer(trial: Trial) -> Contest:

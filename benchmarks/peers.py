@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from harness.faults import Fault
 from harness.subject import Evaluation, Subject
 from layers import Layer, Sequential
 
@@ -69,8 +71,30 @@ def _copied(layer: Layer) -> Layer:
     return Sequential(*map(copy.copy, layer.layers)) if isinstance(layer, Sequential) else copy.copy(layer)
 
 
+def with_fault(right: Subject, evaluate: Evaluate, fault: Fault) -> Evaluate:
+    """The layer's own forward and backward with a fault of the gradient or of the cotangent, as cheap as without."""
+    names = right.wanted()
+
+    def run(leaves: Mapping[str, Tensor], buffers: Mapping[str, Tensor], mode: str | None, seed: int) -> Evaluation:
+        outputs, pullback = evaluate([leaves[n] for n in names])
+        return Evaluation(outputs, lambda vs: dict(zip(names, pullback(vs), strict=True)))
+
+    faulty = fault.apply(replace(right, run=run))
+
+    def wrong(leaves: Sequence[Tensor]) -> tuple[tuple[Tensor, ...], Pullback]:
+        evaluation = faulty.run(dict(zip(names, leaves, strict=True)), {}, None, 0)
+
+        def pullback(cotangents: Sequence[Tensor]) -> list[Tensor | None]:
+            found = evaluation.pullback(cotangents)
+            return [found[n] for n in names]
+
+        return evaluation.outputs, pullback
+
+    return wrong
+
+
 def of_subject(subject: Subject, mode: str | None, seed: int = 0) -> Evaluate:
-    """Any subject, faults included: right for verdicts, too slow beside `of_layer` for times."""
+    """Any subject, of any convention: right for verdicts, too slow beside `of_layer` for times."""
     names = subject.wanted()
 
     def run(leaves: Sequence[Tensor]) -> Evaluation:

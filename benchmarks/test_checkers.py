@@ -71,6 +71,19 @@ def test_every_side_has_the_same_function_and_backward(layer):
         torch.testing.assert_close([a, *pullback([δa])], [c, *pullback_of_layer([δa])])
 
 
+@pytest.mark.parametrize("fault", FAULTS)
+def test_the_peers_backward_has_the_same_fault(fault):
+    torch = pytest.importorskip("torch")
+    from benchmarks.peers import of_layer, of_subject, with_fault
+
+    trial = Trial.of("MLP", 6, 10, drawn=True, fault=FAULTS[fault])
+    leaves = [trial.right.leaves[n].value for n in trial.right.wanted()]
+    (a,), ours = of_subject(trial.subject, trial.mode)(leaves)
+    _, theirs = with_fault(trial.right, of_layer(trial.layer, ()), FAULTS[fault])(leaves)
+    δa = torch.randn(a.shape, dtype=a.dtype)
+    torch.testing.assert_close(list(theirs([δa])), list(ours([δa])))
+
+
 def test_a_fault_that_changes_nothing_is_no_trial():
     assert not changes(Trial.of("Linear", 6, 10, fault=FAULTS["input_wrong_beyond_30"]))
     assert changes(Trial.of("Linear", 6, 10, fault=FAULTS["input_twice"]))
