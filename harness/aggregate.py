@@ -27,9 +27,10 @@ def result(layer: str, check: str, mode: str | None, seen: Sequence[Seen], refus
     Examples to which the check does not apply are not counted; if it applies to none, the result is SKIP.
     """
     blank = Result(layer, check, mode, Outcome.SKIP)
+    met = {s.observation.outcome for s in seen}
     for outcome in (Outcome.FAIL, Outcome.ERROR):
-        bad = [s.observation for s in seen if s.observation.outcome is outcome]
-        if bad:
+        if outcome in met:
+            bad = [s.observation for s in seen if s.observation.outcome is outcome]
             share = f" ({len(bad)} of {len(seen)} examples)" if len(seen) > 1 else ""
             return replace(
                 blank, outcome=outcome, reason=bad[0].reason + share, finding=bad[0].finding, examples=len(seen)
@@ -50,26 +51,17 @@ def _skipped(seen: Sequence[Seen]) -> str:
 
 def _verified(blank: Result, counted: Sequence[Observation]) -> Result:
     names = list(dict.fromkeys(n for o in counted for n in (*o.tensors, *o.unverified)))
-    share = {
-        n: sum(n in o.tensors for o in counted) / sum(n in o.tensors or n in o.unverified for o in counted)
-        for n in names
-    }
-    resolution = {n: max(o.tensors[n] for o in counted if n in o.tensors) for n in names if share[n] >= ENOUGH}
+    seen = {n: [o.tensors.get(n) for o in counted if n in o.tensors or n in o.unverified] for n in names}
+    found = {n: [r for r in resolutions if r is not None] for n, resolutions in seen.items()}
+    share = {n: len(found[n]) / len(seen[n]) for n in names}
+    resolution = {n: max(found[n]) for n in names if share[n] >= ENOUGH}
     short = [n for n in names if share[n] < ENOUGH]
     nameless = sum(o.outcome is Outcome.INCONCLUSIVE and not (o.tensors or o.unverified) for o in counted)
-    reason = next(
-        (
-            o.reason
-            for o in counted
-            if o.outcome is (Outcome.INCONCLUSIVE if short or nameless else Outcome.PASS) and o.reason
-        ),
-        "",
-    )
+    telling = Outcome.INCONCLUSIVE if short or nameless else Outcome.PASS
+    reason = next((o.reason for o in counted if o.outcome is telling and o.reason), "")
     if short or nameless > (1 - ENOUGH) * len(counted):
-        seen = (
-            "; ".join(f"{n} was verified in {share[n]:.0%} of the examples" for n in short) if len(counted) > 1 else ""
-        )
-        why = "; ".join(part for part in (reason, seen) if part)
+        shares = "; ".join(f"{n} was verified in {share[n]:.0%} of the examples" for n in short)
+        why = "; ".join(part for part in (reason, shares if len(counted) > 1 else "") if part)
         return replace(blank, outcome=Outcome.INCONCLUSIVE, tensors=resolution, reason=why, examples=len(counted))
     return replace(blank, outcome=Outcome.PASS, tensors=resolution, reason=reason, examples=len(counted))
 

@@ -18,12 +18,13 @@ from harness.checks import selected
 from harness.design import Example
 from harness.design import examples as design
 from harness.domain import BackwardRaised, Refused
+from harness.draws import constant_like, directions_like
 from harness.engine import MakeCase, Plan
 from harness.events import Event, Finished, Noted
 from harness.events import Refused as RefusedEvent
 from harness.options import usable_device
 from harness.outcome import Outcome, SpecError
-from harness.prepare import DTYPES, Prepared, case_of, prepared, redrawn, varies
+from harness.prepare import DTYPES, case_of, constants, prepared
 from harness.reference import Reference
 from harness.report import Report, Result
 from harness.request import Request
@@ -31,6 +32,7 @@ from harness.sample import layer_name, modes_of, name_of
 from harness.sources import globals_preserved
 from harness.spec import Const, LayerSpec
 from harness.stateful import present_mode
+from harness.subject import Subject
 
 _TORCH_WORDS = {
     "eps": "the step is chosen by a ladder from each tensor's own spread",
@@ -89,21 +91,34 @@ def gradcheck(
     if resolution is not None and not (isinstance(resolution, (int, float)) and 0 < resolution < 1):
         raise SpecError(f"resolution={resolution!r}: write the relative error that must be seen, such as 1e-6")
     where_given = next((x.device for x in inputs if isinstance(x, torch.Tensor)), torch.device("cpu"))
-    given = Request(layer, tuple(inputs), dict(kwargs or {}), grads=dict(grads or {}), device=where_given)
+    within = (mode or present_mode(layer),)
+    given = Request(
+        layer,
+        tuple(inputs),
+        dict(kwargs or {}),
+        grads=dict(grads or {}),
+        device=where_given,
+        within=() if battery else within,
+    )
+
+    def point(subject: Subject) -> Case:
+        return _present(subject, _mode(layer, subject, mode), seed, resolution, reference)
+
     checks = [c for c in selected() if battery or c.given]
     with undisturbed():
         try:
-            made = prepared(_checked(given), _dtype(dtype))
+            made = prepared(_checked(given), _dtype(dtype), point)
         except Refused as refusal:
             raise _own_exception(name_of(layer), refusal) from None
         except BackwardRaised as raised:
             plan = Plan(name_of(layer), (mode,), [partial(_raise, raised)], checks)
             report = collect(plan.layer, engine.events(plan), {"seed": seed})
         else:
-            where = _mode(layer, made, mode)
-            base = _present(made, where, seed, resolution, reference)
-            cases = [lambda _: base] + ([lambda _: _redrawn(base)] if _has_constants(base) else [])
-            plan = Plan(made.subject.name, (where,), cases, checks, [*made.subject.notes, *made.notes])
+            base = made.trial
+            assert base is not None
+            names = constants(base.subject)
+            cases = [lambda _: base] + ([lambda _: _redrawn(base, names)] if names else [])
+            plan = Plan(made.subject.name, (base.mode,), cases, checks, [*made.subject.notes, *made.notes])
             settings = {"seed": seed, "device": str(where_given), "dtype": str(made.dtype).removeprefix("torch.")}
             report = collect(plan.layer, engine.events(plan), settings)
     if raise_exception:
@@ -157,36 +172,34 @@ def _dtype(dtype: Any) -> torch.dtype | None:
     return DTYPES[str(dtype)]
 
 
-def _mode(layer: Any, made: Prepared, mode: str | None) -> str | None:
+def _mode(layer: Any, subject: Subject, mode: str | None) -> str | None:
     """The mode asked for, else the one that the layer is in."""
-    modes = made.subject.modes
+    modes = subject.modes
     if mode is not None:
         if mode not in modes:
             has = " and ".join(repr(m) for m in modes if m) or "none"
-            raise SpecError(f"{made.subject.name} has no mode {mode!r}; its modes: {has}")
+            raise SpecError(f"{subject.name} has no mode {mode!r}; its modes: {has}")
         return mode
     if modes == (None,):
         return None
     return present_mode(layer) or modes[0]
 
 
-def _present(made: Prepared, mode: str | None, seed: int, resolution: float | None, reference: Any) -> Case:
-    subject = made.subject
+def _present(subject: Subject, mode: str | None, seed: int, resolution: float | None, reference: Any) -> Case:
     by_other_means = None if reference is None else Reference(reference)
     return Case(
         subject, subject.values(), subject.buffers, mode, seed, resolution, "the input as given", {}, by_other_means
     )
 
 
-def _has_constants(case: Case) -> bool:
-    return any(
-        leaf.role == "parameter" and leaf.value.numel() and not varies(leaf) for leaf in case.subject.leaves.values()
+def _redrawn(case: Case, names: Sequence[str]) -> Case:
+    """The same inputs beside other values of these parameters."""
+    moved = directions_like([case.leaves[n] for n in names], case.seed, 4)
+    leaves = {n: t.clone() for n, t in case.leaves.items()}
+    leaves |= {n: constant_like(leaves[n], d) for n, d in zip(names, moved, strict=True)}
+    return case.at(
+        leaves=leaves, label="the input as given, constant parameters redrawn", seed=case.seed + 1, echo=True
     )
-
-
-def _redrawn(case: Case) -> Case:
-    leaves = redrawn(case.subject, case.seed, only_constant=True)
-    return case.at(leaves=leaves, label="the input as given, constant parameters redrawn", seed=case.seed + 1)
 
 
 def check(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from contextlib import suppress
 from dis import get_instructions
+from functools import lru_cache
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import Any, Literal
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -27,7 +30,13 @@ def unit_roundoff(dtype: torch.dtype) -> float:
 
 def rms(t: Tensor) -> float:
     """The root mean square of the entries; 0 for none."""
-    return float(t.detach().double().square().mean().sqrt()) if t.numel() else 0.0
+    return float(torch.linalg.vector_norm(t.detach(), dtype=torch.float64)) / math.sqrt(t.numel()) if t.numel() else 0.0
+
+
+def all_finite(t: Tensor) -> bool:
+    """Whether no entry is infinite or NaN."""
+    # a finite sum has finite terms; an infinite one may have overflowed
+    return math.isfinite(float(t.detach().sum())) or bool(torch.isfinite(t).all())
 
 
 def is_array(value: Any) -> bool:
@@ -74,11 +83,16 @@ def same_bytes(a: Tensor, b: Tensor) -> bool:
     """Whether two tensors hold the same bits, NaN and signed zeros included."""
     if a.shape != b.shape or a.dtype != b.dtype:
         return False
-    return torch.equal(_bits(a), _bits(b))
+    return a is b or torch.equal(_bits(a), _bits(b))
 
 
 def _bits(tensor: Tensor) -> Tensor:
-    return tensor.detach().contiguous().reshape(-1).view(torch.uint8)
+    """The same memory as integers of the same width."""
+    flat = tensor.detach().reshape(-1)
+    return flat.view(_INTEGERS.get(flat.element_size(), torch.uint8)) if flat.is_floating_point() else flat
+
+
+_INTEGERS = {8: torch.int64, 4: torch.int32, 2: torch.int16}
 
 
 def library_of(*things: Any) -> Library | None:
@@ -107,11 +121,22 @@ def _libraries(thing: Any, seen: set[int]) -> set[Library]:
     if isinstance(thing, (list, tuple)):
         return {lib for item in thing for lib in _libraries(item, seen)}
     owner = thing if isinstance(thing, type) else type(thing)
-    members = [m for c in owner.__mro__ if c.__module__ != "builtins" for m in vars(c).values()]
     state = list(vars(thing).values()) if hasattr(thing, "__dict__") and not isinstance(thing, type) else []
-    parts = [m for m in members if isinstance(m, (FunctionType, staticmethod, classmethod))]
-    parts += [v for v in state if is_array(v) or hasattr(v, "backward") or isinstance(v, (list, tuple, Mapping))]
-    return {lib for part in parts for lib in _libraries(part, seen)}
+    parts = [v for v in state if is_array(v) or hasattr(v, "backward") or isinstance(v, (list, tuple, Mapping))]
+    return _of_class(owner).union(*(_libraries(part, seen) for part in parts))
+
+
+_classes: WeakKeyDictionary[type, frozenset[Library]] = WeakKeyDictionary()
+
+
+def _of_class(owner: type) -> frozenset[Library]:
+    """By what the methods of a class and of its bases refer to; read once a class."""
+    if owner not in _classes:
+        members = [m for c in owner.__mro__ if c.__module__ != "builtins" for m in vars(c).values()]
+        methods = [m for m in members if isinstance(m, (FunctionType, staticmethod, classmethod))]
+        seen: set[int] = set()
+        _classes[owner] = frozenset(lib for m in methods for lib in _libraries(m, seen))
+    return _classes[owner]
 
 
 def captured(function: Any) -> list[Any]:
@@ -126,7 +151,7 @@ def captured(function: Any) -> list[Any]:
 def _of_code(code: CodeType, scope: Mapping[str, Any], seen: set[int]) -> set[Library]:
     """By the global names that the code loads; functions of the same module that it calls are followed."""
     found: set[Library] = set()
-    for name in {i.argval for i in get_instructions(code) if i.opname in ("LOAD_GLOBAL", "LOAD_NAME")}:
+    for name in _global_names(code):
         value = scope.get(name)
         if isinstance(value, FunctionType) and value.__module__ == scope.get("__name__"):
             found |= _libraries(value, seen)
@@ -143,6 +168,12 @@ def _of_code(code: CodeType, scope: Mapping[str, Any], seen: set[int]) -> set[Li
         if isinstance(constant, CodeType):
             found |= _of_code(constant, scope, seen)
     return found
+
+
+@lru_cache(4096)
+def _global_names(code: CodeType) -> frozenset[str]:
+    """The global names that the code loads."""
+    return frozenset(i.argval for i in get_instructions(code) if i.opname in ("LOAD_GLOBAL", "LOAD_NAME"))
 
 
 _LIBRARIES: tuple[Library, ...] = ("torch", "numpy")

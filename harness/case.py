@@ -10,10 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from harness.arrays import RESOLUTION, unit_roundoff
+from harness.arrays import RESOLUTION, all_finite, unit_roundoff
 from harness.domain import Refused, backward_may_raise, forward_may_refuse
-from harness.draws import cotangents_like, rng_of
+from harness.draws import cotangents_like
 from harness.reference import Reference
+from harness.spec import InputKind
 from harness.subject import Evaluation, Gradients, Subject
 
 
@@ -48,8 +49,12 @@ class Case:
     reference: Reference | None = None
     declared: Reference | None = None
     """The function whose derivative backward declares (`derivative_of`); the forward itself where there is none."""
+    domains: Mapping[str, InputKind] = field(default_factory=dict)
+    """What the spec says of each input; empty without a spec."""
+    echo: bool = False
+    """Whether it stands beside another point of the same layer that is judged in full: other parameters, same inputs."""
 
-    @property
+    @cached_property
     def wanted(self) -> list[str]:
         """The leaves whose gradient is judged: not those without entries, nor later inputs that backward leaves out."""
         return [n for n in self.subject.wanted() if n not in self.unreturned and self.leaves[n].numel()]
@@ -115,7 +120,7 @@ class Case:
         handed = {n: t.clone() for n, t in self.leaves.items()}
         evaluation = self.forward(handed)
         outputs = tuple(y.detach().clone() for y in evaluation.outputs)
-        if not all(bool(torch.isfinite(y).all()) for y in outputs):
+        if not all(map(all_finite, outputs)):
             raise Refused("the outputs are not finite")
         after_forward = evaluation.buffers()
         cotangents = self._cotangents(outputs, cotangent_seed) if given is None else given
@@ -136,7 +141,7 @@ class Case:
     def _cotangents(self, outputs: tuple[Tensor, ...], number: int) -> tuple[Tensor, ...]:
         if not self.subject.takes_cotangent:
             return tuple(torch.ones_like(y) for y in outputs)
-        return cotangents_like(outputs, rng_of(self.seed, number))
+        return cotangents_like(outputs, self.seed, number)
 
     def forward(self, leaves: Mapping[str, Tensor], seed: int | None = None) -> Evaluation:
         """One forward of the layer on these very tensors.

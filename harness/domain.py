@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
 from harness.outcome import SpecError
 
@@ -16,25 +15,28 @@ class BackwardRaised(Exception):  # noqa: N818
     """The forward went through and its backward raised."""
 
 
-@contextmanager
-def forward_may_refuse() -> Iterator[None]:
+class _Raising:
+    """Whatever is raised inside is raised again as another kind; a class, since it is entered at every evaluation."""
+
+    def __init__(self, kind: type[Exception]) -> None:
+        self.kind = kind
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if isinstance(error, (Exception, SystemExit)) and not isinstance(error, (SpecError, Refused, BackwardRaised)):
+            raise self.kind(f"{type(error).__name__}: {error}") from error
+
+
+def forward_may_refuse() -> AbstractContextManager[None]:
     """Whatever a forward raises inside is a refusal."""
-    with _raising(Refused):
-        yield
+    return _FORWARD
 
 
-@contextmanager
-def backward_may_raise() -> Iterator[None]:
+def backward_may_raise() -> AbstractContextManager[None]:
     """Whatever a backward raises inside is its fault."""
-    with _raising(BackwardRaised):
-        yield
+    return _BACKWARD
 
 
-@contextmanager
-def _raising(kind: type[Exception]) -> Iterator[None]:
-    try:
-        yield
-    except (SpecError, Refused, BackwardRaised):
-        raise
-    except (Exception, SystemExit) as error:
-        raise kind(f"{type(error).__name__}: {error}") from error
+_FORWARD, _BACKWARD = _Raising(Refused), _Raising(BackwardRaised)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import cache
 
 import numpy as np
 import torch
@@ -25,7 +26,8 @@ def rng_of(*seed: int) -> np.random.Generator:
 def signed(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
     """sign × U(0.5, 1.5): continuous, so that no error lies in its kernel, and bounded away from zero, so that every
     entry counts; of both signs, so that |g| and relu(g) show."""
-    return np.asarray(rng.choice((-1.0, 1.0), shape) * rng.uniform(0.5, 1.5, shape))
+    r = rng.uniform(-1.0, 1.0, shape)
+    return np.asarray(r + np.copysign(0.5, r))
 
 
 def signed_like(t: Tensor, rng: np.random.Generator) -> Tensor:
@@ -33,20 +35,49 @@ def signed_like(t: Tensor, rng: np.random.Generator) -> Tensor:
     return torch.as_tensor(signed(tuple(t.shape), rng)).to(t)
 
 
-def cotangents_like(outputs: tuple[Tensor, ...], rng: np.random.Generator) -> tuple[Tensor, ...]:
+POOL = 2**17
+"""How many numbers the pool holds that directions and cotangents are cut from; two cuts start at the same place with
+probability 2⁻¹⁶ at most."""
+
+
+@cache
+def _pool() -> Tensor:
+    return torch.as_tensor(signed((POOL,), np.random.default_rng(0)))
+
+
+def directions_like(tensors: Sequence[Tensor], *seed: int) -> list[Tensor]:
+    """`signed` in each tensor's shape, dtype and device: a cut from one pool of random numbers at a place that the seed
+    gives, since seeding a generator takes longer than two forwards of a small layer; numbers of their own where many are
+    needed."""
+    sizes = [t.numel() for t in tensors]
+    total = sum(sizes)
+    place = hash((len(seed), *seed))  # of integers, and so the same in every process
+    if 2 * total > POOL:
+        flat = torch.as_tensor(signed((total,), np.random.default_rng(place % 2**64)))
+    else:
+        start = place % (POOL - total)
+        flat = _pool()[start : start + total].clone()
+    return [part.view(t.shape).to(t) for part, t in zip(flat.split(sizes), tensors, strict=True)]
+
+
+def cotangents_like(outputs: tuple[Tensor, ...], *seed: int) -> tuple[Tensor, ...]:
     """One cotangent an output; of several outputs each is scaled so that none drowns the others."""
-    return tuple(_both_signs(signed_like(y, rng)) / (1.0 if len(outputs) == 1 else _power_of_two(y)) for y in outputs)
+    drawn = map(_both_signs, directions_like(outputs, *seed))
+    return tuple(v / _power_of_two(y) if len(outputs) > 1 else v for v, y in zip(drawn, outputs, strict=True))
 
 
 def _both_signs(v: Tensor) -> Tensor:
     """v with one entry turned where all have one sign; a single one is negative. A backward of |v| or of the number one
     (a loss that ignores what comes after it) would pass at a positive v."""
-    flat = v.reshape(-1)
-    if flat.numel() == 1:
+    if v.numel() == 1:
         return -v.abs()
-    if flat.numel() and bool((flat.sign() == flat[0].sign()).all()):
-        flat[-1] *= -1
+    if 0 < v.numel() < MANY and abs(float(v.sign().sum())) == v.numel():
+        v.view(-1)[-1] *= -1
     return v
+
+
+MANY = 64
+"""From how many entries on a draw of one sign (probability 2⁻⁶³) is not looked for."""
 
 
 def _power_of_two(y: Tensor) -> float:
@@ -96,20 +127,26 @@ def _inside(kind: Floats, values: np.ndarray) -> np.ndarray:
 def parameter_like(t: Tensor, rng: np.random.Generator) -> Tensor:
     """A parameter or buffer drawn anew.
 
-    Varying values are drawn around their own mean and spread. Equal ones (γ = 1, β = 0, at which a missing γ or β can't
-    be seen) become c + sign·U(0.25, 0.75)·|c|, with 1 for |c| where c = 0: a positive constant stays positive.
+    Varying values are drawn around their own mean and spread. Equal ones are moved: `constant_like`.
     """
     spread = spread_of(t)
-    if spread > 0:
-        mean = float(t.double().mean())
-        values = mean + spread * rng.standard_normal(tuple(t.shape))
-        if float(t.min()) > 0:  # what is positive (a scale, a variance) stays so
-            values = np.abs(values)
-    else:
-        centre = float(t.flatten()[0]) if t.numel() else 0.0
-        unit = abs(centre) if centre else 1.0
-        values = centre + 0.5 * unit * signed(tuple(t.shape), rng)
+    if not spread:
+        return constant_like(t, torch.as_tensor(signed(tuple(t.shape), rng)))
+    values = float(t.double().mean()) + spread * rng.standard_normal(tuple(t.shape))
+    if float(t.min()) > 0:  # what is positive (a scale, a variance) stays so
+        values = np.abs(values)
     return torch.as_tensor(np.asarray(values)).to(t)
+
+
+def constant_like(t: Tensor, d: Tensor) -> Tensor:
+    """Equal entries (γ = 1, β = 0, at which a missing γ or β can't be seen) moved along a direction d.
+
+    c + sign·U(0.25, 0.75)·|c|, with 1 for |c| where c = 0: a positive constant stays positive.
+    """
+    if not t.numel():
+        return t.clone()
+    centre = float(t.reshape(-1)[0])
+    return (centre + 0.5 * (abs(centre) or 1.0) * d).to(t)
 
 
 def spread_of(t: Tensor) -> float:
@@ -117,9 +154,15 @@ def spread_of(t: Tensor) -> float:
     if t.numel() < 2:
         return 0.0
     x = t.detach().double()
-    spread = float((x - x.mean()).square().mean().sqrt())
+    std, mean = (float(part) for part in torch.std_mean(x, correction=0))
     # equal entries may leave the rounding of their mean behind
-    return spread if spread > 4 * torch.finfo(torch.float64).eps * float(x.abs().max()) else 0.0
+    return std if std > 4 * torch.finfo(torch.float64).eps * abs(mean) else 0.0
+
+
+def unit_of(t: Tensor) -> float:
+    """The unit of a step for a whole tensor: the spread of its entries, or max(|x|, 1) where there is none."""
+    spread = spread_of(t)
+    return spread or max(float(t.detach().abs().max()) if t.numel() else 0.0, 1.0)
 
 
 def scales_of(t: Tensor) -> Tensor:
@@ -131,7 +174,7 @@ def scales_of(t: Tensor) -> Tensor:
     x = t.detach().double()
     spread = spread_of(t)
     if not spread:
-        return x.new_tensor(max(float(x.abs().max()) if x.numel() else 0.0, 1.0))
+        return x.new_tensor(unit_of(t))
     away = (x - x.median()).abs()
     typical = float(away.median())
     if t.numel() < FEW or not 0 < typical < spread / UNEVEN:

@@ -86,7 +86,7 @@ def _result(
     layer: str, check: Check, mode: str | None, sessions: list[Session], broken: list[str], refused: list[str]
 ) -> Result:
     seen = [Seen(None, Observation(Outcome.FAIL, reason=why)) for why in broken]
-    seen += [Seen(session, observe(check, session)) for session in sessions]
+    seen += [Seen(s, observe(check, s)) for s in sessions if check.echoes or not s.case.echo]
     failure = smallest_failure(seen)
     if failure is not None and failure.observation.failed is not None and failure.session is not None:
         name, verdict = failure.observation.failed

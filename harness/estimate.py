@@ -11,7 +11,7 @@ from torch import Tensor
 
 from harness.case import Case
 from harness.domain import Refused
-from harness.draws import rng_of, scales_of, signed_like
+from harness.draws import directions_like, scales_of, unit_of
 from harness.stencil import NOISES, Stencil
 
 Direction = Mapping[str, Tensor]
@@ -94,8 +94,21 @@ class Differences:
     def __init__(self, case: Case) -> None:
         self.case = case
         self.v = _flat(case.base.cotangents)
-        self.y = _flat(case.base.outputs) if case.declared is None else _flat(case.function(case.leaves))
-        self.scales = {n: scales_of(t) for n, t in case.leaves.items() if t.is_floating_point()}
+
+    @cached_property
+    def y(self) -> Tensor:
+        """The outputs, of one axis."""
+        return _flat(self.case.base.outputs if self.case.declared is None else self.case.function(self.case.leaves))
+
+    @cached_property
+    def scales(self) -> dict[str, Tensor]:
+        """The unit of a step in each leaf, or in each entry of it."""
+        return {n: scales_of(t) for n, t in self.case.leaves.items() if t.is_floating_point()}
+
+    @cached_property
+    def units(self) -> dict[str, float]:
+        """One unit for each leaf."""
+        return {n: unit_of(t) for n, t in self.case.leaves.items() if t.is_floating_point()}
 
     @cached_property
     def noise(self) -> Tensor:
@@ -121,8 +134,8 @@ class Differences:
 
     def direction(self, number: int, names: list[str]) -> dict[str, Tensor]:
         """A random direction over some leaves: sign × U(0.5, 1.5) in every entry."""
-        rng = rng_of(self.case.seed, 7, number)
-        return {n: signed_like(self.case.leaves[n], rng) for n in names}
+        found = directions_like([self.case.leaves[n] for n in names], self.case.seed, 7, number)
+        return dict(zip(names, found, strict=True))
 
     def spread(self, d: Direction, step: float) -> dict[str, Tensor]:
         """The direction in units of each tensor's scale, times `step`."""
@@ -159,6 +172,20 @@ class Differences:
         value = float((self.v * y).sum())
         claim = self.claimed(gradients, e) / step
         return Residual(claim, Estimate(value, float("inf")), float((self.v * y).norm()))
+
+    def missed(self, gradients: Mapping[str, Tensor], d: Direction, step: float = FINE_STEP) -> float:
+        """|claimed − differenced| of two forwards at x ± step·d, d in units of each tensor's spread.
+
+        What the claim predicts is taken along the displacement that floating point made of the direction.
+        """
+        leaves = self.case.leaves
+        moves = {n: t * (self.units[n] * step) for n, t in d.items()}
+        up = {n: t + moves[n] if n in moves else t.clone() for n, t in leaves.items()}
+        down = {n: t - moves[n] if n in moves else t.clone() for n, t in leaves.items()}
+        # before the forwards, which may write to their inputs
+        claim = sum(float(torch.dot(gradients[n].double().reshape(-1), (up[n] - down[n]).reshape(-1))) for n in d)
+        change = _flat(self.case.function(up)) - _flat(self.case.function(down))
+        return abs(claim - float(torch.dot(self.v, change))) / (2 * step)
 
     def confirms(self, gradients: Mapping[str, Tensor], d: Direction, found: Residual) -> bool:
         """Whether plain differences at fine steps are compatible with an estimate from coarser ones.

@@ -19,7 +19,8 @@ from harness.draws import parameter_like, real_values, rng_of
 from harness.reference import Reference
 from harness.request import Request
 from harness.slots import walk
-from harness.spec import DTYPE_NAMES, Const, Drawn, Floats, Ints, LayerSpec, size_expression
+from harness.sources import forget_kept_normal, seed_torch
+from harness.spec import DTYPE_NAMES, Const, Drawn, Floats, InputKind, Ints, LayerSpec, size_expression
 from harness.subject import Leaf, Subject
 
 WIDEST = (torch.float64, torch.float32)
@@ -33,23 +34,33 @@ class Prepared:
     subject: Subject
     dtype: torch.dtype
     notes: tuple[str, ...] = ()
+    trial: Case | None = None
+    """The point at which the dtype was tried."""
 
 
-def prepared(request: Request, dtype: torch.dtype | None = None) -> Prepared:
+def first_point(subject: Subject) -> Case:
+    """The subject at its own values, in the first of its modes."""
+    return Case(subject, subject.values(), subject.buffers, subject.modes[0])
+
+
+def prepared(
+    request: Request, dtype: torch.dtype | None = None, point: Callable[[Subject], Case] = first_point
+) -> Prepared:
     """The subject in the dtype asked for, else in float64 if the layer accepts it, else in the widest it accepts.
 
     A layer accepts a dtype if forward and backward go through and answer in it. Gradients alone in another dtype are a
     fault (`dtypes` reports it) unless the layer's own state is in that dtype: then the layer was not made for float64.
+    It is tried at `point`, whose evaluation later uses share.
     """
     if dtype is not None:
         with forward_may_refuse():
-            return Prepared(subject_of(replace(request, dtype=dtype)), dtype)
+            return Prepared(subject := _recastable(request, dtype), dtype, trial=point(subject))
     problems: list[str] = []
     for candidate in WIDEST:
         try:
             with forward_may_refuse():
-                subject = subject_of(replace(request, dtype=candidate))
-            problem = _mismatch(subject, request, candidate)
+                trial = point(_recastable(request, candidate))
+            problem = _mismatch(trial, request, candidate)
         except (Refused, BackwardRaised) as raised:
             # what has nothing to do with the dtype is the layer's answer to these values
             if candidate is not WIDEST[0] or not _speaks_of_dtype(raised.__cause__ or raised):
@@ -58,9 +69,16 @@ def prepared(request: Request, dtype: torch.dtype | None = None) -> Prepared:
         if not problem:
             name = str(candidate).removeprefix("torch.")
             notes = () if not problems else (f"judged in {name}: in float64 {problems[0]}",)
-            return Prepared(subject, candidate, notes)
+            return Prepared(trial.subject, candidate, notes, trial)
         problems.append(problem)
     raise Refused(f"it goes through neither in float64 ({problems[0]}) nor in float32 ({problems[1]})")
+
+
+def _recastable(request: Request, dtype: torch.dtype) -> Subject:
+    """The layer in a dtype, and how to have it in another: made anew, so that a fault put into it stays in it."""
+    return replace(
+        subject_of(replace(request, dtype=dtype)), recast=lambda other: subject_of(replace(request, dtype=other))
+    )
 
 
 def _speaks_of_dtype(error: BaseException) -> bool:
@@ -68,9 +86,8 @@ def _speaks_of_dtype(error: BaseException) -> bool:
     return any(word in text for word in ("dtype", "double", "float", "scalar type", "datatype"))
 
 
-def _mismatch(subject: Subject, request: Request, dtype: torch.dtype) -> str:
+def _mismatch(case: Case, request: Request, dtype: torch.dtype) -> str:
     """Why the layer was not made for this dtype, empty if it was."""
-    case = Case(subject, subject.values(), subject.buffers, subject.modes[0])
     try:
         base = case.base
     except (Refused, BackwardRaised) as raised:
@@ -79,8 +96,8 @@ def _mismatch(subject: Subject, request: Request, dtype: torch.dtype) -> str:
         return ""
     if narrow := [y.dtype for y in base.outputs if y.dtype != dtype]:
         return f"its outputs are {narrow[0]}"
-    own = {t.dtype for t in walk_state(request.layer)}
     narrow = [g.dtype for g in base.gradients.values() if g is not None and g.dtype != dtype]
+    own = {t.dtype for t in walk_state(request.layer)} if narrow else set()
     return f"its gradients are {narrow[0]}" if narrow and narrow[0] in own else ""
 
 
@@ -112,7 +129,7 @@ def build(spec: LayerSpec, example: Example, mode: str | None, device: torch.dev
     """What the spec builds at this example's sizes and options; its own randomness follows the example's seed."""
     if not spec.builds:
         return spec.build
-    torch.manual_seed(example.seed)
+    seed_torch(example.seed)
     np.random.seed(example.seed % 2**32)  # noqa: NPY002  (what layers in the wild draw from)
     reserved: dict[str, Callable[[], Any]] = {
         "mode": lambda: mode,
@@ -122,7 +139,9 @@ def build(spec: LayerSpec, example: Example, mode: str | None, device: torch.dev
         "device": lambda: device,
     }
     known = {**example.sizes, **example.options}
-    return spec.build(**{n: known[n] if n in known else reserved[n]() for n in spec.build_arguments()})
+    layer = spec.build(**{n: known[n] if n in known else reserved[n]() for n in spec.build_arguments()})
+    forget_kept_normal()
+    return layer
 
 
 def _input(kind: Floats | Ints | Drawn, example: Example, position: int) -> Any:
@@ -162,22 +181,36 @@ def case_of(
         names,
         None if spec.reference is None else Reference(spec.reference, names),
         None if spec.derivative_of is None else Reference(spec.derivative_of, names),
+        domains(spec, subject),
     )
     return case.at(buffers=moved_buffers(case, spec, example)), made
 
 
-def redrawn(subject: Subject, seed: int, only_constant: bool = False) -> dict[str, Tensor]:
-    """The leaves' values with parameters drawn anew, all of them or those that are constant."""
+def domains(spec: LayerSpec, subject: Subject) -> dict[str, InputKind]:
+    """{input: what the spec says of it}."""
+    inputs = [n for n, leaf in subject.leaves.items() if leaf.role == "input"]
+    return dict(zip(inputs, spec.kinds, strict=False))
+
+
+def redrawn(subject: Subject, seed: int) -> dict[str, Tensor]:
+    """The leaves' values with parameters drawn anew."""
     values = subject.values()
     for k, (name, leaf) in enumerate(subject.leaves.items()):
-        if leaf.role == "parameter" and leaf.value.is_floating_point() and not (only_constant and varies(leaf)):
+        if leaf.role == "parameter" and leaf.value.is_floating_point():
             values[name] = parameter_like(leaf.value, rng_of(seed, 4, k))
     return values
 
 
-def varies(leaf: Leaf) -> bool:
-    """Whether the entries differ: a value that is drawn already."""
-    return bool((leaf.value != leaf.value.flatten()[:1]).any())
+def constants(subject: Subject) -> list[str]:
+    """The parameters whose entries are all equal, as γ = 1 and β = 0."""
+    return [n for n, leaf in subject.leaves.items() if leaf.role == "parameter" and _constant(leaf.value)]
+
+
+def _constant(t: Tensor) -> bool:
+    if not t.is_floating_point() or not t.numel():
+        return False
+    flat = t.reshape(-1)
+    return torch.equal(flat, flat[:1].expand_as(flat))
 
 
 def moved_buffers(case: Case, spec: LayerSpec, example: Example) -> dict[str, Tensor]:

@@ -17,15 +17,16 @@ def script(case: Case, name: str, index: tuple[int, ...], analytic: float, expec
     subject = case.subject
     if subject.recipe is None or case.declared is not None:
         return ""
+    recipe = subject.recipe()
     big = [n for n, t in case.leaves.items() if t.numel() > LITERAL]
     header = [
         f"# {subject.name}: d<v, outputs>/d {name}{list(index)}: backward gave {analytic!r}, expected {expected!r}.",
         f"# {case.label}" if case.label else "",
         "import random",
         "",
-        *subject.recipe.imports,
+        *recipe.imports,
         "",
-        *subject.recipe.setup,
+        *recipe.setup,
         "leaves = {",
         *(f"    {n!r}: {_literal(t)}," for n, t in case.leaves.items()),
         "}",
@@ -37,7 +38,7 @@ def script(case: Case, name: str, index: tuple[int, ...], analytic: float, expec
             2, f"# {', '.join(big)}: too large to write out, drawn from a fixed seed instead; the numbers will differ."
         )
     body = _BODY.format(name=name, index=index, mode=case.mode, seed=case.seed)
-    return "\n".join([*_present(header), "", subject.recipe.functions, body])
+    return "\n".join([*_present(header), "", recipe.functions, body])
 
 
 _BODY = """

@@ -6,6 +6,8 @@ import copy
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -33,8 +35,8 @@ class Request:
     made: Mapping[str, Any] | None = None
     """What a spec has called the layer's class with."""
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    optional: frozenset[int] = frozenset()
-    """Positions of real inputs whose gradient is wanted only if backward returns one."""
+    within: tuple[str | None, ...] = ()
+    """The modes in which the layer will be called; empty: all that it has."""
 
     @property
     def library(self) -> Library:
@@ -72,18 +74,31 @@ def _is_tensor(value: Any) -> bool:
 def positional_names(function: Callable[..., Any]) -> list[str]:
     """The names of the parameters that can be given by position, without `self`."""
     try:
-        parameters = inspect.signature(function).parameters.values()
+        return [p.name for p in _positional(function)]
     except (TypeError, ValueError):
         return []
-    return [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
 
 
 def required_names(function: Callable[..., Any]) -> list[str]:
     """The positional parameters without a default."""
+    return [p.name for p in _positional(function) if p.default is p.empty]
+
+
+def _positional(function: Callable[..., Any]) -> tuple[inspect.Parameter, ...]:
+    plain = getattr(function, "__func__", None)
+    if isinstance(plain, FunctionType):  # a method is bound anew at each access, its function stays
+        return _remembered(plain)[1:]
+    return _remembered(function) if isinstance(function, FunctionType) else _positional_of(function)
+
+
+@lru_cache(1024)
+def _remembered(function: FunctionType) -> tuple[inspect.Parameter, ...]:
+    return _positional_of(function)
+
+
+def _positional_of(function: Callable[..., Any]) -> tuple[inspect.Parameter, ...]:
     parameters = inspect.signature(function).parameters.values()
-    return [
-        p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) and p.default is p.empty
-    ]
+    return tuple(p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD))
 
 
 def call_arguments(arguments: Mapping[str, Any], leaves: Mapping[str, Tensor], library: Library) -> list[Any]:

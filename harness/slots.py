@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any
@@ -160,9 +160,20 @@ def _converted_array(a: np.ndarray, dtype: np.dtype[Any], roots: dict[int, Any])
     return np.ndarray(a.shape, dtype, buffer=new, offset=offset, strides=tuple(n // old * size for n in a.strides))
 
 
-def shared_copies(layer: Any) -> dict[int, Any]:
-    """For deepcopy's memo: NumPy arrays inside that are views, copied so that the copies share memory as they do."""
-    arrays = [v for slot in walk(layer) if isinstance(v := slot.get(), np.ndarray)]
+def copies(slots: Sequence[Slot], dtype: torch.dtype, device: torch.device) -> dict[int, Any]:
+    """For deepcopy's memo: what it would copy slowly or wrongly, {identity of the original: copy}.
+
+    Plain tensors that share memory with no other are converted at once. NumPy arrays that are views are copied so that the
+    copies share memory as they do.
+    """
+    found = [v for slot in slots if isinstance(v := slot.get(), (Tensor, np.ndarray))]
+    tensors = [t for t in found if type(t) is Tensor and t.is_leaf]
+    # those of no entries have no memory to share
+    storages = [t.untyped_storage().data_ptr() for t in tensors if t.numel()]
+    memo: dict[int, Any] = {}
+    if len(set(storages)) == len(storages) and len(tensors) == len(found):
+        memo |= {id(t): t.detach().to(device, dtype, copy=True) for t in tensors}
+    arrays = [a for a in found if isinstance(a, np.ndarray)]
     roots: dict[int, Any] = {}
-    views = {id(a): _converted_array(a, a.dtype, roots) for a in arrays if isinstance(a.base, np.ndarray)}
-    return views | {id(a): roots[id(a)] for a in arrays if id(a) in roots}
+    memo |= {id(a): _converted_array(a, a.dtype, roots) for a in arrays if isinstance(a.base, np.ndarray)}
+    return memo | {id(a): roots[id(a)] for a in arrays if id(a) in roots}

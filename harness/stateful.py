@@ -6,6 +6,7 @@ import copy
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property, partial
 from types import CellType, FunctionType
 from typing import Any
 
@@ -25,7 +26,7 @@ from harness.request import (
     positional_names,
     required_names,
 )
-from harness.slots import Slot, convert, share_memory, shared_copies
+from harness.slots import Slot, convert, copies, share_memory, walk
 from harness.sources import Sources
 from harness.subject import Evaluation, Leaf, Recipe, Subject
 
@@ -38,15 +39,18 @@ def own_copy(request: Request) -> Any:
     Raises:
         SpecError: it can't be copied.
     """
+    slots = list(walk(request.layer))
+    made = copies(slots, request.dtype, request.device)
     try:
-        layer = copy.deepcopy(request.layer, shared_copies(request.layer))
+        layer = copy.deepcopy(request.layer, made)
     except Exception as error:
         raise SpecError(
             f"{type(request.layer).__name__} can't be copied ({type(error).__name__}: {error}), and a check must not "
             "change the layer itself: give a LayerSpec whose build makes a new one, or define __deepcopy__"
         ) from error
     _rebind(layer, request.layer)
-    convert(layer, request.dtype, request.device)
+    if not all(id(slot.get()) in made for slot in slots):
+        convert(layer, request.dtype, request.device)
     return layer
 
 
@@ -119,7 +123,7 @@ class Stateful:
             return tuple(self.request.modes)
         return ("train", "eval") if switch_of(self.layer) else (None,)
 
-    @property
+    @cached_property
     def takes_cotangent(self) -> bool:
         """Whether backward takes one; some losses' take none."""
         return bool(positional_names(self.layer.backward)) or _variadic(self.layer.backward)
@@ -207,7 +211,7 @@ class Stateful:
             autograd_is_backward="" if self.library == "torch" else "the layer computes in NumPy",
             takes_cotangent=self.takes_cotangent,
             draws=bool(self.sources),
-            recipe=self._recipe(leaves),
+            recipe=partial(self._recipe, leaves),
             **more,
         )
 
@@ -230,12 +234,12 @@ class Stateful:
         )
 
     def probe(self) -> None:
-        """One forward in each mode, to see which global generators it draws from.
+        """One forward in each mode that will be used, to see which global generators it draws from.
 
         Its inputs are a decoy, other than those that will be judged: whatever a layer keeps of its first forward shows.
         """
         saved = {**self.read(self.parameters), **self.read(self.buffers)}
-        for mode in self.modes:
+        for mode in [m for m in self.modes if m in (self.request.within or self.modes)]:
             # a mode that refuses these inputs shows nothing; the case will say so
             with self.sources.watched(), suppress(Exception, SystemExit):
                 self.forward({n: decoy(leaf.value) for n, leaf in self.leaves.items()}, mode)

@@ -65,7 +65,7 @@ class Stateless:
             tuple(self.request.modes) or (None,),
             autograd_is_backward="" if self.library == "torch" else "the function computes in NumPy",
             draws=bool(self.sources),
-            recipe=self._recipe(),
+            recipe=self._recipe,
         )
 
     def _recipe(self) -> Recipe:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+import torch
 from torch import Tensor
 
 Gradients = Mapping[str, "Tensor | None"]
@@ -76,7 +77,10 @@ class Subject:
     unclaimed: Mapping[str, str] = field(default_factory=dict)
     """{tensor: finding} for what the forward depends on and no gradient is found for."""
     notes: tuple[str, ...] = ()
-    recipe: Recipe | None = None
+    recast: Callable[[torch.dtype], Subject] | None = None
+    """The same layer in another dtype."""
+    recipe: Callable[[], Recipe] | None = None
+    """How a script calls it, put together where one is written."""
 
     def wanted(self, role: str | None = None) -> list[str]:
         """The names of the leaves whose gradient is claimed, of one role or of both."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -60,7 +61,8 @@ def traced(request: Request, name: str, arguments: Mapping[str, Any], call: Call
         tuple(request.modes) or (None,),
         autograd_is_backward=reason,
         draws=bool(sources),
-        recipe=recipe.traced(
+        recipe=partial(
+            recipe.traced,
             request.layer,
             name,
             ".apply" if call is not request.layer else "",

@@ -22,6 +22,8 @@ class Check:
     observe: Callable[[Session], Observation]
     given: bool = True
     """Whether `gradcheck` asks it without `battery=True`: it falls out of the gradient's evaluations."""
+    echoes: bool = True
+    """Whether it is asked again beside other parameters: not what has nothing to do with their values."""
 
 
 _ORDER = ("gradient", "cotangent", "contract", "inputs", "mode", "randomness", "precision", "device")

@@ -50,6 +50,8 @@ def autograd(session: Session) -> Observation:
     case, judge = session.case, session.judge
     if case.declared is not None:
         return Observation(Outcome.SKIP, reason="backward declares another derivative than forward's (derivative_of)")
+    if case.echo and all(v.outcome is Outcome.PASS for v in judge.verdicts.values()):
+        return Observation(Outcome.SKIP, reason="asked at the input as given")
     if judge.trusted is None:
         return Observation(Outcome.SKIP, reason=str(case.autograd))
     if not case.wanted:
@@ -66,7 +68,7 @@ def _beside_autograd(session: Session, name: str) -> Verdict:
     verdict = judge.verdicts[name]
     if verdict.outcome is Outcome.FAIL and verdict.expected is None:
         return verdict  # missing or malformed: nothing to compare
-    if judge.tight(name):
+    if name in judge.tight:
         if verdict.outcome is Outcome.FAIL:
             return Verdict(Outcome.SKIP, reason=_ASIDE)
         return Verdict(verdict.outcome, 64 * session.case.u, verdict.reason)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -65,5 +66,5 @@ def subject(request: Request) -> Subject:
         modes,
         autograd_is_backward=reason,
         draws=bool(sources),
-        recipe=recipe.module(request.layer, name, given, wanted, list(parameters), request.made),
+        recipe=partial(recipe.module, request.layer, name, given, wanted, list(parameters), request.made),
     )

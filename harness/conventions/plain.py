@@ -6,7 +6,7 @@ from typing import Any
 
 from harness.outcome import SpecError
 from harness.request import Request, call_arguments
-from harness.sources import Sources
+from harness.sources import Sources, forget_kept_normal
 from harness.stateless import Stateless
 from harness.subject import Subject
 from harness.traced import traced
@@ -31,6 +31,7 @@ def subject(request: Request) -> Subject:
     keywords = {**request.kwargs, **next(iter(request.modes.values()), {})}
     Sources(request.layer)  # what generators it holds are given back as they are now
     values = {n: leaf.value.clone() for n, leaf in request.leaves(arguments).items()}
+    forget_kept_normal()
     result = call(*call_arguments(arguments, values, request.library), **keywords)
     if isinstance(result, tuple) and len(result) == 2 and callable(result[1]):
         return Stateless.of(request, name, call, call).subject()

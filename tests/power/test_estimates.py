@@ -127,7 +127,8 @@ def test_error_holds_for_each_function(entries):
 
 
 def test_error_is_at_most_a_hundred_times_the_actual_one_in_the_median(entries):
-    ratios = {n: (e.error / e.actual)[e.known & (e.actual > 0)] for n, e in entries.items()}
+    off = {n: e.known & (e.actual > 0) for n, e in entries.items()}  # an estimate may be exact
+    ratios = {n: e.error[off[n]] / e.actual[off[n]] for n, e in entries.items()}
     medians = {n: float(np.median(r)) for n, r in ratios.items()}
     assert np.median(np.concatenate(list(ratios.values()))) <= 100, medians
 
