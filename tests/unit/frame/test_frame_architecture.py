@@ -29,7 +29,7 @@ RANKS = [
     {"case", "conventions"},
     {"conventions.*", "diagnosis", "estimate", "prepare", "reproduce"},
     {"line", "sample", "verdict"},
-    {"place"},
+    {"place", "precision"},
     {"judge"},
     {"comparison", "session"},
     {"aggregate", "checks", "evidence"},

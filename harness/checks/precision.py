@@ -1,0 +1,278 @@
+"""Whether backward is as exact in lower precisions as rounding allows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from harness.arrays import RESOLUTION, rms
+from harness.checks import Check
+from harness.domain import BackwardRaised, Refused, forward_may_refuse
+from harness.outcome import Outcome
+from harness.precision import MORE, QUICK, Lowered, Noise, real
+from harness.report import Finding
+from harness.session import Observation, Session, observed
+from harness.subject import Gradients
+from harness.verdict import ROUNDINGS, Verdict
+
+AGAIN = 4
+"""How many times the error of autograd in the same precision, or of what forward keeps, a backward may be off by, and
+over the tensor how many times all of it: another right order of the same operations rounds otherwise, but by as much."""
+
+VISIBLE = 0.5
+"""The largest share of the gradient that may be allowed for rounding where it counts as verified: a gradient that is
+zero, of the other sign or twice as large still lies outside."""
+
+SLOPES = 64
+"""How many units of its last digit a forward may be off by, as in the floor of `Differences`."""
+
+
+def precision(dtype: torch.dtype, session: Session) -> Observation:
+    """Every gradient in `dtype`, against the same layer in the case's precision at the same numbers."""
+    case, short = session.case, _short(dtype)
+    if torch.finfo(dtype).eps <= torch.finfo(case.dtype).eps:
+        return _skip(f"the layer is judged in {_short(case.dtype)} by every other check")
+    if not case.wanted:
+        return _skip("nothing wants a gradient")
+    try:
+        low = _lowered(session, dtype)
+    except Refused as refusal:
+        return _skip(f"the layer does not take this example in {short}: {refusal}")
+    try:
+        _ = low.expected
+    except Refused as refusal:
+        return _skip(f"rounded to {short} the example is refused in {_short(case.dtype)}: {refusal}")
+    return _skip(why) if (why := _incomparable(low)) else _judged(session, low)
+
+
+def _short(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def _skip(reason: str) -> Observation:
+    return Observation(Outcome.SKIP, reason=reason)
+
+
+def _lowered(session: Session, dtype: torch.dtype) -> Lowered:
+    """The layer in the lower precision, run once.
+
+    Raises:
+        Refused: it does not take the dtype, overflows there, or torch has no kernel for it.
+        BackwardRaised: the forward took the dtype and backward raised.
+    """
+    recast = session.case.subject.recast
+    if recast is None:
+        raise Refused("how to make it in another dtype is not known")
+    with forward_may_refuse():
+        subject = recast(dtype)
+    if set(subject.leaves) != set(session.case.leaves):
+        raise Refused(f"there its tensors are {', '.join(subject.leaves)}")
+    low = Lowered(session.case, subject, dtype)
+    try:
+        _ = low.base
+    except BackwardRaised as raised:
+        if "not implemented for" in str(raised):
+            raise Refused(str(raised)) from raised
+        raise
+    return low
+
+
+def _incomparable(low: Lowered) -> str:
+    """Why the two precisions do not compute the same thing, empty if they do."""
+    short = _short(low.dtype)
+    if stray := [y.dtype for y in low.base.outputs if y.dtype != low.dtype]:
+        return f"given {short} its outputs are {_short(stray[0])}: it does not compute in {short}"
+    if low.case.random and not _same_draws(low):
+        return f"under one seed it draws otherwise in {short} than in {_short(low.case.dtype)}: nothing to compare with"
+    return ""
+
+
+def _same_draws(low: Lowered) -> bool:
+    """Whether the outputs are the same up to rounding, so that both precisions have drawn the same."""
+    others = [near.outputs for k in QUICK if (near := low.near(k)) is not None]
+    for j, (y, expected) in enumerate(zip(low.base.outputs, low.expected.outputs, strict=True)):
+        moves = [real(other[j]) - real(expected) for other in others] or [torch.zeros_like(real(expected))]
+        allowed = ROUNDINGS * (Noise.of(moves).entries + low.u * rms(expected))
+        if bool(((real(y) - real(expected)).abs() > allowed).any()):
+            return False
+    return True
+
+
+def _judged(session: Session, low: Lowered) -> Observation:
+    wrong = [n for n in session.case.wanted if session.judge.verdicts[n].outcome is Outcome.FAIL]
+    said = f"wrong in {_short(session.case.dtype)} already: {', '.join(wrong)}"
+    names = [n for n in session.case.wanted if n not in wrong]
+    if not names:
+        return _skip(said)
+    scales = {n: Scales(session, low, n) for n in names}
+    verdicts = {n: s.verdict() for n, s in scales.items()}
+    beyond = [f"{n}: {v.reason}" for n, v in verdicts.items() if v.outcome is Outcome.SKIP]
+    if len(beyond) == len(verdicts):
+        return _skip("; ".join(beyond))
+    seen = observed({n: v for n, v in verdicts.items() if v.outcome is not Outcome.SKIP})
+    if seen.failed is not None:
+        name, verdict = seen.failed
+        return Observation(Outcome.FAIL, reason=seen.reason, finding=scales[name].finding(verdict))
+    reason = "; ".join(part for part in (seen.reason, said if wrong else "", *beyond) if part)
+    return Observation(seen.outcome, seen.tensors, seen.unverified, reason)
+
+
+@dataclass(frozen=True)
+class Allowance:
+    """What rounding explains of an error: in each entry, and as a root mean square over the tensor."""
+
+    entries: Tensor
+    rms: float
+    whole: bool
+    """Whether the rounding of all parts was measured: of what forward keeps, and of autograd or a reference."""
+    kept: bool
+    """Whether the rounding of what forward keeps was."""
+
+    def covers(self, error: Tensor) -> bool:
+        """Whether it explains all of the error."""
+        return bool((error.abs() <= self.entries).all()) and rms(error) <= self.rms
+
+
+class Scales:
+    """One tensor's gradient in the lower precision, weighed against rounding."""
+
+    def __init__(self, session: Session, low: Lowered, name: str) -> None:
+        self.session, self.low, self.name, self.short = session, low, name, _short(low.dtype)
+
+    def verdict(self) -> Verdict:
+        """PASS where rounding explains the error and leaves the gradient visible, FAIL where it can't explain it."""
+        if (malformed := self._malformed()) is not None:
+            return malformed
+        self.claimed, self.exact = (real(b.gradients[self.name]) for b in (self.low.base, self.low.expected))  # type: ignore[arg-type]
+        self.error, self.size = self.claimed - self.exact, rms(self.exact)
+        slope = self.low.slope(self.name)
+        if self.size <= slope and float(self.error.abs().max()) <= ROUNDINGS * slope:
+            said = "" if not self.error.any() else f"zero up to the last digit of the outputs in {self.short}"
+            # relative to the slope of outputs that change by all of their size over the input's spread
+            return Verdict(Outcome.PASS, ROUNDINGS * self.low.u if said else 0.0, said)
+        allowance = self.allowance(QUICK, (0,))
+        if allowance is not None and not allowance.covers(self.error):
+            allowance = self.allowance((*QUICK, *MORE), (0, *MORE))
+        if allowance is None:
+            return Verdict(Outcome.INCONCLUSIVE, reason=f"every point a last digit of {self.short} away is refused")
+        return self._weighed(allowance)
+
+    def _malformed(self) -> Verdict | None:
+        g, r = (b.gradients.get(self.name) for b in (self.low.base, self.low.expected))
+        if r is None or not bool(torch.isfinite(r).all()):
+            why = f"its gradient in {_short(self.low.case.dtype)} is not finite at the numbers rounded to {self.short}"
+            return Verdict(Outcome.SKIP, reason=why)
+        if g is None or g.shape != r.shape:
+            return Verdict(Outcome.FAIL, reason=f"its gradient in {self.short} is missing or of another shape")
+        if bool(torch.isfinite(g).all()):
+            return None
+        bad = int((~torch.isfinite(g)).sum())
+        if float(r.abs().max()) > torch.finfo(self.low.dtype).max:
+            return Verdict(Outcome.SKIP, reason=f"its gradient leaves the range of {self.short}")
+        if self.low.dtype is torch.float16 and not self._finite_by_autograd():
+            return Verdict(Outcome.SKIP, reason="something on the way to it leaves the range of float16")
+        return Verdict(Outcome.FAIL, reason=f"{bad} of {g.numel()} entries are not finite in {self.short}")
+
+    def _finite_by_autograd(self) -> bool:
+        g = (self.low.autograd(0) or {}).get(self.name)
+        return g is not None and bool(torch.isfinite(g).all())
+
+    def allowance(self, neighbours: Sequence[int], points: Sequence[int]) -> Allowance | None:
+        """Sixteen times the response to the inputs' last digits and four times every error that is not backward's own.
+
+        16 u of the tensor's size and 16 of the smallest number are added in each entry, and u in the response over the
+        tensor: the gradient itself is rounded too. An error's rms counts in every entry: autograd may be exact in one by
+        luck, and where all of a gradient cancels only the size of what is left is alike. None where no neighbour can be
+        looked at.
+        """
+        response = self.low.response(self.name, neighbours)
+        if response is None:
+            return None
+        kept = self.low.error(self.low.kept, self.name, points)
+        traced = self.low.error(self._oracle(), self.name, points)
+        least = torch.finfo(self.low.dtype)
+        errors = [e for e in (kept, traced) if e is not None]
+        entries = ROUNDINGS * (response.entries + self.low.u * self.size + least.smallest_normal * least.eps)
+        total = max(response.rms, self.low.u * self.size) + least.smallest_normal * least.eps
+        return Allowance(
+            entries + AGAIN * sum(e.entries + e.rms for e in errors),
+            AGAIN * (total + sum(e.rms for e in errors)),
+            kept is not None and traced is not None,
+            kept is not None,
+        )
+
+    def _oracle(self) -> Callable[[int], Gradients | None]:
+        """Autograd through the own forward where it agrees in the wide precision, else the reference."""
+        case, found = self.low.case, self.low.case.autograd
+        g = case.base.gradients[self.name]
+        if isinstance(found, dict) and g is not None:
+            apart, r = real(g) - real(found[self.name]), real(found[self.name])
+            if bool((apart.abs() <= 64 * case.u * (r.abs() + rms(r))).all()):
+                return self.low.autograd
+        return self.low.reference
+
+    def _weighed(self, allowance: Allowance) -> Verdict:
+        found, most = self._share(rms(self.error)), self._share(allowance.rms)
+        if not (allowance.covers(self.error) and most <= VISIBLE) and self._vanishes():
+            return Verdict(Outcome.PASS, ROUNDINGS * self.low.u, f"zero up to rounding, in {self.short} too")
+        if not allowance.covers(self.error):
+            why = f"in {self.short} it is off by {found:.1e} of its size (rms); rounding explains {most:.1e}"
+            if float(self.error.abs().max()) > self._hidden(allowance):
+                return Verdict(Outcome.FAIL, found, why, self.exact, allowance.entries)
+            return Verdict(Outcome.INCONCLUSIVE, found, f"{why}, and there is no second opinion in {self.short}")
+        if most <= VISIBLE or not (self.error.any() or self.exact.any()):
+            return Verdict(Outcome.PASS, min(most, 1.0))
+        size = max(self.size, self.low.uncancelled(self.name))
+        most = allowance.rms / size if size else float("inf")
+        if most <= VISIBLE:
+            return Verdict(Outcome.PASS, most)
+        why = f"rounding to {self.short} may change it by {most:.0%} of its size"
+        # by all of it: the numbers of this precision do not determine it, the example is not for this precision
+        return Verdict(Outcome.SKIP if most > 1 else Outcome.INCONCLUSIVE, most, why)
+
+    def _vanishes(self) -> bool:
+        """Whether the gradient is a true zero (a bias in front of a centring), and what is left of it in the lower
+        precision no more than what is left of it in the wide one, in units of their last digits."""
+        left = self.low.remainder(self.name)
+        return left is not None and float(self.error.abs().max()) <= ROUNDINGS * left
+
+    def _hidden(self, allowance: Allowance) -> float:
+        """The error that may be rounding although nothing measured explains it: 0 where all parts were measured."""
+        if allowance.whole:
+            return 0.0
+        tolerated = RESOLUTION.get(self.low.dtype, ROUNDINGS * self.low.u) * self.size
+        return tolerated if allowance.kept else max(tolerated, SLOPES * self.low.slope(self.name))
+
+    def _share(self, error: float) -> float:
+        return error / self.size if self.size else error
+
+    def finding(self, verdict: Verdict) -> Finding:
+        """Where it is worst: an entry out of its bound, or the tensor as a whole."""
+        label = self.low.case.label
+        if verdict.expected is None or verdict.allowed is None:
+            return Finding((self.name, None), verdict.reason, "", "exact", 1, 1, example=label)
+        excess = self.error.abs() - verdict.allowed
+        wrong = int((excess > 0).sum())
+        if not wrong:
+            said = f"its rounding adds up ({self.short}): sum in float32, or in chunks"
+            return Finding((self.name, None), verdict.reason, "", "exact", 1, 1, (said,), "", label)
+        index = tuple(int(i) for i in (excess == excess.max()).nonzero()[0]) if excess.ndim else ()
+        said = f"right in {_short(self.low.case.dtype)} at the same numbers, wrong in {self.short}"
+        g, r, allowed = (float(t[index]) for t in (self.claimed, self.exact, verdict.allowed))
+        return Finding((self.name, index), g, r, allowed, wrong, excess.numel(), (said,), "", label)
+
+
+CHECKS = tuple(
+    Check(
+        _short(dtype),
+        "precision",
+        f"every gradient in {_short(dtype)}: as exact as rounding there allows",
+        partial(precision, dtype),
+        given=False,
+    )
+    for dtype in (torch.float32, torch.bfloat16, torch.float16)
+)

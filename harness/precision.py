@@ -1,0 +1,267 @@
+"""A case in a lower precision, beside the very same numbers in the precision it is judged in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from harness.arrays import rms, unit_roundoff
+from harness.case import Base, Case
+from harness.domain import Refused, backward_may_raise
+from harness.draws import rng_of, scales_of
+from harness.reference import Reference
+from harness.subject import Gradients, Subject
+from harness.verdict import ROUNDINGS
+
+QUICK = range(1, 5)
+"""The neighbours that are looked at always: one unit in the last place away, ties kept."""
+
+MORE = range(5, 21)
+"""Those that are looked at before anything is called wrong: one, two and four units away, ties broken. A kink at which
+rounding may put an intermediate on either side shows at one of them."""
+
+Tensors = dict[str, Tensor]
+
+
+def widened(tensors: Mapping[str, Tensor], dtype: torch.dtype) -> Tensors:
+    """Real tensors in a dtype, the others as they are."""
+    return {n: t.to(dtype) if t.is_floating_point() else t for n, t in tensors.items()}
+
+
+def last_digit(t: Tensor, dtype: torch.dtype) -> Tensor:
+    """One unit in the last place of each entry in `dtype`, as float64; 0 for zeros."""
+    exponent = torch.frexp(t.double().abs()).exponent
+    unit = torch.ldexp(torch.full_like(t, torch.finfo(dtype).eps, dtype=torch.float64), exponent - 1)
+    return unit.clamp_min(torch.finfo(dtype).smallest_normal * torch.finfo(dtype).eps) * (t != 0)
+
+
+@dataclass(frozen=True)
+class Point:
+    """Leaves, buffers and cotangents, all of them numbers of the lower precision."""
+
+    leaves: Tensors
+    buffers: Tensors
+    cotangents: tuple[Tensor, ...]
+    distance: int = 0
+    """From the base point, in units in the last place."""
+
+
+@dataclass(frozen=True)
+class Noise:
+    """What a gradient moves by: the most that was seen in each entry, and the largest root mean square over them."""
+
+    entries: Tensor
+    rms: float
+
+    @classmethod
+    def of(cls, moves: Sequence[Tensor]) -> Noise:
+        """Of one or more moves."""
+        return cls(torch.stack([m.abs() for m in moves]).amax(0), max(map(rms, moves)))
+
+
+class Rounding(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Every result of a torch operation is rounded to a lower precision and kept in its own dtype."""
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.dtype, self.seen = dtype, False
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run the operation, then round in place what is no mere view."""
+        out = func(*args, **(kwargs or {}))
+        for result, value in zip(func._schema.returns, out if isinstance(out, (tuple, list)) else (out,), strict=False):
+            made = result.alias_info is None or result.alias_info.is_write
+            if made and isinstance(value, Tensor) and value.dtype in (torch.float64, torch.float32):
+                self.seen = True
+                value.copy_(value.to(self.dtype))
+        return out
+
+
+class Lowered:
+    """One case, its layer in a lower precision, and what is known of the rounding between the two."""
+
+    def __init__(self, case: Case, subject: Subject, dtype: torch.dtype) -> None:
+        self.case, self.subject, self.dtype = case, subject, dtype
+        self.u = unit_roundoff(dtype)
+        self.at = lru_cache(None)(self._at)
+        self.near = lru_cache(None)(self._near)
+        self.kept = lru_cache(None)(self._kept)
+        self.autograd = lru_cache(None)(self._autograd)
+        self.reference = lru_cache(None)(self._reference)
+
+    # The points
+
+    def _at(self, k: int) -> Point:
+        """The case's numbers rounded; for k > 0 a neighbour with every one of them some last digits larger or smaller."""
+        cotangents = tuple(v.to(self.dtype) for v in self.case.base.cotangents)
+        here = Point(widened(self.case.leaves, self.dtype), widened(self.case.buffers, self.dtype), cotangents)
+        if not k:
+            return here
+        distance = (1, 2, 4)[k % 3] if k in MORE else 1
+        move = self._mover(k, distance)
+        vs = cotangents if not self.case.subject.takes_cotangent else tuple(map(move, cotangents))
+        return Point(
+            {n: move(t) for n, t in here.leaves.items()}, {n: move(t) for n, t in here.buffers.items()}, vs, distance
+        )
+
+    def _mover(self, k: int, distance: int) -> Callable[[Tensor], Tensor]:
+        rng = rng_of(self.case.seed, 23, k)
+
+        def move(t: Tensor) -> Tensor:
+            if not t.is_floating_point():
+                return t
+            values, which = torch.unique(t, return_inverse=True) if k in QUICK else (t, None)
+            signs = torch.as_tensor(rng.choice((-1.0, 1.0), tuple(values.shape))).to(t.device)
+            signs = signs if which is None else signs[which]
+            return (t.double() + distance * signs * last_digit(t, self.dtype)).to(self.dtype)
+
+        return move
+
+    # The same numbers in both precisions
+
+    def low(self, point: Point) -> Case:
+        """The layer in the lower precision, with its own cotangents."""
+        return self.case.at(subject=self.subject, leaves=point.leaves, buffers=point.buffers)
+
+    def wide(self, point: Point) -> Case:
+        """The layer in the case's precision, at the same numbers."""
+        dtype = self.case.dtype
+        return self.case.at(leaves=widened(point.leaves, dtype), buffers=widened(point.buffers, dtype))
+
+    def _wide_cotangents(self, point: Point) -> tuple[Tensor, ...]:
+        return tuple(v.to(w.dtype) for v, w in zip(point.cotangents, self.case.base.cotangents, strict=True))
+
+    @cached_property
+    def base(self) -> Base:
+        """Forward and backward in the lower precision.
+
+        Raises:
+            Refused: the forward raised or is not finite here.
+            BackwardRaised: the backward raised.
+        """
+        point = self.at(0)
+        with np.errstate(all="ignore"):
+            return self.low(point).evaluate(1, point.cotangents)
+
+    @cached_property
+    def expected(self) -> Base:
+        """The same in the case's precision."""
+        point = self.at(0)
+        return self.wide(point).evaluate(1, self._wide_cotangents(point))
+
+    def _near(self, k: int) -> Base | None:
+        """Forward and backward in the case's precision at a neighbour, None where the neighbour is refused."""
+        point = self.at(k)
+        try:
+            return self.wide(point).evaluate(1, self._wide_cotangents(point))
+        except Refused:
+            return None
+
+    # What rounding comes to
+
+    def response(self, name: str, neighbours: Sequence[int]) -> Noise | None:
+        """How the exact gradient answers to a change of every number by one unit in its last place.
+
+        Measured in the wide precision: there it is the function's own sensitivity, on which no backward's rounding,
+        bad or good, has any part. From further away it is divided by the distance.
+        """
+        exact = self.expected.gradients[name]
+        assert exact is not None
+        moves = [
+            (real(g) - real(exact)) / self.at(k).distance
+            for k in neighbours
+            if (base := self.near(k)) is not None and (g := base.gradients.get(name)) is not None
+        ]
+        moves = [m for m in moves if bool(torch.isfinite(m).all())]
+        return Noise.of(moves) if moves else None
+
+    def _kept(self, k: int) -> Gradients | None:
+        """The gradient of an exact backward after a forward whose every result was rounded; None where it can't be seen.
+
+        What a forward keeps is rounded however careful the backward is: 1 − a² is 0 where tanh has rounded to 1.
+        """
+        point = self.at(k)
+        rounding = Rounding(self.dtype)
+        try:
+            case = self.wide(point)
+            with rounding:
+                evaluation = case.forward({n: t.clone() for n, t in case.leaves.items()})
+            with backward_may_raise():
+                found = evaluation.pullback(self._wide_cotangents(point))
+        except Refused:
+            return None
+        return found if rounding.seen and len(found) else None
+
+    def _autograd(self, k: int) -> Gradients | None:
+        """Autograd through the layer's own forward, all of it in the lower precision; None where there is none."""
+        return self._traced(k, self.case.declared)
+
+    def _reference(self, k: int) -> Gradients | None:
+        """The same through the reference."""
+        return None if self.case.reference is None else self._traced(k, self.case.reference)
+
+    def _traced(self, k: int, function: Reference | None) -> Gradients | None:
+        point = self.at(k)
+        low = self.low(point).at(declared=function).with_base(replace(self.base, cotangents=point.cotangents))
+        try:
+            found = low.autograd
+        except Exception:  # a reference that does not take this dtype
+            return None
+        return found if isinstance(found, dict) else None
+
+    def error(self, kind: Callable[[int], Gradients | None], name: str, points: Sequence[int]) -> Noise | None:
+        """How far `kind` (`kept`, `autograd`) is from the exact gradient at these points; None where it is not known."""
+        moves = []
+        for k in points:
+            exact = self.expected if k == 0 else self.near(k)
+            found = kind(k)
+            g = None if found is None else found.get(name)
+            r = None if exact is None else exact.gradients.get(name)
+            if g is not None and r is not None and bool(torch.isfinite(g).all()):
+                moves.append(real(g) - real(r))
+        return Noise.of(moves) if moves else None
+
+    def slope(self, name: str) -> float:
+        """u‖v ⊙ y‖ / spread(x): the slope that comes of rounding the outputs, below which the forward tells nothing."""
+        size = torch.cat(
+            [
+                (real(v) * real(y)).flatten()
+                for v, y in zip(self.expected.cotangents, self.expected.outputs, strict=True)
+            ]
+        )
+        return self.u * float(size.norm()) / float(scales_of(self.case.leaves[name]).max())
+
+    def remainder(self, name: str) -> float | None:
+        """For a gradient that in the wide precision is nothing but rounding, what that comes to in the lower one.
+
+        It is nothing but rounding where neighbours a few units in the wide precision's last place away spread by a
+        sixteenth of its size: the wide and the lower rounding are of one kind and differ by the ratio of the units. None
+        for any other gradient: there a backward's own rounding excuses nothing.
+        """
+        around = [self.case.base, *(self.case.neighbour(k) for k in range(4))]
+        found = [real(g) for base in around if (g := base.gradients.get(name)) is not None]
+        spread = rms(torch.stack(found[1:]).std(0)) if len(found) > 2 else 0.0
+        if rms(found[0]) > ROUNDINGS * spread:
+            return None
+        return float(torch.stack(found).abs().max()) * self.u / self.case.u
+
+    def uncancelled(self, name: str) -> float:
+        """The gradient's size before cancellation: the rms of Jᵀ(v ⊙ ε) for random signs ε."""
+        rng = rng_of(self.case.seed, 29)
+        point = self.at(0)
+        signs = [torch.as_tensor(rng.choice((-1.0, 1.0), tuple(v.shape))).to(v) for v in self.expected.cotangents]
+        given = tuple(v * s for v, s in zip(self._wide_cotangents(point), signs, strict=True))
+        g = self.wide(point).evaluate(1, given).gradients.get(name)
+        return 0.0 if g is None else rms(g)
+
+
+def real(t: Tensor) -> Tensor:
+    """Detached, in float64."""
+    return t.detach().double()

@@ -1,0 +1,183 @@
+"""The precision checks: what they say where they do not apply, what they find, and what they cost."""
+
+import numpy as np
+import pytest
+import torch
+
+from harness import LayerSpec, Outcome, check, gradcheck
+from harness.faults import Fault, Faulty, regraded
+from harness.precision import Rounding, last_digit
+
+DTYPES = ("float32", "bfloat16", "float16")
+X = torch.randn(5, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+
+
+class Square:
+    """x²; `factor` is what its backward multiplies by in a dtype other than float64."""
+
+    def __init__(self, factor=1.0, takes=(torch.float64, torch.float32, torch.bfloat16, torch.float16)) -> None:
+        self.factor, self.takes, self.calls = factor, takes, 0
+
+    def forward(self, x):
+        if isinstance(x, torch.Tensor) and x.dtype not in self.takes:
+            raise TypeError(f"Square: found dtype {x.dtype}")
+        self.x = x
+        return x * x
+
+    def backward(self, d):
+        g = 2 * self.x * d
+        return g if g.dtype == torch.float64 else self.factor * g
+
+
+def results(layer, x=X, **more):
+    report = gradcheck(layer, x, battery=True, raise_exception=False, **more)
+    return {r.check: r for r in report.results}
+
+
+def test_every_dtype_is_verified():
+    found = results(Square())
+    assert {found[d].outcome for d in DTYPES} == {Outcome.PASS}
+    assert found["float32"].tensors["x"] < 1e-5 < found["float16"].tensors["x"] < found["bfloat16"].tensors["x"] < 0.5
+
+
+@pytest.mark.parametrize("factor", [0.0, -1.0, 2.0])
+def test_its_wrong_twin_is_failed_and_the_finding_says_where(factor):
+    found = results(Square(factor))
+    assert {found[d].outcome for d in DTYPES} == {Outcome.FAIL}
+    assert found["input_gradient"].outcome is Outcome.PASS
+    assert "rounding explains" in found["bfloat16"].reason
+    assert "right in float64 at the same numbers, wrong in bfloat16" in str(found["bfloat16"].finding)
+
+
+def test_a_fault_goes_with_the_layer_into_another_dtype():
+    twice = Fault("twice", "input_gradient", regraded("input", lambda g, x: 2 * g if g.dtype == torch.float16 else g))
+    found = results(Faulty(Square(), twice))
+    assert [found[d].outcome for d in DTYPES] == [Outcome.PASS, Outcome.PASS, Outcome.FAIL]
+
+
+def test_what_is_wrong_in_float64_is_not_blamed_on_precision():
+    class Wrong(Square):
+        def backward(self, d):
+            return 3 * self.x * d
+
+    found = results(Wrong())
+    assert {found[d].outcome for d in DTYPES} == {Outcome.SKIP}
+    assert found["float32"].reason == "wrong in float64 already: x"
+
+
+def test_a_dtype_that_the_layer_does_not_take():
+    found = results(Square(takes=(torch.float64, torch.float32)))
+    assert found["float32"].outcome is Outcome.PASS
+    assert found["bfloat16"].outcome is Outcome.SKIP
+    assert "found dtype torch.bfloat16" in found["bfloat16"].reason
+
+
+def test_what_overflows_is_for_wider_dtypes():
+    found = results(Square(), 1e4 * X)
+    assert found["float16"].outcome is Outcome.SKIP
+    assert "the outputs are not finite" in found["float16"].reason
+    assert found["bfloat16"].outcome is Outcome.PASS
+
+
+def test_numpy_has_no_bfloat16():
+    class Cube:
+        def forward(self, x):
+            self.x = x
+            return np.power(x, 3)
+
+        def backward(self, d):
+            return 3 * self.x**2 * d
+
+    found = results(Cube(), X.numpy())
+    assert [found[d].outcome for d in DTYPES] == [Outcome.PASS, Outcome.SKIP, Outcome.PASS]
+
+
+def test_a_layer_that_answers_in_float64_computes_in_no_lower_dtype():
+    class Wide(Square):
+        def forward(self, x):
+            self.x = x
+            return (x * x).double()
+
+        def backward(self, d):
+            return 2 * self.x * d
+
+    found = results(Wide())
+    assert {found[d].outcome for d in DTYPES} == {Outcome.SKIP}
+    assert "its outputs are float64" in found["float32"].reason
+
+
+def test_backward_raising_in_a_dtype_that_forward_takes_is_its_fault():
+    class Stuck(Square):
+        def backward(self, d):
+            if d.dtype == torch.bfloat16:
+                raise ValueError("no bfloat16 here")
+            return 2 * self.x * d
+
+    found = results(Stuck())
+    assert found["bfloat16"].outcome is Outcome.FAIL
+    assert "backward raised" in found["bfloat16"].reason
+
+
+def test_draws_that_depend_on_the_dtype_are_said():
+    class Drop:
+        def forward(self, x):
+            # a stream of its own for each dtype
+            torch.rand(x.element_size(), dtype=torch.float64)
+            self.m = (torch.rand(x.shape, dtype=torch.float64) > 0.5).to(x) * 2
+            return self.m * x
+
+        def backward(self, d):
+            return self.m * d
+
+    found = results(Drop())
+    assert {found[d].outcome for d in DTYPES} == {Outcome.SKIP}
+    assert "draws otherwise" in found["float32"].reason
+
+
+def test_nothing_lower_than_the_dtype_it_is_judged_in():
+    found = results(Square(), dtype="float32")
+    assert found["float32"].outcome is Outcome.SKIP
+    assert found["float32"].reason == "the layer is judged in float32 by every other check"
+    assert found["bfloat16"].outcome is Outcome.PASS
+
+
+def test_the_cost_of_three_dtypes():
+    calls = {"forward": 0, "backward": 0}
+
+    class Counted(Square):
+        def forward(self, x):
+            calls["forward"] += 1
+            return super().forward(x)
+
+        def backward(self, d):
+            calls["backward"] += 1
+            return super().backward(d)
+
+    spec = LayerSpec(build=Counted, inputs="B D", name="Counted")
+    assert check(spec, examples=1, only=("input_gradient",)).ok
+    alone = dict(calls)
+    calls.update(forward=0, backward=0)
+    assert check(spec, examples=1, only=(*DTYPES, "input_gradient")).ok
+    assert calls["forward"] - alone["forward"] <= 40
+    assert calls["backward"] - alone["backward"] <= 40
+
+
+def test_a_last_digit():
+    for dtype in (torch.float32, torch.bfloat16, torch.float16):
+        t = torch.tensor([1.0, 1.5, -3.0, 0.0], dtype=dtype)
+        eps = torch.finfo(dtype).eps
+        assert last_digit(t, dtype).tolist() == [eps, eps, 2 * eps, 0.0]
+        up = (t.double() + last_digit(t, dtype)).to(dtype)
+        assert (up[:3] > t[:3]).all()
+
+
+def test_rounding_reaches_what_a_forward_keeps_and_no_view():
+    t = torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64)
+    with Rounding(torch.bfloat16) as rounding:
+        view = t[1:]
+        assert not rounding.seen
+        third = view / 3
+        t.add_(1e-9)
+    assert rounding.seen
+    assert third.tolist() == (torch.tensor([2.0, 3.0], dtype=torch.float64) / 3).bfloat16().double().tolist()
+    assert t.tolist() == [1.0, 2.0, 3.0]
