@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -35,19 +36,21 @@ SMALL, MIDDLE = SIZES[:2], (16, 32)
 
 def measured(seconds: float, seeds: int) -> dict[str, Any]:
     """Every table's rows."""
-    rows = times(SIZES, tuple(CONTESTANTS), seconds)
-    return {
-        "setting": where(seconds),
-        "times": rows,
-        "summary": summary(rows),
-        "exponents": exponents(rows),
-        "calls": [row for layer in OPERATIONS for row in calls(layer, *MIDDLE)],
-        "memory": memory(SIZES),
-        "detection": detection(seeds),
-        "false_alarms": false_alarms(),
-        "escalations": escalations(MIDDLE, ("core", "public", "fast"), seconds / 4),
-        "failures": failures(MIDDLE, ("core", "public", "fast", "slow"), seconds / 4),
+    found: dict[str, Any] = {"setting": where(seconds), "times": times(SIZES, tuple(CONTESTANTS), seconds)}
+    parts: dict[str, Callable[[], Any]] = {
+        "summary": lambda: summary(found["times"]),
+        "exponents": lambda: exponents(found["times"]),
+        "calls": lambda: [row for layer in OPERATIONS for row in calls(layer, *MIDDLE)],
+        "memory": lambda: memory(SIZES),
+        "detection": lambda: detection(seeds),
+        "false_alarms": false_alarms,
+        "escalations": lambda: escalations(MIDDLE, ("core", "public", "fast"), seconds / 4),
+        "failures": lambda: failures(MIDDLE, ("core", "public", "fast", "slow"), seconds / 4),
     }
+    for name, part in parts.items():
+        print(f"{name} …", file=sys.stderr, flush=True)  # a quarter of an hour in all: say where it stands
+        found[name] = part()
+    return found
 
 
 def where(seconds: float) -> dict[str, Any]:
