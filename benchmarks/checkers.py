@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import subprocess
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -59,7 +60,10 @@ def where(seconds: float) -> dict[str, Any]:
         jax = version("jax")
     except PackageNotFoundError:
         jax = "not installed: its column is left out"
-    return setting("cpu", seconds) | {"jax": jax, "date": datetime.now(UTC).date().isoformat()}
+    git = ("git", "-C", str(ROOT), "status", "--porcelain", "--", "harness")
+    changed = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
+    harness = "with local changes" if changed else "as committed"
+    return setting("cpu", seconds) | {"harness": harness, "jax": jax, "date": datetime.now(UTC).date().isoformat()}
 
 
 def main() -> None:
