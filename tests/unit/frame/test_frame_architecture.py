@@ -28,7 +28,7 @@ RANKS = [
     {"design", "reference", "stateful", "stateless", "traced"},
     {"case", "conventions"},
     {"conventions.*", "diagnosis", "estimate", "prepare", "reproduce"},
-    {"line", "sample", "verdict"},
+    {"line", "sample", "special", "verdict"},
     {"place", "precision"},
     {"judge"},
     {"comparison", "session"},

@@ -1,0 +1,112 @@
+"""What special inputs show: where a backward is right at random values and wrong at zeros, ties or the ends of a domain."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from harness.aggregate import ENOUGH
+from harness.checks import Check
+from harness.domain import BackwardRaised, Refused
+from harness.evidence import finding_of
+from harness.outcome import Outcome
+from harness.report import Finding
+from harness.session import Observation, Session
+from harness.special import Special, special_points
+from harness.verdict import Verdict
+
+Verdicts = dict[str, Verdict]
+
+
+def special_values(session: Session) -> Observation:
+    """The gradients at the case's special points, judged as everywhere: FAIL outside a computed bound alone.
+
+    A point that the forward refuses says nothing; nor does an end of the domain, or saturation, where differences are
+    not known. A tensor is verified if it was at four in five of the others.
+    """
+    case = session.case
+    if not case.wanted:
+        return Observation(Outcome.SKIP, reason="nothing wants a gradient")
+    found: list[tuple[Special, Verdicts]] = []
+    for point in special_points(case):
+        try:
+            verdicts = judged(point)
+        except BackwardRaised as raised:
+            return Observation(
+                Outcome.FAIL, reason=f"at {point.what}: the forward went through and backward raised {raised}"
+            )
+        if failed := next((n for n, v in verdicts.items() if v.outcome is Outcome.FAIL), None):
+            return _failure(session, point, failed, verdicts[failed])
+        if verdicts:
+            found.append((point, verdicts))
+    if not found:
+        return Observation(Outcome.SKIP, reason="it has no special point that its forward takes")
+    return _together(found)
+
+
+def judged(point: Special) -> Verdicts:
+    """A verdict on every tensor at one point; none where it says nothing."""
+    try:
+        session = Session(point.case)
+        _ = point.case.base
+    except Refused:
+        return {}
+    try:
+        verdicts = session.judge.verdicts
+    except Refused as refusal:
+        why = f"the forward refused a nearby point: {refusal}"
+        verdicts = {n: Verdict(Outcome.INCONCLUSIVE, reason=why) for n in point.case.wanted}
+    known = {n: v for n, v in verdicts.items() if v.outcome is not Outcome.INCONCLUSIVE}
+    return known if point.bare else verdicts
+
+
+def _together(found: list[tuple[Special, Verdicts]]) -> Observation:
+    """Every tensor over the points at which it was judged."""
+    by_tensor: dict[str, list[tuple[Special, Verdict]]] = {}
+    for point, verdicts in found:
+        for n, v in verdicts.items():
+            by_tensor.setdefault(n, []).append((point, v))
+    good: dict[str, float] = {}
+    short: dict[str, float] = {}
+    kinks: list[str] = []
+    for n, seen in by_tensor.items():
+        passed = [v for _, v in seen if v.outcome is Outcome.PASS]
+        target = good if len(passed) >= ENOUGH * len(seen) else short
+        target[n] = max(v.resolution for v in (passed if target is good else [v for _, v in seen]))
+        kinks += [f"{n}, at {p.what}: {v.reason}" for p, v in seen if v.reason and v.outcome is Outcome.PASS]
+    if not short:
+        return Observation(Outcome.PASS, good, reason=kinks[0] if kinks else "")
+    why = [f"{n}, at {p.what}: {v.reason}" for n in short for p, v in by_tensor[n] if v.outcome is Outcome.INCONCLUSIVE]
+    return Observation(Outcome.INCONCLUSIVE, good, short, "; ".join(why))
+
+
+def _failure(session: Session, point: Special, name: str, verdict: Verdict) -> Observation:
+    """The finding at the special point; what is said beside it is that it is the point which matters."""
+    finding = finding_of(Session(point.case), name, verdict, [])
+    # a sentence about the residual could not be tested: at fresh draws the point is no longer special
+    finding = replace(finding, diagnosis=_alone(session, point, name))
+    return Observation(
+        Outcome.FAIL, reason=f"{name}, at {point.what}: {verdict.reason}", finding=_named(finding, point)
+    )
+
+
+def _alone(session: Session, point: Special, name: str) -> tuple[str, ...]:
+    """Whether the tensor is right at the values as drawn."""
+    drawn = session.judge.verdicts.get(name)
+    if drawn is None or drawn.outcome is not Outcome.PASS:
+        return ()
+    return (f"right at the values as drawn, wrong at {point.what}",)
+
+
+def _named(finding: Finding, point: Special) -> Finding:
+    return finding if point.what in finding.example else replace(finding, example=f"{finding.example}, {point.what}")
+
+
+CHECKS = (
+    Check(
+        "special_values",
+        "input",
+        "every gradient at ties, zeros, equal indices, thresholds, magnitudes and the ends of the domain",
+        special_values,
+        given=False,
+    ),
+)

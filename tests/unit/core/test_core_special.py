@@ -1,0 +1,211 @@
+"""Special points: what they hold, that they stay inside the domain, and what a finding there says."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from harness import LayerSpec, Outcome, check, floats, gradcheck, ints
+from harness.design import examples
+from harness.draws import rng_of
+from harness.prepare import case_of
+from harness.special import Range, magnitudes, range_of, special_points, thresholds_or_scale, ties, zeros
+
+FREE = Range()
+X = torch.randn(4, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+MAKERS = (ties, zeros, thresholds_or_scale, magnitudes)
+
+
+class Sine:
+    """sin x; where `at` holds the derivative is half as large."""
+
+    def __init__(self, at: Any = None) -> None:
+        self.at = at
+
+    def forward(self, x):
+        self.x = x
+        return torch.sin(x)
+
+    def backward(self, d):
+        g = d * torch.cos(self.x)
+        return g if self.at is None else torch.where(self.at(self.x), g / 2, g)
+
+
+class Rows:
+    """W[i]."""
+
+    def __init__(self, V: int) -> None:
+        self.W = torch.randn(V, 2, dtype=torch.float64)
+
+    def forward(self, i):
+        self.i = i
+        return self.W[i]
+
+    def backward(self, d):
+        self.dW = torch.zeros_like(self.W).index_add_(0, self.i, d)
+
+
+def made(maker: Any, x: torch.Tensor = X, within: Range = FREE, count: int = 40) -> list[torch.Tensor]:
+    return [maker(x, within, rng_of(k))[0] for k in range(count)]
+
+
+def cases(spec: LayerSpec, count: int = 12) -> list[Any]:
+    return [case_of(spec, e, None, torch.device("cpu"), None)[0] for e in examples(spec, count, 3)]
+
+
+def special(layer: Any, *inputs: Any) -> Any:
+    report = gradcheck(layer, *inputs, battery=True, raise_exception=False)
+    return next(r for r in report.results if r.check == "special_values")
+
+
+# The points
+
+
+def test_ties_hold_constant_rows_and_columns_and_equal_maxima():
+    found = made(ties)
+    assert any((y == y[:, :1]).all(1).any() for y in found)
+    assert any((y == y[:1]).all(0).any() for y in found)
+    assert any(((y == y.amax(1, keepdim=True)).sum(1) == 2).any() for y in found)
+
+
+def test_zeros_are_some_or_all_and_of_both_signs():
+    shares = [float((y == 0).double().mean()) for y in made(zeros)]
+    assert max(shares) == 1.0
+    assert 0 < min(shares) < 1
+    assert any(bool((y.signbit() & (y == 0)).any()) for y in made(zeros))
+
+
+def test_magnitudes_reach_beyond_saturation_on_either_side():
+    found = made(magnitudes)
+    assert any(bool((y < -8).all()) for y in found)
+    assert any(bool((y > 30).all()) for y in found)
+    assert all(float(y.abs().min()) >= 8 for y in found)
+
+
+def test_thresholds_are_integers_and_halves_and_scales_span_nine_octaves():
+    found = made(thresholds_or_scale)
+    assert any(torch.equal(2 * y, (2 * y).round()) for y in found)
+    assert {round(math.log2(float((y / X).median()))) for y in found if torch.allclose(y / X, (y / X)[0, 0])} == {
+        -20,
+        -10,
+        10,
+    }
+
+
+@pytest.mark.parametrize(
+    "within", [Range(0.0, 1.0, True, True), Range(0.0, 1.0, False, False), Range(low=0.0), Range(high=0.0)]
+)
+@pytest.mark.parametrize("maker", MAKERS, ids=lambda m: m.__name__)
+def test_points_stay_inside_the_domain(maker: Any, within: Range):
+    x = X.sigmoid() * (-1 if within.high == 0 else 1)
+    assert all(bool(within.holds(y).all()) for y in made(maker, x, within))
+
+
+def test_a_closed_end_is_met_and_an_open_one_is_approached():
+    x = X.sigmoid()
+    closed = made(magnitudes, x, Range(0.0, 1.0, False, False))
+    opened = made(magnitudes, x, Range(0.0, 1.0, True, True))
+    assert any(bool((y == 0).any()) for y in closed)
+    assert any(bool((y == 1).any()) for y in closed)
+    assert any(0 < float(y.max()) < 1e-5 for y in opened)
+
+
+def test_a_domain_is_what_the_spec_declares_else_the_signs_that_the_values_have():
+    declared = cases(LayerSpec(build=Sine, inputs=floats("B D", low=0, low_open=True)))[0]
+    assert range_of(declared, "x") == Range(0.0, math.inf, True, True)
+    plain = cases(LayerSpec(build=Sine, inputs="B D"))[0]
+    assert range_of(plain, "x").free
+    given = plain.at(domains={}, leaves={"x": torch.tensor([[0.0, 2.0]], dtype=torch.float64)})
+    assert range_of(given, "x") == Range(0.0, math.inf, False, True)
+
+
+def test_integers_are_equal_and_stay_in_their_range():
+    spec = LayerSpec(build=Rows, inputs=ints("B", below="V"), name="Rows")
+    for case in cases(spec):
+        for point in special_points(case):
+            assert int(point.case.leaves["i"].max()) < case.sizes["V"]
+            assert point.what == "equal indices in i"
+
+
+def test_what_a_function_draws_is_left_alone():
+    spec = LayerSpec(
+        build=Sine, inputs=lambda B, rng: torch.as_tensor(rng.normal(size=B)), dims={"B": range(2, 5)}, name="Drawn"
+    )
+    assert not [p for case in cases(spec, 3) for p in special_points(case)]
+
+
+def test_one_seed_gives_the_same_points():
+    first, second = (
+        [p.case.leaves["x"] for c in cases(LayerSpec(build=Sine, inputs="B D")) for p in special_points(c)]
+        for _ in range(2)
+    )
+    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+# The check
+
+
+def test_a_finding_names_the_point_and_the_entry():
+    result = special(Sine(lambda x: x == 0), X)
+    assert result.outcome is Outcome.FAIL
+    assert "zeros in x" in result.reason
+    finding = result.finding
+    assert finding.where[0] == "x"
+    assert finding.expected == pytest.approx(2 * finding.analytic, rel=1e-5)
+    assert finding.allowed < 1e-3
+    assert finding.diagnosis == ("right at the values as drawn, wrong at zeros in x",)
+
+
+def test_the_script_holds_the_special_point():
+    finding = special(Sine(lambda x: x == 0), X).finding
+    assert ", zeros in x" in finding.example
+    assert finding.example in finding.reproduce
+    assert " 0.0" in finding.reproduce
+
+
+def test_the_right_twin_passes():
+    assert special(Sine(), X).outcome is Outcome.PASS
+
+
+def test_a_forward_that_refuses_special_values_is_not_judged_there():
+    class Picky(Sine):
+        def forward(self, x):
+            if bool((x == 0).any()) or float(x.abs().max()) > 7:
+                raise ValueError("too special")
+            return super().forward(x)
+
+    assert special(Picky(), X).outcome in (Outcome.PASS, Outcome.SKIP)
+
+
+def test_a_backward_that_raises_at_special_values_fails():
+    class Raises(Sine):
+        def backward(self, d):
+            if bool((self.x == 0).any()):
+                raise ZeroDivisionError("at zero")
+            return super().backward(d)
+
+    result = special(Raises(), X)
+    assert result.outcome is Outcome.FAIL
+    assert "zeros in x" in result.reason or "ties" in result.reason
+    assert "ZeroDivisionError: at zero" in result.reason
+
+
+def test_a_jump_is_never_failed():
+    class Sign:
+        def forward(self, x):
+            return np.sign(x)
+
+        def backward(self, d):
+            return 0 * d
+
+    report = check(LayerSpec(build=Sign, inputs="B D"), examples=6, only=("special_values",))
+    assert report.results[0].outcome is not Outcome.FAIL
+
+
+def test_without_special_points_it_does_not_apply():
+    result = special(Sine(), torch.zeros(0, 3, dtype=torch.float64))
+    assert result.outcome is Outcome.SKIP
