@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from harness.arrays import rms, unit_roundoff
 from harness.case import Base, Case
 from harness.domain import Refused, backward_may_raise
 from harness.draws import rng_of, scales_of
 from harness.reference import Reference
+from harness.rounding import Noise, Rounding, last_digit, real, widened
 from harness.subject import Gradients, Subject
 from harness.verdict import ROUNDINGS
 
@@ -30,18 +29,6 @@ rounding may put an intermediate on either side shows at one of them."""
 Tensors = dict[str, Tensor]
 
 
-def widened(tensors: Mapping[str, Tensor], dtype: torch.dtype) -> Tensors:
-    """Real tensors in a dtype, the others as they are."""
-    return {n: t.to(dtype) if t.is_floating_point() else t for n, t in tensors.items()}
-
-
-def last_digit(t: Tensor, dtype: torch.dtype) -> Tensor:
-    """One unit in the last place of each entry in `dtype`, as float64; 0 for zeros."""
-    exponent = torch.frexp(t.double().abs()).exponent
-    unit = torch.ldexp(torch.full_like(t, torch.finfo(dtype).eps, dtype=torch.float64), exponent - 1)
-    return unit.clamp_min(torch.finfo(dtype).smallest_normal * torch.finfo(dtype).eps) * (t != 0)
-
-
 @dataclass(frozen=True)
 class Point:
     """Leaves, buffers and cotangents, all of them numbers of the lower precision."""
@@ -51,37 +38,6 @@ class Point:
     cotangents: tuple[Tensor, ...]
     distance: int = 0
     """From the base point, in units in the last place."""
-
-
-@dataclass(frozen=True)
-class Noise:
-    """What a gradient moves by: the most that was seen in each entry, and the largest root mean square over them."""
-
-    entries: Tensor
-    rms: float
-
-    @classmethod
-    def of(cls, moves: Sequence[Tensor]) -> Noise:
-        """Of one or more moves."""
-        return cls(torch.stack([m.abs() for m in moves]).amax(0), max(map(rms, moves)))
-
-
-class Rounding(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Every result of a torch operation is rounded to a lower precision and kept in its own dtype."""
-
-    def __init__(self, dtype: torch.dtype) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.dtype, self.seen = dtype, False
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Run the operation, then round in place what is no mere view."""
-        out = func(*args, **(kwargs or {}))
-        for result, value in zip(func._schema.returns, out if isinstance(out, (tuple, list)) else (out,), strict=False):
-            made = result.alias_info is None or result.alias_info.is_write
-            if made and isinstance(value, Tensor) and value.dtype in (torch.float64, torch.float32):
-                self.seen = True
-                value.copy_(value.to(self.dtype))
-        return out
 
 
 class Lowered:
@@ -260,8 +216,3 @@ class Lowered:
         given = tuple(v * s for v, s in zip(self._wide_cotangents(point), signs, strict=True))
         g = self.wide(point).evaluate(1, given).gradients.get(name)
         return 0.0 if g is None else rms(g)
-
-
-def real(t: Tensor) -> Tensor:
-    """Detached, in float64."""
-    return t.detach().double()

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 
 import torch
-from torch import Tensor
 
 from harness.arrays import RESOLUTION, rms
 from harness.checks import Check
 from harness.domain import BackwardRaised, Refused, forward_may_refuse
 from harness.outcome import Outcome
-from harness.precision import MORE, QUICK, Lowered, Noise, real
+from harness.precision import MORE, QUICK, Lowered
 from harness.report import Finding
+from harness.rounding import Allowance, Noise, real
 from harness.session import Observation, Session, observed
 from harness.subject import Gradients
 from harness.verdict import ROUNDINGS, Verdict
@@ -86,13 +85,13 @@ def _incomparable(low: Lowered) -> str:
     short = _short(low.dtype)
     if stray := [y.dtype for y in low.base.outputs if y.dtype != low.dtype]:
         return f"given {short} its outputs are {_short(stray[0])}: it does not compute in {short}"
-    if low.case.random and not _same_draws(low):
+    if low.case.random and not _same_outputs(low):
         return f"under one seed it draws otherwise in {short} than in {_short(low.case.dtype)}: nothing to compare with"
     return ""
 
 
-def _same_draws(low: Lowered) -> bool:
-    """Whether the outputs are the same up to rounding, so that both precisions have drawn the same."""
+def _same_outputs(low: Lowered) -> bool:
+    """Whether the outputs are the same up to rounding: both precisions have drawn the same and neither overflows inside."""
     others = [near.outputs for k in QUICK if (near := low.near(k)) is not None]
     for j, (y, expected) in enumerate(zip(low.base.outputs, low.expected.outputs, strict=True)):
         moves = [real(other[j]) - real(expected) for other in others] or [torch.zeros_like(real(expected))]
@@ -119,22 +118,6 @@ def _judged(session: Session, low: Lowered) -> Observation:
         return Observation(Outcome.FAIL, reason=seen.reason, finding=scales[name].finding(verdict))
     reason = "; ".join(part for part in (seen.reason, said if wrong else "", *beyond) if part)
     return Observation(seen.outcome, seen.tensors, seen.unverified, reason)
-
-
-@dataclass(frozen=True)
-class Allowance:
-    """What rounding explains of an error: in each entry, and as a root mean square over the tensor."""
-
-    entries: Tensor
-    rms: float
-    whole: bool
-    """Whether the rounding of all parts was measured: of what forward keeps, and of autograd or a reference."""
-    kept: bool
-    """Whether the rounding of what forward keeps was."""
-
-    def covers(self, error: Tensor) -> bool:
-        """Whether it explains all of the error."""
-        return bool((error.abs() <= self.entries).all()) and rms(error) <= self.rms
 
 
 class Scales:
@@ -221,8 +204,14 @@ class Scales:
             return Verdict(Outcome.PASS, ROUNDINGS * self.low.u, f"zero up to rounding, in {self.short} too")
         if not allowance.covers(self.error):
             why = f"in {self.short} it is off by {found:.1e} of its size (rms); rounding explains {most:.1e}"
+            if not allowance.whole and not _same_outputs(self.low):
+                why = f"in {self.short} its forward is off by more than rounding too, and backward goes by it"
+                return Verdict(Outcome.INCONCLUSIVE, found, why)
             if float(self.error.abs().max()) > self._hidden(allowance):
                 return Verdict(Outcome.FAIL, found, why, self.exact, allowance.entries)
+            tau = RESOLUTION.get(self.low.dtype, 0.0)
+            if float(self.error.abs().max()) <= tau * self.size:
+                return Verdict(Outcome.PASS, tau, why)
             return Verdict(Outcome.INCONCLUSIVE, found, f"{why}, and there is no second opinion in {self.short}")
         if most <= VISIBLE or not (self.error.any() or self.exact.any()):
             return Verdict(Outcome.PASS, min(most, 1.0))

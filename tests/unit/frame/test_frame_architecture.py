@@ -24,7 +24,7 @@ RANKS = [
     {"outcome", "render", "subject"},
     {"arrays", "dimensions", "domain", "faults", "options", "render.file", "report"},
     {"events", "recipe", "render.data", "render.text", "slots", "sources", "spec", "stencil"},
-    {"draws", "find", "render.html", "request"},
+    {"draws", "find", "render.html", "request", "rounding"},
     {"design", "reference", "stateful", "stateless", "traced"},
     {"case", "conventions"},
     {"conventions.*", "diagnosis", "estimate", "prepare", "reproduce"},

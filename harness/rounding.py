@@ -1,0 +1,87 @@
+"""Rounding to a lower precision: imitated, and what it comes to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from harness.arrays import rms
+
+
+def widened(tensors: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
+    """Real tensors in a dtype, the others as they are."""
+    return {n: t.to(dtype) if t.is_floating_point() else t for n, t in tensors.items()}
+
+
+def last_digit(t: Tensor, dtype: torch.dtype) -> Tensor:
+    """One unit in the last place of each entry in `dtype`, as float64; 0 for zeros."""
+    exponent = torch.frexp(t.double().abs()).exponent
+    unit = torch.ldexp(torch.full_like(t, torch.finfo(dtype).eps, dtype=torch.float64), exponent - 1)
+    return unit.clamp_min(torch.finfo(dtype).smallest_normal * torch.finfo(dtype).eps) * (t != 0)
+
+
+def real(t: Tensor) -> Tensor:
+    """Detached, in float64."""
+    return t.detach().double()
+
+
+@dataclass(frozen=True)
+class Noise:
+    """What a gradient moves by: the most that was seen in each entry, and the largest root mean square over them."""
+
+    entries: Tensor
+    rms: float
+
+    @classmethod
+    def of(cls, moves: Sequence[Tensor]) -> Noise:
+        """Of one or more moves."""
+        return cls(torch.stack([m.abs() for m in moves]).amax(0), max(map(rms, moves)))
+
+
+COPIES = (
+    torch.ops.aten.clone,
+    torch.ops.aten.copy_,
+    torch.ops.aten._to_copy,
+    torch.ops.aten.zeros_like,
+    torch.ops.aten.zero_,
+)
+"""What is done to the tensors of any layer, of one that computes in NumPy too."""
+
+
+class Rounding(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Every result of a torch operation is rounded to a lower precision and kept in its own dtype."""
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.dtype, self.seen = dtype, False  # seen: whether torch has computed anything
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run the operation, then round in place what is no mere view."""
+        out = func(*args, **(kwargs or {}))
+        for result, value in zip(func._schema.returns, out if isinstance(out, (tuple, list)) else (out,), strict=False):
+            made = result.alias_info is None or result.alias_info.is_write
+            if made and isinstance(value, Tensor) and value.dtype in (torch.float64, torch.float32):
+                self.seen |= func.overloadpacket not in COPIES
+                value.copy_(value.to(self.dtype))
+        return out
+
+
+@dataclass(frozen=True)
+class Allowance:
+    """What rounding explains of an error: in each entry, and as a root mean square over the tensor."""
+
+    entries: Tensor
+    rms: float
+    whole: bool
+    """Whether the rounding of all parts was measured: of what forward keeps, and of autograd or a reference."""
+    kept: bool
+    """Whether the rounding of what forward keeps was."""
+
+    def covers(self, error: Tensor) -> bool:
+        """Whether it explains all of the error."""
+        return bool((error.abs() <= self.entries).all()) and rms(error) <= self.rms
