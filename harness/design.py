@@ -50,10 +50,11 @@ def strategy(spec: LayerSpec) -> st.SearchStrategy[Example]:
 
 
 def examples(spec: LayerSpec, count: int, seed: int) -> list[Example]:
-    """At most `count` examples: every pair of levels as far as the count allows, two beyond a block, the rest random."""
+    """At most `count` examples: every pair of levels as far as the count allows, each stratum at sizes above 2, each
+    dimension beyond a block, the rest random."""
     rng = random.Random(f"{seed}:design")
-    large = list(_large(spec, rng)) if count >= 8 else []
-    rows = list(_covering(spec, count - len(large), rng)) + large
+    fixed = [*_generic(spec, rng), *_large(spec, rng)][: count // 2] if count >= 8 else []
+    rows = list(_covering(spec, count - len(fixed), rng, fixed)) + fixed
     made = [Example(*row, rng.randrange(2**31)) for row in rows]
     return made + _random(spec, count - len(made), seed) if count > len(made) else made
 
@@ -109,10 +110,11 @@ def _pairs(spec: LayerSpec, row: Row) -> set[frozenset[tuple[str, Any]]]:
     return {frozenset(pair) for pair in combinations(_features(spec, row), 2)}
 
 
-def _covering(spec: LayerSpec, count: int, rng: random.Random) -> Iterator[Row]:
-    """Greedy pairwise covering: each row is the best of many random ones, until no pair of levels is left uncovered."""
+def _covering(spec: LayerSpec, count: int, rng: random.Random, fixed: list[Row]) -> Iterator[Row]:
+    """Greedy pairwise covering: each row is the best of many random ones, until no pair of levels is left uncovered by
+    them and the fixed rows."""
     pool = [_row(spec, rng) for _ in range(20 * CANDIDATES)]
-    open_pairs = set().union(*(_pairs(spec, row) for row in pool))
+    open_pairs = set().union(*(_pairs(spec, row) for row in pool)) - set().union(*(_pairs(spec, row) for row in fixed))
     for _ in range(count):
         if not open_pairs:
             return
@@ -127,9 +129,28 @@ def _covering(spec: LayerSpec, count: int, rng: random.Random) -> Iterator[Row]:
         yield row
 
 
+def _roomy(spec: LayerSpec, rng: random.Random) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Sizes above 2 where a dimension has them, and options.
+
+    At sizes 1 and 2 much degenerates (a norm over one or two features, a softmax over one class), so that a wrong factor
+    has nothing to act on.
+    """
+    sizes, options, _ = _row(spec, rng)
+    return {
+        **sizes,
+        **{n: rng.choice([v for v in values if v > 2] or values) for n, values in spec.sizes.items()},
+    }, options
+
+
+def _generic(spec: LayerSpec, rng: random.Random) -> Iterator[Row]:
+    """Each stratum once where no dimension is degenerate: pairs alone leave (wide, B > 2, D > 2) out in 8 % of seeds."""
+    for stratum in STRATA:
+        yield (*_roomy(spec, rng), stratum)
+
+
 def _large(spec: LayerSpec, rng: random.Random) -> Iterator[Row]:
-    """Two examples with one dimension beyond a block; dimensions whose sizes were given stay within them."""
+    """One example for each dimension beyond a block, two at least; dimensions whose sizes were given stay within them."""
     free = [n for n in spec.sizes if n not in spec.dims]
-    for name in rng.sample(free, min(2, len(free))) if len(free) > 1 else free * 2:
-        sizes, options, _ = _row(spec, rng)
+    for name in free if len(free) > 1 else free * 2:
+        sizes, options = _roomy(spec, rng)
         yield {**sizes, name: rng.choice(BEYOND)}, options, "unit"

@@ -1,159 +1,30 @@
 """Faults as transformations of a right subject, shared by tests and benchmarks. Each names the check that must see it.
 
-The taxonomy is that of faults found in public code: coverage, accounting, cotangents, contract, modes, state, random masks.
+The taxonomy is that of faults found in public code: coverage, accounting, cotangents, contract, modes, state, random masks,
+and regions that examples may never visit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from harness.subject import Evaluation, Gradients, Subject
-
-Values = Mapping[str, Tensor]
-Wrap = Callable[[Subject, Values, Values, "str | None", int], Evaluation]
-
-
-@dataclass(frozen=True)
-class Fault:
-    """One way of being wrong."""
-
-    name: str
-    check: str
-    """The check that must see it."""
-    apply: Callable[[Subject], Subject]
-    needs: str = "input"
-    """What a layer must have for the fault to change anything: input, parameter, buffers, random, modes, batch."""
-
-
-class Faulty:
-    """A layer with a fault in it; a convention turns it into the faulty subject."""
-
-    def __init__(self, layer: Any, fault: Fault) -> None:
-        self.layer, self.fault = layer, fault
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") or name in ("layer", "fault"):
-            raise AttributeError(name)
-        return getattr(self.layer, name)
-
-
-# The mechanisms: what is changed is the evaluation, or the gradients, or what goes in
-
-
-def rerun(wrap: Wrap) -> Callable[[Subject], Subject]:
-    """A subject whose evaluation `wrap` computes from the right one."""
-
-    def apply(subject: Subject) -> Subject:
-        def run(leaves: Values, buffers: Values, mode: str | None, seed: int) -> Evaluation:
-            return wrap(subject, leaves, buffers, mode, seed)
-
-        return replace(subject, run=run)
-
-    return apply
-
-
-def regraded(role: str, change: Callable[[Tensor, Tensor], Tensor | None]) -> Callable[[Subject], Subject]:
-    """`change(gradient, leaf)` on every gradient of a role."""
-
-    def wrap(subject: Subject, leaves: Values, buffers: Values, mode: str | None, seed: int) -> Evaluation:
-        right = subject.run(leaves, buffers, mode, seed)
-        names = subject.wanted(role)
-
-        def pullback(cotangents: Sequence[Tensor]) -> Gradients:
-            found = dict(right.pullback(cotangents))
-            return found | {n: change(g, leaves[n]) for n in names if (g := found.get(n)) is not None}
-
-        return replace(right, pullback=pullback)
-
-    return rerun(wrap)
-
-
-def recotangent(change: Callable[[Tensor], Tensor]) -> Callable[[Subject], Subject]:
-    """A backward that sees another cotangent than it is given."""
-
-    def wrap(subject: Subject, leaves: Values, buffers: Values, mode: str | None, seed: int) -> Evaluation:
-        right = subject.run(leaves, buffers, mode, seed)
-        return replace(right, pullback=lambda vs: right.pullback([change(v) for v in vs]))
-
-    return rerun(wrap)
-
-
-def in_mode(instead: Mapping[str, str]) -> Callable[[Subject], Subject]:
-    """A layer that behaves in one mode as in another."""
-
-    def wrap(subject: Subject, leaves: Values, buffers: Values, mode: str | None, seed: int) -> Evaluation:
-        evaluation = subject.run(leaves, buffers, instead.get(mode or "", mode), seed)
-        if mode == "eval":
-            kept = {n: t.clone() for n, t in buffers.items()}
-            return replace(evaluation, buffers=lambda: kept)
-        return evaluation
-
-    return rerun(wrap)
-
-
-def rebuffered(when: str, change: Callable[[Values, Values], Values]) -> Callable[[Subject], Subject]:
-    """Buffers after a forward in mode `when`, or after backward, from those before and those that would be right."""
-
-    def wrap(subject: Subject, leaves: Values, buffers: Values, mode: str | None, seed: int) -> Evaluation:
-        start = {n: t.clone() for n, t in buffers.items()}
-        right = subject.run(leaves, buffers, mode, seed)
-        state = {"after": dict(right.buffers())}
-        if mode == when:
-            state["after"] = dict(change(start, state["after"]))
-
-        def pullback(cotangents: Sequence[Tensor]) -> Gradients:
-            found = right.pullback(cotangents)
-            if when == "backward":
-                state["after"] = dict(change(start, state["after"]))
-            return found
-
-        return replace(right, pullback=pullback, buffers=lambda: state["after"])
-
-    return rerun(wrap)
-
-
-def other_mask(subject: Subject, leaves: Values, buffers: Values, mode: str | None, seed: int) -> Evaluation:
-    """Backward draws its mask again instead of keeping the forward's."""
-    right = subject.run(leaves, buffers, mode, seed)
-    outputs = tuple(y.clone() for y in right.outputs)
-    after = {n: t.clone() for n, t in right.buffers().items()}
-
-    def pullback(cotangents: Sequence[Tensor]) -> Gradients:
-        return subject.run(leaves, buffers, mode, seed + 1).pullback(cotangents)
-
-    return replace(right, outputs=outputs, pullback=pullback, buffers=lambda: after)
-
-
-def frozen_mask(subject: Subject, leaves: Values, buffers: Values, mode: str | None, seed: int) -> Evaluation:
-    """One mask for all time."""
-    return subject.run(leaves, buffers, mode, 0)
-
-
-def writes(what: str) -> Callable[[Subject], Subject]:
-    """Backward halves an input, a parameter or the cotangent in place."""
-
-    def wrap(subject: Subject, leaves: Values, buffers: Values, mode: str | None, seed: int) -> Evaluation:
-        right = subject.run(leaves, buffers, mode, seed)
-        spoiled: dict[str, Tensor] = {}
-
-        def pullback(cotangents: Sequence[Tensor]) -> Gradients:
-            found = right.pullback(cotangents)
-            if what == "parameter":
-                spoiled.update({n: 0.5 * leaves[n] for n in subject.wanted("parameter")})
-            for t in cotangents if what == "cotangent" else [leaves[n] for n in subject.wanted("input")]:
-                if what != "parameter":
-                    t.detach().mul_(0.5)
-            return found
-
-        return replace(right, pullback=pullback, now=lambda: {**right.now(), **spoiled})
-
-    return rerun(wrap)
-
+from harness.fault import Fault as Fault
+from harness.fault import Faulty as Faulty
+from harness.fault import (
+    Values,
+    frozen_mask,
+    in_mode,
+    other_mask,
+    rebuffered,
+    recotangent,
+    regraded,
+    rerun,
+    writes,
+)
+from harness.regions import regional_faults
 
 # What happens to a gradient
 
@@ -198,6 +69,18 @@ def _entry(factor: float) -> Callable[[Tensor, Tensor], Tensor]:
     return change
 
 
+def _typical_entry(factor: float) -> Callable[[Tensor, Tensor], Tensor]:
+    """The entry of median size alone is off."""
+
+    def change(g: Tensor, x: Tensor) -> Tensor:
+        wrong = g.clone()
+        if g.numel():
+            wrong.view(-1)[int(g.abs().flatten().argsort()[g.numel() // 2])] *= factor
+        return wrong
+
+    return change
+
+
 def _swapped(g: Tensor, x: Tensor) -> Tensor:
     """Two neighbouring entries trade places."""
     wrong = g.clone().flatten()
@@ -208,11 +91,6 @@ def _swapped(g: Tensor, x: Tensor) -> Tensor:
 
 def _transposed(g: Tensor, x: Tensor) -> Tensor:
     return g.T.clone() if g.ndim == 2 and g.shape[0] == g.shape[1] else g
-
-
-def _beyond(limit: float) -> Callable[[Tensor, Tensor], Tensor]:
-    """Wrong only where the input is large."""
-    return lambda g, x: torch.where(x.detach().abs() > limit, 1.5 * g + 1e-3, g)
 
 
 def _scaled(factor: float) -> Callable[[Tensor, Tensor], Tensor]:
@@ -232,6 +110,7 @@ def _gradient_faults() -> list[Fault]:
         "twice": _scaled(2.0),
         "slightly_large": _scaled(1 + 1e-5),
         "one_entry": _entry(1 + 1e-4),
+        "typical_entry": _typical_entry(1 + 1e-4),
         "swapped_neighbours": _swapped,
         "rolled": lambda g, x: g.roll(1),
         "reversed": lambda g, x: g.flatten().flip(0).reshape(g.shape),
@@ -250,7 +129,6 @@ def _gradient_faults() -> list[Fault]:
         "wrong_axis_batch": _reduced(-2),
         "missing_1_over_B": _by_batch(1),
         "extra_1_over_B": _by_batch(-1),
-        "wrong_beyond_30": _beyond(30.0),
     }
     found += [Fault(f"input_{n}", "input_gradient", regraded("input", c)) for n, c in only_inputs.items()]
     found.append(Fault("parameter_transposed", "parameter_gradient", regraded("parameter", _transposed), "matrix"))
@@ -313,4 +191,11 @@ def _random_faults() -> list[Fault]:
 
 def catalogue() -> tuple[Fault, ...]:
     """Every fault; `needs` says which layers it can be put into."""
-    return (*_gradient_faults(), *_cotangent_faults(), *_contract_faults(), *_state_faults(), *_random_faults())
+    return (
+        *_gradient_faults(),
+        *_cotangent_faults(),
+        *_contract_faults(),
+        *_state_faults(),
+        *_random_faults(),
+        *regional_faults(),
+    )

@@ -61,6 +61,21 @@ def test_as_many_examples_as_asked_for(designs, seed):
     assert len(designs[seed]) == 25
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_each_stratum_and_each_large_size_meet_sizes_above_two(designs, spec, seed):
+    """A wrong factor on a norm over one feature changes nothing: the other dimension must not be degenerate."""
+    drawn = designs[seed] if seed in designs else examples(spec, 25, seed)
+    roomy = [e for e in drawn if min(e.sizes.values()) > 2]
+    assert {e.stratum for e in roomy} == set(STRATA)
+    assert {n for e in roomy for n, size in e.sizes.items() if size > 32} == {"B", "D"}
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_each_of_three_dimensions_lies_beyond_a_block(seed):
+    drawn = examples(LayerSpec(build=Identity, inputs="B L D"), 25, seed)
+    assert {n for e in drawn for n, size in e.sizes.items() if size > 32} == {"B", "L", "D"}
+
+
 @pytest.mark.parametrize("count", [1, 3, 8, 60])
 def test_any_count_is_kept(spec, count):
     assert len(examples(spec, count, 0)) == count

@@ -1,0 +1,94 @@
+"""Whether a wrong layer is found: by `check` over a spec's examples, by `gradcheck` on an input where it shows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from subjects import SPEC
+
+from harness import LayerSpec, Outcome, gradcheck
+from harness.api import undisturbed
+from harness.checks import all_checks, selected
+from harness.design import Example, examples
+from harness.domain import BackwardRaised, Refused
+from harness.engine import observe
+from harness.faults import Fault, Faulty
+from harness.prepare import case_of, request_of
+from harness.sample import modes_of
+from harness.session import Session
+
+EXAMPLES = 25
+CPU = torch.device("cpu")
+
+
+def found_by_check(spec: LayerSpec, name: str, seed: int) -> bool:
+    """Whether the check fails the spec at 25 examples: one failing example fails a result, so the first one settles it."""
+    (chosen,) = selected((name,))
+    with undisturbed():
+        for example in examples(spec, EXAMPLES, seed):
+            for mode in modes_of(spec):
+                try:
+                    case, _ = case_of(spec, example, mode, CPU, None)
+                    _ = case.base
+                except BackwardRaised:
+                    return True
+                except Refused:
+                    continue
+                if observe(chosen, Session(case)).outcome is Outcome.FAIL:
+                    return True
+    return False
+
+
+def shown(layer: str, fault: Fault, seed: int) -> Example:
+    """An example of the layer's spec on which the fault shows: sizes and stratum by the region that it acts in."""
+    names = list(SPEC[layer].sizes)
+    sizes = {n: 4 + 2 * k for k, n in enumerate(names)}
+    if fault.where == "in_a_batch_of_one":
+        sizes["B"] = 1
+    elif fault.where == "where_sizes_are_square":
+        sizes = dict.fromkeys(names, 5)
+    elif fault.where.endswith("beyond_a_block"):
+        sizes = {n: 34 + k for k, n in enumerate(names)}
+    elif fault.where in ("beyond_30", "below_minus_8"):
+        sizes = {n: 8 + 2 * k for k, n in enumerate(names)}
+    options = {n: values[-1] for n, values in SPEC[layer].options.items()}
+    wide = fault.where in ("beyond_30", "below_minus_8")
+    return Example(sizes, options, "wide" if wide else "unit", seed)
+
+
+def planted(fault: Fault, x: Any) -> Any:
+    """The input with the zeros or ties that the fault acts at."""
+    if not isinstance(x, torch.Tensor) or not x.is_floating_point() or x.ndim < 2:
+        return x
+    x = x.clone()
+    if fault.where == "at_zero":
+        x[0, ::2] = 0.0
+    if fault.where == "at_ties":
+        x[0, :2] = x[0, 0]
+    return x
+
+
+def inputs_where_it_shows(layer: str, fault: Fault, mode: str | None, seed: int) -> tuple[Any, tuple[Any, ...]]:
+    """The faulty layer and its inputs; in the precision that the fault acts in."""
+    request = request_of(SPEC[layer], shown(layer, fault, seed), mode, CPU)
+    dtype = torch.float32 if fault.where == "in_float32" else torch.float64
+    inputs = tuple(x.to(dtype) if isinstance(x, torch.Tensor) and x.is_floating_point() else x for x in request.inputs)
+    return Faulty(request.layer.to(dtype=dtype), fault), tuple(planted(fault, x) for x in inputs)
+
+
+def found_at_an_input(layer: str, fault: Fault, seed: int) -> bool:
+    """Whether `gradcheck` fails it on an input where it shows, in one of the layer's modes."""
+    given = next((c.given for c in all_checks() if c.name == fault.check), True)
+    keywords = {"dtype": "float32"} if fault.where == "in_float32" else {}
+    for mode in modes_of(SPEC[layer]):
+        faulty, inputs = inputs_where_it_shows(layer, fault, mode, seed)
+        if fault.where and fault.where != "in_float32":
+            given = True  # on an input where it shows the gradient's own checks see it
+        report = gradcheck(
+            faulty, *inputs, mode=mode, reference=SPEC[layer].reference if fault.check == "reference" else None,
+            battery=not given, seed=seed, raise_exception=False, **keywords,
+        )  # fmt: skip
+        if report.failures:
+            return True
+    return False
