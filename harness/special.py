@@ -103,7 +103,8 @@ def special_points(case: Case) -> Iterator[Special]:
             said += [f"equal indices in {n}"] * (not _same(changed[n], case.leaves[n]))
         if said:
             what = ", ".join(dict.fromkeys(said))
-            bare = make is magnitudes or any(range_of(case, n).touched(changed[n]) for n in reals)
+            far = any(bool((changed[n].abs() >= SIZES[0][0]).any()) for n in reals)
+            bare = far or make is magnitudes or any(range_of(case, n).touched(changed[n]) for n in reals)
             yield Special(case.at(leaves=changed, label=f"{case.label}, {what}".lstrip(", ")), what, bare)
 
 
@@ -138,9 +139,14 @@ def range_of(case: Case, name: str) -> Range:
 # Kinds of points
 
 
+def _unsaturated(x: Tensor, within: Range) -> Tensor:
+    """The values an eighth as large where they reach into saturation: ties and zeros are judged where there are slopes."""
+    return x / 8 if within.free and bool((x.abs() > SIZES[0][0]).any()) else x
+
+
 def ties(x: Tensor, within: Range, rng: np.random.Generator) -> tuple[Tensor, str]:
     """Each row, or each column, is constant, zero, has its largest or smallest entry several times, or equal pairs."""
-    new = x.clone(memory_format=torch.contiguous_format)
+    new = _unsaturated(x, within).clone(memory_format=torch.contiguous_format)
     across = new.transpose(0, -1) if new.ndim > 1 and rng.random() < 0.5 else new
     lines = across.reshape(-1, across.shape[-1]) if new.ndim else new.reshape(1, 1)
     tied = torch.stack([_tied(line, within, rng) for line in lines])
@@ -171,7 +177,7 @@ def zeros(x: Tensor, within: Range, rng: np.random.Generator) -> tuple[Tensor, s
     filled = torch.full_like(x, value)
     if value == 0.0 and within.low < 0 < within.high:
         filled = torch.where(_some(x, rng), -filled, filled)
-    return torch.where(chosen, filled, x), "zeros in {}" if value == 0.0 else f"{value:g} in {{}}"
+    return torch.where(chosen, filled, _unsaturated(x, within)), "zeros in {}" if value == 0.0 else f"{value:g} in {{}}"
 
 
 def thresholds_or_scale(x: Tensor, within: Range, rng: np.random.Generator) -> tuple[Tensor, str]:
