@@ -1,0 +1,36 @@
+"""A family of awkward but right layers: a function in a regime, with inputs drawn from a seed, beside its wrong twin."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from harness import gradcheck
+from harness.report import Report
+
+
+@dataclass(frozen=True)
+class Family:
+    """`right(rng)` makes the layer, `draw(rng)` its inputs; `wrong(rng)` the same layer with a fault."""
+
+    name: str
+    function: str
+    """The function that it is a regime of."""
+    right: Callable[[np.random.Generator], Any]
+    draw: Callable[[np.random.Generator], tuple[Any, ...]]
+    wrong: Callable[[np.random.Generator], Any] | None = None
+    keywords: Mapping[str, Any] = field(default_factory=dict)
+    """Of `gradcheck`: `derivative_of`-like declarations, a reference, a mode."""
+    parameters: bool = False
+    """Whether the layer has parameters."""
+
+    def report(self, seed: int, wrong: bool = False) -> Report:
+        """The right layer (or its wrong twin) at one draw."""
+        rng = np.random.default_rng([seed, sum(map(ord, self.name))])
+        make = self.wrong if wrong else self.right
+        assert make is not None
+        layer = make(rng)
+        return gradcheck(layer, *self.draw(rng), seed=seed, raise_exception=False, **self.keywords)
