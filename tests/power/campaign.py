@@ -20,31 +20,37 @@ from formulas import WRONG  # noqa: E402  (the path comes first)
 from specs import SPECS  # noqa: E402
 from subjects import HAS, spec_of, spec_with  # noqa: E402
 from tabulate import tabulate  # noqa: E402
+from wrong import EXAMPLES, found_at_an_input, found_by_check  # noqa: E402
 
 from harness import Outcome, check  # noqa: E402
 from harness.faults import catalogue  # noqa: E402
 from harness.sample import layer_name  # noqa: E402
 
-EXAMPLES = 25
-
 
 def fault_row(fault: str, layer: str, seeds: range) -> dict[str, Any]:
-    """In how many seeds the fault's own check fails it."""
+    """In how many seeds the fault's own check fails it over the spec's examples, and at an input where it shows."""
     chosen = next(f for f in catalogue() if f.name == fault)
-    found = [_fails(spec_with(layer, chosen), chosen.check, seed) for seed in seeds]
-    return {"fault": fault, "layer": layer, "check": chosen.check, "found": sum(found), "seeds": len(found)}
+    missed = [s for s in seeds if not found_by_check(spec_with(layer, chosen), chosen.check, s)]
+    at_input = [s for s in seeds if not found_at_an_input(layer, chosen, s)]
+    row = {
+        "fault": fault,
+        "layer": layer,
+        "check": chosen.check,
+        "found": len(seeds) - len(missed),
+        "seeds": len(seeds),
+    }
+    return {**row, "missed": missed, "found_at_input": len(seeds) - len(at_input), "missed_at_input": at_input}
 
 
 def formula_row(k: int, seeds: range) -> dict[str, Any]:
-    """The same for a wrong formula."""
+    """The same over the examples for a wrong formula."""
     wrong, right, name = WRONG[k]
-    found = [_fails(spec_of(wrong), name, seed) for seed in seeds]
-    return {"fault": wrong.__name__, "layer": right.__name__, "check": name, "found": sum(found), "seeds": len(found)}
-
-
-def _fails(spec: Any, name: str, seed: int) -> bool:
-    report = check(spec, examples=EXAMPLES, seed=seed, only=(name,))
-    return any(r.outcome is Outcome.FAIL for r in report.results)
+    missed = [s for s in seeds if not found_by_check(spec_of(wrong), name, s)]
+    found = len(seeds) - len(missed)
+    return {
+        "fault": wrong.__name__, "layer": right.__name__, "check": name,
+        "found": found, "seeds": len(seeds), "missed": missed,
+    }  # fmt: skip
 
 
 def right_row(k: int, seed: int) -> list[dict[str, Any]]:
@@ -72,10 +78,15 @@ def run(seeds: int, jobs: int) -> dict[str, Any]:
         }
 
 
+def _listed(rows: list[dict[str, Any]], key: str) -> str:
+    return ", ".join(f"{r['fault']} in {r['layer']} (seeds {r[key]})" for r in rows) or "none"
+
+
 def page(result: dict[str, Any]) -> str:
     """The result as Markdown."""
     rows = result["faults"] + result["formulas"]
-    missed = [r for r in rows if r["found"] < r["seeds"]]
+    missed = [r for r in rows if r["missed"]]
+    unseen = [r for r in result["faults"] if r["missed_at_input"]]
     found, tried = sum(r["found"] for r in rows), sum(r["seeds"] for r in rows)
     names = list(dict.fromkeys(r["fault"] for r in result["faults"]))
     layers = list(HAS)
@@ -88,7 +99,10 @@ def page(result: dict[str, Any]) -> str:
             [
                 "# Power of `check` at 25 examples",
                 f"Wrong layers found by the check that must see them: {found} of {tried} runs ({len(rows)} fault × layer pairs).",
-                f"Missed: {', '.join(r['fault'] + ' in ' + r['layer'] for r in missed) or 'none'}.",
+                f"Missed: {_listed(missed, 'missed')}.",
+                "At one input where they show, through the function for one layer: "
+                f"{sum(r['found_at_input'] for r in result['faults'])} of {sum(r['seeds'] for r in result['faults'])}; missed: "
+                f"{_listed(unseen, 'missed_at_input')}.",
                 f"Right layers: {result['right_runs']} runs of {', '.join(result['right_layers'])}; results that are neither "
                 f"PASS nor SKIP: {len(result['not_passed'])}.",
                 "## Faults × layers: seeds in which the check fails it",
@@ -112,7 +126,7 @@ def main() -> int:
     arguments.out.mkdir(parents=True, exist_ok=True)
     (arguments.out / "campaign.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     (arguments.out / "campaign.md").write_text(page(result), encoding="utf-8")
-    missed = [r for r in result["faults"] + result["formulas"] if r["found"] < r["seeds"]]
+    missed = [r for r in result["faults"] + result["formulas"] if r["missed"] or r.get("missed_at_input")]
     print(page(result).split("## ")[0])
     return 1 if missed or any(r["outcome"] in ("FAIL", "ERROR") for r in result["not_passed"]) else 0
 
