@@ -26,6 +26,9 @@ def result(layer: str, check: str, mode: str | None, seen: Sequence[Seen], refus
 
     Examples to which the check does not apply are not counted; if it applies to none, the result is SKIP.
     """
+    passed = [s.observation for s in seen if s.observation.outcome is Outcome.PASS]
+    if passed and len(passed) == len(seen) and not refused:
+        return _passed(layer, check, mode, passed)
     blank = Result(layer, check, mode, Outcome.SKIP)
     met = {s.observation.outcome for s in seen}
     for outcome in (Outcome.FAIL, Outcome.ERROR):
@@ -40,8 +43,18 @@ def result(layer: str, check: str, mode: str | None, seen: Sequence[Seen], refus
         return replace(blank, outcome=Outcome.ERROR, reason=why, examples=len(seen))
     counted = [s.observation for s in seen if s.observation.outcome is not Outcome.SKIP]
     if not counted:
-        return replace(blank, reason=_skipped(seen))
+        return Result(layer, check, mode, Outcome.SKIP, reason=_skipped(seen))
     return _verified(blank, counted)
+
+
+def _passed(layer: str, check: str, mode: str | None, seen: Sequence[Observation]) -> Result:
+    """Verified at every example to which it applies: each tensor at the worst of its resolutions."""
+    resolution: dict[str, float] = {}
+    for observation in seen:
+        for name, found in observation.tensors.items():
+            resolution[name] = max(found, resolution.get(name, found))
+    reason = next((o.reason for o in seen if o.reason), "")
+    return Result(layer, check, mode, Outcome.PASS, resolution, reason, examples=len(seen))
 
 
 def _skipped(seen: Sequence[Seen]) -> str:

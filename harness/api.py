@@ -195,8 +195,7 @@ def _present(subject: Subject, mode: str | None, seed: int, resolution: float | 
 def _redrawn(case: Case, names: Sequence[str]) -> Case:
     """The same inputs beside other values of these parameters."""
     moved = directions_like([case.leaves[n] for n in names], case.seed, 4)
-    leaves = {n: t.clone() for n, t in case.leaves.items()}
-    leaves |= {n: constant_like(leaves[n], d) for n, d in zip(names, moved, strict=True)}
+    leaves = {**case.leaves, **{n: constant_like(case.leaves[n], d) for n, d in zip(names, moved, strict=True)}}
     return case.at(
         leaves=leaves, label="the input as given, constant parameters redrawn", seed=case.seed + 1, echo=True
     )

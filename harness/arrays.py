@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from contextlib import suppress
 from dis import get_instructions
-from functools import lru_cache
+from functools import cache, lru_cache
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import Any, Literal
 from weakref import WeakKeyDictionary
@@ -23,6 +23,7 @@ RESOLUTION: Mapping[torch.dtype, float] = {torch.float64: 1e-6, torch.float32: 1
 """The relative error that must be seen for a tensor to count as verified, by working precision."""
 
 
+@cache
 def unit_roundoff(dtype: torch.dtype) -> float:
     """u, half the distance from 1 to the next larger number."""
     return torch.finfo(dtype).eps / 2
@@ -88,11 +89,11 @@ def same_bytes(a: Tensor, b: Tensor) -> bool:
 
 def _bits(tensor: Tensor) -> Tensor:
     """The same memory as integers of the same width."""
-    flat = tensor.detach().reshape(-1)
-    return flat.view(_INTEGERS.get(flat.element_size(), torch.uint8)) if flat.is_floating_point() else flat
+    own = tensor.detach()
+    return own.view(_INTEGERS[own.element_size()]) if own.is_floating_point() else own
 
 
-_INTEGERS = {8: torch.int64, 4: torch.int32, 2: torch.int16}
+_INTEGERS = {8: torch.int64, 4: torch.int32, 2: torch.int16, 1: torch.uint8}
 
 
 def library_of(*things: Any) -> Library | None:
@@ -123,7 +124,7 @@ def _libraries(thing: Any, seen: set[int]) -> set[Library]:
     owner = thing if isinstance(thing, type) else type(thing)
     state = list(vars(thing).values()) if hasattr(thing, "__dict__") and not isinstance(thing, type) else []
     parts = [v for v in state if is_array(v) or hasattr(v, "backward") or isinstance(v, (list, tuple, Mapping))]
-    return _of_class(owner).union(*(_libraries(part, seen) for part in parts))
+    return {*_of_class(owner), *(lib for part in parts for lib in _libraries(part, seen))}
 
 
 _classes: WeakKeyDictionary[type, frozenset[Library]] = WeakKeyDictionary()

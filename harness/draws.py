@@ -48,21 +48,24 @@ def _pool() -> Tensor:
 def directions_like(tensors: Sequence[Tensor], *seed: int) -> list[Tensor]:
     """`signed` in each tensor's shape, dtype and device: a cut from one pool of random numbers at a place that the seed
     gives, since seeding a generator takes longer than two forwards of a small layer; numbers of their own where many are
-    needed."""
-    sizes = [t.numel() for t in tensors]
-    total = sum(sizes)
+    needed. They are not to be written to: the pool's memory may be under them."""
+    total = sum(t.numel() for t in tensors)
     place = hash((len(seed), *seed))  # of integers, and so the same in every process
     if 2 * total > POOL:
-        flat = torch.as_tensor(signed((total,), np.random.default_rng(place % 2**64)))
+        source, start = torch.as_tensor(signed((total,), np.random.default_rng(place % 2**64))), 0
     else:
-        start = place % (POOL - total)
-        flat = _pool()[start : start + total].clone()
-    return [part.view(t.shape).to(t) for part, t in zip(flat.split(sizes), tensors, strict=True)]
+        source, start = _pool(), place % (POOL - total)
+    found = []
+    for t in tensors:
+        end = start + t.numel()
+        found.append(source[start:end].view(t.shape).to(t))
+        start = end
+    return found
 
 
 def cotangents_like(outputs: tuple[Tensor, ...], *seed: int) -> tuple[Tensor, ...]:
     """One cotangent an output; of several outputs each is scaled so that none drowns the others."""
-    drawn = map(_both_signs, directions_like(outputs, *seed))
+    drawn = (_both_signs(d.clone()) for d in directions_like(outputs, *seed))
     return tuple(v / _power_of_two(y) if len(outputs) > 1 else v for v, y in zip(drawn, outputs, strict=True))
 
 
@@ -153,16 +156,20 @@ def spread_of(t: Tensor) -> float:
     """The standard deviation of the entries; 0 for constant tensors and those of fewer than two entries."""
     if t.numel() < 2:
         return 0.0
-    x = t.detach().double()
-    std, mean = (float(part) for part in torch.std_mean(x, correction=0))
+    std, mean = map(float, torch.std_mean(t.detach().double(), correction=0))
     # equal entries may leave the rounding of their mean behind
     return std if std > 4 * torch.finfo(torch.float64).eps * abs(mean) else 0.0
 
 
 def unit_of(t: Tensor) -> float:
-    """The unit of a step for a whole tensor: the spread of its entries, or max(|x|, 1) where there is none."""
-    spread = spread_of(t)
-    return spread or max(float(t.detach().abs().max()) if t.numel() else 0.0, 1.0)
+    """The unit of a step for a whole tensor: a quarter of the range of its entries, which is about their spread and
+    found in a third of the time, or max(|x|, 1) where there is none."""
+    if not t.numel():
+        return 1.0
+    low, high = map(float, torch.aminmax(t.detach()))
+    size = max(abs(low), abs(high))
+    # equal entries may differ by their rounding
+    return (high - low) / 4 if high - low > 8 * torch.finfo(torch.float64).eps * size else max(size, 1.0)
 
 
 def scales_of(t: Tensor) -> Tensor:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import pairwise
 
 import torch
 from torch import Tensor
 
+from harness.arrays import rms
 from harness.case import Case
 from harness.domain import Refused
 from harness.draws import directions_like, scales_of, unit_of
@@ -28,6 +31,10 @@ UP = (1, -2)
 
 FINE_STEP = 2.0**-17
 """About u^⅓ in float64, where truncation h² and rounding u/h of a plain central difference balance."""
+
+GROWTH = 1.1
+"""By how much a one-sided quotient that diverges grows where the step is 64 times finer: 8 for √x, and still 1.2 for x log x
+at the finest step looked at; 1 where it converges."""
 
 NOISE_STEP = 2.0**-20
 """Where noise is measured, in units of the spread: fine enough for fourth differences of the smooth part to vanish, and
@@ -55,7 +62,7 @@ class Residual:
     estimate: Estimate
     flow: float
     """‖v ⊙ J d‖: the size of the derivative's parts before they cancel."""
-    sides: tuple[float, float] | None = None
+    sides: tuple[float, ...] | None = None
     """At a kink, the slopes from the left and from the right in ascending order, widened by their errors."""
     noisy: bool = False
     """Whether rounding makes up most of the error, so that only a larger step can lower it."""
@@ -94,6 +101,8 @@ class Differences:
     def __init__(self, case: Case) -> None:
         self.case = case
         self.v = _flat(case.base.cotangents)
+        self.held: dict[str, Tensor] = {}
+        """Entries that no direction moves: singular points."""
 
     @cached_property
     def y(self) -> Tensor:
@@ -119,11 +128,15 @@ class Differences:
         """
         d = self.exact(self.spread(self.direction(0, self.case.wanted), NOISE_STEP), reach=16)
         # beside x, not around it: at x itself the function may have a kink, whose differences are no noise
-        samples = torch.stack([self._at(d, float(k)) - self.y for k in range(5, 17)])
+        samples = torch.stack([self.at(d, float(k)) - self.y for k in range(5, 17)])
         parts = []
         for order, scale in ((4, 70.0), (5, 252.0), (6, 924.0)):  # binomial(2k, k): the variance of a kth difference
             parts.append((torch.diff(samples, order, dim=0).square() / scale).mean(0))
         measured = torch.stack(parts).mean(0).sqrt()
+        # an output that stands still from point to point and jumps by more than 2⁻¹² of its size is rounded on purpose
+        changes = torch.diff(samples, dim=0).abs()
+        stairs = (changes == 0).sum(0) >= 8
+        measured[stairs & (changes.amax(0) > 2.0**-12 * rms(self.y))] = torch.inf
         floor = self.y.abs() * self.case.u
         return torch.maximum(torch.nan_to_num(measured, nan=float("inf")), floor)
 
@@ -135,7 +148,8 @@ class Differences:
     def direction(self, number: int, names: list[str]) -> dict[str, Tensor]:
         """A random direction over some leaves: sign × U(0.5, 1.5) in every entry."""
         found = directions_like([self.case.leaves[n] for n in names], self.case.seed, 7, number)
-        return dict(zip(names, found, strict=True))
+        drawn = dict(zip(names, found, strict=True))
+        return {n: d.masked_fill(self.held[n], 0.0) if n in self.held else d for n, d in drawn.items()}
 
     def spread(self, d: Direction, step: float) -> dict[str, Tensor]:
         """The direction in units of each tensor's scale, times `step`."""
@@ -157,7 +171,8 @@ class Differences:
             found[n] = torch.where(t == 0, 0.0, torch.where(steps == 0, torch.sign(t), steps)) * grid
         return found
 
-    def _at(self, d: Direction, factor: float) -> Tensor:
+    def at(self, d: Direction, factor: float) -> Tensor:
+        """The outputs at x + factor·d, of one axis."""
         moved = {n: t + factor * d[n] if n in d else t.clone() for n, t in self.case.leaves.items()}
         return _flat(self.case.function(moved))
 
@@ -168,7 +183,7 @@ class Differences:
     def quick(self, gradients: Mapping[str, Tensor], d: Direction, step: float = FINE_STEP) -> Residual:
         """Two forwards at ± a fine step, for acceptance by tight agreement; they know no error."""
         e = self.exact(self.spread(d, step))
-        y = (self._at(e, 1.0) - self._at(e, -1.0)) / (2 * step)
+        y = (self.at(e, 1.0) - self.at(e, -1.0)) / (2 * step)
         value = float((self.v * y).sum())
         claim = self.claimed(gradients, e) / step
         return Residual(claim, Estimate(value, float("inf")), float((self.v * y).norm()))
@@ -178,41 +193,50 @@ class Differences:
 
         What the claim predicts is taken along the displacement that floating point made of the direction.
         """
-        leaves = self.case.leaves
-        moves = {n: t * (self.units[n] * step) for n, t in d.items()}
-        up = {n: t + moves[n] if n in moves else t.clone() for n, t in leaves.items()}
-        down = {n: t - moves[n] if n in moves else t.clone() for n, t in leaves.items()}
+        up, down = (self._moved(d, side * step) for side in (1.0, -1.0))
         # before the forwards, which may write to their inputs
-        claim = sum(float(torch.dot(gradients[n].double().reshape(-1), (up[n] - down[n]).reshape(-1))) for n in d)
+        claim = sum(float((gradients[n] * (up[n] - down[n])).sum()) for n in d)
         change = _flat(self.case.function(up)) - _flat(self.case.function(down))
         return abs(claim - float(torch.dot(self.v, change))) / (2 * step)
 
-    def confirms(self, gradients: Mapping[str, Tensor], d: Direction, found: Residual) -> bool:
-        """Whether plain differences at fine steps are compatible with an estimate from coarser ones.
+    def _moved(self, d: Direction, step: float) -> dict[str, Tensor]:
+        """The leaves at x + step·d, d in units of each tensor's spread."""
+        leaves, units = self.case.leaves, self.units
+        return {n: torch.add(t, d[n], alpha=step * units[n]) if n in d else t.clone() for n, t in leaves.items()}
 
-        A function that varies faster than the coarse steps gives slopes of the size 1/step there, which may agree with
-        one another by being small. At a fine step they are of another size. If even that is too coarse for it, one of ever
-        finer steps shows the claim to be right there.
+    def confirms(self, gradients: Mapping[str, Tensor], d: Direction, found: Residual) -> bool:
+        """Whether plain differences at finer steps are compatible with an estimate from coarser ones.
+
+        A function that varies faster than the coarse steps (sin 10⁸x), or stands still between jumps (round), gives slopes
+        there that may agree with one another and belong to no point. The slope of a smooth function is there at every finer
+        step from which the predicted change stands out of the rounding. Where the slope found is small beside the claimed
+        one, the change predicted by the claim must be missing instead.
         """
         fine = self.quick(gradients, d)
-        # a staircase: what moves at large steps stands still at fine ones, where it would have to move by more than rounding
-        if fine.flow == 0 and found.flow * FINE_STEP > self.rounding:
-            return False
         noise = NOISES * self.rounding / FINE_STEP
         # its own truncation; what it must exclude is of another size
         slack = 1e-2 * (abs(fine.estimate.value) + fine.flow)
         if not found.agrees(replace(fine, estimate=Estimate(fine.estimate.value, noise + slack))):
             return False
-        if not found.claimed:
-            return True
-        # from where the claim predicts a change of 2¹⁰ units in the outputs' last place, in case their noise is larger
-        step = max(1024 * self.case.u * float((self.v * self.y).norm()) / abs(found.claimed), 2.0**-50)
-        while step < FINE_STEP:
-            finest = self.quick(gradients, d, step)
-            if finest.out < 0.05 * abs(finest.off - found.off):
-                return False
-            step *= 64
-        return True
+        return self._lasts(gradients, d, found) and self._missing(gradients, d, found)
+
+    def _steps(self, slope: float, units: float) -> list[float]:
+        """Steps up to the fine one, from where a slope moves the outputs by so many units of their last digits."""
+        first = max(units * self.case.u * float((self.v * self.y).norm()) / abs(slope), 2.0**-50) if slope else 1.0
+        return [h for k in range(9) if (h := first * 64**k) < FINE_STEP]
+
+    def _lasts(self, gradients: Mapping[str, Tensor], d: Direction, found: Residual) -> bool:
+        """Whether something moves at every finer step at which the slopes found, output by output, must move something."""
+        slope, moved = found.flow, self.at(self.spread(d, 2.0**-FIRST), 1.0) != self.y
+        # of the outputs that move: another may lie beside a jump, which counts as noise
+        rounding = float((self.v * self.noise * moved).norm())
+        steps = [h for h in self._steps(slope, 1024) if slope * h > 64 * rounding]
+        return all(self.quick(gradients, d, h).flow >= slope / 4 for h in steps)
+
+    def _missing(self, gradients: Mapping[str, Tensor], d: Direction, found: Residual) -> bool:
+        """Whether at no finer step the claim is right."""
+        finest = (self.quick(gradients, d, h) for h in self._steps(found.claimed, 1024))
+        return not any(r.out < 0.05 * abs(r.off - found.off) for r in finest)
 
     def jumps(self, d: Direction) -> bool:
         """Whether the plateau on which no output moves ends in a jump on either side, as where a function rounds coarsely.
@@ -239,9 +263,27 @@ class Differences:
 
     def _change(self, whole: Direction, part: float) -> float:
         try:
-            return float((self.v * (self._at(whole, part) - self.y)).norm().nan_to_num(0.0))
+            return float((self.v * (self.at(whole, part) - self.y)).norm().nan_to_num(0.0))
         except Refused:  # outside the domain nothing is known to move
             return 0.0
+
+    def diverges(self, name: str, k: int) -> bool:
+        """Whether the one-sided difference quotients of one entry grow without end, as those of √x at 0; from the side or
+        sides on which the function is finite."""
+        one = torch.zeros_like(self.case.leaves[name])
+        one.view(-1)[k] = 1.0
+        sides = [q for side in (1.0, -1.0) if (q := self._quotients({name: one}, side))]
+        return bool(sides) and all(all(b >= GROWTH * a > 0 for a, b in pairwise(q)) for q in sides)
+
+    def _quotients(self, d: Direction, side: float) -> list[float]:
+        found = []
+        for h in (2.0**-k for k in range(6, 42, 6)):
+            try:
+                change = self.at(self.spread(d, h), side) - self.y
+            except Refused:
+                return []
+            found.append(float((self.v * change).norm()) / h)
+        return found if all(map(math.isfinite, found)) else []
 
     def residual(self, gradients: Mapping[str, Tensor], d: Direction, k: int) -> Residual | None:
         """The claim against Richardson's estimate with the largest step 2⁻ᵏ; None where it leaves the domain."""
@@ -253,11 +295,13 @@ class Differences:
     def _rung(self, gradients: Mapping[str, Tensor], d: Direction, h: float) -> Residual:
         t = h / 4
         e = self.exact(self.spread(d, t), reach=4)
-        stencil = Stencil(lambda k: self._at(e, k), self.y, self.v, self.noise, self.case.u, t)
+        stencil = Stencil(lambda k: self.at(e, k), self.y, self.v, self.noise, self.case.u, t)
         claim = self.claimed(gradients, e) / t
         rounding = 32 * self.case.u * abs(claim)
-        noisy = stencil.error < 2 * (stencil.noise + rounding)
-        return Residual(claim, Estimate(stencil.value, stencil.error + rounding), stencil.flow, stencil.sides, noisy)
+        error, noise = float(stencil.error), float(stencil.noise)
+        sides = tuple(map(float, stencil.sides)) if bool(stencil.kinked) else None
+        estimate = Estimate(float(stencil.value), error + rounding)
+        return Residual(claim, estimate, float(stencil.flow), sides, noisy=error < 2 * (noise + rounding))
 
     def entry(self, name: str, k: int) -> Estimate:
         """The derivative with respect to one entry of a leaf: the rung with the least error that another confirms."""
@@ -292,10 +336,20 @@ class Differences:
     def variation(self) -> float:
         """‖v ⊙ Δy‖ over a step of the spread in all leaves: the outputs' size without what is constant in them."""
         try:
-            far = self._at(self.spread(self.direction(1, self.case.wanted), 1.0), 1.0)
+            far = self.at(self.spread(self.direction(1, self.case.wanted), 1.0), 1.0)
         except Refused:
             far = 0 * self.y
         return float((self.v * (far - self.y)).norm())
+
+    def secant(self, name: str) -> float:
+        """‖v ⊙ Δy‖ over a step of one leaf's spread, in units of its gradient's entries: how steep the function is from afar."""
+        x = self.case.leaves[name]
+        try:
+            far = self.at(self.spread(self.direction(1, [name]), 1.0), 1.0)
+        except Refused:
+            return 0.0
+        size = float((self.v * (far - self.y)).norm()) / self.units[name] / math.sqrt(x.numel())
+        return size if math.isfinite(size) else 0.0
 
     def floor(self, name: str) -> float:
         """64 u ‖v ⊙ y‖ / spread(x): the smallest slope that the forward can express in its last digits."""

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from harness.arrays import all_finite, rms
+from harness.blocks import Blocks, blocks_of
 from harness.case import Case
 from harness.estimate import FIRST, Differences, Direction
 from harness.line import LEAST, Ladder, Line
@@ -26,6 +27,9 @@ COARSEST = 1e-3
 ECHO = 50
 """How much closer than allowed one difference must be to stand alone beside a point that autograd vouched for."""
 
+SINGULAR = 64
+"""Up to how many entries that are not finite are looked at one by one for a singular point."""
+
 NEIGHBOURS = 4
 """At how many neighbouring points the backward's rounding is measured."""
 
@@ -38,23 +42,32 @@ class Judge:
         found = case.base.gradients
         self.gradients = {n: g.contiguous() for n in case.wanted if (g := found.get(n)) is not None}
         self.differences = Differences(case)
+        self._blocks: dict[str, Blocks | None] = {}
+        self._secants: dict[str, float] = {}
 
     @cached_property
     def trusted(self) -> dict[str, Tensor] | None:
         """Autograd's gradients, None where autograd is no second opinion."""
         found = self.case.autograd
-        return found if isinstance(found, dict) else None
+        if not isinstance(found, dict):
+            return None
+        held = self.differences.held
+        return {n: r.masked_fill(held[n], 0.0) if n in held else r for n, r in found.items()}
 
     @cached_property
     def verdicts(self) -> dict[str, Verdict]:
         """A verdict on every tensor whose gradient is wanted."""
-        found = {n: v for n in self.case.wanted if (v := self._malformed(n)) is not None}
+        found = dict(self.malformed)
         sound = [n for n in self.case.wanted if n not in found]
         found |= self._quick(sound)
-        return {n: found[n] if n in found else self._escalated(n) for n in self.case.wanted}
+        return {n: self._said(n, found[n] if n in found else self._escalated(n)) for n in self.case.wanted}
+
+    @cached_property
+    def malformed(self) -> dict[str, Verdict]:
+        """The gradients that can't be compared at all."""
+        return {n: v for n in self.case.wanted if (v := self._malformed(n)) is not None}
 
     def _malformed(self, name: str) -> Verdict | None:
-        """A gradient that can't be compared at all."""
         g, x = self.gradients.get(name), self.case.leaves[name]
         if g is None:
             return Verdict(Outcome.FAIL, reason="backward gave no gradient of it")
@@ -62,10 +75,29 @@ class Judge:
             return Verdict(Outcome.FAIL, reason=f"its gradient has shape {tuple(g.shape)}, it has {tuple(x.shape)}")
         if g.numel() == 0:
             return Verdict(Outcome.PASS, 0.0)
-        if not all_finite(g):
+        if not math.isfinite(self.sizes[name]) and not all_finite(g) and not self._singular(name):
             bad = int((~torch.isfinite(g)).sum())
             return Verdict(Outcome.FAIL, reason=f"{bad} of {g.numel()} entries of the gradient are not finite")
         return None
+
+    def _singular(self, name: str) -> bool:
+        """Whether the function has no slope wherever the gradient is not finite; if so these entries are set aside."""
+        g = self.gradients[name]
+        bad = ~torch.isfinite(g)
+        places = bad.flatten().nonzero().flatten().tolist()
+        if len(places) > SINGULAR or not all(self.differences.diverges(name, k) for k in places):
+            return False
+        self.differences.held[name] = bad
+        self.gradients[name] = g.masked_fill(bad, 0.0)
+        self.sizes[name] = rms(self.gradients[name])
+        return True
+
+    def _said(self, name: str, verdict: Verdict) -> Verdict:
+        held = self.differences.held.get(name)
+        if held is None:
+            return verdict
+        said = f"{int(held.sum())} entries of {name} sit at a singular point, where the one-sided differences diverge"
+        return replace(verdict, reason="; ".join(filter(None, (said, verdict.reason))))
 
     # Acceptance by tight agreement
 
@@ -77,7 +109,7 @@ class Judge:
     @cached_property
     def tight(self) -> frozenset[str]:
         """The tensors whose claim equals autograd's gradient to 64 u in every entry."""
-        return frozenset(n for n in self.trusted or () if self._malformed(n) is None and self._equals(n))
+        return frozenset(n for n in self.trusted or () if n not in self.malformed and self._equals(n))
 
     def _equals(self, name: str) -> bool:
         assert self.trusted is not None
@@ -85,7 +117,10 @@ class Judge:
         if torch.equal(g, r):
             return True
         g, r = g.double(), r.double()
-        return bool(((g - r).abs() <= 64 * self.case.u * (r.abs() + rms(r))).all())
+        apart, allowed = g - r, 64 * self.case.u
+        if float(torch.linalg.vector_norm(apart, math.inf)) <= allowed * rms(r):
+            return True
+        return bool((apart.abs() <= allowed * (r.abs() + rms(r))).all())
 
     def apart(self, name: str) -> float:
         """The largest |claimed − autograd's| relative to the gradient's scale."""
@@ -125,7 +160,7 @@ class Judge:
 
     def missed(self, names: list[str]) -> float:
         """The same, infinite where a gradient is missing or malformed."""
-        return float("inf") if any(self._malformed(n) for n in names) else self._joint(names)
+        return float("inf") if any(n in self.malformed for n in names) else self._joint(names)
 
     @cached_property
     def rotated(self) -> tuple[Judge, ...]:
@@ -139,7 +174,7 @@ class Judge:
         first = self._thorough(name)
         if first.outcome is Outcome.FAIL:
             return first
-        others = [(o._malformed(name) or o._thorough(name)) for o in self.rotated]
+        others = [(o.malformed.get(name) or o._thorough(name)) for o in self.rotated]
         failed = [
             replace(v, case=o.case) for v, o in zip(others, self.rotated, strict=True) if v.outcome is Outcome.FAIL
         ]
@@ -171,7 +206,7 @@ class Judge:
             return Verdict(Outcome.PASS, self.case.tau, f"its gradient is zero up to rounding, {zero:.0e}")
         if any(line.refuted for line in lines):
             return Place(self).refuted(name, scale, lines, directions)
-        if self.gradients[name].numel() <= ENTRIES:
+        if self.gradients[name].numel() <= ENTRIES or self.blocks(name) is not None:
             return Place(self).by_entries(name, scale)
         return Verdict(Outcome.INCONCLUSIVE, self.relative(max(x.bound for x in lines), scale), self._short_of(lines))
 
@@ -190,6 +225,8 @@ class Judge:
         found = {}
         for n, g in self.gradients.items():
             others = [h.double() for near_by in near if (h := near_by.get(n)) is not None and h.shape == g.shape]
+            if n in self.differences.held:
+                others = [h.masked_fill(self.differences.held[n], 0.0) for h in others]
             spread = torch.stack(others).std(0) if len(others) > 1 else torch.zeros_like(g, dtype=torch.float64)
             found[n] = spread + spread.median() if spread.numel() else spread
         return found
@@ -220,6 +257,12 @@ class Judge:
         need = self.need(name, self.sizes[name])
         return Line.settle(Ladder(self.differences, self.gradients, d), self.differences.unit(name), need)
 
+    def blocks(self, name: str) -> Blocks | None:
+        """The tensor's entries in blocks that do not interact."""
+        if name not in self._blocks:
+            self._blocks[name] = blocks_of(self.differences, name)
+        return self._blocks[name]
+
     def entry(self, name: str, k: int, need: float) -> Line:
         """What it says about one entry."""
         one = torch.zeros_like(self.gradients[name])
@@ -229,13 +272,27 @@ class Judge:
         )
 
     def scale(self, name: str, lines: list[Line]) -> float:
-        """s: rms g, or the rms of ‖v ⊙ J u‖/‖u‖ where it is larger: the entries' size before cancellation."""
+        """s: rms g, or the rms of ‖v ⊙ J u‖/‖u‖ where it is larger: the entries' size before cancellation.
+
+        A zero at a point where nothing moves (x² at 0) has the scale τ times the slope from afar.
+        """
         n = math.sqrt(self.gradients[name].numel())
-        return max([self.sizes[name], *(line.flow / n for line in lines)])
+        return max([self.sizes[name], *(line.flow / n for line in lines), self.case.tau * self._afar(name)])
 
     def need(self, name: str, scale: float) -> float:
-        """How fine a bound must be: τ·s, or the smallest slope that the forward can express, as long as that is small."""
-        return max(self.case.tau * scale, min(self.differences.floor(name), COARSEST * scale))
+        """How fine a bound must be: τ·s, or the smallest slope that the forward can express, as long as that is small.
+
+        Small beside the gradient; for a claim that is smaller still, beside the slope from afar.
+        """
+        share = COARSEST * max(scale, self._afar(name))
+        return max(self.case.tau * scale, min(self.differences.floor(name), share))
+
+    def _afar(self, name: str) -> float:
+        """The slope of the function from afar where the claim is nothing that the forward can express; else 0."""
+        if name not in self._secants:
+            zero = self.sizes[name] <= self.differences.floor(name)
+            self._secants[name] = self.differences.secant(name) if zero else 0.0
+        return self._secants[name]
 
     def relative(self, bound: float, scale: float) -> float:
         """A bound as a share of the gradient's scale; the bound itself where there is no scale."""

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from harness.blocks import Blocks
 from harness.estimate import Direction
 from harness.line import Line
 from harness.outcome import Outcome
+from harness.together import Entries, Together
 from harness.verdict import ROUNDINGS, Verdict
 
 if TYPE_CHECKING:
@@ -18,6 +20,12 @@ if TYPE_CHECKING:
 
 LOCAL = 150
 """Up to how many entries of a tensor that is wrong somewhere are all differenced to say where; beyond, it is bisected."""
+
+FEW = 24
+"""Up to how many entries a tensor is looked at entry by entry without asking which of them interact."""
+
+SUSPECTS = 8
+"""How many of the entries that a row shows to be wrong, the worst, are looked at alone before anything is called wrong."""
 
 KINK_DIRECTIONS = 8
 """How many random directions through the entries at a kink are tried beside the one that moves them together."""
@@ -33,8 +41,10 @@ class Place:
         """A smooth line is outside its bound: say where, by autograd if it is confirmed, by entries, or by bisection."""
         if self.judge.trusted is not None and self.judge.vouched(name):
             return self._against_autograd(name, scale, lines)
-        if self.judge.gradients[name].numel() <= LOCAL:
-            return self.by_entries(name, scale)
+        if self.judge.gradients[name].numel() <= LOCAL or self.judge.blocks(name) is not None:
+            verdict = self.by_entries(name, scale)
+            if verdict.outcome is Outcome.FAIL or self.judge.gradients[name].numel() <= LOCAL:
+                return verdict
         worst = next(k for k, line in enumerate(lines) if line.refuted)
         return self._bisected(name, scale, lines[worst], directions[worst])
 
@@ -64,31 +74,55 @@ class Place:
         return {name: part.reshape(self.judge.gradients[name].shape)}
 
     def by_entries(self, name: str, scale: float, entries: list[int] | None = None) -> Verdict:
-        """Entry by entry; those at a kink together too."""
+        """Entry by entry, many at a time where they do not interact; those at a kink together too."""
         g, need = self.judge.gradients[name], self.judge.need(name, scale)
-        looked = list(range(g.numel())) if entries is None else entries
-        expected = torch.full(g.shape, float("nan"), dtype=torch.float64, device=g.device)
-        allowed = torch.zeros(g.shape, dtype=torch.float64, device=g.device)
-        kinks, unknown, outside = [], 0, False
-        for k in looked:
-            line = self.judge.entry(name, k, need).forgiven(ROUNDINGS * float(self.judge.rounding[name].flatten()[k]))
-            kinks += [k] * line.kinked
-            unknown += not (line.settled(need) or line.outside or line.kinked)
-            outside = outside or line.outside
-            known = math.isfinite(line.error)
-            expected.view(-1)[k] = line.expected if known else g.flatten()[k].double()
-            allowed.view(-1)[k] = line.error if known else 0.0
-        resolution = self.judge.relative(float(allowed.max()), scale)
+        blocks = self.judge.blocks(name) if entries is None and g.numel() > FEW else None
+        if blocks is not None:
+            found, alone = self._together(name, need, blocks)
+        else:
+            found, alone = Entries.of(g.double().reshape(-1)), list(range(g.numel())) if entries is None else entries
+        if (held := self.judge.differences.held.get(name)) is not None:
+            found.settled |= held.reshape(-1)
+        outside = [k for k in alone if not bool(found.settled[k]) and self._alone(found, name, k, need)]
+        looked = range(g.numel()) if blocks is not None else alone
+        expected, allowed = (t.reshape(g.shape) for t in (found.expected, found.error))
+        known = found.error.isfinite()
+        resolution = self.judge.relative(float(found.error[known].max()) if bool(known.any()) else math.inf, scale)
         if outside:
             wrong = int(((expected - g.double()).abs() > allowed).sum())
-            return Verdict(Outcome.FAIL, resolution, f"{wrong} of {len(looked)} entries are out", expected, allowed)
+            why = f"{wrong} of {len(looked)} entries are out"
+            expected = torch.where(allowed.isfinite(), expected, math.nan)
+            return Verdict(Outcome.FAIL, resolution, why, expected, torch.where(allowed.isfinite(), allowed, 0.0))
+        kinks = found.kinked.nonzero().flatten().tolist()
         if kinks and (why := self._kinks_together(name, kinks, need)):
             return Verdict(Outcome.FAIL, resolution, why)
+        unknown = len(looked) - int(found.settled.sum()) - len(kinks)
         if unknown or len(looked) < g.numel():
             what = f"{unknown} of {len(looked)} entries could not be resolved: the forward's own rounding hides them"
             return Verdict(Outcome.INCONCLUSIVE, resolution, what)
         said = f"{len(kinks)} entries of {name} sit at a kink; accepted between the one-sided slopes" if kinks else ""
         return Verdict(Outcome.PASS, resolution, said)
+
+    def _together(self, name: str, need: float, blocks: Blocks) -> tuple[Entries, list[int]]:
+        """What rows of entries show, and which entries are to be looked at alone: the worst suspects, and what is open."""
+        g = self.judge.gradients[name].double().reshape(-1)
+        slack = ROUNDINGS * self.judge.rounding[name].reshape(-1)
+        found = Together(self.judge.differences, name, g, slack, need, blocks).climbed()
+        excess = torch.where(found.suspect, (g - found.expected).abs() - found.error, -math.inf)
+        suspects = excess.topk(min(SUSPECTS, int(found.suspect.sum()))).indices.tolist()
+        open_ = (~found.done).nonzero().flatten().tolist()
+        return found, [*suspects, *(open_ if len(open_) <= LOCAL else [])]
+
+    def _alone(self, found: Entries, name: str, k: int, need: float) -> bool:
+        """One entry, written into what is found; whether the claim is wrong there."""
+        slack = ROUNDINGS * float(self.judge.rounding[name].flatten()[k])
+        line = self.judge.entry(name, k, need).forgiven(slack)
+        found.kinked[k] = line.kinked and not line.outside
+        found.settled[k] = line.settled(need) and not line.kinked
+        found.suspect[k] = line.outside
+        if math.isfinite(line.error):
+            found.expected[k], found.error[k] = line.expected, line.error
+        return line.outside
 
     def _kinks_together(self, name: str, kinks: list[int], need: float) -> str:
         """Whether the gradient is impossible along a direction through several entries at a kink; empty if it is not.

@@ -21,7 +21,7 @@ from harness.request import Request
 from harness.slots import walk
 from harness.sources import forget_kept_normal, seed_torch
 from harness.spec import DTYPE_NAMES, Const, Drawn, Floats, InputKind, Ints, LayerSpec, size_expression
-from harness.subject import Leaf, Subject
+from harness.subject import Subject
 
 WIDEST = (torch.float64, torch.float32)
 DTYPES: dict[str, torch.dtype] = {name: getattr(torch, name) for name in DTYPE_NAMES}
@@ -76,9 +76,8 @@ def prepared(
 
 def _recastable(request: Request, dtype: torch.dtype) -> Subject:
     """The layer in a dtype, and how to have it in another: made anew, so that a fault put into it stays in it."""
-    return replace(
-        subject_of(replace(request, dtype=dtype)), recast=lambda other: subject_of(replace(request, dtype=other))
-    )
+    subject = subject_of(request if request.dtype == dtype else replace(request, dtype=dtype))
+    return replace(subject, recast=lambda other: subject_of(replace(request, dtype=other)))
 
 
 def _speaks_of_dtype(error: BaseException) -> bool:

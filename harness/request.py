@@ -63,8 +63,8 @@ class Request:
         fixed = isinstance(value, Const)
         tensor = to_tensor(value.value if isinstance(value, Const) else value, name).detach()
         if not tensor.is_floating_point():
-            return Leaf(tensor.to(self.device).clone(), wanted=False)
-        return Leaf(tensor.to(self.device, self.dtype).clone(), wanted=not fixed)
+            return Leaf(tensor.to(self.device, copy=True), wanted=False)
+        return Leaf(tensor.to(self.device, self.dtype, copy=True), wanted=not fixed)
 
 
 def _is_tensor(value: Any) -> bool:
@@ -112,6 +112,8 @@ def outputs_of(result: Any, what: str) -> tuple[Tensor, ...]:
     Raises:
         SpecError: there is none.
     """
+    if isinstance(result, Tensor) and result.is_floating_point() and result.layout is torch.strided:
+        return (result,)
     parts = result if isinstance(result, (tuple, list)) else (result,)
     tensors = tuple(to_tensor(p, f"an output of {what}") for p in parts if p is not None)
     real = tuple(t for t in tensors if t.is_floating_point())
@@ -133,7 +135,7 @@ def match(result: Any, leaves: Mapping[str, Leaf], inputs: Sequence[str], what: 
     Raises:
         SpecError: more gradients than inputs, or a name that fits none.
     """
-    if isinstance(result, Mapping):
+    if not isinstance(result, Tensor) and isinstance(result, Mapping):
         return _match_names(result, inputs, what)
     parts = list(result) if isinstance(result, (tuple, list)) else [result]
     real = [n for n in inputs if n in leaves and leaves[n].value.is_floating_point()]

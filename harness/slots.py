@@ -14,7 +14,7 @@ from torch import Tensor
 from harness.arrays import is_real, to_tensor
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, slots=True)
 class Slot:
     """One place that holds an array: an attribute, or an entry of a dict or list."""
 
@@ -24,13 +24,13 @@ class Slot:
     code: str = ""
     """How a script reaches it from `layer`, such as `.fc1.W` or `['W']`."""
 
+    def home(self) -> Any:
+        """The object, dict or list that it is in, as it is now."""
+        return self.owner
+
     def get(self) -> Any:
         """What stands there now; None where nothing does."""
-        if isinstance(self.owner, Mapping):
-            return self.owner.get(self.key)
-        if isinstance(self.owner, (list, tuple)):
-            return self.owner[int(self.key)] if int(self.key) < len(self.owner) else None
-        return getattr(self.owner, str(self.key), None)
+        return _held(self.home(), self.key)
 
     def put(self, value: Any) -> None:
         """Replace what stands there."""
@@ -46,11 +46,13 @@ class Slot:
 
     def write(self, value: Tensor) -> None:
         """Set the values: in place where shape and dtype allow, since the layer may hold the same array elsewhere."""
-        there = self.get()
+        self.replace(self.get(), value)
+
+    def replace(self, there: Any, value: Tensor) -> None:
+        """The same where it is known already what stands there."""
         if isinstance(there, Tensor):
             if there.shape == value.shape and there.dtype == value.dtype:
-                with torch.no_grad():
-                    there.copy_(value)
+                there.detach().copy_(value.detach())
             else:
                 self.put(value.clone())
         elif isinstance(there, np.ndarray):
@@ -63,6 +65,25 @@ class Slot:
             self.put(type(there)(value.item()))
 
 
+def _held(home: Any, key: str | int) -> Any:
+    if isinstance(home, Mapping):
+        return home.get(key)
+    if isinstance(home, (list, tuple)):
+        return home[int(key)] if int(key) < len(home) else None
+    return getattr(home, str(key), None)
+
+
+def standing(slots: Mapping[str, Slot]) -> dict[str, Any]:
+    """What stands in each of several places; a dict that a property puts together is asked for once, not once an entry."""
+    homes: dict[int, Any] = {}
+    found = {}
+    for name, slot in slots.items():
+        if (key := id(slot.owner)) not in homes:
+            homes[key] = slot.home()
+        found[name] = _held(homes[key], slot.key)
+    return found
+
+
 def walk(thing: Any, scalars: bool = False, above: Slot | None = None, seen: set[int] | None = None) -> Iterator[Slot]:
     """Every real array reachable from a layer, with a label such as `fc1.W` or `params.gamma`; real scalars on request."""
     seen = set() if seen is None else seen
@@ -70,12 +91,15 @@ def walk(thing: Any, scalars: bool = False, above: Slot | None = None, seen: set
         return
     seen.add(id(thing))
     for key, value in _entries(thing):
-        step = f"[{key!r}]" if isinstance(thing, (Mapping, list, tuple)) else f".{key}"
-        slot = Slot(thing, key, f"{above.label}.{key}" if above else str(key), (above.code if above else "") + step)
         if is_real(value) or (scalars and isinstance(value, (float, np.floating))):
-            yield slot
+            yield _inside(thing, key, above)
         elif _has_parts(value):
-            yield from walk(value, scalars, slot, seen)
+            yield from walk(value, scalars, _inside(thing, key, above), seen)
+
+
+def _inside(thing: Any, key: str | int, above: Slot | None) -> Slot:
+    step = f"[{key!r}]" if isinstance(thing, (dict, list, tuple, Mapping)) else f".{key}"
+    return Slot(thing, key, f"{above.label}.{key}" if above else str(key), (above.code if above else "") + step)
 
 
 def _entries(thing: Any) -> list[tuple[str | int, Any]]:
@@ -94,7 +118,9 @@ def _entries(thing: Any) -> list[tuple[str | int, Any]]:
 
 
 def _has_parts(value: Any) -> bool:
-    if isinstance(value, (Mapping, list, tuple)):
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return False
+    if isinstance(value, (dict, list, tuple, Mapping)):
         return True
     if isinstance(value, (type, ModuleType, FunctionType, MethodType, BuiltinFunctionType)):
         return False

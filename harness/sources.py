@@ -27,6 +27,9 @@ def generators_in(*roots: Any) -> list[Any]:
     return reachable(GENERATORS, *roots)
 
 
+_WITHOUT_PARTS = (bool, int, float, str, bytes, torch.Tensor, np.ndarray, ModuleType)
+
+
 def reachable(kinds: tuple[type, ...], *roots: Any) -> list[Any]:
     """Every object of these types reachable through attributes, containers and closures."""
     found: dict[int, Any] = {}
@@ -34,7 +37,7 @@ def reachable(kinds: tuple[type, ...], *roots: Any) -> list[Any]:
     pending = list(roots)
     while pending:
         thing = pending.pop()
-        if id(thing) in seen or isinstance(thing, (ModuleType, str, bytes, torch.Tensor, np.ndarray)):
+        if thing is None or id(thing) in seen or isinstance(thing, _WITHOUT_PARTS):
             continue
         seen.add(id(thing))
         if isinstance(thing, kinds):
@@ -76,7 +79,7 @@ def void(_: object) -> None:
 
 
 def _torch_state() -> bytes:
-    return bytes(torch.get_rng_state().numpy().tobytes())
+    return bytes(torch.default_generator.get_state().numpy().tobytes())
 
 
 def _numpy_state() -> bytes:
@@ -84,7 +87,7 @@ def _numpy_state() -> bytes:
 
     A normal deviate that it keeps for the next call is not in them: `forget_kept_normal` before it may matter.
     """
-    generator = np.random.get_bit_generator()
+    generator = np.random.get_bit_generator()  # type: ignore[attr-defined]
     if not isinstance(generator, np.random.MT19937):  # someone has put another in its place
         return repr(generator.state).encode()
     return ctypes.string_at(generator.ctypes.state_address, MT19937_BYTES)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from harness import recipe
-from harness.arrays import Library, captured, to_native
+from harness.arrays import Library, captured, to_native, to_tensor
 from harness.outcome import SpecError
 from harness.request import (
     Request,
@@ -26,7 +26,7 @@ from harness.request import (
     positional_names,
     required_names,
 )
-from harness.slots import Slot, convert, copies, share_memory, walk
+from harness.slots import Slot, convert, copies, share_memory, standing, walk
 from harness.sources import Sources
 from harness.subject import Evaluation, Leaf, Recipe, Subject
 
@@ -128,29 +128,38 @@ class Stateful:
         """Whether backward takes one; some losses' take none."""
         return bool(positional_names(self.layer.backward)) or _variadic(self.layer.backward)
 
+    @cached_property
+    def asked(self) -> list[str]:
+        """What backward can't do without."""
+        return required_names(self.layer.backward)
+
+    @cached_property
+    def switch(self) -> Callable[[str], None] | None:
+        """How the layer is put into a mode; None where it has none, or where the mode is a keyword of forward."""
+        return None if self.request.modes else switch_of(self.layer)
+
     def forward(self, leaves: Mapping[str, Tensor], mode: str | None) -> tuple[Tensor, ...]:
         """One forward with the inputs given."""
-        keywords = dict(self.request.kwargs)
-        if mode is not None and self.request.modes:
-            keywords |= self.request.modes[mode]
-        elif mode is not None and (switch := switch_of(self.layer)):
-            switch(mode)
+        keywords = self.request.kwargs
+        if mode is not None and self.switch is not None:
+            self.switch(mode)
+        elif mode is not None and self.request.modes:
+            keywords = {**keywords, **self.request.modes[mode]}
         inputs = call_arguments(self.arguments, leaves, self.library)
         return outputs_of(self.layer.forward(*inputs, **keywords), self.name)
 
     def backward(self, cotangents: Sequence[Tensor]) -> dict[str, Tensor | None]:
         """One backward: what it returns and what it leaves in the gradients' places."""
         given = [_scalar(to_native(v, self.library)) for v in cotangents] if self.takes_cotangent else []
-        needed = len(required_names(self.layer.backward))
-        if needed > len(given):
+        if len(self.asked) > len(given):
             raise SpecError(
-                f"{self.name}.backward asks for {needed} arguments ({', '.join(required_names(self.layer.backward))}) "
+                f"{self.name}.backward asks for {len(self.asked)} arguments ({', '.join(self.asked)}) "
                 f"and the forward has {len(given)} outputs: a backward is called with one cotangent an output"
             )
         returned = self.layer.backward(*given)
-        matched = match(returned, self.leaves, self.inputs, self.name)
-        found = {n: None if (g := slot.get()) is None else gradient(g, n) for n, slot in self.gradients.items()}
-        return {n: None if g is None else g.clone() for n, g in {**matched, **found}.items()}
+        found = match(returned, self.leaves, self.inputs, self.name)
+        found |= {n: gradient(g, n) for n, g in standing(self.gradients).items()}
+        return {n: None if g is None else g.clone() for n, g in found.items()}
 
     def clear(self) -> None:
         """Zero the gradients, so that what is read afterwards belongs to one backward."""
@@ -176,23 +185,23 @@ class Stateful:
         return Evaluation(outputs, self.backward, lambda: self.read(self.buffers), lambda: self.read(self.parameters))
 
     def _load(self, leaves: Mapping[str, Tensor], buffers: Mapping[str, Tensor]) -> None:
-        for name, slot in self.parameters.items():
-            there = slot.get()
+        for name, there in standing(self.parameters).items():
+            slot, leaf = self.parameters[name], leaves[name]
             if isinstance(there, Tensor) and there.requires_grad:
                 there.detach_()  # a trace before this run has tied it to a leaf
             if name in self.numbers:
-                slot.put(leaves[name] if leaves[name].requires_grad else self.numbers[name](leaves[name].item()))
-            elif leaves[name].requires_grad:
+                slot.put(leaf if leaf.requires_grad else self.numbers[name](leaf.item()))
+            elif leaf.requires_grad:
                 # in place and recorded: the graph then leads from the layer's own tensor to the leaf
-                there.copy_(leaves[name])
+                there.copy_(leaf)
             else:
-                slot.write(leaves[name])
-        for name, slot in self.buffers.items():
-            slot.write(buffers[name])
+                slot.replace(there, leaf)
+        for name, there in standing(self.buffers).items():
+            self.buffers[name].replace(there, buffers[name])
 
     def read(self, slots: Mapping[str, Slot]) -> dict[str, Tensor]:
         """Copies of what stands in these places."""
-        return {n: value.clone() for n, slot in slots.items() if (value := slot.read()) is not None}
+        return {n: to_tensor(v, n).detach().clone() for n, v in standing(slots).items() if v is not None}
 
     def subject(self, **more: Any) -> Subject:
         """The finished subject, once the places are known."""
@@ -243,9 +252,10 @@ class Stateful:
             # a mode that refuses these inputs shows nothing; the case will say so
             with self.sources.watched(), suppress(Exception, SystemExit):
                 self.forward({n: decoy(leaf.value) for n, leaf in self.leaves.items()}, mode)
-        for name, slot in {**self.parameters, **self.buffers}.items():
+        slots = {**self.parameters, **self.buffers}
+        for name, there in standing(slots).items():
             if name in saved:
-                slot.write(saved[name])
+                slots[name].replace(there, saved[name])
 
 
 def _data(slot: Slot) -> str:

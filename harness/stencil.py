@@ -1,8 +1,9 @@
-"""Six points on a line through x: a derivative by two Richardson steps, with a bound on its error."""
+"""Six points on a line through x: derivatives by two Richardson steps, with bounds on their errors."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cached_property
 
 import torch
@@ -15,25 +16,64 @@ NOISES = 5
 most 3.3 of them in R₂, and a deviation measured at twelve points may itself be short by a third."""
 
 
-class Stencil:
-    """f at x ± e, ± 2e, ± 4e for a displacement e of size t: the derivative along e/t by two Richardson steps.
+@dataclass(frozen=True)
+class Parts:
+    """Which of several derivatives each output belongs to: all outputs to one, or each to the block that alone moves it."""
 
-    The bound on its error is 2|R₂ − R₁| + 5 n₁/t + 2 n₂/(4t): n₁ is the noise of the outputs that moved, n₂ that of all,
+    owner: Tensor | None = None
+    """For each output the number of its block; negative where it belongs to none."""
+    count: int = 1
+
+    @cached_property
+    def kept(self) -> Tensor | None:
+        """The outputs that belong to a block."""
+        return None if self.owner is None else (self.owner >= 0).nonzero().squeeze(1)
+
+    def taken(self, t: Tensor) -> Tensor:
+        """The entries of those outputs."""
+        return t if self.kept is None else t[self.kept]
+
+    def sum(self, t: Tensor) -> Tensor:
+        """The sum over the outputs of each block."""
+        if self.owner is None or self.kept is None:
+            return t.sum().reshape(1)
+        return t.new_zeros(self.count).index_add_(0, self.owner[self.kept], t)
+
+    def norm(self, t: Tensor) -> Tensor:
+        """The Euclidean norm over the outputs of each block."""
+        return t.norm().reshape(1) if self.owner is None else self.sum(t.square()).sqrt()
+
+
+class Stencil:
+    """f at x ± e, ± 2e, ± 4e for a displacement e of size t: the derivatives along e/t by two Richardson steps.
+
+    The bound on the error is 2|R₂ − R₁| + 5 n₁/t + 2 n₂/(4t): n₁ is the noise of the outputs that moved, n₂ that of all,
     since an output may have moved by less than its last digit. It is infinite where the error does not shrink as it
-    must: steps too large for the function, or a kink.
+    must: steps too large for the function, or a kink. Every quantity is a tensor with one entry for each of the `parts`.
     """
 
-    def __init__(self, at: Callable[[float], Tensor], y: Tensor, v: Tensor, noise: Tensor, u: float, t: float) -> None:
-        self.t, self.v = t, v
-        self.up = [at(k) - y for k in (1.0, 2.0, 4.0)]
-        self.down = [at(-k) - y for k in (1.0, 2.0, 4.0)]
+    def __init__(
+        self,
+        at: Callable[[float], Tensor],
+        y: Tensor,
+        v: Tensor,
+        noise: Tensor,
+        u: float,
+        t: float,
+        parts: Parts | None = None,
+    ) -> None:
+        self.t, self.parts = t, parts or Parts()
+        y, noise, self.v = (self.parts.taken(full) for full in (y, noise, v))
+        self.up = [self.parts.taken(at(k)) - y for k in (1.0, 2.0, 4.0)]
+        self.down = [self.parts.taken(at(-k)) - y for k in (1.0, 2.0, 4.0)]
         if not all(bool(torch.isfinite(s).all()) for s in (self.up[2], self.down[2])):
             raise Refused("the outputs are not finite at a step")
         self.slopes = [(a - b) / (2 * k * t) for a, b, k in zip(self.up, self.down, (1, 2, 4), strict=True)]
         changes = torch.stack([*self.up, *self.down]).abs()
         # rounding grows with the values, and the farthest of these may be far larger than those at x
         n = self.v * torch.maximum(noise, u * (y.abs() + changes.amax(0)))
-        self.noise = NOISES * float((n * changes.ne(0).any(0)).norm()) / t + 2 * float(n.norm()) / (4 * t)
+        moved = self.parts.norm(n * changes.ne(0).any(0))
+        self.noise = NOISES * moved / t + 2 * self.parts.norm(n) / (4 * t)
 
     @cached_property
     def _levels(self) -> tuple[Tensor, Tensor]:
@@ -42,47 +82,46 @@ class Stencil:
         return fine, (16 * fine - coarse) / 15
 
     @property
-    def value(self) -> float:
+    def value(self) -> Tensor:
         """⟨v, R₂⟩."""
-        return float((self.v * self._levels[1]).sum())
+        return self.parts.sum(self.v * self._levels[1])
 
     @property
-    def flow(self) -> float:
+    def flow(self) -> Tensor:
         """‖v ⊙ R₂‖."""
-        return float((self.v * self._levels[1]).norm())
+        return self.parts.norm(self.v * self._levels[1])
 
     @property
-    def error(self) -> float:
+    def error(self) -> Tensor:
         """The bound."""
-        if not self._smooth or self._kinked:
-            return float("inf")
         change = self.v * (self._levels[1] - self._levels[0])
-        return 2 * max(abs(float(change.sum())), float(change.norm())) + self.noise
+        bound = 2 * torch.maximum(self.parts.sum(change).abs(), self.parts.norm(change)) + self.noise
+        return torch.where(self._smooth & ~self.kinked, bound, torch.inf)
 
     @property
-    def _smooth(self) -> bool:
+    def _smooth(self) -> Tensor:
         """Whether halving the step shrinks the error as for a smooth function: by 4, or by more."""
         d1, d2, d4 = self.slopes
-        fine, coarse = float((self.v * (d1 - d2)).norm()), float((self.v * (d2 - d4)).norm())
-        return fine <= self.noise or coarse >= 2.5 * fine
+        fine, coarse = self.parts.norm(self.v * (d1 - d2)), self.parts.norm(self.v * (d2 - d4))
+        return (fine <= self.noise) | (coarse >= 2.5 * fine)
 
-    @property
-    def _kinked(self) -> bool:
+    @cached_property
+    def kinked(self) -> Tensor:
         """Whether f(x + e) + f(x − e) − 2f(x) shrinks by 2 with the step, as at a kink: not by 4, nor by 1 as at a jump."""
-        b1, b2, b4 = (float((self.v * (a + b)).norm()) for a, b in zip(self.up, self.down, strict=True))
-        return b1 > 20 * self.t * self.noise and 1.6 * b1 < b2 < 2.5 * b1 and 1.6 * b2 < b4 < 2.5 * b2
+        b1, b2, b4 = (self.parts.norm(self.v * (a + b)) for a, b in zip(self.up, self.down, strict=True))
+        halves = (1.6 * b1 < b2) & (b2 < 2.5 * b1) & (1.6 * b2 < b4) & (b4 < 2.5 * b2)
+        return halves & (b1 > 20 * self.t * self.noise)
 
     @property
-    def sides(self) -> tuple[float, float] | None:
-        """Between which sums of one-sided slopes a gradient may lie at a kink; None without one.
+    def sides(self) -> tuple[Tensor, Tensor]:
+        """Between which sums of one-sided slopes a gradient may lie at a kink; NaN without one.
 
         The slopes of each output from both sides, extrapolated once. Each output may take its own side: v has both signs,
         so that the sums over all outputs from either side need not enclose what is allowed. Widened by their errors.
         """
-        if not self._kinked:
-            return None
         right = [self.v * a / (k * self.t) for a, k in zip(self.up, (1, 2), strict=False)]
         left = [-self.v * b / (k * self.t) for b, k in zip(self.down, (1, 2), strict=False)]
         above, below = (2 * one - two for one, two in (right, left))
-        slack = sum(float((one - two).norm()) for one, two in (right, left)) + 2 * self.noise
-        return float(torch.minimum(above, below).sum()) - slack, float(torch.maximum(above, below).sum()) + slack
+        slack = sum(self.parts.norm(one - two) for one, two in (right, left)) + 2 * self.noise
+        low, high = self.parts.sum(torch.minimum(above, below)), self.parts.sum(torch.maximum(above, below))
+        return torch.where(self.kinked, low - slack, torch.nan), torch.where(self.kinked, high + slack, torch.nan)

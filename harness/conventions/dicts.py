@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from harness.arrays import is_real
@@ -36,7 +36,7 @@ def subject(request: Request) -> Subject:
     state.buffers = _slots(layer, "buffers") if isinstance(getattr(layer, "buffers", None), Mapping) else {}
     state.probe()
     state.parameters = _slots(layer, "params")
-    state.gradients = {n: _Entry(layer, "grads", n) for n in state.parameters}
+    state.gradients = _entries(layer, "grads", state.parameters)
     if strangers := [n for n in layer.grads if n not in state.parameters]:
         raise SpecError(
             f"{state.name}.grads has {strangers[0]!r}, which is no key of params ({', '.join(layer.params) or 'empty'})"
@@ -45,19 +45,23 @@ def subject(request: Request) -> Subject:
 
 
 class _Entry(Slot):
-    """An entry of a dict that is looked up anew each time: `grads` may be a property that builds it."""
+    """An entry of a dict that is looked up anew each time: `grads` may be a property that builds it.
 
-    def __init__(self, layer: Any, name: str, key: str) -> None:
-        super().__init__((layer, name), key, key, f".{name}[{key!r}]")
+    Its owner is (layer, name of the dict), one for all entries of a dict.
+    """
 
-    def get(self) -> Any:
+    def home(self) -> Any:
         layer, name = self.owner
-        return getattr(layer, name).get(self.key)
+        return getattr(layer, name)
 
     def put(self, value: Any) -> None:
-        layer, name = self.owner
-        getattr(layer, name)[self.key] = value
+        self.home()[self.key] = value
 
 
 def _slots(layer: Any, name: str) -> dict[str, Slot]:
-    return {key: _Entry(layer, name, key) for key, value in getattr(layer, name).items() if is_real(value)}
+    return _entries(layer, name, [key for key, value in getattr(layer, name).items() if is_real(value)])
+
+
+def _entries(layer: Any, name: str, keys: Iterable[str]) -> dict[str, Slot]:
+    owner = (layer, name)
+    return {key: _Entry(owner, key, key, f".{name}[{key!r}]") for key in keys}

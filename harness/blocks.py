@@ -1,0 +1,93 @@
+"""Entries that do not interact: found by probing, so that many are differenced with the evaluations of one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import combinations
+
+import torch
+from torch import Tensor
+
+from harness.domain import Refused
+from harness.draws import directions_like
+from harness.estimate import FIRST, Differences
+from harness.stencil import Parts
+
+POSITIONS = 600
+"""Up to how many entries a block may have: each costs as many evaluations as an entry alone."""
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """A tensor's entries in blocks such that every output depends on one block at most."""
+
+    entries: Tensor
+    """(positions, blocks): the flat index of the k-th entry of each block. One row is differenced at once."""
+    parts: Parts
+    """Which block each output depends on."""
+
+
+def blocks_of(differences: Differences, name: str) -> Blocks | None:
+    """The finest blocks along axes of a leaf that no output joins; None where all its entries interact.
+
+    Elementwise functions have a block an entry, functions of rows a block a row. That a block moves an output is seen at a
+    step as large as any that is used later; what is seen is what counts, so that a disagreement found through blocks must
+    be found again in the entry alone.
+    """
+    shape = differences.case.leaves[name].shape
+    index = torch.arange(math.prod(shape), device=differences.case.leaves[name].device).reshape(shape)
+    for joined in _joined(shape):
+        rest = [k for k in range(len(shape)) if k not in joined]
+        entries = index.permute(*joined, *rest).reshape(math.prod(shape[k] for k in joined), -1)
+        owner = _owners(differences, name, entries)
+        if owner is not None:
+            return Blocks(entries, Parts(owner, entries.shape[1]))
+    return None
+
+
+def _joined(shape: torch.Size) -> Iterator[tuple[int, ...]]:
+    """Which axes lie within a block, the smallest blocks first; blocks of at most so many entries, and two at least."""
+    axes = [k for k, n in enumerate(shape) if n > 1]
+    chosen = [c for r in range(len(axes)) for c in combinations(axes, r)]
+    sizes = {c: math.prod(shape[k] for k in c) for c in chosen}
+    return iter(sorted((c for c in chosen if sizes[c] <= POSITIONS), key=lambda c: (sizes[c], c)))
+
+
+def _owners(differences: Differences, name: str, entries: Tensor) -> Tensor | None:
+    """For each output the block that moves it, −1 where none does; None where two blocks move one output.
+
+    Blocks are told apart by the bits of their numbers: for each bit the blocks that have it are moved, then the others.
+    """
+    count = entries.shape[1]
+    numbers = torch.arange(count, device=entries.device)
+    owner, moved = torch.zeros_like(differences.y, dtype=torch.int64), None
+    for bit in range(max(1, (count - 1).bit_length())):
+        has = (numbers >> bit) % 2 == 1
+        ones, zeros = (_moved(differences, name, entries[:, chosen]) for chosen in (has, ~has))
+        if ones is None or zeros is None or bool((ones & zeros).any()):
+            return None
+        if moved is not None and not torch.equal(moved, ones | zeros):
+            return None
+        moved = ones | zeros
+        owner += ones.long() << bit
+    assert moved is not None
+    return torch.where(moved, owner, -1)
+
+
+def _moved(differences: Differences, name: str, entries: Tensor) -> Tensor | None:
+    """Which outputs differ where these entries are moved, to either side; None where the function refuses both."""
+    x = differences.case.leaves[name]
+    full = directions_like([x], differences.case.seed, 23)[0] * (differences.scales[name].to(x) * 2.0**-FIRST)
+    step = torch.zeros_like(x).reshape(-1)
+    step[entries.reshape(-1)] = full.reshape(-1)[entries.reshape(-1)]
+    found = [y for side in (1.0, -1.0) if (y := _seen(differences, {name: step.reshape(x.shape)}, side)) is not None]
+    return None if not found else torch.stack(found).any(0)
+
+
+def _seen(differences: Differences, step: dict[str, Tensor], side: float) -> Tensor | None:
+    try:
+        return differences.at(step, side) != differences.y
+    except Refused:
+        return None

@@ -1,0 +1,167 @@
+"""Every entry of a tensor against differences, a block of them at a time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from harness.blocks import Blocks
+from harness.domain import Refused
+from harness.estimate import DOWN, FIRST, UP, Differences
+from harness.stencil import Stencil
+
+
+@dataclass
+class Entries:
+    """What is known of each entry of one tensor, flat, in units of the gradient."""
+
+    expected: Tensor
+    error: Tensor
+    """Infinite where nothing is known."""
+    settled: Tensor
+    """The claim is inside a bound as fine as needed."""
+    kinked: Tensor
+    """The function has a kink along this entry, and the claim lies between its one-sided slopes."""
+    suspect: Tensor
+    """Two steps refute the claim; to be confirmed by the entry alone."""
+
+    @classmethod
+    def of(cls, g: Tensor) -> Entries:
+        """Nothing known yet."""
+        none = torch.zeros(g.numel(), dtype=torch.bool, device=g.device)
+        return cls(g.clone(), torch.full_like(g, torch.inf), none, none.clone(), none.clone())
+
+    def forget(self, entries: Tensor) -> None:
+        """Take back what is known of these entries."""
+        self.error[entries] = torch.inf
+        for mark in (self.settled, self.kinked, self.suspect):
+            mark[entries] = False
+
+    @property
+    def done(self) -> Tensor:
+        """What needs no smaller step."""
+        return self.settled | self.kinked | self.suspect
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One row of entries at one step, in units of the gradient."""
+
+    claim: Tensor
+    expected: Tensor
+    error: Tensor
+    low: Tensor
+    high: Tensor
+    """The one-sided slopes at a kink, else NaN."""
+    noisy: Tensor
+    still: Tensor
+    """No output moved."""
+
+    @property
+    def out(self) -> Tensor:
+        """|claimed − expected|."""
+        return (self.claim - self.expected).abs()
+
+    @property
+    def beyond(self) -> Tensor:
+        """How far the claim lies outside the one-sided slopes; NaN without a kink."""
+        return torch.maximum(self.low - self.claim, self.claim - self.high).clamp(min=0)
+
+    def refuted(self, slack: Tensor) -> Tensor:
+        """The claim lies outside a finite bound; NaN does."""
+        return self.error.isfinite() & ~(self.out <= self.error + slack)
+
+    def agrees(self, other: Rung) -> Tensor:
+        """Whether two steps estimate the same."""
+        return (self.expected - other.expected).abs() <= self.error + other.error
+
+    def same_kink(self, other: Rung) -> Tensor:
+        """Whether both see a kink with the same one-sided slopes."""
+        width = 0.05 * torch.maximum(self.high - self.low, other.high - other.low)
+        return ((self.low - other.low).abs() <= width) & ((self.high - other.high).abs() <= width)
+
+
+@dataclass(frozen=True)
+class Together:
+    """A claimed gradient of one tensor, to be met by its entries, those of a row of `blocks` at once."""
+
+    differences: Differences
+    name: str
+    g: Tensor
+    """The claim, flat, in float64."""
+    slack: Tensor
+    """What the claim's own rounding may add to each entry's error."""
+    need: float
+    blocks: Blocks
+
+    def climbed(self) -> Entries:
+        """Every entry, row by row, each down the ladder of steps as far as needed."""
+        found = Entries.of(self.g)
+        if (held := self.differences.held.get(self.name)) is not None:
+            found.settled |= held.reshape(-1)
+        for row in self.blocks.entries:
+            self._climb(found, row)
+        return found
+
+    def _climb(self, found: Entries, row: Tensor) -> None:
+        slack, previous = self.slack[row], None
+        still = torch.zeros_like(row, dtype=torch.bool)
+        steps = [FIRST, *DOWN]
+        while steps:
+            try:
+                rung = self._rung(row, 2.0 ** -steps.pop(0))
+            except Refused:
+                continue
+            still |= rung.still
+            self._take(found, row, rung, slack)
+            if previous is not None:
+                self._compare(found, row, rung, previous, slack)
+            left = ~found.done[row]
+            if not bool(left.any()):
+                break
+            if previous is None and bool((rung.noisy & ~rung.refuted(slack))[left].all()):
+                steps = list(UP)  # rounding rules: only a larger step can lower it
+            elif bool((rung.noisy & (rung.error > 64 * found.error[row]))[left].all()):
+                break  # finer steps hold nothing but noise
+            previous = rung
+        if bool(still.any()) and self.differences.jumps(self._along(row[still])):
+            # a plateau that ends in jumps, as of what is rounded coarsely: its slope is none of the function's
+            found.forget(row[still])
+
+    def _take(self, found: Entries, row: Tensor, rung: Rung, slack: Tensor) -> None:
+        """Keep the better estimates, and settle what is fine enough."""
+        left = ~found.done[row]
+        better = left & (rung.error < found.error[row])
+        found.expected[row[better]], found.error[row[better]] = rung.expected[better], rung.error[better]
+        inside = rung.error.isfinite() & (rung.out <= rung.error + slack)
+        found.settled[row] |= left & inside & (rung.error + rung.out <= self.need)
+
+    def _compare(self, found: Entries, row: Tensor, rung: Rung, previous: Rung, slack: Tensor) -> None:
+        """What two steps show together: a kink, or a claim that both refute."""
+        left = ~found.done[row]
+        kinked = left & rung.same_kink(previous)
+        found.kinked[row] |= kinked & (rung.beyond <= slack)
+        nearest = torch.minimum(torch.maximum(rung.claim, rung.low), rung.high)
+        found.expected[row[kinked]], found.error[row[kinked]] = nearest[kinked], 0.0
+        wrong = rung.refuted(slack) & previous.refuted(slack) & rung.agrees(previous)
+        found.suspect[row] |= left & (wrong | (kinked & ~(rung.beyond <= slack)))
+
+    def _rung(self, row: Tensor, h: float) -> Rung:
+        f, t = self.differences, h / 4
+        e = f.exact(f.spread(self._along(row), t), reach=4)
+        stencil = Stencil(lambda k: f.at(e, k), f.y, f.v, f.noise, f.case.u, t, self.blocks.parts)
+        unit = e[self.name].double().reshape(-1)[row] / t
+        error = stencil.error / unit + 32 * f.case.u * self.g[row].abs()
+        low, high = (side / unit for side in stencil.sides)
+        noisy = stencil.error < 2 * stencil.noise
+        return Rung(self.g[row], stencil.value / unit, error, low, high, noisy, stencil.flow == 0)
+
+    def _along(self, entries: Tensor) -> dict[str, Tensor]:
+        x = self.differences.case.leaves[self.name]
+        d = torch.zeros_like(x).reshape(-1)
+        d[entries] = 1.0
+        if (held := self.differences.held.get(self.name)) is not None:
+            d[held.reshape(-1)] = 0.0
+        return {self.name: d.reshape(x.shape)}
