@@ -26,6 +26,8 @@ def special_values(session: Session) -> Observation:
     case = session.case
     if not case.wanted:
         return Observation(Outcome.SKIP, reason="nothing wants a gradient")
+    if wrong := [n for n, v in session.judge.verdicts.items() if v.outcome is Outcome.FAIL]:
+        return Observation(Outcome.SKIP, reason=f"wrong at the values as drawn already: {', '.join(wrong)}")
     found: list[tuple[Special, Verdicts]] = []
     for point in special_points(case):
         try:
