@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ import torch
 from harness import engine
 from harness.arrays import is_array
 from harness.case import Case
-from harness.checks import selected
+from harness.checks import Check, selected
 from harness.design import Example
 from harness.design import examples as design
 from harness.domain import BackwardRaised, Refused
@@ -104,7 +104,7 @@ def gradcheck(
     def point(subject: Subject) -> Case:
         return _present(subject, _mode(layer, subject, mode), seed, resolution, reference)
 
-    checks = [c for c in selected() if battery or c.given]
+    checks = _asked(battery)
     with undisturbed():
         try:
             made = prepared(_checked(given), _dtype(dtype), point)
@@ -124,6 +124,12 @@ def gradcheck(
     if raise_exception:
         report.raise_for_failures()
     return report
+
+
+@cache
+def _asked(battery: bool) -> tuple[Check, ...]:
+    """The checks of one input: what falls out of the gradient's evaluations, or all."""
+    return tuple(c for c in selected() if battery or c.given)
 
 
 @contextmanager
