@@ -34,6 +34,15 @@ def rms(t: Tensor) -> float:
     return float(torch.linalg.vector_norm(t.detach(), dtype=torch.float64)) / math.sqrt(t.numel()) if t.numel() else 0.0
 
 
+def ratio(t: Tensor) -> float:
+    """By how much the largest entry exceeds the smallest that is not zero; 1 where all are."""
+    sizes = t.detach().abs()
+    low, high = (float(end) for end in torch.aminmax(sizes))
+    if low == 0 and high > 0:
+        low = float(sizes[sizes > 0].min())
+    return high / low if low > 0 else 1.0
+
+
 def all_finite(t: Tensor) -> bool:
     """Whether no entry is infinite or NaN."""
     # a finite sum has finite terms; an infinite one may have overflowed

@@ -28,6 +28,11 @@ class Blocks:
     parts: Parts
     """Which block each output depends on."""
 
+    def outputs_of(self, entry: int) -> Tensor:
+        """The outputs that may depend on one entry."""
+        assert self.parts.owner is not None
+        return self.parts.owner == int((self.entries == entry).any(0).nonzero()[0])
+
 
 def blocks_of(differences: Differences, name: str) -> Blocks | None:
     """The finest blocks along axes of a leaf that no output joins; None where all its entries interact.

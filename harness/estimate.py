@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
@@ -83,9 +84,9 @@ class Residual:
         return self.estimate.known and not self.out <= self.estimate.error
 
     def agrees(self, other: Residual) -> bool:
-        """Whether two estimates of one derivative are compatible."""
+        """Whether two estimates of one derivative are compatible, their directions alike to a thousandth."""
         apart = abs(self.off - other.off)
-        return apart <= self.estimate.error + other.estimate.error
+        return apart <= self.estimate.error + other.estimate.error + 1e-3 * max(abs(self.off), abs(other.off))
 
     def same_kink(self, other: Residual) -> bool:
         """Whether both see a kink with the same one-sided slopes; a jump, or a step too large, has others at each step."""
@@ -103,6 +104,13 @@ class Differences:
         self.v = _flat(case.base.cotangents)
         self.held: dict[str, Tensor] = {}
         """Entries that no direction moves: singular points."""
+
+    def within(self, mask: Tensor) -> Differences:
+        """The same, of some of the outputs alone: the noise of the others does not count."""
+        part = copy(self)
+        part.v = self.v * mask
+        part.__dict__.pop("variation", None)
+        return part
 
     @cached_property
     def y(self) -> Tensor:
@@ -144,6 +152,12 @@ class Differences:
         """The unit of a step in one entry; the smallest over all entries, in which an error bound is largest."""
         scales = self.scales[name]
         return float(scales.min() if k is None or scales.numel() == 1 else scales.flatten()[k])
+
+    def length(self, name: str) -> float:
+        """The length of a random direction through one leaf, in units of its smallest step."""
+        scales = self.scales[name]
+        n = self.case.leaves[name].numel()
+        return math.sqrt(n) if scales.numel() == 1 else float(scales.norm() / scales.min())
 
     def direction(self, number: int, names: list[str]) -> dict[str, Tensor]:
         """A random direction over some leaves: sign × U(0.5, 1.5) in every entry."""
@@ -215,7 +229,7 @@ class Differences:
         fine = self.quick(gradients, d)
         noise = NOISES * self.rounding / FINE_STEP
         # its own truncation; what it must exclude is of another size
-        slack = 1e-2 * (abs(fine.estimate.value) + fine.flow)
+        slack = 1e-2 * (abs(fine.estimate.value) + fine.flow) + 1e-6 * abs(found.claimed)
         if not found.agrees(replace(fine, estimate=Estimate(fine.estimate.value, noise + slack))):
             return False
         return self._lasts(gradients, d, found) and self._missing(gradients, d, found)

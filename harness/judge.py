@@ -9,7 +9,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from harness.arrays import all_finite, rms
+from harness.arrays import all_finite, ratio, rms
 from harness.blocks import Blocks, blocks_of
 from harness.case import Case
 from harness.estimate import FIRST, Differences, Direction
@@ -23,6 +23,10 @@ ENTRIES = 600
 
 COARSEST = 1e-3
 """The largest share of the gradient that a verified bound may be, however coarse the forward's last digit is."""
+
+REGIMES = 2.0**26
+"""The square root of 1/u: entries so many times smaller than others are smaller than τ times them, so that the bound of the
+whole says nothing of them."""
 
 ECHO = 50
 """How much closer than allowed one difference must be to stand alone beside a point that autograd vouched for."""
@@ -60,7 +64,21 @@ class Judge:
         found = dict(self.malformed)
         sound = [n for n in self.case.wanted if n not in found]
         found |= self._quick(sound)
-        return {n: self._said(n, found[n] if n in found else self._escalated(n)) for n in self.case.wanted}
+        decided = {n: found[n] if n in found else self._escalated(n) for n in self.case.wanted}
+        return {n: self._said(n, self._in_regimes(n, v)) for n, v in decided.items()}
+
+    def _in_regimes(self, name: str, verdict: Verdict) -> Verdict:
+        """A tensor whose entries differ widely in size is judged by blocks too: beside 10⁸ an error of 10⁻⁸ is none."""
+        if verdict.outcome is not Outcome.PASS or self.case.echo or not self._uneven(name):
+            return verdict
+        blocks = self.blocks(name)
+        return verdict if blocks is None else Place(self).by_regimes(name, blocks) or verdict
+
+    def _uneven(self, name: str) -> bool:
+        """Whether the sizes of a gradient's entries, or of the leaf's own, spread over more than a factor 2²⁶."""
+        if self.gradients[name].numel() < 2:
+            return False
+        return any(ratio(t) > REGIMES for t in (self.gradients[name], self.case.leaves[name]))
 
     @cached_property
     def malformed(self) -> dict[str, Verdict]:
@@ -215,11 +233,10 @@ class Judge:
         return ROUNDINGS * float((self.rounding[name] * d[name].double()).norm())
 
     @cached_property
-    def rounding(self) -> dict[str, Tensor]:
-        """The rounding of each entry of the claimed gradients: their spread over neighbouring points.
+    def spreads(self) -> dict[str, Tensor]:
+        """The spread of the claimed gradients over neighbouring points, entry by entry.
 
-        Their spread, not their distance from the claim: a claim that is wrong at this very point alone stands out. Never
-        less than the median entry's, as a spread over few points may be small by chance.
+        Their spread, not their distance from the claim: a claim that is wrong at this very point alone stands out.
         """
         near = [self.case.neighbour(k).gradients for k in range(NEIGHBOURS)]
         found = {}
@@ -227,9 +244,14 @@ class Judge:
             others = [h.double() for near_by in near if (h := near_by.get(n)) is not None and h.shape == g.shape]
             if n in self.differences.held:
                 others = [h.masked_fill(self.differences.held[n], 0.0) for h in others]
-            spread = torch.stack(others).std(0) if len(others) > 1 else torch.zeros_like(g, dtype=torch.float64)
-            found[n] = spread + spread.median() if spread.numel() else spread
+            found[n] = torch.stack(others).std(0) if len(others) > 1 else torch.zeros_like(g, dtype=torch.float64)
         return found
+
+    @cached_property
+    def rounding(self) -> dict[str, Tensor]:
+        """The rounding of each entry of the claimed gradients: never less than the median entry's, as a spread over few
+        points may be small by chance."""
+        return {n: s + s.median() if s.numel() else s for n, s in self.spreads.items()}
 
     def _zero(self, name: str) -> float:
         """For a gradient that is nothing but rounding, how small it is known to be; 0 for any other.
@@ -267,8 +289,10 @@ class Judge:
         """What it says about one entry."""
         one = torch.zeros_like(self.gradients[name])
         one.view(-1)[k] = 1.0
+        blocks = self._blocks.get(name)
+        differences = self.differences if blocks is None else self.differences.within(blocks.outputs_of(k))
         return Line.settle(
-            Ladder(self.differences, self.gradients, {name: one}), self.differences.unit(name, k), need, least=1.0
+            Ladder(differences, self.gradients, {name: one}), self.differences.unit(name, k), need, least=1.0
         )
 
     def scale(self, name: str, lines: list[Line]) -> float:
@@ -276,8 +300,8 @@ class Judge:
 
         A zero at a point where nothing moves (x² at 0) has the scale τ times the slope from afar.
         """
-        n = math.sqrt(self.gradients[name].numel())
-        return max([self.sizes[name], *(line.flow / n for line in lines), self.case.tau * self._afar(name)])
+        flows = (line.flow / self.differences.length(name) for line in lines)
+        return max([self.sizes[name], *flows, self.case.tau * self._afar(name)])
 
     def need(self, name: str, scale: float) -> float:
         """How fine a bound must be: τ·s, or the smallest slope that the forward can express, as long as that is small.

@@ -15,6 +15,15 @@ LEAST = 0.5
 """The smallest entry of a direction, so that an error bound along it bounds one entry's error at twice its size."""
 
 
+NARROW = 0.01
+"""What share of a kink's width a smooth estimate's error may be for the estimate to say that the kink is elsewhere: a kink is
+seen from a twentieth on, so that it would have been."""
+
+
+BESIDE = (20, 32, 44)
+"""The steps at which a kink is looked for again, in case it lies beside the point."""
+
+
 @dataclass(frozen=True)
 class Ladder:
     """A claim along one direction, to be met at steps of any size."""
@@ -52,6 +61,8 @@ class Line:
     """The function has a kink along this direction: `out` is 0 if the claim lies between the one-sided slopes."""
     least: float = LEAST
     """The smallest entry of the direction."""
+    width: float = 0.0
+    """At a kink the distance of the one-sided slopes."""
 
     @property
     def bound(self) -> float:
@@ -78,6 +89,7 @@ class Line:
         found at a kink by two rungs, or hidden by noise."""
         best: Residual | None = None
         previous: Residual | None = None
+        kink: Line | None = None
         steps, last = deque([FIRST, *DOWN]), FIRST
         while steps:
             k = steps.popleft()
@@ -89,8 +101,10 @@ class Line:
                 return cls(float("nan"), float("inf"), float("inf"), 0.0, least=least)
             if r.estimate.known and not r.refuted and (r.estimate.error + r.out) / unit / least <= need:
                 return cls.smooth(r, unit, least)
-            if previous is not None and r.same_kink(previous):
-                return cls.at_kink(r, unit, least)
+            if kink is None and previous is not None and r.same_kink(previous):
+                kink, steps = cls.at_kink(r, unit, least), deque(s for s in BESIDE if s > k)
+            elif kink is not None and r.estimate.known and r.estimate.error / unit < NARROW * kink.width:
+                kink, steps = None, deque(s for s in DOWN if s > k)  # it was beside the point
             sound = previous is not None and previous.refuted and r.refuted and r.agrees(previous)
             if previous is not None and sound and ladder.confirms(r):
                 return cls.smooth(min(previous, r, key=lambda x: x.estimate.error), unit, least, refuted=True)
@@ -102,6 +116,8 @@ class Line:
                 steps = deque([(k + last) // 2])  # truncation and rounding meet in between
             best = r if best is None or r.estimate.error < best.estimate.error else best
             previous, last = r, k
+        if kink is not None:
+            return kink
         return cls.smooth(best, unit, least) if best else cls(float("nan"), float("inf"), float("inf"), 0.0)
 
     @classmethod
@@ -115,4 +131,5 @@ class Line:
         """A residual at a kink: the nearest one-sided slope is what is expected."""
         assert r.sides is not None
         nearest = min(max(r.claimed, r.sides[0]), r.sides[1])
-        return cls(nearest / unit, 0.0, abs(r.claimed - nearest) / unit, r.flow / unit, False, True, least)
+        out, width = abs(r.claimed - nearest) / unit, (r.sides[1] - r.sides[0]) / unit
+        return cls(nearest / unit, 0.0, out, r.flow / unit, False, True, least, width)

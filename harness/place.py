@@ -107,11 +107,34 @@ class Place:
         """What rows of entries show, and which entries are to be looked at alone: the worst suspects, and what is open."""
         g = self.judge.gradients[name].double().reshape(-1)
         slack = ROUNDINGS * self.judge.rounding[name].reshape(-1)
-        found = Together(self.judge.differences, name, g, slack, need, blocks).climbed()
-        excess = torch.where(found.suspect, (g - found.expected).abs() - found.error, -math.inf)
-        suspects = excess.topk(min(SUSPECTS, int(found.suspect.sum()))).indices.tolist()
+        found = Together(self.judge.differences, name, g, slack, torch.full_like(g, need), blocks).climbed()
         open_ = (~found.done).nonzero().flatten().tolist()
-        return found, [*suspects, *(open_ if len(open_) <= LOCAL else [])]
+        return found, [*self._suspects(found, g), *(open_ if len(open_) <= LOCAL else [])]
+
+    def _suspects(self, found: Entries, g: Tensor) -> list[int]:
+        """The worst of the entries that rows show to be wrong."""
+        excess = torch.where(found.suspect, (g - found.expected).abs() / found.error.clamp(min=1e-300), -1.0)
+        return excess.topk(min(SUSPECTS, int(found.suspect.sum()))).indices.tolist()
+
+    def by_regimes(self, name: str, blocks: Blocks) -> Verdict | None:
+        """Every block by a scale of its own; FAIL where an entry is out, else nothing that the whole does not say."""
+        g, entries = self.judge.gradients[name].double().reshape(-1), blocks.entries
+        spread, need, slack = self.judge.spreads[name].reshape(-1), torch.zeros_like(g), torch.zeros_like(g)
+        need[entries] = self.judge.case.tau * g[entries].square().mean(0).sqrt().expand_as(entries)
+        slack[entries] = ROUNDINGS * (spread[entries] + spread[entries].median(0).values)
+        found = Together(self.judge.differences, name, g, slack, need, blocks).climbed()
+        wrong = [k for k in self._suspects(found, g) if self._outside(name, k, float(need[k]), float(slack[k]))]
+        if not wrong:
+            return None
+        known = found.error.isfinite()
+        expected, allowed = torch.where(known, found.expected, math.nan), torch.where(known, found.error + slack, 0.0)
+        out = int(((expected - g).abs() > allowed).sum())
+        shape = self.judge.gradients[name].shape
+        why = f"{out} of {len(g)} entries are out, small ones beside much larger ones"
+        return Verdict(Outcome.FAIL, self.judge.case.tau, why, expected.reshape(shape), allowed.reshape(shape))
+
+    def _outside(self, name: str, k: int, need: float, slack: float) -> bool:
+        return self.judge.entry(name, k, need).forgiven(slack).outside
 
     def _alone(self, found: Entries, name: str, k: int, need: float) -> bool:
         """One entry, written into what is found; whether the claim is wrong there."""

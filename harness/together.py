@@ -10,6 +10,7 @@ from torch import Tensor
 from harness.blocks import Blocks
 from harness.domain import Refused
 from harness.estimate import DOWN, FIRST, UP, Differences
+from harness.line import BESIDE, NARROW
 from harness.stencil import Stencil
 
 
@@ -26,12 +27,18 @@ class Entries:
     """The function has a kink along this entry, and the claim lies between its one-sided slopes."""
     suspect: Tensor
     """Two steps refute the claim; to be confirmed by the entry alone."""
+    width: Tensor
+    """The distance of the one-sided slopes at a kink; 0 without."""
+    nearest: Tensor
+    """Between these slopes what is nearest to the claim."""
 
     @classmethod
     def of(cls, g: Tensor) -> Entries:
         """Nothing known yet."""
         none = torch.zeros(g.numel(), dtype=torch.bool, device=g.device)
-        return cls(g.clone(), torch.full_like(g, torch.inf), none, none.clone(), none.clone())
+        return cls(
+            g.clone(), torch.full_like(g, torch.inf), none, none.clone(), none.clone(), torch.zeros_like(g), g.clone()
+        )
 
     def forget(self, entries: Tensor) -> None:
         """Take back what is known of these entries."""
@@ -93,7 +100,8 @@ class Together:
     """The claim, flat, in float64."""
     slack: Tensor
     """What the claim's own rounding may add to each entry's error."""
-    need: float
+    need: Tensor
+    """How fine each entry's bound must be."""
     blocks: Blocks
 
     def climbed(self) -> Entries:
@@ -110,8 +118,9 @@ class Together:
         still = torch.zeros_like(row, dtype=torch.bool)
         steps = [FIRST, *DOWN]
         while steps:
+            k = steps.pop(0)
             try:
-                rung = self._rung(row, 2.0 ** -steps.pop(0))
+                rung = self._rung(row, 2.0**-k)
             except Refused:
                 continue
             still |= rung.still
@@ -125,7 +134,10 @@ class Together:
                 steps = list(UP)  # rounding rules: only a larger step can lower it
             elif bool((rung.noisy & (rung.error > 64 * found.error[row]))[left].all()):
                 break  # finer steps hold nothing but noise
+            if k >= FIRST and steps != list(UP):
+                steps = [s for s in (BESIDE if bool((found.width[row] > 0)[left].all()) else DOWN) if s > k]
             previous = rung
+        self._conclude(found, row, slack)
         if bool(still.any()) and self.differences.jumps(self._along(row[still])):
             # a plateau that ends in jumps, as of what is rounded coarsely: its slope is none of the function's
             found.forget(row[still])
@@ -136,17 +148,25 @@ class Together:
         better = left & (rung.error < found.error[row])
         found.expected[row[better]], found.error[row[better]] = rung.expected[better], rung.error[better]
         inside = rung.error.isfinite() & (rung.out <= rung.error + slack)
-        found.settled[row] |= left & inside & (rung.error + rung.out <= self.need)
+        found.settled[row] |= left & inside & (rung.error + rung.out <= self.need[row])
 
     def _compare(self, found: Entries, row: Tensor, rung: Rung, previous: Rung, slack: Tensor) -> None:
-        """What two steps show together: a kink, or a claim that both refute."""
+        """What two steps show together: a claim that both refute, or a kink, which a finer step may show to lie elsewhere."""
         left = ~found.done[row]
+        found.suspect[row] |= left & rung.refuted(slack) & previous.refuted(slack) & rung.agrees(previous)
+        elsewhere = rung.error < NARROW * found.width[row]
         kinked = left & rung.same_kink(previous)
-        found.kinked[row] |= kinked & (rung.beyond <= slack)
         nearest = torch.minimum(torch.maximum(rung.claim, rung.low), rung.high)
-        found.expected[row[kinked]], found.error[row[kinked]] = nearest[kinked], 0.0
-        wrong = rung.refuted(slack) & previous.refuted(slack) & rung.agrees(previous)
-        found.suspect[row] |= left & (wrong | (kinked & ~(rung.beyond <= slack)))
+        found.nearest[row[kinked]] = nearest[kinked]
+        found.width[row] = torch.where(kinked, rung.high - rung.low, torch.where(elsewhere, 0.0, found.width[row]))
+
+    def _conclude(self, found: Entries, row: Tensor, slack: Tensor) -> None:
+        """Kinks that no step has shown to lie elsewhere are at the point."""
+        kinked = ~found.done[row] & (found.width[row] > 0)
+        inside = (self.g[row] - found.nearest[row]).abs() <= slack
+        found.kinked[row] |= kinked & inside
+        found.suspect[row] |= kinked & ~inside
+        found.expected[row[kinked]], found.error[row[kinked]] = found.nearest[row[kinked]], 0.0
 
     def _rung(self, row: Tensor, h: float) -> Rung:
         f, t = self.differences, h / 4
