@@ -28,6 +28,15 @@ class Blocks:
     parts: Parts
     """Which block each output depends on."""
 
+    def units(self, differences: Differences, name: str) -> Tensor:
+        """The unit of each entry's step by the spread within its block, where that has one: a row of 10⁻⁸ beside rows of 1
+        has its own."""
+        x = differences.case.leaves[name].detach().double()
+        spread = x.reshape(-1)[self.entries].std(0, correction=0).expand_as(self.entries)
+        units = differences.scales[name].expand(x.shape).reshape(-1).clone()
+        units[self.entries] = torch.where(spread > 0, spread, units[self.entries])
+        return units.reshape(x.shape)
+
     def outputs_of(self, entry: int) -> Tensor:
         """The outputs that may depend on one entry."""
         assert self.parts.owner is not None

@@ -112,6 +112,13 @@ class Differences:
         part.__dict__.pop("variation", None)
         return part
 
+    def measured(self, name: str, scales: Tensor) -> Differences:
+        """The same in other units of one leaf's steps, its noise measured in them."""
+        part = copy(self)
+        part.__dict__["scales"] = {**self.scales, name: scales}
+        part.__dict__["noise"] = part.noise_along(part.spread(part.direction(0, [name]), NOISE_STEP))
+        return part
+
     @cached_property
     def y(self) -> Tensor:
         """The outputs, of one axis."""
@@ -134,7 +141,11 @@ class Differences:
 
         Never less than half a unit in the last place, which no measurement at few points can rule out.
         """
-        d = self.exact(self.spread(self.direction(0, self.case.wanted), NOISE_STEP), reach=16)
+        return self.noise_along(self.spread(self.direction(0, self.case.wanted), NOISE_STEP))
+
+    def noise_along(self, step: Direction) -> Tensor:
+        """The same, from points a given step apart."""
+        d = self.exact(step, reach=16)
         # beside x, not around it: at x itself the function may have a kink, whose differences are no noise
         samples = torch.stack([self.at(d, float(k)) - self.y for k in range(5, 17)])
         parts = []

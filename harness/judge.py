@@ -286,13 +286,21 @@ class Judge:
         return self._blocks[name]
 
     def entry(self, name: str, k: int, need: float) -> Line:
-        """What it says about one entry."""
+        """What it says about one entry: in steps of the whole's spread, else in steps of its block's."""
+        blocks = self._blocks.get(name)
+        if blocks is None:
+            return self._entry(self.differences, name, k, need)
+        part = self.differences.within(blocks.outputs_of(k))
+        line = self._entry(part, name, k, need)
+        if line.outside or line.settled(need) or len(blocks.entries) == 1:
+            return line
+        return self._entry(part.measured(name, blocks.units(self.differences, name)), name, k, need)
+
+    def _entry(self, differences: Differences, name: str, k: int, need: float) -> Line:
         one = torch.zeros_like(self.gradients[name])
         one.view(-1)[k] = 1.0
-        blocks = self._blocks.get(name)
-        differences = self.differences if blocks is None else self.differences.within(blocks.outputs_of(k))
         return Line.settle(
-            Ladder(differences, self.gradients, {name: one}), self.differences.unit(name, k), need, least=1.0
+            Ladder(differences, self.gradients, {name: one}), differences.unit(name, k), need, least=1.0
         )
 
     def scale(self, name: str, lines: list[Line]) -> float:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 LOCAL = 150
 """Up to how many entries of a tensor that is wrong somewhere are all differenced to say where; beyond, it is bisected."""
 
-FEW = 24
+FEW = 12
 """Up to how many entries a tensor is looked at entry by entry without asking which of them interact."""
 
 SUSPECTS = 8

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -105,12 +105,21 @@ class Together:
     blocks: Blocks
 
     def climbed(self) -> Entries:
-        """Every entry, row by row, each down the ladder of steps as far as needed."""
-        found = Entries.of(self.g)
+        """Every entry, row by row; what steps in units of the whole leave open once more in units of its block."""
+        found = self._climbed(Entries.of(self.g))
+        if bool(found.done.all()) or len(self.blocks.entries) == 1:
+            return found
+        found.width.zero_()
+        own = self.differences.measured(self.name, self.blocks.units(self.differences, self.name))
+        return replace(self, differences=own)._climbed(found)
+
+    def _climbed(self, found: Entries) -> Entries:
+        """Every entry, each down the ladder of steps as far as needed."""
         if (held := self.differences.held.get(self.name)) is not None:
             found.settled |= held.reshape(-1)
         for row in self.blocks.entries:
-            self._climb(found, row)
+            if not bool(found.done[row].all()):
+                self._climb(found, row)
         return found
 
     def _climb(self, found: Entries, row: Tensor) -> None:
