@@ -34,6 +34,11 @@ def rms(t: Tensor) -> float:
     return float(torch.linalg.vector_norm(t.detach(), dtype=torch.float64)) / math.sqrt(t.numel()) if t.numel() else 0.0
 
 
+def narrow(t: Tensor) -> bool:
+    """Whether a float64 tensor holds nothing but numbers of float32, three at least that are not zero."""
+    return t.dtype is torch.float64 and int(t.count_nonzero()) >= 3 and torch.equal(t, t.float().double())
+
+
 def ratio(t: Tensor) -> float:
     """By how much the largest entry exceeds the smallest that is not zero; 1 where all are."""
     sizes = t.detach().abs()
