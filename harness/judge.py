@@ -73,7 +73,7 @@ class Judge:
         Its outputs or gradients are numbers of float32 at a point whose own numbers are not. What is off by no more than
         float32's resolution is then not verified, and no fault.
         """
-        if name in self.malformed or verdict.outcome is Outcome.PASS and (self.tight or not narrow(self.gradients[name])):
+        if name in self.malformed or verdict.outcome is Outcome.PASS and not narrow(self.gradients[name]):
             return verdict
         where = self._narrow(name)
         if not where:
