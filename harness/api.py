@@ -34,12 +34,21 @@ from harness.spec import Const, LayerSpec
 from harness.stateful import present_mode
 from harness.subject import Subject
 
+_FORWARD = "derivatives in forward mode are not supported yet; backward is what is judged"
 _TORCH_WORDS = {
     "eps": "the step is chosen by a ladder from each tensor's own spread",
     "atol": "the bound is computed from the forward's measured rounding; ask for a finer one with resolution=1e-8",
     "rtol": "the bound is computed from the forward's measured rounding; ask for a finer one with resolution=1e-8",
     "fast_mode": "one random cotangent and direction always come first, and what they can't settle is looked at in full",
     "nondet_tol": "every forward replays the random generators; what still differs is measured as noise",
+    "check_forward_ad": _FORWARD,
+    "check_batched_forward_grad": _FORWARD,
+    "check_backward_ad": "backward is always judged",
+    "check_undefined_grad": "every output gets a cotangent; missing ones are not supported yet",
+    "check_batched_grad": "a backward under vmap is not supported yet",
+    "check_grad_dtypes": "the check `dtypes` always asks for the gradients' dtypes",
+    "masked": "sparse tensors are not supported yet",
+    "create_graph": "second derivatives are not supported yet",
 }
 
 

@@ -343,3 +343,24 @@ def test_other_seed_gives_other_numbers():
 def test_seeds_of_either_sign_differ():
     found = [gradcheck(layers.wrong_closure, X, W, seed=s, raise_exception=False).failures[0].finding for s in (1, -1)]
     assert found[0].analytic != found[1].analytic
+
+
+@pytest.mark.parametrize(
+    ("word", "says"),
+    [
+        ("check_forward_ad", "forward mode are not supported yet"),
+        ("check_batched_grad", "vmap is not supported yet"),
+        ("masked", "sparse tensors are not supported yet"),
+        ("create_graph", "second derivatives are not supported yet"),
+    ],
+)
+def test_what_is_not_supported_is_said(word, says):
+    with pytest.raises(TypeError, match=says):
+        gradcheck(torch.sin, torch.ones(2), **{word: True})
+
+
+def test_second_derivatives_are_not_supported_yet():
+    import harness
+
+    with pytest.raises(AttributeError, match="second derivatives are not supported yet"):
+        harness.gradgradcheck  # noqa: B018
