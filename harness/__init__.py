@@ -57,7 +57,9 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name in ("gradgradcheck", "gradgradgradcheck"):
-        raise AttributeError(f"harness has no {name}: second derivatives are not supported yet; gradcheck judges the first")
+        raise AttributeError(
+            f"harness has no {name}: second derivatives are not supported yet; gradcheck judges the first"
+        )
     if name not in _HOME:
         raise AttributeError(f"module 'harness' has no attribute {name!r}")
     value = getattr(import_module(f"harness.{_HOME[name]}"), name)

@@ -40,7 +40,9 @@ class Blocks:
     def outputs_of(self, entry: int) -> Tensor:
         """The outputs that may depend on one entry."""
         assert self.parts.owner is not None
-        return self.parts.owner == int((self.entries == entry).any(0).nonzero()[0])
+        block = int((self.entries == entry).any(0).nonzero()[0])
+        # what nothing moved may depend on it by less than its last digit
+        return (self.parts.owner == block) | (self.parts.owner < 0)
 
 
 def blocks_of(differences: Differences, name: str) -> Blocks | None:

@@ -98,8 +98,13 @@ class Case:
         return self.evaluate(1)
 
     def neighbour(self, number: int) -> Base:
-        """Forward and backward with the base cotangents at a neighbouring point."""
-        return self.at(leaves=self.nearby(number)).evaluate(1, self.base.cotangents)
+        """Forward and backward at a neighbouring point with neighbouring cotangents: where backward is linear in the
+        cotangents alone, as of a sum, only they show its rounding."""
+        factor = self._factor(number)
+        return self.at(leaves=self.nearby(number)).evaluate(1, tuple(v * factor for v in self.base.cotangents))
+
+    def _factor(self, number: int) -> float:
+        return 1 + 4 * (number + 1) * self.u
 
     def nearby(self, number: int) -> dict[str, Tensor]:
         """The leaves with every real entry larger by 2(number + 1) units in its last place, rounded.
@@ -107,7 +112,7 @@ class Case:
         Zeros stay zeros, equal entries equal and signs signs, and all neighbours lie on one side: a kink or a jump at the
         point itself does not tell them apart.
         """
-        factor = 1 + 4 * (number + 1) * self.u
+        factor = self._factor(number)
         return {n: t * factor if t.is_floating_point() else t for n, t in self.leaves.items()}
 
     @cached_property

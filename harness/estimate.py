@@ -27,8 +27,12 @@ to rounding there after two extrapolations."""
 DOWN = tuple(range(FIRST + 4, 50, 4))
 """Where truncation rules: down to 2⁻⁴⁸, where a step meets the last digits of float64."""
 
-UP = (1, -2)
-"""Where rounding rules, as where the function hardly depends on the tensor: up to four times the spread."""
+UP = (2, 1, -2)
+"""Where rounding rules, as where the function hardly depends on the tensor: up to four times the spread. No further: from afar
+every bounded function is flat."""
+
+REACH = 4.0
+"""How far from the point, in units of the spread, a plateau's end is looked for."""
 
 FINE_STEP = 2.0**-17
 """About u^⅓ in float64, where truncation h² and rounding u/h of a plain central difference balance."""
@@ -266,12 +270,12 @@ class Differences:
     def jumps(self, d: Direction) -> bool:
         """Whether the plateau on which no output moves ends in a jump on either side, as where a function rounds coarsely.
 
-        At a kink, as of relu, it ends without one. Looked for within the reach of the largest step of any rung.
+        At a kink, as of relu, it ends without one. Looked for within `REACH`.
         """
         return any(self._jump(d, side) for side in (1.0, -1.0))
 
     def _jump(self, d: Direction, side: float) -> bool:
-        whole = {n: side * t for n, t in self.spread(d, 2.0 ** -min(UP)).items()}
+        whole = {n: side * t for n, t in self.spread(d, REACH).items()}
         still, moved = 0.0, 1.0
         if self._change(whole, moved) <= 20 * self.rounding:  # what moves at all is rounding
             return False
@@ -326,7 +330,7 @@ class Differences:
         error, noise = float(stencil.error), float(stencil.noise)
         sides = tuple(map(float, stencil.sides)) if bool(stencil.kinked) else None
         estimate = Estimate(float(stencil.value), error + rounding)
-        return Residual(claim, estimate, float(stencil.flow), sides, noisy=error < 2 * (noise + rounding))
+        return Residual(claim, estimate, float(stencil.flow), sides, error < 2 * (noise + rounding))
 
     def entry(self, name: str, k: int) -> Estimate:
         """The derivative with respect to one entry of a leaf: the rung with the least error that another confirms."""

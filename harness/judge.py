@@ -73,7 +73,7 @@ class Judge:
         Its outputs or gradients are numbers of float32 at a point whose own numbers are not. What is off by no more than
         float32's resolution is then not verified, and no fault.
         """
-        if name in self.malformed or verdict.outcome is Outcome.PASS and not narrow(self.gradients[name]):
+        if name in self.malformed or (verdict.outcome is Outcome.PASS and not narrow(self.gradients[name])):
             return verdict
         where = self._narrow(name)
         if not where:
@@ -332,9 +332,7 @@ class Judge:
     def _entry(self, differences: Differences, name: str, k: int, need: float) -> Line:
         one = torch.zeros_like(self.gradients[name])
         one.view(-1)[k] = 1.0
-        return Line.settle(
-            Ladder(differences, self.gradients, {name: one}), differences.unit(name, k), need, least=1.0
-        )
+        return Line.settle(Ladder(differences, self.gradients, {name: one}), differences.unit(name, k), need, least=1.0)
 
     def scale(self, name: str, lines: list[Line]) -> float:
         """s: rms g, or the rms of ‖v ⊙ J u‖/‖u‖ where it is larger: the entries' size before cancellation.
@@ -347,10 +345,13 @@ class Judge:
     def need(self, name: str, scale: float) -> float:
         """How fine a bound must be: τ·s, or the smallest slope that the forward can express, as long as that is small.
 
-        Small beside the gradient; for a claim that is smaller still, beside the slope from afar.
+        Small beside the gradient, or beside the slopes of the outputs in whatever they depend on.
         """
-        share = COARSEST * max(scale, self._afar(name))
-        return max(self.case.tau * scale, min(self.differences.floor(name), share))
+        fine, floor = self.case.tau * scale, self.differences.floor(name)
+        if floor <= fine:
+            return fine
+        share = COARSEST * max(scale, self.differences.variation / self.differences.unit(name))
+        return max(fine, min(floor, share))
 
     def _afar(self, name: str) -> float:
         """The slope of the function from afar where the claim is nothing that the forward can express; else 0."""

@@ -24,6 +24,10 @@ BESIDE = (20, 32, 44)
 """The steps at which a kink is looked for again, in case it lies beside the point."""
 
 
+NEAR = 2
+"""Steps of at most a quarter of the spread refute: from further away slopes may agree that belong to no point."""
+
+
 @dataclass(frozen=True)
 class Ladder:
     """A claim along one direction, to be met at steps of any size."""
@@ -105,7 +109,8 @@ class Line:
                 kink, steps = cls.at_kink(r, unit, least), deque(s for s in BESIDE if s > k)
             elif kink is not None and r.estimate.known and r.estimate.error / unit < NARROW * kink.width:
                 kink, steps = None, deque(s for s in DOWN if s > k)  # it was beside the point
-            sound = previous is not None and previous.refuted and r.refuted and r.agrees(previous)
+            near = min(k, last) >= NEAR
+            sound = near and previous is not None and previous.refuted and r.refuted and r.agrees(previous)
             if previous is not None and sound and ladder.confirms(r):
                 return cls.smooth(min(previous, r, key=lambda x: x.estimate.error), unit, least, refuted=True)
             if best is None and r.noisy and not r.refuted:

@@ -33,6 +33,10 @@ class Parts:
         """The entries of those outputs."""
         return t if self.kept is None else t[self.kept]
 
+    def left(self, t: Tensor) -> Tensor:
+        """The entries of the outputs that belong to none, and may depend on any by less than their last digit."""
+        return t[:0] if self.owner is None else t[self.owner < 0]
+
     def sum(self, t: Tensor) -> Tensor:
         """The sum over the outputs of each block."""
         if self.owner is None or self.kept is None:
@@ -63,6 +67,7 @@ class Stencil:
         parts: Parts | None = None,
     ) -> None:
         self.t, self.parts = t, parts or Parts()
+        stray = float(self.parts.left(v * noise).norm())
         y, noise, self.v = (self.parts.taken(full) for full in (y, noise, v))
         self.up = [self.parts.taken(at(k)) - y for k in (1.0, 2.0, 4.0)]
         self.down = [self.parts.taken(at(-k)) - y for k in (1.0, 2.0, 4.0)]
@@ -73,7 +78,7 @@ class Stencil:
         # rounding grows with the values, and the farthest of these may be far larger than those at x
         n = self.v * torch.maximum(noise, u * (y.abs() + changes.amax(0)))
         moved = self.parts.norm(n * changes.ne(0).any(0))
-        self.noise = NOISES * moved / t + 2 * self.parts.norm(n) / (4 * t)
+        self.noise = NOISES * moved / t + 2 * (self.parts.norm(n) + stray) / (4 * t)
 
     @cached_property
     def _levels(self) -> tuple[Tensor, Tensor]:

@@ -123,7 +123,7 @@ class Together:
         return found
 
     def _climb(self, found: Entries, row: Tensor) -> None:
-        slack, previous = self.slack[row], None
+        slack, previous, last = self.slack[row], None, FIRST
         still = torch.zeros_like(row, dtype=torch.bool)
         steps = [FIRST, *DOWN]
         while steps:
@@ -139,17 +139,32 @@ class Together:
             left = ~found.done[row]
             if not bool(left.any()):
                 break
-            if previous is None and bool((rung.noisy & ~rung.refuted(slack))[left].all()):
-                steps = list(UP)  # rounding rules: only a larger step can lower it
-            elif bool((rung.noisy & (rung.error > 64 * found.error[row]))[left].all()):
-                break  # finer steps hold nothing but noise
-            if k >= FIRST and steps != list(UP):
-                steps = [s for s in (BESIDE if bool((found.width[row] > 0)[left].all()) else DOWN) if s > k]
-            previous = rung
+            steps = self._next(found, row, rung, previous, (last, k), steps)
+            previous, last = rung, k
         self._conclude(found, row, slack)
         if bool(still.any()) and self.differences.jumps(self._along(row[still])):
             # a plateau that ends in jumps, as of what is rounded coarsely: its slope is none of the function's
             found.forget(row[still])
+
+    def _next(
+        self, found: Entries, row: Tensor, rung: Rung, previous: Rung | None, at: tuple[int, int], steps: list[int]
+    ) -> list[int]:
+        """The steps that are left: larger ones where rounding rules, smaller ones where truncation does, in between where
+        they meet; at a kink those that would show it to lie elsewhere."""
+        (last, k), left = at, ~found.done[row]
+        if previous is None:
+            up = bool((rung.noisy & left).any())
+            return [*(UP if up else ()), *(DOWN if bool((~rung.noisy & left).any()) else ())]
+        if k < FIRST:  # on the way up: as long as it helps
+            helps = left & (rung.error <= found.error[row])
+            return steps if bool(helps.any()) else [s for s in steps if s > FIRST]
+        if bool((found.width[row] > 0)[left].all()):
+            return [s for s in BESIDE if s > k]
+        if bool((rung.noisy & (rung.error > 64 * found.error[row]))[left].all()):
+            return []  # finer steps hold nothing but noise
+        finer = [s for s in DOWN if s > k]
+        met = left & rung.noisy & ~previous.noisy & (rung.error > found.error[row] / 64)
+        return [(k + last) // 2, *finer] if bool(met.any()) and k - last > 2 else finer
 
     def _take(self, found: Entries, row: Tensor, rung: Rung, slack: Tensor) -> None:
         """Keep the better estimates, and settle what is fine enough."""
