@@ -38,10 +38,9 @@ class Blocks:
         return units.reshape(x.shape)
 
     def outputs_of(self, entry: int) -> Tensor:
-        """The outputs that may depend on one entry."""
+        """The outputs that one entry's block is seen to move, and those that no block is."""
         assert self.parts.owner is not None
         block = int((self.entries == entry).any(0).nonzero()[0])
-        # what nothing moved may depend on it by less than its last digit
         return (self.parts.owner == block) | (self.parts.owner < 0)
 
 

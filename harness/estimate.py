@@ -31,6 +31,9 @@ UP = (2, 1, -2)
 """Where rounding rules, as where the function hardly depends on the tensor: up to four times the spread. No further: from afar
 every bounded function is flat."""
 
+AROUND = 24
+"""At how many points around a kink its pieces are looked for: one of three is missed with probability (2/3)²⁴ = 6e-5."""
+
 REACH = 4.0
 """How far from the point, in units of the spread, a plateau's end is looked for."""
 
@@ -266,6 +269,25 @@ class Differences:
         """Whether at no finer step the claim is right."""
         finest = (self.quick(gradients, d, h) for h in self._steps(found.claimed, 1024))
         return not any(r.out < 0.05 * abs(r.off - found.off) for r in finest)
+
+    def around(self, d: Direction) -> tuple[float, float]:
+        """Between which values the derivative along d lies at points around: each output takes its own least and largest.
+
+        At a kink of several pieces (the middle one of three equal entries, sorted) what lies around the point may be no
+        one-sided slope at it: any convex combination of nearby gradients is one of the point (Clarke, "Optimization and
+        Nonsmooth Analysis", 1983).
+        """
+        slopes = torch.stack([self._slope(d, number) for number in range(AROUND)])
+        low, high = slopes.amin(0).sum(), slopes.amax(0).sum()
+        slack = 1e-6 * float(slopes.abs().amax(0).sum())
+        return float(low) - slack, float(high) + slack
+
+    def _slope(self, d: Direction, number: int) -> Tensor:
+        """v ⊙ the slopes of the outputs along d at a point a little off, all entries of d's leaves moved."""
+        off = self.exact(self.spread(self.direction(60 + number, list(d)), 2.0**-14))
+        e = self.exact(self.spread(d, 2.0**-22))
+        ends = [self.at({n: off[n] + side * e[n] for n in d}, 1.0) for side in (1.0, -1.0)]
+        return self.v * (ends[0] - ends[1]) / 2.0**-21
 
     def jumps(self, d: Direction) -> bool:
         """Whether the plateau on which no output moves ends in a jump on either side, as where a function rounds coarsely.

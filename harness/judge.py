@@ -322,17 +322,35 @@ class Judge:
         """What it says about one entry: in steps of the whole's spread, else in steps of its block's."""
         blocks = self._blocks.get(name)
         if blocks is None:
-            return self._entry(self.differences, name, k, need)
-        part = self.differences.within(blocks.outputs_of(k))
-        line = self._entry(part, name, k, need)
+            return self._entry(self.differences, self.gradients[name], name, k, need)
+        part, g = self._part(name, blocks.outputs_of(k))
+        line = self._entry(part, g, name, k, need)
         if line.outside or line.settled(need) or len(blocks.entries) == 1:
             return line
-        return self._entry(part.measured(name, blocks.units(self.differences, name)), name, k, need)
+        return self._entry(part.measured(name, blocks.units(self.differences, name)), g, name, k, need)
 
-    def _entry(self, differences: Differences, name: str, k: int, need: float) -> Line:
-        one = torch.zeros_like(self.gradients[name])
+    def _part(self, name: str, mask: Tensor) -> tuple[Differences, Tensor]:
+        """The differences and the claim of some of the outputs alone.
+
+        The claim of a cotangent that is zero elsewhere: what the others depend on by less than their last digit is in
+        neither.
+        """
+        if bool(mask.all()) or not self.case.subject.takes_cotangent:
+            return self.differences, self.gradients[name]
+        vs = self.case.base.cotangents
+        parts = mask.split([v.numel() for v in vs])
+        claimed = self.case.evaluate(1, tuple(v * m.reshape(v.shape) for v, m in zip(vs, parts, strict=True)))
+        g = claimed.gradients.get(name)
+        if g is None or g.shape != self.gradients[name].shape:
+            return self.differences, self.gradients[name]
+        held = self.differences.held.get(name)
+        return self.differences.within(mask), g if held is None else g.masked_fill(held, 0.0)
+
+    def _entry(self, differences: Differences, g: Tensor, name: str, k: int, need: float) -> Line:
+        one = torch.zeros_like(g)
         one.view(-1)[k] = 1.0
-        return Line.settle(Ladder(differences, self.gradients, {name: one}), differences.unit(name, k), need, least=1.0)
+        ladder = Ladder(differences, {name: g}, {name: one})
+        return Line.settle(ladder, differences.unit(name, k), need, least=1.0)
 
     def scale(self, name: str, lines: list[Line]) -> float:
         """s: rms g, or the rms of ‖v ⊙ J u‖/‖u‖ where it is larger: the entries' size before cancellation.

@@ -45,6 +45,11 @@ class Ladder:
         """Whether the plateau around the point ends in a jump."""
         return self.differences.jumps(self.d)
 
+    @cached_property
+    def around(self) -> tuple[float, float]:
+        """Between which values the derivatives at points around lie."""
+        return self.differences.around(self.d)
+
     def confirms(self, found: Residual) -> bool:
         """Whether plain differences at fine steps are compatible with it."""
         return self.differences.confirms(self.gradients, self.d, found)
@@ -67,6 +72,8 @@ class Line:
     """The smallest entry of the direction."""
     width: float = 0.0
     """At a kink the distance of the one-sided slopes."""
+    claimed: float = float("nan")
+    """At a kink the claim."""
 
     @property
     def bound(self) -> float:
@@ -86,6 +93,10 @@ class Line:
         """With the claim's own rounding added to the error: what lies within both together is not refuted."""
         inside = self.out <= self.error + slack
         return replace(self, error=self.error + slack, refuted=self.refuted and not inside)
+
+    def among(self, low: float, high: float, unit: float) -> Line:
+        """At a kink the claim may also be a slope at points around."""
+        return replace(self, out=0.0) if low / unit <= self.claimed <= high / unit else self
 
     @classmethod
     def settle(cls, ladder: Ladder, unit: float, need: float, least: float = LEAST) -> Line:
@@ -107,6 +118,8 @@ class Line:
                 return cls.smooth(r, unit, least)
             if kink is None and previous is not None and r.same_kink(previous):
                 kink, steps = cls.at_kink(r, unit, least), deque(s for s in BESIDE if s > k)
+            elif kink is not None and r.sides is not None:
+                kink = cls.at_kink(r, unit, least)  # nearer to the point
             elif kink is not None and r.estimate.known and r.estimate.error / unit < NARROW * kink.width:
                 kink, steps = None, deque(s for s in DOWN if s > k)  # it was beside the point
             near = min(k, last) >= NEAR
@@ -122,7 +135,7 @@ class Line:
             best = r if best is None or r.estimate.error < best.estimate.error else best
             previous, last = r, k
         if kink is not None:
-            return kink
+            return kink.among(*ladder.around, unit) if kink.outside else kink
         return cls.smooth(best, unit, least) if best else cls(float("nan"), float("inf"), float("inf"), 0.0)
 
     @classmethod
@@ -137,4 +150,4 @@ class Line:
         assert r.sides is not None
         nearest = min(max(r.claimed, r.sides[0]), r.sides[1])
         out, width = abs(r.claimed - nearest) / unit, (r.sides[1] - r.sides[0]) / unit
-        return cls(nearest / unit, 0.0, out, r.flow / unit, False, True, least, width)
+        return cls(nearest / unit, 0.0, out, r.flow / unit, False, True, least, width, r.claimed / unit)

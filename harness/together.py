@@ -179,7 +179,8 @@ class Together:
         left = ~found.done[row]
         found.suspect[row] |= left & rung.refuted(slack) & previous.refuted(slack) & rung.agrees(previous)
         elsewhere = rung.error < NARROW * found.width[row]
-        kinked = left & rung.same_kink(previous)
+        # once found, the nearest one counts
+        kinked = left & (rung.same_kink(previous) | ((found.width[row] > 0) & rung.low.isfinite()))
         nearest = torch.minimum(torch.maximum(rung.claim, rung.low), rung.high)
         found.nearest[row[kinked]] = nearest[kinked]
         found.width[row] = torch.where(kinked, rung.high - rung.low, torch.where(elsewhere, 0.0, found.width[row]))
