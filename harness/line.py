@@ -17,7 +17,7 @@ LEAST = 0.5
 
 NARROW = 0.01
 """What share of a kink's width a smooth estimate's error may be for the estimate to say that the kink is elsewhere: a kink is
-seen from a twentieth on, so that it would have been."""
+seen where it is four times the rounding, so that it would have been."""
 
 
 BESIDE = (20, 32, 44)
@@ -45,10 +45,11 @@ class Ladder:
         """Whether the plateau around the point ends in a jump."""
         return self.differences.jumps(self.d)
 
-    @cached_property
-    def around(self) -> tuple[float, float]:
-        """Between which values the derivatives at points around lie."""
-        return self.differences.around(self.d)
+    @property
+    def around(self) -> bool:
+        """Whether the claim lies between the derivatives at points around."""
+        low, high = self.differences.around(self.d)
+        return low <= self.differences.claimed(self.gradients, self.differences.spread(self.d, 1.0)) <= high
 
     def confirms(self, found: Residual) -> bool:
         """Whether plain differences at fine steps are compatible with it."""
@@ -72,8 +73,6 @@ class Line:
     """The smallest entry of the direction."""
     width: float = 0.0
     """At a kink the distance of the one-sided slopes."""
-    claimed: float = float("nan")
-    """At a kink the claim."""
 
     @property
     def bound(self) -> float:
@@ -93,10 +92,6 @@ class Line:
         """With the claim's own rounding added to the error: what lies within both together is not refuted."""
         inside = self.out <= self.error + slack
         return replace(self, error=self.error + slack, refuted=self.refuted and not inside)
-
-    def among(self, low: float, high: float, unit: float) -> Line:
-        """At a kink the claim may also be a slope at points around."""
-        return replace(self, out=0.0) if low / unit <= self.claimed <= high / unit else self
 
     @classmethod
     def settle(cls, ladder: Ladder, unit: float, need: float, least: float = LEAST) -> Line:
@@ -135,7 +130,8 @@ class Line:
             best = r if best is None or r.estimate.error < best.estimate.error else best
             previous, last = r, k
         if kink is not None:
-            return kink.among(*ladder.around, unit) if kink.outside else kink
+            # at a kink of several pieces the claim may be the slope of a piece that no one-sided difference shows
+            return replace(kink, out=0.0) if kink.outside and ladder.around else kink
         return cls.smooth(best, unit, least) if best else cls(float("nan"), float("inf"), float("inf"), 0.0)
 
     @classmethod
@@ -150,4 +146,4 @@ class Line:
         assert r.sides is not None
         nearest = min(max(r.claimed, r.sides[0]), r.sides[1])
         out, width = abs(r.claimed - nearest) / unit, (r.sides[1] - r.sides[0]) / unit
-        return cls(nearest / unit, 0.0, out, r.flow / unit, False, True, least, width, r.claimed / unit)
+        return cls(nearest / unit, 0.0, out, r.flow / unit, False, True, least, width)

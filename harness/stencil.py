@@ -16,6 +16,10 @@ NOISES = 5
 most 3.3 of them in R₂, and a deviation measured at twelve points may itself be short by a third."""
 
 
+SEEN = 4
+"""From how many times the bound on rounding on a second difference that halves with the step is a kink and no noise."""
+
+
 @dataclass(frozen=True)
 class Parts:
     """Which of several derivatives each output belongs to: all outputs to one, or each to the block that alone moves it."""
@@ -101,6 +105,9 @@ class Stencil:
         """The bound."""
         change = self.v * (self._levels[1] - self._levels[0])
         bound = 2 * torch.maximum(self.parts.sum(change).abs(), self.parts.norm(change)) + self.noise
+        # a kink too small to be told from rounding
+        bend = self.parts.sum((self.v * (self.up[0] + self.down[0])).abs()) / self.t
+        bound = bound + torch.where(self._halves, bend, 0.0)
         return torch.where(self._smooth & ~self.kinked, bound, torch.inf)
 
     @property
@@ -113,9 +120,16 @@ class Stencil:
     @cached_property
     def kinked(self) -> Tensor:
         """Whether f(x + e) + f(x − e) − 2f(x) shrinks by 2 with the step, as at a kink: not by 4, nor by 1 as at a jump."""
-        b1, b2, b4 = (self.parts.norm(self.v * (a + b)) for a, b in zip(self.up, self.down, strict=True))
-        halves = (1.6 * b1 < b2) & (b2 < 2.5 * b1) & (1.6 * b2 < b4) & (b4 < 2.5 * b2)
-        return halves & (b1 > 20 * self.t * self.noise)
+        return self._halves & (self._bends[0] > SEEN * self.t * self.noise)
+
+    @cached_property
+    def _bends(self) -> tuple[Tensor, ...]:
+        return tuple(self.parts.norm(self.v * (a + b)) for a, b in zip(self.up, self.down, strict=True))
+
+    @property
+    def _halves(self) -> Tensor:
+        b1, b2, b4 = self._bends
+        return (1.6 * b1 < b2) & (b2 < 2.5 * b1) & (1.6 * b2 < b4) & (b4 < 2.5 * b2)
 
     @property
     def sides(self) -> tuple[Tensor, Tensor]:
