@@ -15,6 +15,7 @@ from harness import engine
 from harness.arrays import is_array
 from harness.case import Case
 from harness.checks import Check, selected
+from harness.checks.randomness import RATES
 from harness.design import Example
 from harness.design import examples as design
 from harness.domain import BackwardRaised, Refused
@@ -111,7 +112,8 @@ def gradcheck(
     )
 
     def point(subject: Subject) -> Case:
-        return _present(subject, _mode(layer, subject, mode), seed, resolution, reference)
+        case = _present(subject, _mode(layer, subject, mode), seed, resolution, reference)
+        return case.at(sizes=_rates(layer)) if battery else case
 
     checks = _asked(battery)
     with undisturbed():
@@ -205,6 +207,11 @@ def _present(subject: Subject, mode: str | None, seed: int, resolution: float | 
     return Case(
         subject, subject.values(), subject.buffers, mode, seed, resolution, "the input as given", {}, by_other_means
     )
+
+
+def _rates(layer: Any) -> dict[str, float]:
+    """What a layer says of the probability of its own mask, by a number such as `p`."""
+    return {n: v for n in RATES if isinstance(v := getattr(layer, n, None), float)}
 
 
 def _redrawn(case: Case, names: Sequence[str]) -> Case:

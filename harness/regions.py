@@ -49,6 +49,8 @@ REGIONS: dict[str, Region] = {
     "in_rows_beyond_a_block": _from(-2, BLOCK),
     "in_columns_beyond_a_block": _from(-1, BLOCK),
     "in_float32": _whole(lambda x: x.dtype == torch.float32),
+    "in_bfloat16": _whole(lambda x: x.dtype == torch.bfloat16),
+    "in_float16": _whole(lambda x: x.dtype == torch.float16),
 }
 """{name: region}."""
 
@@ -62,6 +64,9 @@ def within(region: Region) -> Callable[[Tensor, Tensor], Tensor]:
     return change
 
 
+PRECISIONS = ("in_float32", "in_bfloat16", "in_float16")
+"""Regions of precision: the check of that name goes there."""
+
 SPECIAL = ("at_zero", "at_ties")
 """Regions that no continuous draw reaches: the check `special_values` goes there."""
 
@@ -73,8 +78,8 @@ OF_MATRICES = ("where_sizes_are_square", "in_rows_beyond_a_block")
 
 
 def _check(name: str, role: str) -> str:
-    if name == "in_float32":
-        return "float32"
+    if name in PRECISIONS:
+        return name.removeprefix("in_")
     return "special_values" if name in SPECIAL else f"{role}_gradient"
 
 
@@ -82,7 +87,7 @@ def regional_faults() -> Iterator[Fault]:
     """One fault for each region that inputs, parameters of any shape and matrices can have."""
     of: tuple[tuple[str, str, tuple[str, ...]], ...] = (
         ("input", "input", tuple(REGIONS)),
-        ("parameter", "parameter", (*OF_PARAMETERS, "in_float32")),
+        ("parameter", "parameter", (*OF_PARAMETERS, *PRECISIONS)),
         ("parameter", "matrix", OF_MATRICES),
     )
     for role, needs, names in of:

@@ -67,7 +67,7 @@ def run(seeds: int, jobs: int) -> dict[str, Any]:
     with ProcessPoolExecutor(jobs) as pool:
         faults = [pool.submit(fault_row, fault, layer, range(seeds)) for fault, layer in pairs]
         formulas = [pool.submit(formula_row, k, range(seeds)) for k in range(len(WRONG))]
-        right = [pool.submit(right_row, k, seed) for k in range(len(SPECS)) for seed in range(10 * seeds)]
+        right = [pool.submit(right_row, k, seed) for k in range(len(SPECS)) for seed in range(max(2, seeds // 2))]
         return {
             "examples": EXAMPLES,
             "faults": [f.result() for f in faults],

@@ -15,6 +15,7 @@ from harness.domain import BackwardRaised, Refused
 from harness.engine import observe
 from harness.faults import Fault, Faulty
 from harness.prepare import case_of, request_of
+from harness.regions import PRECISIONS
 from harness.sample import modes_of
 from harness.session import Session
 
@@ -46,10 +47,10 @@ def shown(layer: str, fault: Fault, seed: int) -> Example:
     sizes = {n: 4 + 2 * k for k, n in enumerate(names)}
     if fault.where == "in_a_batch_of_one":
         sizes["B"] = 1
-    elif fault.where == "where_sizes_are_square":
-        sizes = dict.fromkeys(names, 5)
     elif fault.where.endswith("beyond_a_block"):
         sizes = {n: 34 + k for k, n in enumerate(names)}
+    elif fault.where == "where_sizes_are_square" or fault.needs == "matrix":
+        sizes = dict.fromkeys(names, 5)
     elif fault.where in ("beyond_30", "below_minus_8"):
         sizes = {n: 8 + 2 * k for k, n in enumerate(names)}
     options = {n: values[-1] for n, values in SPEC[layer].options.items()}
@@ -83,7 +84,7 @@ def found_at_an_input(layer: str, fault: Fault, seed: int) -> bool:
     keywords = {"dtype": "float32"} if fault.where == "in_float32" else {}
     for mode in modes_of(SPEC[layer]):
         faulty, inputs = inputs_where_it_shows(layer, fault, mode, seed)
-        if fault.where and fault.where != "in_float32":
+        if fault.where and fault.where not in PRECISIONS:
             given = True  # on an input where it shows the gradient's own checks see it
         report = gradcheck(
             faulty, *inputs, mode=mode, reference=SPEC[layer].reference if fault.check == "reference" else None,
