@@ -74,6 +74,8 @@ class Residual:
     """At a kink, the slopes from the left and from the right in ascending order, widened by their errors."""
     noisy: bool = False
     """Whether rounding makes up most of the error, so that only a larger step can lower it."""
+    shared: float = 0.0
+    """What rounding adds to the bound at worst: shared by all outputs, and doubled on the way."""
 
     @property
     def out(self) -> float:
@@ -87,8 +89,8 @@ class Residual:
 
     @property
     def refuted(self) -> bool:
-        """Whether the claim lies outside the bound; NaN does, where the estimate is known."""
-        return self.estimate.known and not self.out <= self.estimate.error
+        """Whether the claim lies outside the bound at worst; NaN does, where the estimate is known."""
+        return self.estimate.known and not self.out <= self.estimate.error + self.shared
 
     def agrees(self, other: Residual) -> bool:
         """Whether two estimates of one derivative are compatible, their directions alike to a thousandth."""
@@ -152,7 +154,7 @@ class Differences:
 
     def noise_along(self, step: Direction) -> Tensor:
         """The same, from points a given step apart."""
-        d = self.exact(step, reach=16)
+        d = step  # as it rounds: steps on a coarse grid may be free of the rounding that other numbers meet
         # beside x, not around it: at x itself the function may have a kink, whose differences are no noise
         samples = torch.stack([self.at(d, float(k)) - self.y for k in range(5, 17)])
         parts = []
@@ -352,7 +354,9 @@ class Differences:
         error, noise = float(stencil.error), float(stencil.noise)
         sides = tuple(map(float, stencil.sides)) if bool(stencil.kinked) else None
         estimate = Estimate(float(stencil.value), error + rounding)
-        return Residual(claim, estimate, float(stencil.flow), sides, error < 2 * (noise + rounding))
+        return Residual(
+            claim, estimate, float(stencil.flow), sides, error < 2 * (noise + rounding), float(stencil.shared)
+        )
 
     def entry(self, name: str, k: int) -> Estimate:
         """The derivative with respect to one entry of a leaf: the rung with the least error that another confirms."""

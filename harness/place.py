@@ -122,6 +122,7 @@ class Place:
         spread, need, slack = self.judge.spreads[name].reshape(-1), torch.zeros_like(g), torch.zeros_like(g)
         need[entries] = self.judge.case.tau * g[entries].square().mean(0).sqrt().expand_as(entries)
         slack[entries] = ROUNDINGS * (spread[entries] + spread[entries].median(0).values)
+        slack[entries] += self._expressible(name, blocks)
         found = Together(self.judge.differences, name, g, slack, need, blocks).climbed()
         wrong = [k for k in self._suspects(found, g) if self._outside(name, k, float(need[k]), float(slack[k]))]
         if not wrong:
@@ -132,6 +133,18 @@ class Place:
         shape = self.judge.gradients[name].shape
         why = f"{out} of {len(g)} entries are out, small ones beside much larger ones"
         return Verdict(Outcome.FAIL, self.judge.case.tau, why, expected.reshape(shape), allowed.reshape(shape))
+
+    def _expressible(self, name: str, blocks: Blocks) -> Tensor:
+        """For each block the smallest slope that its outputs can express where they are as large as they are nearby.
+
+        What is small here may be the difference of larger numbers inside (1 + tanh at −7), and as coarse as they.
+        """
+        f = self.judge.differences
+        step = f.spread(f.direction(1, [name]), 1.0)
+        far = torch.stack([f.at(step, side) - f.y for side in (1.0, -1.0)]).abs().amax(0)
+        unit = f.scales[name].expand(self.judge.case.leaves[name].shape).reshape(-1)[blocks.entries]
+        smallest = 64 * self.judge.case.u * blocks.parts.norm(blocks.parts.taken(f.v * far)) / unit
+        return ROUNDINGS * smallest.nan_to_num(torch.inf)
 
     def _outside(self, name: str, k: int, need: float, slack: float) -> bool:
         return self.judge.entry(name, k, need).forgiven(slack).outside

@@ -82,6 +82,9 @@ class Stencil:
         # rounding grows with the values, and the farthest of these may be far larger than those at x
         n = self.v * torch.maximum(noise, u * (y.abs() + changes.amax(0)))
         moved = self.parts.norm(n * changes.ne(0).any(0))
+        # where outputs share a step of the computation (a mean), their rounding errors add up instead of averaging out; and
+        # each may double where a number inside crosses a power of two
+        self.shared = NOISES * (2 * self.parts.sum((n * changes.ne(0).any(0)).abs()) - moved) / t
         self.noise = NOISES * moved / t + 2 * (self.parts.norm(n) + stray) / (4 * t)
 
     @cached_property

@@ -65,6 +65,8 @@ class Rung:
     noisy: Tensor
     still: Tensor
     """No output moved."""
+    shared: Tensor
+    """What rounding adds to the error if the outputs share it."""
 
     @property
     def out(self) -> Tensor:
@@ -78,7 +80,7 @@ class Rung:
 
     def refuted(self, slack: Tensor) -> Tensor:
         """The claim lies outside a finite bound; NaN does."""
-        return self.error.isfinite() & ~(self.out <= self.error + slack)
+        return self.error.isfinite() & ~(self.out <= self.error + self.shared + slack)
 
     def agrees(self, other: Rung) -> Tensor:
         """Whether two steps estimate the same."""
@@ -201,7 +203,9 @@ class Together:
         error = stencil.error / unit + 32 * f.case.u * self.g[row].abs()
         low, high = (side / unit for side in stencil.sides)
         noisy = stencil.error < 2 * stencil.noise
-        return Rung(self.g[row], stencil.value / unit, error, low, high, noisy, stencil.flow == 0)
+        return Rung(
+            self.g[row], stencil.value / unit, error, low, high, noisy, stencil.flow == 0, stencil.shared / unit
+        )
 
     def _along(self, entries: Tensor) -> dict[str, Tensor]:
         x = self.differences.case.leaves[self.name]

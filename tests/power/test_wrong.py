@@ -13,6 +13,7 @@ PAIRS = [(f, layer) for f in REGIONAL for layer, has in HAS.items() if f.needs i
 IDS = [f"{f.name}-{layer}" for f, layer in PAIRS]
 SEED = 5
 
+
 @pytest.mark.parametrize(("fault", "layer"), PAIRS, ids=IDS)
 def test_fault_in_a_region_is_found_by_the_spec(fault: Fault, layer: str):
     assert found_by_check(spec_with(layer, fault), fault.check, SEED)
