@@ -17,6 +17,9 @@ from harness.verdict import Verdict
 FRESH = 3
 """On how many fresh draws a diagnosis must hold."""
 
+LARGE = 10_000
+"""From how many entries on one fresh draw is enough: each is judged in full."""
+
 
 def finding_of(session: Session, name: str, verdict: Verdict, others: list[Session], judge: str = "judge") -> Finding:
     """The finding for one tensor's failed verdict; `others` are failing sessions of other sizes."""
@@ -52,8 +55,9 @@ def _diagnosis(
     first = sentences(verdict.case or session.case, name, claimed, verdict.expected)
     if not first:
         return ()
-    draws = [*others, *(f for k in range(1, FRESH + 1) if (f := session.fresh(k)) is not None)]
-    tested = [s for other in draws[: 2 * FRESH] if (s := _again(other, name, judge)) is not None]
+    fresh = FRESH if claimed.numel() <= LARGE else 1
+    draws = [*others[: 2 * fresh], *(f for k in range(1, fresh + 1) if (f := session.fresh(k)) is not None)]
+    tested = [s for other in draws[: 2 * fresh] if (s := _again(other, name, judge)) is not None]
     return common(first, *tested)
 
 
