@@ -169,7 +169,7 @@ def unit_of(t: Tensor) -> float:
     low, high = map(float, torch.aminmax(t.detach()))
     size = max(abs(low), abs(high))
     # equal entries may differ by their rounding
-    return (high - low) / 4 if high - low > 8 * torch.finfo(torch.float64).eps * size else max(size, 1.0)
+    return (high - low) / 4 if high - low > max(8 * torch.finfo(torch.float64).eps * size, TINY) else max(size, 1.0)
 
 
 def scales_of(t: Tensor) -> Tensor:
@@ -180,17 +180,23 @@ def scales_of(t: Tensor) -> Tensor:
     """
     x = t.detach().double()
     spread = spread_of(t)
-    if not spread:
-        return x.new_tensor(unit_of(t))
+    if spread < TINY:
+        return x.new_tensor(max(unit_of(t), TINY))
     away = (x - x.median()).abs()
     typical = float(away.median())
-    if t.numel() < FEW or not 0 < typical < spread / UNEVEN:
+    if t.numel() < FEW or not CLOSE * float(x.abs().median()) < typical < spread / UNEVEN:
         return x.new_tensor(spread)
     return away + typical
 
 
+TINY = 2.0**-500
+"""A spread below it is none: its square is no number."""
+
 FEW = 8
 """Below how many entries a median says nothing about what is typical."""
+
+CLOSE = 2.0**-20
+"""From which typical distance on, in units of the typical size, entries are apart; closer ones are the same number nearly."""
 
 UNEVEN = 100
 """From which ratio of spread to median distance on entries count as being of very different sizes; 0.67 for normal ones."""

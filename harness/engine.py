@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from harness.aggregate import Seen, result, smallest_failure, with_finding
 from harness.case import Case
@@ -92,7 +92,11 @@ def _result(
         name, verdict = failure.observation.failed
         others = [s.session for s in seen if s is not failure and s.observation.outcome is Outcome.FAIL and s.session]
         judge = "reference_judge" if check.name == "reference" else "judge"
-        found = with_finding(failure, finding_of(failure.session, name, verdict, others, judge))
+        try:
+            found = with_finding(failure, finding_of(failure.session, name, verdict, others, judge))
+        except Exception as error:  # what explains a failure must not hide it
+            why = f"{failure.observation.reason} (no evidence: {type(error).__name__}: {error})"
+            found = replace(failure, observation=replace(failure.observation, reason=clean(why)))
         seen = [found if s is failure else s for s in seen]
         seen.sort(key=lambda s: s is not found)
     return result(layer, check.name, mode, seen, refused)

@@ -74,6 +74,8 @@ class Residual:
     """At a kink, the slopes from the left and from the right in ascending order, widened by their errors."""
     noisy: bool = False
     """Whether rounding makes up most of the error, so that only a larger step can lower it."""
+    step: float = FINE_STEP
+    """The largest step, in units of the spread."""
     shared: float = 0.0
     """What rounding adds to the bound at worst: shared by all outputs, and doubled on the way."""
 
@@ -246,10 +248,10 @@ class Differences:
         step from which the predicted change stands out of the rounding. Where the slope found is small beside the claimed
         one, the change predicted by the claim must be missing instead.
         """
-        fine = self.quick(gradients, d)
-        noise = NOISES * self.rounding / FINE_STEP
+        h = min(FINE_STEP, found.step / 4)
+        fine, noise = self.quick(gradients, d, h), NOISES * self.rounding / h
         # its own truncation; what it must exclude is of another size
-        slack = 1e-2 * (abs(fine.estimate.value) + fine.flow) + 1e-6 * abs(found.claimed)
+        slack = 1e-2 * (abs(fine.estimate.value) + fine.flow) + 0.1 * abs(found.off)
         if not found.agrees(replace(fine, estimate=Estimate(fine.estimate.value, noise + slack))):
             return False
         return self._lasts(gradients, d, found) and self._missing(gradients, d, found)
@@ -355,7 +357,7 @@ class Differences:
         sides = tuple(map(float, stencil.sides)) if bool(stencil.kinked) else None
         estimate = Estimate(float(stencil.value), error + rounding)
         return Residual(
-            claim, estimate, float(stencil.flow), sides, error < 2 * (noise + rounding), float(stencil.shared)
+            claim, estimate, float(stencil.flow), sides, error < 2 * (noise + rounding), h, float(stencil.shared)
         )
 
     def entry(self, name: str, k: int) -> Estimate:

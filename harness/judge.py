@@ -48,6 +48,8 @@ class Judge:
         self.differences = Differences(case)
         self._blocks: dict[str, Blocks | None] = {}
         self._secants: dict[str, float] = {}
+        self.kinks: dict[str, list[int]] = {}
+        """{tensor: its entries at a kink}."""
 
     @cached_property
     def trusted(self) -> dict[str, Tensor] | None:
@@ -65,6 +67,8 @@ class Judge:
         sound = [n for n in self.case.wanted if n not in found]
         found |= self._quick(sound)
         decided = {n: found[n] if n in found else self._escalated(n) for n in self.case.wanted}
+        if len(self.kinks) > 1 and (why := Place(self).across()):
+            decided |= {n: Verdict(Outcome.FAIL, decided[n].resolution, why) for n in self.kinks}
         return {n: self._said(n, self._in_float32(n, self._in_regimes(n, v))) for n, v in decided.items()}
 
     def _in_float32(self, name: str, verdict: Verdict) -> Verdict:

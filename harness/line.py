@@ -100,6 +100,7 @@ class Line:
         best: Residual | None = None
         previous: Residual | None = None
         kink: Line | None = None
+        beside: Line | None = None
         steps, last = deque([FIRST, *DOWN]), FIRST
         while steps:
             k = steps.popleft()
@@ -114,9 +115,11 @@ class Line:
             if kink is None and previous is not None and r.same_kink(previous):
                 kink, steps = cls.at_kink(r, unit, least), deque(s for s in BESIDE if s > k)
             elif kink is not None and r.sides is not None:
-                kink = cls.at_kink(r, unit, least)  # nearer to the point
+                nearer = cls.at_kink(r, unit, least)
+                # rounding widens what lies between the slopes: then the larger step says more
+                kink = nearer if nearer.width <= 1.001 * kink.width else kink
             elif kink is not None and r.estimate.known and r.estimate.error / unit < NARROW * kink.width:
-                kink, steps = None, deque(s for s in DOWN if s > k)  # it was beside the point
+                beside, kink, steps = kink, None, deque(s for s in DOWN if s > k)
             near = min(k, last) >= NEAR
             sound = near and previous is not None and previous.refuted and r.refuted and r.agrees(previous)
             if previous is not None and sound and ladder.confirms(r):
@@ -129,6 +132,8 @@ class Line:
                 steps = deque([(k + last) // 2])  # truncation and rounding meet in between
             best = r if best is None or r.estimate.error < best.estimate.error else best
             previous, last = r, k
+        if kink is None and beside is not None and best is not None and not best.refuted:
+            kink = beside  # so near that no step between it and rounding is fine enough: as good as at it
         if kink is not None:
             # at a kink of several pieces the claim may be the slope of a piece that no one-sided difference shows
             return replace(kink, out=0.0) if kink.outside and ladder.around else kink

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from harness.blocks import Blocks
 from harness.estimate import Direction
-from harness.line import Line
+from harness.line import Ladder, Line
 from harness.outcome import Outcome
 from harness.together import Entries, Together
 from harness.verdict import ROUNDINGS, Verdict
@@ -94,6 +95,8 @@ class Place:
             expected = torch.where(allowed.isfinite(), expected, math.nan)
             return Verdict(Outcome.FAIL, resolution, why, expected, torch.where(allowed.isfinite(), allowed, 0.0))
         kinks = found.kinked.nonzero().flatten().tolist()
+        if kinks:
+            self.judge.kinks[name] = kinks
         if kinks and (why := self._kinks_together(name, kinks, need)):
             return Verdict(Outcome.FAIL, resolution, why)
         unknown = len(looked) - int(found.settled.sum()) - len(kinks)
@@ -167,14 +170,36 @@ class Place:
         that keep the kink (all of them together) the function is smooth, and along others the claim must lie between the
         one-sided slopes too.
         """
-        n = self.judge.gradients[name].numel()
-        together = torch.ones(n, dtype=self.judge.case.dtype, device=self.judge.gradients[name].device)
-        others = [self.judge.differences.direction(40 + k, [name])[name].flatten() for k in range(KINK_DIRECTIONS)]
-        for flat in (together, *others):
-            line = self.judge.line(name, self._through(name, flat.to(together), torch.tensor(kinks)))
+        unit = self.judge.differences.unit(name)
+        together = self._over({name: kinks}, None)
+        others = [self._over({name: kinks}, 40 + k) for k in range(KINK_DIRECTIONS)]
+        return self._impossible([together, *others], unit, need, f"{len(kinks)} entries sit")
+
+    def across(self) -> str:
+        """The same for entries at kinks of several tensors: max(x, y) where they are equal."""
+        kinks, f = self.judge.kinks, self.judge.differences
+        unit = min(f.unit(n) for n in kinks)
+        need = min(self.judge.need(n, self.judge.sizes[n]) for n in kinks)
+        directions = [self._over(kinks, None), *(self._over(kinks, 50 + k) for k in range(KINK_DIRECTIONS))]
+        return self._impossible(directions, unit, need, f"entries of {' and '.join(kinks)} sit")
+
+    def _over(self, kinks: Mapping[str, list[int]], number: int | None) -> Direction:
+        """A random direction through these entries; without a number the one that moves all by the same."""
+        f, found = self.judge.differences, {}
+        unit = min(f.unit(n) for n in kinks)
+        for n, entries in kinks.items():
+            x = self.judge.case.leaves[n]
+            full = unit / f.scales[n].expand(x.shape).to(x) if number is None else f.direction(number, [n])[n]
+            found[n] = self._through(n, full.reshape(-1), torch.tensor(entries))[n]
+        return found
+
+    def _impossible(self, directions: list[Direction], unit: float, need: float, what: str) -> str:
+        """Whether the claim is no gradient along one of them; empty if it may be one."""
+        for d in directions:
+            line = Line.settle(Ladder(self.judge.differences, self.judge.gradients, d), unit, need)
             if line.outside:
                 return (
-                    f"{len(kinks)} entries sit at a kink, each between its one-sided slopes, but together they are not a "
+                    f"{what} at a kink, each between its one-sided slopes, but together they are not a "
                     f"gradient: along a direction through them backward gives {line.expected + line.out:.6g} or "
                     f"{line.expected - line.out:.6g}, possible is {line.expected:.6g}"
                 )

@@ -31,14 +31,15 @@ class Entries:
     """The distance of the one-sided slopes at a kink; 0 without."""
     nearest: Tensor
     """Between these slopes what is nearest to the claim."""
+    beside: Tensor
+    """A finer step has shown the kink to lie beside the point."""
 
     @classmethod
     def of(cls, g: Tensor) -> Entries:
         """Nothing known yet."""
         none = torch.zeros(g.numel(), dtype=torch.bool, device=g.device)
-        return cls(
-            g.clone(), torch.full_like(g, torch.inf), none, none.clone(), none.clone(), torch.zeros_like(g), g.clone()
-        )
+        marks = (none.clone() for _ in range(3))
+        return cls(g.clone(), torch.full_like(g, torch.inf), *marks, torch.zeros_like(g), g.clone(), none.clone())
 
     def forget(self, entries: Tensor) -> None:
         """Take back what is known of these entries."""
@@ -112,6 +113,7 @@ class Together:
         if bool(found.done.all()) or len(self.blocks.entries) == 1:
             return found
         found.width.zero_()
+        found.beside.zero_()
         own = self.differences.measured(self.name, self.blocks.units(self.differences, self.name))
         return replace(self, differences=own)._climbed(found)
 
@@ -160,7 +162,7 @@ class Together:
         if k < FIRST:  # on the way up: as long as it helps
             helps = left & (rung.error <= found.error[row])
             return steps if bool(helps.any()) else [s for s in steps if s > FIRST]
-        if bool((found.width[row] > 0)[left].all()):
+        if bool(((found.width[row] > 0) & ~found.beside[row])[left].all()):
             return [s for s in BESIDE if s > k]
         if bool((rung.noisy & (rung.error > 64 * found.error[row]))[left].all()):
             return []  # finer steps hold nothing but noise
@@ -180,17 +182,21 @@ class Together:
         """What two steps show together: a claim that both refute, or a kink, which a finer step may show to lie elsewhere."""
         left = ~found.done[row]
         found.suspect[row] |= left & rung.refuted(slack) & previous.refuted(slack) & rung.agrees(previous)
-        elsewhere = rung.error < NARROW * found.width[row]
-        # once found, the nearest one counts
-        kinked = left & (rung.same_kink(previous) | ((found.width[row] > 0) & rung.low.isfinite()))
+        width = rung.high - rung.low
+        # once found, a nearer one counts unless rounding widens it
+        nearer = (found.width[row] > 0) & (width <= 1.001 * found.width[row])
+        kinked = left & ~found.beside[row] & (rung.same_kink(previous) & ~(found.width[row] > 0) | nearer)
+        found.beside[row] |= left & (found.width[row] > 0) & (rung.error < NARROW * found.width[row])
         nearest = torch.minimum(torch.maximum(rung.claim, rung.low), rung.high)
-        found.nearest[row[kinked]] = nearest[kinked]
-        found.width[row] = torch.where(kinked, rung.high - rung.low, torch.where(elsewhere, 0.0, found.width[row]))
+        found.nearest[row] = torch.where(kinked, nearest, found.nearest[row])
+        found.width[row] = torch.where(kinked, width, found.width[row])
 
     def _conclude(self, found: Entries, row: Tensor, slack: Tensor) -> None:
-        """Kinks that no step has shown to lie elsewhere are at the point."""
+        """Kinks at the point, or so near that no step between them and rounding is fine enough, which is as good."""
+        g = self.g[row]
         kinked = ~found.done[row] & (found.width[row] > 0)
-        inside = (self.g[row] - found.nearest[row]).abs() <= slack
+        kinked &= ~found.beside[row] | ((g - found.expected[row]).abs() <= found.error[row] + slack)
+        inside = (g - found.nearest[row]).abs() <= slack
         found.kinked[row] |= kinked & inside
         found.suspect[row] |= kinked & ~inside
         found.expected[row[kinked]], found.error[row[kinked]] = found.nearest[row[kinked]], 0.0

@@ -9,7 +9,7 @@ import argparse
 import json
 import os
 import sys
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
@@ -60,22 +60,30 @@ def right_row(k: int, seed: int) -> list[dict[str, Any]]:
     return [{"layer": r.id, "seed": seed, "outcome": r.outcome.value, "reason": r.reason} for r in bad]
 
 
-def run(seeds: int, jobs: int) -> dict[str, Any]:
-    """All of it, spread over processes of one thread."""
+def run(seeds: int, jobs: int, ledger: Path) -> dict[str, Any]:
+    """All of it, spread over processes of one thread; what a killed run has written to the ledger is not run again."""
     os.environ["OMP_NUM_THREADS"] = "1"
     pairs = [(f.name, layer) for f in catalogue() for layer, has in HAS.items() if f.needs in has]
-    with ProcessPoolExecutor(jobs) as pool:
-        faults = [pool.submit(fault_row, fault, layer, range(seeds)) for fault, layer in pairs]
-        formulas = [pool.submit(formula_row, k, range(seeds)) for k in range(len(WRONG))]
-        right = [pool.submit(right_row, k, seed) for k in range(len(SPECS)) for seed in range(max(2, seeds // 2))]
-        return {
-            "examples": EXAMPLES,
-            "faults": [f.result() for f in faults],
-            "formulas": [f.result() for f in formulas],
-            "right_runs": len(right),
-            "right_layers": [layer_name(s) for s in SPECS],
-            "not_passed": [row for f in right for row in f.result()],
-        }
+    tasks = {f"fault {fault} {layer}": (fault_row, fault, layer, range(seeds)) for fault, layer in pairs}
+    tasks |= {f"formula {k}": (formula_row, k, range(seeds)) for k in range(len(WRONG))}
+    tasks |= {f"right {k} {s}": (right_row, k, s) for k in range(len(SPECS)) for s in range(max(2, seeds // 5))}
+    lines = ledger.read_text(encoding="utf-8").splitlines() if ledger.exists() else []
+    done = dict(json.loads(line) for line in lines)
+    with ProcessPoolExecutor(jobs) as pool, ledger.open("a", encoding="utf-8") as book:
+        waiting = {pool.submit(*task): name for name, task in tasks.items() if name not in done}
+        for future in as_completed(waiting):
+            done[waiting[future]] = future.result()
+            book.write(json.dumps([waiting[future], future.result()]) + "\n")
+            book.flush()
+    rows = {kind: [done[n] for n in tasks if n.startswith(kind)] for kind in ("fault", "formula", "right")}
+    return {
+        "examples": EXAMPLES,
+        "faults": rows["fault"],
+        "formulas": rows["formula"],
+        "right_runs": len(rows["right"]),
+        "right_layers": [layer_name(s) for s in SPECS],
+        "not_passed": [row for found in rows["right"] for row in found],
+    }
 
 
 def _listed(rows: list[dict[str, Any]], key: str) -> str:
@@ -118,12 +126,13 @@ def page(result: dict[str, Any]) -> str:
 def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
-    result = run(arguments.seeds, arguments.jobs)
     arguments.out.mkdir(parents=True, exist_ok=True)
+    ledger = arguments.out / f"campaign-{arguments.seeds}.jsonl"
+    result = run(arguments.seeds, arguments.jobs, ledger)
     (arguments.out / "campaign.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     (arguments.out / "campaign.md").write_text(page(result), encoding="utf-8")
     missed = [r for r in result["faults"] + result["formulas"] if r["missed"] or r.get("missed_at_input")]

@@ -1,4 +1,8 @@
-"""Families written after the constants were frozen: functions and regimes that nothing was adjusted to."""
+"""Families written after those of `families.py`, when all of them passed: other functions, other regimes.
+
+Three of the 28 showed mechanisms that the judge lacked (kinks of several pieces, outputs that depend on an entry by less than
+their last digit, kinks hidden by rounding), and these were built then: no constant was moved for one of them.
+"""
 
 from __future__ import annotations
 
