@@ -342,7 +342,7 @@ class Judge:
         if bool(mask.all()) or not self.case.subject.takes_cotangent:
             return self.differences, self.gradients[name]
         vs = self.case.base.cotangents
-        parts = mask.split([v.numel() for v in vs])
+        parts = torch.split(mask, [v.numel() for v in vs])
         claimed = self.case.evaluate(1, tuple(v * m.reshape(v.shape) for v, m in zip(vs, parts, strict=True)))
         g = claimed.gradients.get(name)
         if g is None or g.shape != self.gradients[name].shape:

@@ -38,8 +38,10 @@ class Entries:
     def of(cls, g: Tensor) -> Entries:
         """Nothing known yet."""
         none = torch.zeros(g.numel(), dtype=torch.bool, device=g.device)
-        marks = (none.clone() for _ in range(3))
-        return cls(g.clone(), torch.full_like(g, torch.inf), *marks, torch.zeros_like(g), g.clone(), none.clone())
+        settled, kinked, suspect, beside = (none.clone() for _ in range(4))
+        return cls(
+            g.clone(), torch.full_like(g, torch.inf), settled, kinked, suspect, torch.zeros_like(g), g.clone(), beside
+        )
 
     def forget(self, entries: Tensor) -> None:
         """Take back what is known of these entries."""

@@ -220,8 +220,8 @@ class Scales:
         if most <= VISIBLE:
             return Verdict(Outcome.PASS, most)
         why = f"rounding to {self.short} may change it by {most:.0%} of its size"
-        # by all of it: the numbers of this precision do not determine it, the example is not for this precision
-        return Verdict(Outcome.SKIP if most > 1 else Outcome.INCONCLUSIVE, most, why)
+        # the numbers of this precision do not determine it: the example is not for this precision
+        return Verdict(Outcome.SKIP, most, why)
 
     def _vanishes(self) -> bool:
         """Whether the gradient is a true zero (a bias in front of a centring), and what is left of it in the lower
