@@ -146,7 +146,8 @@ def _asked(battery: bool) -> tuple[Check, ...]:
 @contextmanager
 def undisturbed() -> Iterator[None]:
     """Leave random generators and autograd's modes as they were found, and work where gradients are recorded."""
-    with globals_preserved(), torch.inference_mode(False), torch.enable_grad():
+    # what overflows or divides by zero beside the point is looked for there, and no warning of the user's layer
+    with globals_preserved(), torch.inference_mode(False), torch.enable_grad(), np.errstate(all="ignore"):
         yield
 
 

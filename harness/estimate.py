@@ -34,6 +34,12 @@ every bounded function is flat."""
 AROUND = 24
 """At how many points around a kink its pieces are looked for: one of three is missed with probability (2/3)²⁴ = 6e-5."""
 
+RADII = (2.0**-14, 2.0**-20)
+"""How far around, in units of the spread; a kink is there at both."""
+
+STEP_AROUND = 256
+"""By how much finer than the distance the step of a slope around is."""
+
 REACH = 4.0
 """How far from the point, in units of the spread, a plateau's end is looked for."""
 
@@ -274,24 +280,34 @@ class Differences:
         finest = (self.quick(gradients, d, h) for h in self._steps(found.claimed, 1024))
         return not any(r.out < 0.05 * abs(r.off - found.off) for r in finest)
 
-    def around(self, d: Direction) -> tuple[float, float]:
+    def around(self, d: Direction, radius: float = RADII[0]) -> tuple[float, float]:
         """Between which values the derivative along d lies at points around: each output takes its own least and largest.
 
         At a kink of several pieces (the middle one of three equal entries, sorted) what lies around the point may be no
         one-sided slope at it: any convex combination of nearby gradients is one of the point (Clarke, "Optimization and
         Nonsmooth Analysis", 1983).
         """
-        slopes = torch.stack([self._slope(d, number) for number in range(AROUND)])
+        slopes = torch.stack([self._slope(d, number, radius) for number in range(AROUND)])
         low, high = slopes.amin(0).sum(), slopes.amax(0).sum()
         slack = 1e-6 * float(slopes.abs().amax(0).sum())
         return float(low) - slack, float(high) + slack
 
-    def _slope(self, d: Direction, number: int) -> Tensor:
+    def among(self, gradients: Mapping[str, Tensor], d: Direction, off: float) -> bool:
+        """Whether the claim is a slope of the pieces that meet at the point, as the median of equal numbers has them: between
+        the slopes around however near one looks. A smooth function's slopes close in on one, and rounding must not make up
+        what lies between."""
+        if NOISES * self.rounding / (RADII[-1] / STEP_AROUND) > 0.05 * abs(off):
+            return False
+        claim = self.claimed(gradients, self.spread(d, 1.0))
+        return all(low <= claim <= high for low, high in (self.around(d, radius) for radius in RADII))
+
+    def _slope(self, d: Direction, number: int, radius: float) -> Tensor:
         """v ⊙ the slopes of the outputs along d at a point a little off, all entries of d's leaves moved."""
-        off = self.exact(self.spread(self.direction(60 + number, list(d)), 2.0**-14))
-        e = self.exact(self.spread(d, 2.0**-22))
+        off = self.exact(self.spread(self.direction(60 + number, list(d)), radius))
+        h = radius / STEP_AROUND
+        e = self.exact(self.spread(d, h))
         ends = [self.at({n: off[n] + side * e[n] for n in d}, 1.0) for side in (1.0, -1.0)]
-        return self.v * (ends[0] - ends[1]) / 2.0**-21
+        return self.v * (ends[0] - ends[1]) / (2 * h)
 
     def jumps(self, d: Direction) -> bool:
         """Whether the plateau on which no output moves ends in a jump on either side, as where a function rounds coarsely.

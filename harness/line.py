@@ -51,6 +51,10 @@ class Ladder:
         low, high = self.differences.around(self.d)
         return low <= self.differences.claimed(self.gradients, self.differences.spread(self.d, 1.0)) <= high
 
+    def among(self, off: float) -> bool:
+        """Whether it lies between them however near one looks."""
+        return self.differences.among(self.gradients, self.d, off)
+
     def confirms(self, found: Residual) -> bool:
         """Whether plain differences at fine steps are compatible with it."""
         return self.differences.confirms(self.gradients, self.d, found)
@@ -123,6 +127,8 @@ class Line:
             near = min(k, last) >= NEAR
             sound = near and previous is not None and previous.refuted and r.refuted and r.agrees(previous)
             if previous is not None and sound and ladder.confirms(r):
+                if ladder.among(r.off):  # flat to either side, and still a kink: the median of equal numbers
+                    return cls(r.claimed / unit, 0.0, 0.0, r.flow / unit, False, True, least)
                 return cls.smooth(min(previous, r, key=lambda x: x.estimate.error), unit, least, refuted=True)
             if best is None and r.noisy and not r.refuted:
                 steps = deque(UP)

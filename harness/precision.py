@@ -13,7 +13,7 @@ from torch import Tensor
 from harness.arrays import rms, unit_roundoff
 from harness.case import Base, Case
 from harness.domain import Refused, backward_may_raise
-from harness.draws import rng_of, scales_of
+from harness.draws import directions_like, rng_of, scales_of, unit_of
 from harness.reference import Reference
 from harness.rounding import Noise, Rounding, last_digit, real, widened
 from harness.subject import Gradients, Subject
@@ -193,6 +193,22 @@ class Lowered:
             ]
         )
         return self.u * float(size.norm()) / float(scales_of(self.case.leaves[name]).max())
+
+    def from_afar(self, name: str) -> float:
+        """The largest entry of the wide gradient one spread away: what the numbers are whose difference it may be here
+        (p − 1 where p is nearly 1)."""
+        point, largest = self.at(0), 0.0
+        real_leaves = [n for n, t in point.leaves.items() if t.is_floating_point()]
+        moved = directions_like([point.leaves[n] for n in real_leaves], self.case.seed, 29)
+        for side in (1.0, -1.0):
+            steps = {n: side * unit_of(point.leaves[n]) * d for n, d in zip(real_leaves, moved, strict=True)}
+            far = replace(point, leaves={n: t + steps[n] if n in steps else t for n, t in point.leaves.items()})
+            try:
+                g = self.wide(far).evaluate(1, self._wide_cotangents(far)).gradients.get(name)
+            except Refused:
+                continue
+            largest = largest if g is None or not g.numel() else max(largest, float(g.abs().max().nan_to_num(0.0)))
+        return largest
 
     def remainder(self, name: str) -> float | None:
         """For a gradient that in the wide precision is nothing but rounding, what that comes to in the lower one.

@@ -207,6 +207,10 @@ class Scales:
             if not allowance.whole and not _same_outputs(self.low):
                 why = f"in {self.short} its forward is off by more than rounding too, and backward goes by it"
                 return Verdict(Outcome.INCONCLUSIVE, found, why)
+            if float(self.error.abs().max()) <= 4 * self.low.u * self.low.from_afar(self.name):
+                return Verdict(
+                    Outcome.SKIP, found, f"in {self.short} it is a difference of larger numbers, and as coarse"
+                )
             if float(self.error.abs().max()) > self._hidden(allowance):
                 return Verdict(Outcome.FAIL, found, why, self.exact, allowance.entries)
             tau = RESOLUTION.get(self.low.dtype, 0.0)
