@@ -299,7 +299,9 @@ class Differences:
         if NOISES * self.rounding / (RADII[-1] / STEP_AROUND) > 0.05 * abs(off):
             return False
         claim = self.claimed(gradients, self.spread(d, 1.0))
-        return all(low <= claim <= high for low, high in (self.around(d, radius) for radius in RADII))
+        coarse, fine = (self.around(d, radius) for radius in RADII)
+        lasting = fine[1] - fine[0] >= 0.5 * (coarse[1] - coarse[0])
+        return lasting and all(low <= claim <= high for low, high in (coarse, fine))
 
     def _slope(self, d: Direction, number: int, radius: float) -> Tensor:
         """v ⊙ the slopes of the outputs along d at a point a little off, all entries of d's leaves moved."""

@@ -195,13 +195,13 @@ class Lowered:
         return self.u * float(size.norm()) / float(scales_of(self.case.leaves[name]).max())
 
     def from_afar(self, name: str) -> float:
-        """The largest entry of the wide gradient one spread away: what the numbers are whose difference it may be here
+        """The largest entry of the wide gradient two ranges away: what the numbers are whose difference it may be here
         (p − 1 where p is nearly 1)."""
         point, largest = self.at(0), 0.0
         real_leaves = [n for n, t in point.leaves.items() if t.is_floating_point()]
         moved = directions_like([point.leaves[n] for n in real_leaves], self.case.seed, 29)
         for side in (1.0, -1.0):
-            steps = {n: side * unit_of(point.leaves[n]) * d for n, d in zip(real_leaves, moved, strict=True)}
+            steps = {n: 8 * side * unit_of(point.leaves[n]) * d for n, d in zip(real_leaves, moved, strict=True)}
             far = replace(point, leaves={n: t + steps[n] if n in steps else t for n, t in point.leaves.items()})
             try:
                 g = self.wide(far).evaluate(1, self._wide_cotangents(far)).gradients.get(name)

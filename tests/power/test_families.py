@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 from families import FAMILIES as EARLY
-from families_after import FAMILIES as LATE
+from families_after import FAMILIES as AFTER
+from families_blind import FAMILIES as BLIND
 from family import Family
 
 from harness import Outcome
 
+LATE = (*AFTER, *BLIND)
 FAMILIES = (*EARLY, *LATE)
 
 
@@ -17,9 +19,10 @@ def quiet():
         yield
 
 
+@pytest.mark.parametrize("seed", [100, 101])
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda f: f.name)
-def test_right_layer_is_not_failed(family: Family):
-    outcomes = {r.outcome for r in family.report(100).results}
+def test_right_layer_is_not_failed(family: Family, seed: int):
+    outcomes = {r.outcome for r in family.report(seed).results}
     assert not outcomes & {Outcome.FAIL, Outcome.ERROR}
     assert Outcome.PASS in outcomes
 
