@@ -1,0 +1,136 @@
+"""Points at which differences are not what they seem: float32 inside, singular points, ties across tensors, magnitudes."""
+
+import numpy as np
+import pytest
+
+from harness import Outcome, gradcheck
+
+X = np.random.default_rng(0).standard_normal((4, 5))
+
+
+class Elementwise:
+    def __init__(self, f, slope) -> None:
+        self.f, self.slope = f, slope
+
+    def forward(self, x):
+        self.x = x
+        return self.f(x)
+
+    def backward(self, dy):
+        return dy * self.slope(self.x)
+
+
+def verdict(layer, *inputs, **more):
+    result = gradcheck(layer, *inputs, raise_exception=False, **more).results[0]
+    return result.outcome, result.reason
+
+
+def narrow_tanh(x):
+    return np.tanh(x.astype(np.float32)).astype(np.float64)
+
+
+def test_float32_inside_a_float64_interface_is_named_and_not_failed():
+    outcome, reason = verdict(Elementwise(narrow_tanh, lambda x: 1 - np.tanh(x) ** 2), X)
+    assert outcome is Outcome.INCONCLUSIVE
+    assert "outputs are computed in float32 inside a float64 interface" in reason
+    assert verdict(Elementwise(narrow_tanh, lambda x: 1 - np.tanh(x) ** 2), X, resolution=1e-3)[0] is Outcome.PASS
+
+
+def test_wrong_gradient_behind_float32_is_failed_all_the_same():
+    assert verdict(Elementwise(narrow_tanh, lambda x: 1.1 * (1 - np.tanh(x) ** 2)), X)[0] is Outcome.FAIL
+
+
+def test_a_float64_layer_is_not_called_float32():
+    assert "float32" not in verdict(Elementwise(np.tanh, lambda x: 1 - np.tanh(x) ** 2), X)[1]
+
+
+def test_infinite_slope_is_a_stated_singular_point():
+    x = np.array([[0.0, 0.5, 1.0, 2.0]])
+    outcome, reason = verdict(Elementwise(np.sqrt, lambda x: 0.5 / np.sqrt(x)), x)
+    assert outcome is Outcome.PASS
+    assert "1 entries of x sit at a singular point" in reason
+    assert verdict(Elementwise(np.sqrt, lambda x: 0.6 / np.sqrt(x)), x)[0] is Outcome.FAIL
+
+
+def test_not_a_number_where_the_slopes_are_finite_is_failed():
+    outcome, reason = verdict(Elementwise(np.abs, lambda x: x / np.abs(x)), np.array([[0.0, 1.0, -2.0]]))
+    assert outcome is Outcome.FAIL
+    assert "not finite" in reason
+
+
+@pytest.mark.parametrize("n", [6, 300])
+def test_ties_across_tensors_are_judged_together(n):
+    x = np.random.default_rng(1).standard_normal(n)
+    y = np.where(np.arange(n) % 2, x, x - 1)
+
+    def forward(x, y):
+        return np.maximum(x, y), (x, y)
+
+    def shared(dy, cache):
+        x, y = cache
+        a = np.where(x > y, 1.0, np.where(x < y, 0.0, 0.5))
+        return dy * a, dy * (1 - a)
+
+    def both(dy, cache):
+        x, y = cache
+        return dy * (x >= y), dy * (y >= x)
+
+    assert verdict((forward, shared), x, y)[0] is Outcome.PASS
+    outcome, reason = verdict((forward, both), x, y)
+    assert outcome is Outcome.FAIL
+    assert "entries of x and y sit at a kink" in reason
+
+
+def test_median_of_equal_numbers_may_follow_any_of_them():
+    def forward(x):
+        order = np.argsort(x, kind="stable")
+        return x[order[2:3]], (order, len(x))
+
+    def backward(dy, cache, factor=1.0):
+        order, n = cache
+        g = np.zeros(n)
+        g[order[2]] = factor * dy[0]
+        return g
+
+    x = np.array([0.0, 1.0, 1.0, 1.0, 2.0])
+    assert verdict((forward, backward), x)[0] is Outcome.PASS
+    assert verdict((forward, lambda dy, cache: backward(dy, cache, 1.5)), x)[0] is Outcome.FAIL
+
+
+def test_denormal_numbers_are_no_error():
+    outcome, _ = verdict(Elementwise(np.abs, np.sign), np.array([5e-324, -5e-324, 0.0]))
+    assert outcome is not Outcome.ERROR
+
+
+def test_a_hundredth_in_a_small_row_beside_large_ones_is_failed():
+    x = X * 10.0 ** np.array([-8, 0, 4, 8])[:, None]
+
+    def slope(x):
+        g = 2 * x
+        g[0] *= 1.01
+        return g
+
+    assert verdict(Elementwise(np.square, lambda x: 2 * x), x)[0] is Outcome.PASS
+    assert verdict(Elementwise(np.square, slope), x)[0] is Outcome.FAIL
+
+
+def test_bias_in_front_of_a_centring_is_a_zero_whatever_its_rounding():
+    class Centred:
+        def __init__(self, leak: float) -> None:
+            self.b, self.leak = np.linspace(-1, 1, 5), leak
+
+        def forward(self, x):
+            z = x + self.b
+            return z - z.mean(0)
+
+        def backward(self, dy):
+            g = dy - dy.mean(0)
+            self.db = g.sum(0) + self.leak
+            return g
+
+    def outcome(leak):
+        report = gradcheck(Centred(leak), X, raise_exception=False)
+        return next(r.outcome for r in report.results if r.check == "parameter_gradient")
+
+    assert outcome(0.0) is Outcome.PASS
+    assert outcome(1e-3) is Outcome.FAIL
