@@ -10,7 +10,6 @@ from itertools import combinations
 import torch
 from torch import Tensor
 
-from harness.domain import Refused
 from harness.draws import directions_like
 from harness.estimate import FIRST, Differences
 from harness.stencil import Parts
@@ -97,12 +96,6 @@ def _moved(differences: Differences, name: str, entries: Tensor) -> Tensor | Non
     full = directions_like([x], differences.case.seed, 23)[0] * (differences.scales[name].to(x) * 2.0**-FIRST)
     step = torch.zeros_like(x).reshape(-1)
     step[entries.reshape(-1)] = full.reshape(-1)[entries.reshape(-1)]
-    found = [y for side in (1.0, -1.0) if (y := _seen(differences, {name: step.reshape(x.shape)}, side)) is not None]
-    return None if not found else torch.stack(found).any(0)
-
-
-def _seen(differences: Differences, step: dict[str, Tensor], side: float) -> Tensor | None:
-    try:
-        return differences.at(step, side) != differences.y
-    except Refused:
-        return None
+    changes = [differences.change({name: step.reshape(x.shape)}, side) for side in (1.0, -1.0)]
+    seen = [change != 0 for change in changes if change is not None]
+    return torch.stack(seen).any(0) if seen else None

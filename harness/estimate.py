@@ -46,6 +46,9 @@ REACH = 4.0
 FINE_STEP = 2.0**-17
 """About u^⅓ in float64, where truncation h² and rounding u/h of a plain central difference balance."""
 
+SEEN = 1024
+"""How many units in the outputs' last place a slope must move them by to be seen, in case their noise is larger."""
+
 GROWTH = 1.1
 """By how much a one-sided quotient that diverges grows where the step is 64 times finer: 8 for √x, and still 1.2 for x log x
 at the finest step looked at; 1 where it converges."""
@@ -162,9 +165,7 @@ class Differences:
 
     def noise_along(self, step: Direction) -> Tensor:
         """The same, from points a given step apart."""
-        d = step  # as it rounds: steps on a coarse grid may be free of the rounding that other numbers meet
-        # beside x, not around it: at x itself the function may have a kink, whose differences are no noise
-        samples = torch.stack([self.at(d, float(k)) - self.y for k in range(5, 17)])
+        samples = self._beside(step)
         parts = []
         for order, scale in ((4, 70.0), (5, 252.0), (6, 924.0)):  # binomial(2k, k): the variance of a kth difference
             parts.append((torch.diff(samples, order, dim=0).square() / scale).mean(0))
@@ -175,6 +176,21 @@ class Differences:
         measured[stairs & (changes.amax(0) > 2.0**-12 * rms(self.y))] = torch.inf
         floor = self.y.abs() * self.case.u
         return torch.maximum(torch.nan_to_num(measured, nan=float("inf")), floor)
+
+    def _beside(self, step: Direction) -> Tensor:
+        """The outputs' changes at twelve points beside x, on the other side where the domain ends on one.
+
+        Not around x: there the function may have a kink, whose differences are no noise. The steps are taken as they round:
+        on a coarse grid they may be free of the rounding that other numbers meet.
+
+        Raises:
+            Refused: the domain ends on both sides.
+        """
+        for side in (1.0, -1.0):
+            changes = [c for k in range(5, 17) if (c := self.change(step, side * k)) is not None]
+            if len(changes) == 12:
+                return torch.stack(changes)
+        raise Refused("the forward refuses points on both sides, very near")
 
     def unit(self, name: str, k: int | None = None) -> float:
         """The unit of a step in one entry; the smallest over all entries, in which an error bound is largest."""
@@ -218,6 +234,23 @@ class Differences:
         moved = {n: t + factor * d[n] if n in d else t.clone() for n, t in self.case.leaves.items()}
         return _flat(self.case.function(moved))
 
+    def change(self, d: Direction, factor: float = 1.0) -> Tensor | None:
+        """By how much the outputs change from x to x + factor·d; None where the forward refuses that point."""
+        try:
+            return self.at(d, factor) - self.y
+        except Refused:
+            return None
+
+    def far(self, names: list[str], side: float = 1.0) -> Tensor | None:
+        """The change over a step of the spread in some leaves."""
+        return self.change(self.spread(self.direction(1, names), 1.0), side)
+
+    def one(self, name: str, k: int) -> dict[str, Tensor]:
+        """The direction through one entry of a leaf."""
+        d = torch.zeros_like(self.case.leaves[name])
+        d.view(-1)[k] = 1.0
+        return {name: d}
+
     def claimed(self, gradients: Mapping[str, Tensor], d: Direction) -> float:
         """⟨g, d⟩ in float64."""
         return sum(float((gradients[n].double() * t.double()).sum()) for n, t in d.items())
@@ -238,7 +271,10 @@ class Differences:
         up, down = (self._moved(d, side * step) for side in (1.0, -1.0))
         # before the forwards, which may write to their inputs
         claim = sum(float((gradients[n] * (up[n] - down[n])).sum()) for n in d)
-        change = _flat(self.case.function(up)) - _flat(self.case.function(down))
+        try:
+            change = _flat(self.case.function(up)) - _flat(self.case.function(down))
+        except Refused:  # nothing is accepted so; smaller steps, or steps by entry, may stay inside the domain
+            return math.inf
         return abs(claim - float(torch.dot(self.v, change))) / (2 * step)
 
     def _moved(self, d: Direction, step: float) -> dict[str, Tensor]:
@@ -262,25 +298,26 @@ class Differences:
             return False
         return self._lasts(gradients, d, found) and self._missing(gradients, d, found)
 
-    def _steps(self, slope: float, units: float) -> list[float]:
-        """Steps up to the fine one, from where a slope moves the outputs by so many units of their last digits."""
-        first = max(units * self.case.u * float((self.v * self.y).norm()) / abs(slope), 2.0**-50) if slope else 1.0
+    def _steps(self, slope: float) -> list[float]:
+        """Steps up to the fine one, from where a slope moves the outputs by `SEEN` units of their last digits."""
+        first = max(SEEN * self.case.u * float((self.v * self.y).norm()) / abs(slope), 2.0**-50) if slope else 1.0
         return [h for k in range(9) if (h := first * 64**k) < FINE_STEP]
 
     def _lasts(self, gradients: Mapping[str, Tensor], d: Direction, found: Residual) -> bool:
         """Whether something moves at every finer step at which the slopes found, output by output, must move something."""
-        slope, moved = found.flow, self.at(self.spread(d, 2.0**-FIRST), 1.0) != self.y
+        slope, change = found.flow, self.change(self.spread(d, found.step))
         # of the outputs that move: another may lie beside a jump, which counts as noise
+        moved = torch.ones_like(self.y) if change is None else change != 0
         rounding = float((self.v * self.noise * moved).norm())
-        steps = [h for h in self._steps(slope, 1024) if slope * h > 64 * rounding]
+        steps = [h for h in self._steps(slope) if slope * h > 64 * rounding]
         return all(self.quick(gradients, d, h).flow >= slope / 4 for h in steps)
 
     def _missing(self, gradients: Mapping[str, Tensor], d: Direction, found: Residual) -> bool:
         """Whether at no finer step the claim is right."""
-        finest = (self.quick(gradients, d, h) for h in self._steps(found.claimed, 1024))
+        finest = (self.quick(gradients, d, h) for h in self._steps(found.claimed))
         return not any(r.out < 0.05 * abs(r.off - found.off) for r in finest)
 
-    def around(self, d: Direction, radius: float = RADII[0]) -> tuple[float, float]:
+    def around(self, d: Direction, radius: float) -> tuple[float, float]:
         """Between which values the derivative along d lies at points around: each output takes its own least and largest.
 
         At a kink of several pieces (the middle one of three equal entries, sorted) what lies around the point may be no
@@ -335,25 +372,19 @@ class Differences:
         return at_once and self._change(whole, 8 * moved) > 2 * edge
 
     def _change(self, whole: Direction, part: float) -> float:
-        try:
-            return float((self.v * (self.at(whole, part) - self.y)).norm().nan_to_num(0.0))
-        except Refused:  # outside the domain nothing is known to move
-            return 0.0
+        change = self.change(whole, part)  # outside the domain nothing is known to move
+        return 0.0 if change is None else float((self.v * change).norm().nan_to_num(0.0))
 
     def diverges(self, name: str, k: int) -> bool:
         """Whether the one-sided difference quotients of one entry grow without end, as those of √x at 0; from the side or
         sides on which the function is finite."""
-        one = torch.zeros_like(self.case.leaves[name])
-        one.view(-1)[k] = 1.0
-        sides = [q for side in (1.0, -1.0) if (q := self._quotients({name: one}, side))]
+        sides = [q for side in (1.0, -1.0) if (q := self._quotients(self.one(name, k), side))]
         return bool(sides) and all(all(b >= GROWTH * a > 0 for a, b in pairwise(q)) for q in sides)
 
     def _quotients(self, d: Direction, side: float) -> list[float]:
         found = []
         for h in (2.0**-k for k in range(6, 42, 6)):
-            try:
-                change = self.at(self.spread(d, h), side) - self.y
-            except Refused:
+            if (change := self.change(self.spread(d, h), side)) is None:
                 return []
             found.append(float((self.v * change).norm()) / h)
         return found if all(map(math.isfinite, found)) else []
@@ -380,12 +411,11 @@ class Differences:
 
     def entry(self, name: str, k: int) -> Estimate:
         """The derivative with respect to one entry of a leaf: the rung with the least error that another confirms."""
-        one = torch.zeros_like(self.case.leaves[name])
-        one.view(-1)[k] = 1.0
+        one = self.one(name, k)
         rungs: list[tuple[Residual, Estimate]] = []
         steps = [FIRST, *DOWN]
         while steps:
-            r = self.residual({name: one}, {name: one}, steps.pop(0))
+            r = self.residual(one, one, steps.pop(0))
             if r is None or not r.estimate.known:
                 continue
             # the claim of a gradient of one is the exact displacement, which may differ from the step in its last digits
@@ -395,10 +425,10 @@ class Differences:
             elif r.noisy and len(rungs) > 2:
                 break
         for r, best in sorted(rungs, key=lambda pair: pair[1].error):
-            if r.flow == 0 and self.jumps({name: one}):
+            if r.flow == 0 and self.jumps(one):
                 break
             agreed = any(e is not best and abs(e.value - best.value) <= e.error + best.error for _, e in rungs)
-            if agreed and self.confirms({name: one}, {name: one}, r):
+            if agreed and self.confirms(one, one, r):
                 return best
         return Estimate(float("nan"), float("inf"))
 
@@ -410,20 +440,14 @@ class Differences:
     @cached_property
     def variation(self) -> float:
         """‖v ⊙ Δy‖ over a step of the spread in all leaves: the outputs' size without what is constant in them."""
-        try:
-            far = self.at(self.spread(self.direction(1, self.case.wanted), 1.0), 1.0)
-        except Refused:
-            far = 0 * self.y
-        return float((self.v * (far - self.y)).norm())
+        far = self.far(self.case.wanted)
+        return 0.0 if far is None else float((self.v * far).norm())
 
     def secant(self, name: str) -> float:
         """‖v ⊙ Δy‖ over a step of one leaf's spread, in units of its gradient's entries: how steep the function is from afar."""
-        x = self.case.leaves[name]
-        try:
-            far = self.at(self.spread(self.direction(1, [name]), 1.0), 1.0)
-        except Refused:
+        if (far := self.far([name])) is None:
             return 0.0
-        size = float((self.v * (far - self.y)).norm()) / self.units[name] / math.sqrt(x.numel())
+        size = float((self.v * far).norm()) / self.units[name] / math.sqrt(self.case.leaves[name].numel())
         return size if math.isfinite(size) else 0.0
 
     def floor(self, name: str) -> float:

@@ -351,9 +351,7 @@ class Judge:
         return self.differences.within(mask), g if held is None else g.masked_fill(held, 0.0)
 
     def _entry(self, differences: Differences, g: Tensor, name: str, k: int, need: float) -> Line:
-        one = torch.zeros_like(g)
-        one.view(-1)[k] = 1.0
-        ladder = Ladder(differences, {name: g}, {name: one})
+        ladder = Ladder(differences, {name: g}, differences.one(name, k))
         return Line.settle(ladder, differences.unit(name, k), need, least=1.0)
 
     def scale(self, name: str, lines: list[Line]) -> float:

@@ -9,20 +9,17 @@ from functools import cached_property
 
 from torch import Tensor
 
-from harness.estimate import DOWN, FIRST, UP, Differences, Direction, Residual
+from harness.estimate import DOWN, FIRST, RADII, UP, Differences, Direction, Residual
 
 LEAST = 0.5
 """The smallest entry of a direction, so that an error bound along it bounds one entry's error at twice its size."""
-
 
 NARROW = 0.01
 """What share of a kink's width a smooth estimate's error may be for the estimate to say that the kink is elsewhere: a kink is
 seen where it is four times the rounding, so that it would have been."""
 
-
 BESIDE = (20, 32, 44)
 """The steps at which a kink is looked for again, in case it lies beside the point."""
-
 
 NEAR = 2
 """Steps of at most a quarter of the spread refute: from further away slopes may agree that belong to no point."""
@@ -48,7 +45,7 @@ class Ladder:
     @property
     def around(self) -> bool:
         """Whether the claim lies between the derivatives at points around."""
-        low, high = self.differences.around(self.d)
+        low, high = self.differences.around(self.d, RADII[0])
         return low <= self.differences.claimed(self.gradients, self.differences.spread(self.d, 1.0)) <= high
 
     def among(self, off: float) -> bool:

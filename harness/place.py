@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -86,18 +87,14 @@ class Place:
             found.settled |= held.reshape(-1)
         outside = [k for k in alone if not bool(found.settled[k]) and self._alone(found, name, k, need)]
         looked = range(g.numel()) if blocks is not None else alone
-        expected, allowed = (t.reshape(g.shape) for t in (found.expected, found.error))
         known = found.error.isfinite()
         resolution = self.judge.relative(float(found.error[known].max()) if bool(known.any()) else math.inf, scale)
         if outside:
-            wrong = int(((expected - g.double()).abs() > allowed).sum())
-            why = f"{wrong} of {len(looked)} entries are out"
-            expected = torch.where(allowed.isfinite(), expected, math.nan)
-            return Verdict(Outcome.FAIL, resolution, why, expected, torch.where(allowed.isfinite(), allowed, 0.0))
+            return self._out(name, found, found.error, resolution, len(looked))
         kinks = found.kinked.nonzero().flatten().tolist()
         if kinks:
             self.judge.kinks[name] = kinks
-        if kinks and (why := self._kinks_together(name, kinks, need)):
+        if kinks and (why := self._impossible({name: kinks}, need, f"{len(kinks)} entries")):
             return Verdict(Outcome.FAIL, resolution, why)
         unknown = len(looked) - int(found.settled.sum()) - len(kinks)
         if unknown or len(looked) < g.numel():
@@ -130,12 +127,16 @@ class Place:
         wrong = [k for k in self._suspects(found, g) if self._outside(name, k, float(need[k]), float(slack[k]))]
         if not wrong:
             return None
-        known = found.error.isfinite()
-        expected, allowed = torch.where(known, found.expected, math.nan), torch.where(known, found.error + slack, 0.0)
-        out = int(((expected - g).abs() > allowed).sum())
-        shape = self.judge.gradients[name].shape
-        why = f"{out} of {len(g)} entries are out, small ones beside much larger ones"
-        return Verdict(Outcome.FAIL, self.judge.case.tau, why, expected.reshape(shape), allowed.reshape(shape))
+        verdict = self._out(name, found, found.error + slack, self.judge.case.tau, len(g))
+        return replace(verdict, reason=f"{verdict.reason}, small ones beside much larger ones")
+
+    def _out(self, name: str, found: Entries, allowed: Tensor, resolution: float, looked: int) -> Verdict:
+        """FAIL, with what is expected where that is known and how much may be missing there."""
+        g, known = self.judge.gradients[name], found.error.isfinite()
+        expected = torch.where(known, found.expected, math.nan).reshape(g.shape)
+        allowed = torch.where(known, allowed, 0.0).reshape(g.shape)
+        wrong = int(((expected - g.double()).abs() > allowed).sum())
+        return Verdict(Outcome.FAIL, resolution, f"{wrong} of {looked} entries are out", expected, allowed)
 
     def _expressible(self, name: str, blocks: Blocks) -> Tensor:
         """For each block the smallest slope that its outputs can express where they are as large as they are nearby.
@@ -143,8 +144,8 @@ class Place:
         What is small here may be the difference of larger numbers inside (1 + tanh at −7), and as coarse as they.
         """
         f = self.judge.differences
-        step = f.spread(f.direction(1, [name]), 1.0)
-        far = torch.stack([f.at(step, side) - f.y for side in (1.0, -1.0)]).abs().amax(0)
+        sides = [far.abs() for side in (1.0, -1.0) if (far := f.far([name], side)) is not None]
+        far = torch.stack(sides).amax(0) if sides else torch.full_like(f.y, torch.inf)
         unit = f.scales[name].expand(self.judge.case.leaves[name].shape).reshape(-1)[blocks.entries]
         smallest = 64 * self.judge.case.u * blocks.parts.norm(blocks.parts.taken(f.v * far)) / unit
         return ROUNDINGS * smallest.nan_to_num(torch.inf)
@@ -163,43 +164,35 @@ class Place:
             found.expected[k], found.error[k] = line.expected, line.error
         return line.outside
 
-    def _kinks_together(self, name: str, kinks: list[int], need: float) -> str:
-        """Whether the gradient is impossible along a direction through several entries at a kink; empty if it is not.
-
-        Entry by entry alone, a max that gives each of three tied entries the full gradient would pass. Along directions
-        that keep the kink (all of them together) the function is smooth, and along others the claim must lie between the
-        one-sided slopes too.
-        """
-        unit = self.judge.differences.unit(name)
-        together = self._over({name: kinks}, None)
-        others = [self._over({name: kinks}, 40 + k) for k in range(KINK_DIRECTIONS)]
-        return self._impossible([together, *others], unit, need, f"{len(kinks)} entries sit")
-
     def across(self) -> str:
-        """The same for entries at kinks of several tensors: max(x, y) where they are equal."""
-        kinks, f = self.judge.kinks, self.judge.differences
-        unit = min(f.unit(n) for n in kinks)
-        need = min(self.judge.need(n, self.judge.sizes[n]) for n in kinks)
-        directions = [self._over(kinks, None), *(self._over(kinks, 50 + k) for k in range(KINK_DIRECTIONS))]
-        return self._impossible(directions, unit, need, f"entries of {' and '.join(kinks)} sit")
+        """Whether the gradients are impossible together at kinks of several tensors: max(x, y) where they are equal."""
+        need = min(self.judge.need(n, self.judge.sizes[n]) for n in self.judge.kinks)
+        return self._impossible(self.judge.kinks, need, f"entries of {' and '.join(self.judge.kinks)}")
 
-    def _over(self, kinks: Mapping[str, list[int]], number: int | None) -> Direction:
+    def _over(self, kinks: Mapping[str, list[int]], unit: float, number: int | None) -> Direction:
         """A random direction through these entries; without a number the one that moves all by the same."""
         f, found = self.judge.differences, {}
-        unit = min(f.unit(n) for n in kinks)
         for n, entries in kinks.items():
             x = self.judge.case.leaves[n]
             full = unit / f.scales[n].expand(x.shape).to(x) if number is None else f.direction(number, [n])[n]
             found[n] = self._through(n, full.reshape(-1), torch.tensor(entries))[n]
         return found
 
-    def _impossible(self, directions: list[Direction], unit: float, need: float, what: str) -> str:
-        """Whether the claim is no gradient along one of them; empty if it may be one."""
-        for d in directions:
-            line = Line.settle(Ladder(self.judge.differences, self.judge.gradients, d), unit, need)
+    def _impossible(self, kinks: Mapping[str, list[int]], need: float, what: str) -> str:
+        """Whether the claim is no gradient along a direction through several entries at a kink; empty if it may be one.
+
+        Entry by entry alone, a max that gives each of three tied entries the full gradient would pass. Along directions
+        that keep the kink (all of them together) the function is smooth, and along others the claim must lie between the
+        one-sided slopes too.
+        """
+        f = self.judge.differences
+        unit = min(f.unit(n) for n in kinks)
+        for number in (None, *range(40, 40 + KINK_DIRECTIONS)):
+            ladder = Ladder(f, self.judge.gradients, self._over(kinks, unit, number))
+            line = Line.settle(ladder, unit, need)
             if line.outside:
                 return (
-                    f"{what} at a kink, each between its one-sided slopes, but together they are not a "
+                    f"{what} sit at a kink, each between its one-sided slopes, but together they are not a "
                     f"gradient: along a direction through them backward gives {line.expected + line.out:.6g} or "
                     f"{line.expected - line.out:.6g}, possible is {line.expected:.6g}"
                 )

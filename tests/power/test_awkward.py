@@ -1,11 +1,11 @@
 """At kinks, at mixed scales and at high frequency: right layers are never failed, and their wrong twins are."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from families import Elementwise
 
 from harness import Outcome, gradcheck
 
@@ -13,20 +13,6 @@ X = np.random.RandomState(0).randn(5, 4)
 SPARSE = np.where(np.random.RandomState(1).rand(6, 8) < 0.5, 0.0, np.random.RandomState(2).randn(6, 8))
 TIED = np.array([[1.0, 1, 0], [0, 2, 2], [3, 3, 3], [1, 2, 0]])
 PADDED = np.random.RandomState(3).randn(6, 8) * np.array([1, 1, 0, 1, 0, 1])[:, None]
-
-
-class Elementwise:
-    """f with the derivative g."""
-
-    def __init__(self, f: Callable[[Any], Any], g: Callable[[Any], Any]) -> None:
-        self.f, self.g = f, g
-
-    def forward(self, x):
-        self.x = x
-        return self.f(x)
-
-    def backward(self, d):
-        return d * self.g(self.x)
 
 
 def relu(x):

@@ -2,22 +2,11 @@
 
 import numpy as np
 import pytest
+from core_layers import Elementwise
 
 from harness import Outcome, gradcheck
 
 X = np.random.default_rng(0).standard_normal((4, 5))
-
-
-class Elementwise:
-    def __init__(self, f, slope) -> None:
-        self.f, self.slope = f, slope
-
-    def forward(self, x):
-        self.x = x
-        return self.f(x)
-
-    def backward(self, dy):
-        return dy * self.slope(self.x)
 
 
 def verdict(layer, *inputs, **more):
@@ -134,3 +123,29 @@ def test_bias_in_front_of_a_centring_is_a_zero_whatever_its_rounding():
 
     assert outcome(0.0) is Outcome.PASS
     assert outcome(1e-3) is Outcome.FAIL
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_wrong_gradient_near_the_end_of_a_domain_that_raises_is_failed(seed):
+    def log(x):
+        if (x <= 0).any():
+            raise ValueError("x must be positive")
+        return np.log(x)
+
+    x = np.random.default_rng(seed).uniform(0.01, 2, (4, 5))
+    assert verdict(Elementwise(log, lambda x: 1 / x), x, seed=seed)[0] is Outcome.PASS
+    assert verdict(Elementwise(log, lambda x: 1.1 / x), x, seed=seed)[0] is Outcome.FAIL
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_quick_step_out_of_the_domain_leaves_finer_ones(seed):
+    def log(x):
+        if (x <= 0).any():
+            raise ValueError("x must be positive")
+        return np.log(x)
+
+    rng = np.random.default_rng(seed)
+    rng.uniform(0.01, 2, (4, 5))
+    x = 10.0 ** rng.uniform(-9, 1, (4, 5))
+    assert verdict(Elementwise(log, lambda x: 1 / x), x, seed=seed)[0] is not Outcome.FAIL
+    assert verdict(Elementwise(log, lambda x: 1.1 / x), x, seed=seed)[0] is Outcome.FAIL
