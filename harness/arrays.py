@@ -38,7 +38,7 @@ def rms(t: Tensor) -> float:
 def narrow(t: Tensor) -> bool:
     """Whether a float64 tensor holds nothing but numbers of float32, and they use all of its digits: three at least that are
     not zero, the last three bits set as often as not (numbers on a coarser grid have zeros there)."""
-    first = float(t.reshape(-1)[0]) if t.numel() else 0.0
+    first = float(t[(0,) * t.dim()]) if t.numel() else 0.0
     if ctypes.c_float(first).value != first:  # settles nearly all that are not, at once
         return False
     if t.dtype is not torch.float64 or int(count := t.count_nonzero()) < 3 or not torch.equal(t, t.float().double()):
@@ -48,10 +48,11 @@ def narrow(t: Tensor) -> bool:
 
 def ratio(t: Tensor) -> float:
     """By how much the largest entry exceeds the smallest that is not zero; 1 where all are."""
-    sizes = t.detach().abs()
-    low, high = (float(end) for end in torch.aminmax(sizes))
+    flat = t.detach().reshape(-1)
+    low = float(torch.linalg.vector_norm(flat, -math.inf))
+    high = float(torch.linalg.vector_norm(flat, math.inf))
     if low == 0 and high > 0:
-        low = float(sizes[sizes > 0].min())
+        low = float(torch.where(flat == 0, torch.inf, flat).abs_().amin())
     return high / low if low > 0 else 1.0
 
 

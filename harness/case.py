@@ -189,6 +189,13 @@ class Case:
         """The same case with something else in it, nothing computed yet."""
         return replace(self, **changes)
 
+    @property
+    def traceable(self) -> bool:
+        """Whether the function computes where autograd can follow, as far as is known without trying."""
+        if self.declared is not None:
+            return self.declared.computes_in_torch
+        return not self.subject.autograd_is_backward
+
     @cached_property
     def autograd(self) -> dict[str, Tensor] | str:
         """The gradients by autograd through the layer's own forward with the base cotangents, or why there are none."""

@@ -64,9 +64,20 @@ def directions_like(tensors: Sequence[Tensor], *seed: int) -> list[Tensor]:
 
 
 def cotangents_like(outputs: tuple[Tensor, ...], *seed: int) -> tuple[Tensor, ...]:
-    """One cotangent an output; of several outputs each is scaled so that none drowns the others."""
+    """One cotangent an output; of several outputs each is scaled so that none drowns the others, and a single one where the
+    squares of its last digits would underflow."""
     drawn = (_both_signs(d.clone()) for d in directions_like(outputs, *seed))
-    return tuple(v / _power_of_two(y) if len(outputs) > 1 else v for v, y in zip(drawn, outputs, strict=True))
+    scaled = len(outputs) > 1 or any(map(_squares_vanish, outputs))
+    return tuple(v / _power_of_two(y) if scaled else v for v, y in zip(drawn, outputs, strict=True))
+
+
+def _squares_vanish(y: Tensor) -> bool:
+    """Whether the largest of a float64 output's entries is so small that noise is lost in norms."""
+    return y.dtype is torch.float64 and y.numel() > 0 and 0 < float(torch.linalg.vector_norm(y, np.inf)) < VANISHING
+
+
+VANISHING = 2.0**-450
+"""(u · 2⁻⁴⁵⁰)² is about the smallest normal number of float64."""
 
 
 def _both_signs(v: Tensor) -> Tensor:
@@ -74,7 +85,7 @@ def _both_signs(v: Tensor) -> Tensor:
     (a loss that ignores what comes after it) would pass at a positive v."""
     if v.numel() == 1:
         return -v.abs()
-    if 0 < v.numel() < MANY and abs(float(v.sign().sum())) == v.numel():
+    if 0 < v.numel() < MANY and float(v.amin()) * float(v.amax()) > 0:
         v.view(-1)[-1] *= -1
     return v
 
@@ -84,9 +95,11 @@ MANY = 64
 
 
 def _power_of_two(y: Tensor) -> float:
-    """2^⌈log₂ rms y⌉; 1 for an output of zeros, of no entries, or not finite."""
+    """2^⌈log₂ rms y⌉, at least 2⁻¹⁰²⁰; 1 for an output of zeros, of no entries, or not finite."""
     size = rms(y)
-    return float(2.0 ** np.ceil(np.log2(size))) if 0 < size < np.inf else 1.0
+    if size < VANISHING and y.numel():  # the squares underflow
+        size = float(torch.linalg.vector_norm(y.double(), np.inf))
+    return float(2.0 ** max(np.ceil(np.log2(size)), -1020)) if 0 < size < np.inf else 1.0
 
 
 def real_values(kind: Floats, shape: tuple[int, ...], stratum: str, rng: np.random.Generator) -> np.ndarray:

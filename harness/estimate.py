@@ -15,7 +15,7 @@ from torch import Tensor
 from harness.arrays import rms
 from harness.case import Case
 from harness.domain import Refused
-from harness.draws import directions_like, scales_of, unit_of
+from harness.draws import VANISHING, directions_like, scales_of, unit_of
 from harness.stencil import NOISES, Stencil
 
 Direction = Mapping[str, Tensor]
@@ -166,14 +166,17 @@ class Differences:
     def noise_along(self, step: Direction) -> Tensor:
         """The same, from points a given step apart."""
         samples = self._beside(step)
+        size = float(self.y.abs().amax().nan_to_num(0.0)) if self.y.numel() else 1.0
+        size = size if 0 < size < VANISHING else 1.0  # else the squares below would underflow
+        samples = samples / size
         parts = []
         for order, scale in ((4, 70.0), (5, 252.0), (6, 924.0)):  # binomial(2k, k): the variance of a kth difference
             parts.append((torch.diff(samples, order, dim=0).square() / scale).mean(0))
-        measured = torch.stack(parts).mean(0).sqrt()
+        measured = torch.stack(parts).mean(0).sqrt() * size
         # an output that stands still from point to point and jumps by more than 2⁻¹² of its size is rounded on purpose
         changes = torch.diff(samples, dim=0).abs()
         stairs = (changes == 0).sum(0) >= 8
-        measured[stairs & (changes.amax(0) > 2.0**-12 * rms(self.y))] = torch.inf
+        measured[stairs & (changes.amax(0) > 2.0**-12 * rms(self.y / size))] = torch.inf
         floor = self.y.abs() * self.case.u
         return torch.maximum(torch.nan_to_num(measured, nan=float("inf")), floor)
 

@@ -75,6 +75,8 @@ def _beside_autograd(session: Session, name: str) -> Verdict:
     apart = judge.apart(name)
     if apart <= session.case.tau:
         return Verdict(Outcome.PASS, apart)
+    if verdict.outcome is Outcome.PASS:
+        verdict = judge.escalated(name)  # one difference alone may have been small by chance
     if verdict.outcome is Outcome.PASS or not judge.vouched(name):
         return Verdict(Outcome.SKIP, reason=_ASIDE)
     return verdict

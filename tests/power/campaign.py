@@ -69,7 +69,11 @@ def sources() -> str:
 
 
 def run(seeds: int, jobs: int, ledger: Path) -> dict[str, Any]:
-    """All of it, spread over processes of one thread; what a killed run has written to the ledger is not run again."""
+    """All of it, spread over processes of one thread; what a killed run has written to the ledger is not run again.
+
+    Raises:
+        SystemExit: rows raised; the others are in the ledger.
+    """
     os.environ["OMP_NUM_THREADS"] = "1"
     pairs = [(f.name, layer) for f in catalogue() for layer, has in HAS.items() if f.needs in has]
     tasks = {f"fault {fault} {layer}": (fault_row, fault, layer, range(seeds)) for fault, layer in pairs}
@@ -79,10 +83,16 @@ def run(seeds: int, jobs: int, ledger: Path) -> dict[str, Any]:
     done = dict(json.loads(line) for line in lines)
     with ProcessPoolExecutor(jobs) as pool, ledger.open("a", encoding="utf-8") as book:
         waiting = {pool.submit(*task): name for name, task in tasks.items() if name not in done}
+        crashed = []
         for future in as_completed(waiting):
+            if error := future.exception():
+                crashed.append(f"{waiting[future]}: {type(error).__name__}: {error}")
+                continue
             done[waiting[future]] = future.result()
             book.write(json.dumps([waiting[future], future.result()]) + "\n")
             book.flush()
+    if crashed:
+        raise SystemExit("these rows raised; run again when that is mended:\n" + "\n".join(crashed))
     rows = {kind: [done[n] for n in tasks if n.startswith(kind)] for kind in ("fault", "formula", "right")}
     return {
         "examples": EXAMPLES,
@@ -120,7 +130,11 @@ def page(result: dict[str, Any]) -> str:
                 f"{sum(r['found_at_input'] for r in result['faults'])} of {sum(r['seeds'] for r in result['faults'])}; missed: "
                 f"{_listed(unseen, 'missed_at_input')}.",
                 f"Right layers: {result['right_runs']} runs of {', '.join(result['right_layers'])}; results that are neither "
-                f"PASS nor SKIP: {len(result['not_passed'])}.",
+                f"PASS nor SKIP: {len(result['not_passed'])}"
+                + "".join(
+                    f"; {r['layer']} at seed {r['seed']}: {r['outcome']}, {r['reason']}" for r in result["not_passed"]
+                )
+                + ".",
                 "## Faults × layers: seeds in which the check fails it",
                 tabulate(matrix, ["fault", "check", *layers], tablefmt="github"),
                 "## Wrong formulas",

@@ -426,4 +426,9 @@ _MADE: list[tuple[str, str, Callable[[Rng], Any], Draw, bool]] = [
      lambda rng: (np.repeat(rng.standard_normal((1, 5)), 3, 0),), True),
 ]  # fmt: skip
 
-FAMILIES = tuple(Family(name, function, right, draw, parameters=has) for name, function, right, draw, has in _MADE)
+KEYWORDS = {"masked mean, an empty mask": {"grads": {"mask": None}}}
+"""What a user says of a layer that discovery can't know: a mask is a constant."""
+
+FAMILIES = tuple(
+    Family(name, function, right, draw, None, KEYWORDS.get(name, {}), has) for name, function, right, draw, has in _MADE
+)
