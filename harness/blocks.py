@@ -10,8 +10,8 @@ from itertools import combinations
 import torch
 from torch import Tensor
 
+from harness.differences import FIRST, Differences
 from harness.draws import directions_like
-from harness.estimate import FIRST, Differences
 from harness.stencil import Parts
 
 POSITIONS = 600

@@ -9,7 +9,9 @@ from functools import cached_property
 
 from torch import Tensor
 
-from harness.estimate import DOWN, FIRST, RADII, UP, Differences, Direction, Residual
+from harness.differences import DOWN, FIRST, UP, Differences
+from harness.estimate import Direction, Residual
+from harness.surroundings import RADII, Surroundings
 
 LEAST = 0.5
 """The smallest entry of a direction, so that an error bound along it bounds one entry's error at twice its size."""
@@ -33,6 +35,10 @@ class Ladder:
     gradients: Mapping[str, Tensor]
     d: Direction
 
+    @property
+    def _around(self) -> Surroundings:
+        return Surroundings(self.differences)
+
     def rung(self, k: int) -> Residual | None:
         """Richardson's estimate with the largest step 2⁻ᵏ."""
         return self.differences.residual(self.gradients, self.d, k)
@@ -40,21 +46,21 @@ class Ladder:
     @cached_property
     def jumps(self) -> bool:
         """Whether the plateau around the point ends in a jump."""
-        return self.differences.jumps(self.d)
+        return self._around.jumps(self.d)
 
     @property
     def around(self) -> bool:
         """Whether the claim lies between the derivatives at points around."""
-        low, high = self.differences.around(self.d, RADII[0])
+        low, high = self._around.around(self.d, RADII[0])
         return low <= self.differences.claimed(self.gradients, self.differences.spread(self.d, 1.0)) <= high
 
     def among(self, off: float) -> bool:
         """Whether it lies between them however near one looks."""
-        return self.differences.among(self.gradients, self.d, off)
+        return self._around.among(self.gradients, self.d, off)
 
     def confirms(self, found: Residual) -> bool:
         """Whether plain differences at fine steps are compatible with it."""
-        return self.differences.confirms(self.gradients, self.d, found)
+        return self._around.confirms(self.gradients, self.d, found)
 
 
 @dataclass(frozen=True)

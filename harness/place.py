@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from harness.arrays import ratio
 from harness.blocks import Blocks
 from harness.estimate import Direction
 from harness.line import Ladder, Line
@@ -29,6 +30,10 @@ FEW = 12
 SUSPECTS = 8
 """How many of the entries that a row shows to be wrong, the worst, are looked at alone before anything is called wrong."""
 
+REGIMES = 2.0**26
+"""The square root of 1/u: entries so many times smaller than others are smaller than τ times them, so that the bound of the
+whole says nothing of them."""
+
 KINK_DIRECTIONS = 8
 """How many random directions through the entries at a kink are tried beside the one that moves them together."""
 
@@ -43,16 +48,16 @@ class Place:
         """A smooth line is outside its bound: say where, by autograd if it is confirmed, by entries, or by bisection."""
         if self.judge.trusted is not None and self.judge.vouched(name):
             return self._against_autograd(name, scale, lines)
-        if self.judge.gradients[name].numel() <= LOCAL or self.judge.blocks(name) is not None:
+        if self.judge.claim.gradients[name].numel() <= LOCAL or self.judge.blocks(name) is not None:
             verdict = self.by_entries(name, scale)
-            if verdict.outcome is Outcome.FAIL or self.judge.gradients[name].numel() <= LOCAL:
+            if verdict.outcome is Outcome.FAIL or self.judge.claim.gradients[name].numel() <= LOCAL:
                 return verdict
         worst = next(k for k, line in enumerate(lines) if line.refuted)
         return self._bisected(name, scale, lines[worst], directions[worst])
 
     def _bisected(self, name: str, scale: float, line: Line, d: Direction) -> Verdict:
         """Halve the entries that the line goes through as long as one half alone refutes the claim; then look at them."""
-        g, flat = self.judge.gradients[name], d[name].flatten()
+        g, flat = self.judge.claim.gradients[name], d[name].flatten()
         left = torch.arange(g.numel())
         while len(left) > 16:
             halves = (left[: len(left) // 2], left[len(left) // 2 :])
@@ -73,11 +78,11 @@ class Place:
     def _through(self, name: str, flat: Tensor, entries: Tensor) -> Direction:
         part = torch.zeros_like(flat)
         part[entries] = flat[entries]
-        return {name: part.reshape(self.judge.gradients[name].shape)}
+        return {name: part.reshape(self.judge.claim.gradients[name].shape)}
 
     def by_entries(self, name: str, scale: float, entries: list[int] | None = None) -> Verdict:
         """Entry by entry, many at a time where they do not interact; those at a kink together too."""
-        g, need = self.judge.gradients[name], self.judge.need(name, scale)
+        g, need = self.judge.claim.gradients[name], self.judge.need(name, scale)
         blocks = self.judge.blocks(name) if entries is None and g.numel() > FEW else None
         if blocks is not None:
             found, alone = self._together(name, need, blocks)
@@ -105,8 +110,8 @@ class Place:
 
     def _together(self, name: str, need: float, blocks: Blocks) -> tuple[Entries, list[int]]:
         """What rows of entries show, and which entries are to be looked at alone: the worst suspects, and what is open."""
-        g = self.judge.gradients[name].double().reshape(-1)
-        slack = ROUNDINGS * self.judge.rounding[name].reshape(-1)
+        g = self.judge.claim.gradients[name].double().reshape(-1)
+        slack = ROUNDINGS * self.judge.claim.rounding[name].reshape(-1)
         found = Together(self.judge.differences, name, g, slack, torch.full_like(g, need), blocks).climbed()
         open_ = (~found.done).nonzero().flatten().tolist()
         return found, [*self._suspects(found, g), *(open_ if len(open_) <= LOCAL else [])]
@@ -116,10 +121,23 @@ class Place:
         excess = torch.where(found.suspect, (g - found.expected).abs() / found.error.clamp(min=1e-300), -1.0)
         return excess.topk(min(SUSPECTS, int(found.suspect.sum()))).indices.tolist()
 
+    def in_regimes(self, name: str, verdict: Verdict) -> Verdict:
+        """A tensor whose entries differ widely in size is judged by blocks too: beside 10⁸ an error of 10⁻⁸ is none."""
+        if verdict.outcome is not Outcome.PASS or self.judge.case.echo or not self._uneven(name):
+            return verdict
+        blocks = self.judge.blocks(name)
+        return verdict if blocks is None else self.by_regimes(name, blocks) or verdict
+
+    def _uneven(self, name: str) -> bool:
+        """Whether the sizes of a gradient's entries, or of the leaf's own, spread over more than a factor 2²⁶."""
+        if self.judge.claim.gradients[name].numel() < 2:
+            return False
+        return any(ratio(t) > REGIMES for t in (self.judge.claim.gradients[name], self.judge.case.leaves[name]))
+
     def by_regimes(self, name: str, blocks: Blocks) -> Verdict | None:
         """Every block by a scale of its own; FAIL where an entry is out, else nothing that the whole does not say."""
-        g, entries = self.judge.gradients[name].double().reshape(-1), blocks.entries
-        spread, need, slack = self.judge.spreads[name].reshape(-1), torch.zeros_like(g), torch.zeros_like(g)
+        g, entries = self.judge.claim.gradients[name].double().reshape(-1), blocks.entries
+        spread, need, slack = self.judge.claim.spreads[name].reshape(-1), torch.zeros_like(g), torch.zeros_like(g)
         need[entries] = self.judge.case.tau * g[entries].square().mean(0).sqrt().expand_as(entries)
         slack[entries] = ROUNDINGS * (spread[entries] + spread[entries].median(0).values)
         slack[entries] += self._expressible(name, blocks)
@@ -132,7 +150,7 @@ class Place:
 
     def _out(self, name: str, found: Entries, allowed: Tensor, resolution: float, looked: int) -> Verdict:
         """FAIL, with what is expected where that is known and how much may be missing there."""
-        g, known = self.judge.gradients[name], found.error.isfinite()
+        g, known = self.judge.claim.gradients[name], found.error.isfinite()
         expected = torch.where(known, found.expected, math.nan).reshape(g.shape)
         allowed = torch.where(known, allowed, 0.0).reshape(g.shape)
         wrong = int(((expected - g.double()).abs() > allowed).sum())
@@ -155,7 +173,7 @@ class Place:
 
     def _alone(self, found: Entries, name: str, k: int, need: float) -> bool:
         """One entry, written into what is found; whether the claim is wrong there."""
-        slack = ROUNDINGS * float(self.judge.rounding[name].flatten()[k])
+        slack = ROUNDINGS * float(self.judge.claim.rounding[name].flatten()[k])
         line = self.judge.entry(name, k, need).forgiven(slack)
         found.kinked[k] = line.kinked and not line.outside
         found.settled[k] = line.settled(need) and not line.kinked
@@ -166,7 +184,7 @@ class Place:
 
     def across(self) -> str:
         """Whether the gradients are impossible together at kinks of several tensors: max(x, y) where they are equal."""
-        need = min(self.judge.need(n, self.judge.sizes[n]) for n in self.judge.kinks)
+        need = min(self.judge.need(n, self.judge.claim.sizes[n]) for n in self.judge.kinks)
         return self._impossible(self.judge.kinks, need, f"entries of {' and '.join(self.judge.kinks)}")
 
     def _over(self, kinks: Mapping[str, list[int]], unit: float, number: int | None) -> Direction:
@@ -188,7 +206,7 @@ class Place:
         f = self.judge.differences
         unit = min(f.unit(n) for n in kinks)
         for number in (None, *range(40, 40 + KINK_DIRECTIONS)):
-            ladder = Ladder(f, self.judge.gradients, self._over(kinks, unit, number))
+            ladder = Ladder(f, self.judge.claim.gradients, self._over(kinks, unit, number))
             line = Line.settle(ladder, unit, need)
             if line.outside:
                 return (
@@ -201,8 +219,8 @@ class Place:
     def _against_autograd(self, name: str, scale: float, lines: list[Line]) -> Verdict:
         """The claim is refuted along a line and autograd is confirmed: autograd says where."""
         assert self.judge.trusted is not None
-        g, r = self.judge.gradients[name].double(), self.judge.trusted[name].double()
-        bound = 64 * self.judge.case.u * (r.abs() + scale) + ROUNDINGS * self.judge.rounding[name]
+        g, r = self.judge.claim.gradients[name].double(), self.judge.trusted[name].double()
+        bound = 64 * self.judge.case.u * (r.abs() + scale) + ROUNDINGS * self.judge.claim.rounding[name]
         wrong = int(((g - r).abs() > bound).sum())
         resolution = self.judge.relative(min(line.bound for line in lines if line.refuted), scale)
         return Verdict(Outcome.FAIL, resolution, f"{wrong} of {g.numel()} entries are out", r, bound)

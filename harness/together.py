@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from harness.blocks import Blocks
+from harness.differences import DOWN, FIRST, UP, Differences
 from harness.domain import Refused
-from harness.estimate import DOWN, FIRST, UP, Differences
 from harness.line import BESIDE, NARROW
 from harness.stencil import Stencil
+from harness.surroundings import Surroundings
 
 
 @dataclass
@@ -148,7 +149,7 @@ class Together:
             steps = self._next(found, row, rung, previous, (last, k), steps)
             previous, last = rung, k
         self._conclude(found, row, slack)
-        if bool(still.any()) and self.differences.jumps(self._along(row[still])):
+        if bool(still.any()) and Surroundings(self.differences).jumps(self._along(row[still])):
             # a plateau that ends in jumps, as of what is rounded coarsely: its slope is none of the function's
             found.forget(row[still])
 

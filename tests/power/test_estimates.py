@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from harness.case import Case
-from harness.estimate import Differences
+from harness.differences import Differences
 from harness.subject import Evaluation, Leaf, Subject
+from harness.surroundings import derivative
 
 SCALES = (1e-3, 0.3, 1.0, 3.0, 30.0)
 SHAPE = (5, 8)
@@ -102,7 +103,7 @@ def estimated(form: Form) -> Iterator[tuple[float, float, float]]:
             v = d.case.base.cotangents[0]
             truth = form.pulled(x.numpy().astype(np.longdouble), v.numpy().astype(np.longdouble)).reshape(-1)
             for k in range(x.numel()):
-                e = d.entry("x", k)
+                e = derivative(d, "x", k)
                 yield e.value, e.error, truth[k]
 
 

@@ -14,9 +14,11 @@ from torch import Tensor
 from harness import Outcome, Report, gradcheck
 from harness.case import Case
 from harness.conventions import subject_of
-from harness.estimate import Differences, Estimate
+from harness.differences import Differences
+from harness.estimate import Estimate
 from harness.judge import Judge
 from harness.request import Request
+from harness.surroundings import derivative
 
 PASS, FAIL, INCONCLUSIVE, SKIP = Outcome.PASS, Outcome.FAIL, Outcome.INCONCLUSIVE, Outcome.SKIP
 F64 = torch.float64
@@ -377,7 +379,7 @@ def test_estimate_without_a_bound_does_not_know():
 
 def test_jump_has_no_known_derivative_or_an_error_that_covers_it():
     d = differences(lambda x: torch.floor(x) + 0 * x, torch.tensor([1.0, 2.5], dtype=F64))
-    found = d.entry("x", 0)
+    found = derivative(d, "x", 0)
     assert not found.known or abs(found.value) <= found.error
 
 

@@ -1,0 +1,218 @@
+"""Central differences that know their own error."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from copy import copy
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from harness.case import Case
+from harness.domain import Refused
+from harness.draws import directions_like, scales_of, unit_of
+from harness.estimate import FINE_STEP, Direction, Estimate, Residual
+from harness.noise import rounding_of
+from harness.stencil import Stencil
+
+FIRST = 4
+"""The first rung's largest step is 2⁻⁴, in units of each tensor's spread: a smooth function at home on that scale is exact
+to rounding there after two extrapolations."""
+
+DOWN = tuple(range(FIRST + 4, 50, 4))
+"""Where truncation rules: down to 2⁻⁴⁸, where a step meets the last digits of float64."""
+
+UP = (2, 1, -2)
+"""Where rounding rules, as where the function hardly depends on the tensor: up to four times the spread. No further: from afar
+every bounded function is flat."""
+
+
+NOISE_STEP = 2.0**-20
+"""Where noise is measured, in units of the spread: fine enough for fourth differences of the smooth part to vanish, and
+coarse enough to cross the quanta of a float32 computation inside a float64 layer."""
+
+
+class Differences:
+    """Central differences of one case's outputs along directions, contracted with its cotangents."""
+
+    def __init__(self, case: Case) -> None:
+        self.case = case
+        self.v = _flat(case.base.cotangents)
+        self.held: dict[str, Tensor] = {}
+        """Entries that no direction moves: singular points."""
+
+    def within(self, mask: Tensor) -> Differences:
+        """The same, of some of the outputs alone: the noise of the others does not count."""
+        part = copy(self)
+        part.v = self.v * mask
+        part.__dict__.pop("variation", None)
+        return part
+
+    def measured(self, name: str, scales: Tensor) -> Differences:
+        """The same in other units of one leaf's steps, its noise measured in them."""
+        part = copy(self)
+        part.__dict__["scales"] = {**self.scales, name: scales}
+        part.__dict__["noise"] = part._rounding(part.direction(0, [name]))
+        return part
+
+    @cached_property
+    def y(self) -> Tensor:
+        """The outputs, of one axis."""
+        return _flat(self.case.base.outputs if self.case.declared is None else self.case.function(self.case.leaves))
+
+    @cached_property
+    def scales(self) -> dict[str, Tensor]:
+        """The unit of a step in each leaf, or in each entry of it."""
+        return {n: scales_of(t) for n, t in self.case.leaves.items() if t.is_floating_point()}
+
+    @cached_property
+    def units(self) -> dict[str, float]:
+        """One unit for each leaf."""
+        return {n: unit_of(t) for n, t in self.case.leaves.items() if t.is_floating_point()}
+
+    @cached_property
+    def noise(self) -> Tensor:
+        """The standard deviation of each output's rounding, measured."""
+        return self._rounding(self.direction(0, self.case.wanted))
+
+    def _rounding(self, d: Direction) -> Tensor:
+        step = self.spread(d, NOISE_STEP)
+        return rounding_of(lambda k: self.change(step, k), self.y, self.case.u)
+
+    def unit(self, name: str, k: int | None = None) -> float:
+        """The unit of a step in one entry; the smallest over all entries, in which an error bound is largest."""
+        scales = self.scales[name]
+        return float(scales.min() if k is None or scales.numel() == 1 else scales.flatten()[k])
+
+    def length(self, name: str) -> float:
+        """The length of a random direction through one leaf, in units of its smallest step."""
+        scales = self.scales[name]
+        n = self.case.leaves[name].numel()
+        return math.sqrt(n) if scales.numel() == 1 else float(scales.norm() / scales.min())
+
+    def direction(self, number: int, names: list[str]) -> dict[str, Tensor]:
+        """A random direction over some leaves: sign × U(0.5, 1.5) in every entry."""
+        found = directions_like([self.case.leaves[n] for n in names], self.case.seed, 7, number)
+        drawn = dict(zip(names, found, strict=True))
+        return {n: d.masked_fill(self.held[n], 0.0) if n in self.held else d for n, d in drawn.items()}
+
+    def spread(self, d: Direction, step: float) -> dict[str, Tensor]:
+        """The direction in units of each tensor's scale, times `step`."""
+        return {n: t * (self.scales[n].to(t) * step) for n, t in d.items()}
+
+    def exact(self, d: Direction, reach: int = 1) -> dict[str, Tensor]:
+        """The displacement next to d for which x ± reach·d are exact in working precision.
+
+        A step that rounds is a step along another direction: at x = 10⁶ and a step of 10⁻⁶ it would be off by 10⁻⁴.
+        """
+        found = {}
+        for n, t in d.items():
+            x = self.case.leaves[n]
+            top = x.abs() + reach * t.abs()
+            # twice the spacing of floats at the farther point: both x + d and x − d then lie on the grid
+            grid = torch.ldexp(torch.ones_like(top), torch.frexp(top).exponent) * (4 * self.case.u)
+            # a step that would vanish becomes one grid step
+            steps = torch.round(t / grid)
+            found[n] = torch.where(t == 0, 0.0, torch.where(steps == 0, torch.sign(t), steps)) * grid
+        return found
+
+    def at(self, d: Direction, factor: float) -> Tensor:
+        """The outputs at x + factor·d, of one axis."""
+        moved = {n: t + factor * d[n] if n in d else t.clone() for n, t in self.case.leaves.items()}
+        return _flat(self.case.function(moved))
+
+    def change(self, d: Direction, factor: float = 1.0) -> Tensor | None:
+        """By how much the outputs change from x to x + factor·d; None where the forward refuses that point."""
+        try:
+            return self.at(d, factor) - self.y
+        except Refused:
+            return None
+
+    def far(self, names: list[str], side: float = 1.0) -> Tensor | None:
+        """The change over a step of the spread in some leaves."""
+        return self.change(self.spread(self.direction(1, names), 1.0), side)
+
+    def one(self, name: str, k: int) -> dict[str, Tensor]:
+        """The direction through one entry of a leaf."""
+        d = torch.zeros_like(self.case.leaves[name])
+        d.view(-1)[k] = 1.0
+        return {name: d}
+
+    def claimed(self, gradients: Mapping[str, Tensor], d: Direction) -> float:
+        """⟨g, d⟩ in float64."""
+        return sum(float((gradients[n].double() * t.double()).sum()) for n, t in d.items())
+
+    def quick(self, gradients: Mapping[str, Tensor], d: Direction, step: float = FINE_STEP) -> Residual:
+        """Two forwards at ± a fine step, for acceptance by tight agreement; they know no error."""
+        e = self.exact(self.spread(d, step))
+        y = (self.at(e, 1.0) - self.at(e, -1.0)) / (2 * step)
+        value = float((self.v * y).sum())
+        claim = self.claimed(gradients, e) / step
+        return Residual(claim, Estimate(value, float("inf")), float((self.v * y).norm()))
+
+    def missed(self, gradients: Mapping[str, Tensor], d: Direction, step: float = FINE_STEP) -> float:
+        """|claimed − differenced| of two forwards at x ± step·d, d in units of each tensor's spread.
+
+        What the claim predicts is taken along the displacement that floating point made of the direction.
+        """
+        up, down = (self._moved(d, side * step) for side in (1.0, -1.0))
+        # before the forwards, which may write to their inputs
+        claim = sum(float((gradients[n] * (up[n] - down[n])).sum()) for n in d)
+        try:
+            change = _flat(self.case.function(up)) - _flat(self.case.function(down))
+        except Refused:  # nothing is accepted so; smaller steps, or steps by entry, may stay inside the domain
+            return math.inf
+        return abs(claim - float(torch.dot(self.v, change))) / (2 * step)
+
+    def _moved(self, d: Direction, step: float) -> dict[str, Tensor]:
+        """The leaves at x + step·d, d in units of each tensor's spread."""
+        leaves, units = self.case.leaves, self.units
+        return {n: torch.add(t, d[n], alpha=step * units[n]) if n in d else t.clone() for n, t in leaves.items()}
+
+    def residual(self, gradients: Mapping[str, Tensor], d: Direction, k: int) -> Residual | None:
+        """The claim against Richardson's estimate with the largest step 2⁻ᵏ; None where it leaves the domain."""
+        try:
+            return self._rung(gradients, d, 2.0**-k)
+        except Refused:
+            return None
+
+    def _rung(self, gradients: Mapping[str, Tensor], d: Direction, h: float) -> Residual:
+        t = h / 4
+        e = self.exact(self.spread(d, t), reach=4)
+        stencil = Stencil(lambda k: self.at(e, k), self.y, self.v, self.noise, self.case.u, t)
+        claim = self.claimed(gradients, e) / t
+        rounding = 32 * self.case.u * abs(claim)
+        error, noise = float(stencil.error), float(stencil.noise)
+        sides = tuple(map(float, stencil.sides)) if bool(stencil.kinked) else None
+        estimate = Estimate(float(stencil.value), error + rounding)
+        return Residual(
+            claim, estimate, float(stencil.flow), sides, error < 2 * (noise + rounding), h, float(stencil.shared)
+        )
+
+    @property
+    def rounding(self) -> float:
+        """‖v ⊙ n‖: the noise of the contracted outputs."""
+        return float((self.v * self.noise).norm())
+
+    @cached_property
+    def variation(self) -> float:
+        """‖v ⊙ Δy‖ over a step of the spread in all leaves: the outputs' size without what is constant in them."""
+        far = self.far(self.case.wanted)
+        return 0.0 if far is None else float((self.v * far).norm())
+
+    def secant(self, name: str) -> float:
+        """‖v ⊙ Δy‖ over a step of one leaf's spread, in units of its gradient's entries: how steep the function is from afar."""
+        if (far := self.far([name])) is None:
+            return 0.0
+        size = float((self.v * far).norm()) / self.units[name] / math.sqrt(self.case.leaves[name].numel())
+        return size if math.isfinite(size) else 0.0
+
+    def floor(self, name: str) -> float:
+        """64 u ‖v ⊙ y‖ / spread(x): the smallest slope that the forward can express in its last digits."""
+        return 64 * self.case.u * float((self.v * self.y).norm()) / float(self.scales[name].max())
+
+
+def _flat(tensors: tuple[Tensor, ...]) -> Tensor:
+    return torch.cat([t.detach().reshape(-1).double() for t in tensors])

@@ -1,0 +1,172 @@
+"""What lies around a point: whether a slope found there lasts, plateaus, jumps, kinks of several pieces, singular points."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from harness.differences import DOWN, FIRST, UP, Differences
+from harness.estimate import FINE_STEP, Direction, Estimate, Residual
+from harness.stencil import NOISES
+
+AROUND = 24
+"""At how many points around a kink its pieces are looked for: one of three is missed with probability (2/3)²⁴ = 6e-5."""
+
+RADII = (2.0**-14, 2.0**-20)
+"""How far around, in units of the spread; a kink is there at both."""
+
+STEP_AROUND = 256
+"""By how much finer than the distance the step of a slope around is."""
+
+REACH = 4.0
+"""How far from the point, in units of the spread, a plateau's end is looked for."""
+
+SEEN = 1024
+"""How many units in the outputs' last place a slope must move them by to be seen, in case their noise is larger."""
+
+GROWTH = 1.1
+"""By how much a one-sided quotient that diverges grows where the step is 64 times finer: 8 for √x, and still 1.2 for x log x
+at the finest step looked at; 1 where it converges."""
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """Of one case's point, seen by its differences."""
+
+    f: Differences
+
+    def confirms(self, gradients: Mapping[str, Tensor], d: Direction, found: Residual) -> bool:
+        """Whether plain differences at finer steps are compatible with an estimate from coarser ones.
+
+        A function that varies faster than the coarse steps (sin 10⁸x), or stands still between jumps (round), gives slopes
+        there that may agree with one another and belong to no point. The slope of a smooth function is there at every finer
+        step from which the predicted change stands out of the rounding. Where the slope found is small beside the claimed
+        one, the change predicted by the claim must be missing instead.
+        """
+        h = min(FINE_STEP, found.step / 4)
+        fine, noise = self.f.quick(gradients, d, h), NOISES * self.f.rounding / h
+        # its own truncation; what it must exclude is of another size
+        slack = 1e-2 * (abs(fine.estimate.value) + fine.flow) + 0.1 * abs(found.off)
+        if not found.agrees(replace(fine, estimate=Estimate(fine.estimate.value, noise + slack))):
+            return False
+        return self._lasts(gradients, d, found) and self._missing(gradients, d, found)
+
+    def _steps(self, slope: float) -> list[float]:
+        """Steps up to the fine one, from where a slope moves the outputs by `SEEN` units of their last digits."""
+        first = max(SEEN * self.f.case.u * float((self.f.v * self.f.y).norm()) / abs(slope), 2.0**-50) if slope else 1.0
+        return [h for k in range(9) if (h := first * 64**k) < FINE_STEP]
+
+    def _lasts(self, gradients: Mapping[str, Tensor], d: Direction, found: Residual) -> bool:
+        """Whether something moves at every finer step at which the slopes found, output by output, must move something."""
+        slope, change = found.flow, self.f.change(self.f.spread(d, found.step))
+        # of the outputs that move: another may lie beside a jump, which counts as noise
+        moved = torch.ones_like(self.f.y) if change is None else change != 0
+        rounding = float((self.f.v * self.f.noise * moved).norm())
+        steps = [h for h in self._steps(slope) if slope * h > 64 * rounding]
+        return all(self.f.quick(gradients, d, h).flow >= slope / 4 for h in steps)
+
+    def _missing(self, gradients: Mapping[str, Tensor], d: Direction, found: Residual) -> bool:
+        """Whether at no finer step the claim is right."""
+        finest = (self.f.quick(gradients, d, h) for h in self._steps(found.claimed))
+        return not any(r.out < 0.05 * abs(r.off - found.off) for r in finest)
+
+    def around(self, d: Direction, radius: float) -> tuple[float, float]:
+        """Between which values the derivative along d lies at points around: each output takes its own least and largest.
+
+        At a kink of several pieces (the middle one of three equal entries, sorted) what lies around the point may be no
+        one-sided slope at it: any convex combination of nearby gradients is one of the point (Clarke, "Optimization and
+        Nonsmooth Analysis", 1983).
+        """
+        slopes = torch.stack([self._slope(d, number, radius) for number in range(AROUND)])
+        low, high = slopes.amin(0).sum(), slopes.amax(0).sum()
+        slack = 1e-6 * float(slopes.abs().amax(0).sum())
+        return float(low) - slack, float(high) + slack
+
+    def among(self, gradients: Mapping[str, Tensor], d: Direction, off: float) -> bool:
+        """Whether the claim is a slope of the pieces that meet at the point, as the median of equal numbers has them: between
+        the slopes around however near one looks. A smooth function's slopes close in on one, and rounding must not make up
+        what lies between."""
+        if NOISES * self.f.rounding / (RADII[-1] / STEP_AROUND) > 0.05 * abs(off):
+            return False
+        claim = self.f.claimed(gradients, self.f.spread(d, 1.0))
+        coarse, fine = (self.around(d, radius) for radius in RADII)
+        lasting = fine[1] - fine[0] >= 0.5 * (coarse[1] - coarse[0])
+        return lasting and all(low <= claim <= high for low, high in (coarse, fine))
+
+    def _slope(self, d: Direction, number: int, radius: float) -> Tensor:
+        """v ⊙ the slopes of the outputs along d at a point a little off, all entries of d's leaves moved."""
+        off = self.f.exact(self.f.spread(self.f.direction(60 + number, list(d)), radius))
+        h = radius / STEP_AROUND
+        e = self.f.exact(self.f.spread(d, h))
+        ends = [self.f.at({n: off[n] + side * e[n] for n in d}, 1.0) for side in (1.0, -1.0)]
+        return self.f.v * (ends[0] - ends[1]) / (2 * h)
+
+    def jumps(self, d: Direction) -> bool:
+        """Whether the plateau on which no output moves ends in a jump on either side, as where a function rounds coarsely.
+
+        At a kink, as of relu, it ends without one. Looked for within `REACH`.
+        """
+        return any(self._jump(d, side) for side in (1.0, -1.0))
+
+    def _jump(self, d: Direction, side: float) -> bool:
+        whole = {n: side * t for n, t in self.f.spread(d, REACH).items()}
+        still, moved = 0.0, 1.0
+        if self._change(whole, moved) <= 20 * self.f.rounding:  # what moves at all is rounding
+            return False
+        for _ in range(24):
+            middle = (still + moved) / 2
+            still, moved = (still, middle) if self._change(whole, middle) > 0 else (middle, moved)
+        edge = self._change(whole, moved)
+        if edge <= 20 * self.f.rounding:  # a step of the outputs' own last digit, which every bound allows for
+            return False
+        # past a kink the change grows with the distance from the edge, past a jump it is there at once; and where a
+        # function rounds coarsely, other steps follow: a jump alone, as of sign, leaves the slope 0 around it
+        at_once = self._change(whole, moved + 64 * (moved - still)) < 8 * edge
+        return at_once and self._change(whole, 8 * moved) > 2 * edge
+
+    def _change(self, whole: Direction, part: float) -> float:
+        change = self.f.change(whole, part)  # outside the domain nothing is known to move
+        return 0.0 if change is None else float((self.f.v * change).norm().nan_to_num(0.0))
+
+    def diverges(self, name: str, k: int) -> bool:
+        """Whether the one-sided difference quotients of one entry grow without end, as those of √x at 0; from the side or
+        sides on which the function is finite."""
+        sides = [q for side in (1.0, -1.0) if (q := self._quotients(self.f.one(name, k), side))]
+        return bool(sides) and all(all(b >= GROWTH * a > 0 for a, b in pairwise(q)) for q in sides)
+
+    def _quotients(self, d: Direction, side: float) -> list[float]:
+        found = []
+        for h in (2.0**-k for k in range(6, 42, 6)):
+            if (change := self.f.change(self.f.spread(d, h), side)) is None:
+                return []
+            found.append(float((self.f.v * change).norm()) / h)
+        return found if all(map(math.isfinite, found)) else []
+
+
+def derivative(f: Differences, name: str, k: int) -> Estimate:
+    """The derivative with respect to one entry of a leaf: the rung with the least error that another confirms."""
+    one, around = f.one(name, k), Surroundings(f)
+    rungs: list[tuple[Residual, Estimate]] = []
+    steps = [FIRST, *DOWN]
+    while steps:
+        r = f.residual(one, one, steps.pop(0))
+        if r is None or not r.estimate.known:
+            continue
+        # the claim of a gradient of one is the exact displacement, which may differ from the step in its last digits
+        rungs.append((r, Estimate(r.estimate.value / r.claimed, r.estimate.error / abs(r.claimed))))
+        if r.noisy and len(rungs) == 1:
+            steps = list(UP)
+        elif r.noisy and len(rungs) > 2:
+            break
+    for r, best in sorted(rungs, key=lambda pair: pair[1].error):
+        if r.flow == 0 and around.jumps(one):
+            break
+        agreed = any(e is not best and abs(e.value - best.value) <= e.error + best.error for _, e in rungs)
+        if agreed and around.confirms(one, one, r):
+            return best
+    return Estimate(float("nan"), float("inf"))
