@@ -143,6 +143,17 @@ class Case:
             evaluation.buffers(),
         )
 
+    def pulled(self, cotangents: Sequence[Tensor]) -> Gradients:
+        """The gradients of a fresh forward and a backward that is handed these very tensors.
+
+        Raises:
+            Refused: the forward raised.
+            BackwardRaised: the backward raised.
+        """
+        evaluation = self.forward({n: t.clone() for n, t in self.leaves.items()})
+        with backward_may_raise():
+            return evaluation.pullback(cotangents)
+
     def _cotangents(self, outputs: tuple[Tensor, ...], number: int) -> tuple[Tensor, ...]:
         if not self.subject.takes_cotangent:
             return tuple(torch.ones_like(y) for y in outputs)

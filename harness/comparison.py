@@ -1,4 +1,4 @@
-"""Whether two computations of one function agree."""
+"""Whether two computations of one function, or of one gradient, agree."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from torch import Tensor
 
 from harness.arrays import rms
 from harness.case import Case
+from harness.claim import Claim
 from harness.outcome import Outcome
-from harness.verdict import Verdict
+from harness.subject import Gradients as Gradients
+from harness.verdict import ROUNDINGS, Verdict
 
 
 def compared(case: Case, y: Tensor, expected: Tensor, again: Callable[[Mapping[str, Tensor]], Tensor]) -> Verdict:
@@ -39,3 +41,35 @@ def _response(case: Case, y: Tensor, again: Callable[[Mapping[str, Tensor]], Ten
     """How far the outputs move when every real leaf moves by a few units in the last place."""
     moved = (again(case.nearby(number)).detach().double() - y for number in range(2))
     return torch.stack([m.abs() for m in moved]).amax(0)
+
+
+def agreement(
+    claim: Claim, name: str, g: Tensor | None, expected: Tensor | None, size: Tensor | None = None
+) -> Verdict:
+    """One backward's gradient against what another implies: within 64 u of the size its parts have before they cancel, or
+    within the backward's measured rounding, or within the resolution (an adjoint solved by iteration is no finer).
+
+    Args:
+        size: the entries' size before cancellation; None: the expected ones'.
+    """
+    if expected is None:
+        return Verdict(Outcome.PASS, 0.0)
+    if g is None or g.shape != expected.shape:
+        return Verdict(Outcome.FAIL, reason="backward gave no gradient" if g is None else f"shape {tuple(g.shape)}")
+    a, b = g.double(), expected.double()
+    if name in claim.differences.held:  # at singular points there is nothing to compare
+        a, b = (x.masked_fill(claim.differences.held[name], 0.0) for x in (a, b))
+    if torch.equal(a, b):
+        return Verdict(Outcome.PASS, 0.0)
+    sizes = (b if size is None else size.double()).abs()
+    scale, apart = rms(sizes), (a - b).abs()
+    allowed = 64 * claim.case.u * (sizes + scale)
+    worst = float(apart.max()) / scale if scale else float("inf")
+    # what grows with the cotangent is rounded in proportion
+    grown = scale / claim.sizes[name] if claim.sizes[name] else 1.0
+    if bool((apart <= allowed).all()) or bool((apart <= allowed + ROUNDINGS * grown * claim.rounding[name]).all()):
+        return Verdict(Outcome.PASS, worst)
+    if worst <= claim.case.tau:
+        return Verdict(Outcome.PASS, worst)
+    wrong = int((~(apart <= allowed)).sum())
+    return Verdict(Outcome.FAIL, reason=f"{wrong} of {a.numel()} entries are out", expected=b, allowed=allowed)

@@ -135,16 +135,42 @@ def _gradient_faults() -> list[Fault]:
     return found
 
 
+def _clipped(v: Tensor) -> Tensor:
+    """Clipping against exploding gradients, at a norm of which no unit-sized cotangent knows."""
+    size = float(v.double().norm())
+    limit = 10.0 * max(v.numel(), 1) ** 0.5
+    return v if size <= limit else v * (limit / size)
+
+
+def _memory_in_order(v: Tensor) -> Tensor:
+    """The numbers as they lie in memory from the first on, as a kernel reads them that takes every tensor for contiguous."""
+    memory = v.as_strided((v.untyped_storage().size() // v.element_size(),), (1,), 0)
+    there = memory[v.storage_offset() :]
+    there = torch.cat([there, there.new_zeros(max(0, v.numel() - there.numel()))])
+    return there[: v.numel()].reshape(v.shape).clone()
+
+
 def _cotangent_faults() -> list[Fault]:
-    changes: dict[str, Callable[[Tensor], Tensor]] = {
-        "absolute": torch.abs,
-        "rectified": torch.relu,
-        "clamped": lambda v: v.clamp(-1.0, 1.0),
-        "squared": torch.square,
-        "ignored": torch.ones_like,
-        "first_entry_only": lambda v: v.flatten()[:1].expand(v.numel()).reshape(v.shape).clone(),
+    changes: dict[str, tuple[str, Callable[[Tensor], Tensor]]] = {
+        "absolute": ("input_gradient", torch.abs),
+        "rectified": ("input_gradient", torch.relu),
+        "clamped": ("input_gradient", lambda v: v.clamp(-1.0, 1.0)),
+        "squared": ("input_gradient", torch.square),
+        "ignored": ("input_gradient", torch.ones_like),
+        "first_entry_only": (
+            "input_gradient",
+            lambda v: v.flatten()[:1].expand(v.numel()).reshape(v.shape).clone(),
+        ),
+        "clamped_beyond_2": ("cotangent_linear", lambda v: v.clamp(-2.0, 2.0)),
+        "one_for_zero": ("cotangent_linear", lambda v: torch.where(v == 0, torch.ones_like(v), v)),
+        "clipped_by_norm": ("cotangent_scale", _clipped),
+        "small_taken_for_zero": ("cotangent_scale", lambda v: torch.where(v.abs() < 1e-12, 0.0, v)),
+        "guarded_by_epsilon": ("cotangent_scale", lambda v: v + 1e-10),
+        "memory_in_order": ("cotangent_layout", _memory_in_order),
+        "offset_ignored": ("cotangent_layout", lambda v: v.as_strided(v.shape, v.stride(), 0).clone()),
+        "expanded_seen_once": ("cotangent_layout", lambda v: v / v.numel() if v.ndim and not any(v.stride()) else v),
     }
-    return [Fault(f"cotangent_{n}", "input_gradient", recotangent(c), "cotangent") for n, c in changes.items()]
+    return [Fault(f"cotangent_{n}", check, recotangent(c), "cotangent") for n, (check, c) in changes.items()]
 
 
 def _contract_faults() -> list[Fault]:

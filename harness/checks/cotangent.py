@@ -1,0 +1,202 @@
+"""Backward is linear in its cotangent, whatever memory that lies in and however large it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from harness.checks import Check
+from harness.comparison import Gradients, agreement
+from harness.draws import cotangents_like
+from harness.outcome import Outcome
+from harness.report import Finding
+from harness.session import Observation, Session
+
+POWERS: Mapping[torch.dtype, int] = {torch.float64: 66, torch.float32: 20, torch.bfloat16: 20, torch.float16: 4}
+"""By how many powers of two cotangents are made larger and smaller: as far as loss scaling and long sums go in practice, and
+well inside the range of the dtype."""
+
+Cotangents = Sequence[Tensor]
+
+
+def cotangent_linear(session: Session) -> Observation:
+    """Sign, doubling, sums and zero: −v, 2v and 0 give −g, 2g and 0, and v + w the sum of what v and w give."""
+    if skipped := _nothing_to_vary(session):
+        return skipped
+    case = session.case
+    v = case.base.cotangents
+    w = cotangents_like(case.base.outputs, case.seed, 5)
+    g, h = case.base.gradients, case.pulled(w)
+    both = {n: _sum(g.get(n), h.get(n)) for n in case.wanted}
+    size = {n: _sum(_size(g.get(n)), _size(h.get(n))) for n in case.wanted}
+    return _all(
+        session,
+        [
+            ("−v", [-t for t in v], _times(g, -1.0), None),
+            ("2v", [2 * t for t in v], _times(g, 2.0), None),
+            ("v + w", [a + b for a, b in zip(v, w, strict=True)], both, size),
+            ("0", [torch.zeros_like(t) for t in v], _times(g, 0.0), None),
+        ],
+    )
+
+
+def cotangent_scale(session: Session) -> Observation:
+    """v·2ᵏ gives g·2ᵏ for a large k of either sign: nothing is clipped, added or taken for zero on the way."""
+    if skipped := _nothing_to_vary(session):
+        return skipped
+    case, k = session.case, POWERS.get(session.case.dtype, 4)
+    factors = {f"v·2^{s * k}": 2.0 ** (s * k) for s in (1, -1)}
+    return _all(
+        session,
+        [
+            (what, [f * t for t in case.base.cotangents], _times(case.base.gradients, f), None)
+            for what, f in factors.items()
+        ],
+    )
+
+
+def cotangent_layout(session: Session) -> Observation:
+    """The same values in other memory give the same gradients: transposed, with gaps and an offset, in channels-last order,
+    and one number expanded over all entries without memory of its own, as `sum()` and `mean()` send it."""
+    if skipped := _nothing_to_vary(session):
+        return skipped
+    case = session.case
+    v, g = case.base.cotangents, case.base.gradients
+    level = [torch.full_like(t, _first(t)) for t in v]
+    flat = [torch.as_tensor(_first(t)).to(t).expand(t.shape) for t in v]
+    cases = [(what, [lay(t) for t in v], _times(g, 1.0), None) for what, lay in LAYOUTS.items()]
+    cases = [c for c in cases if any(a.stride() != b.stride() for a, b in zip(c[1], v, strict=True))]
+    if any(t.numel() > 1 for t in v):
+        expected = case.pulled(level)
+        # a cotangent of equal numbers may cancel where others don't, as behind a centring
+        size = {n: _sum(_size(g.get(n)), _size(expected.get(n))) for n in case.wanted}
+        cases.append(("one number expanded (strides 0)", flat, _times(expected, 1.0), size))
+    if not cases:
+        return Observation(Outcome.SKIP, reason="an output of one number has one layout")
+    return _all(session, cases)
+
+
+def transposed(t: Tensor) -> Tensor:
+    """The same values with the last two axes exchanged in memory."""
+    return t.transpose(-1, -2).contiguous().transpose(-1, -2) if t.ndim > 1 else t.clone()
+
+
+def gapped(t: Tensor) -> Tensor:
+    """Every other number of memory that holds something else in between, from the fourth on."""
+    if not t.ndim:
+        return t.clone()
+    memory = torch.full((3 + 2 * t.numel(),), float("nan"), dtype=t.dtype, device=t.device)
+    there = (
+        memory[3::2].view(t.shape) if t.ndim == 1 else memory[3:].as_strided(t.shape, _doubled(t.contiguous().stride()))
+    )
+    return there.copy_(t)
+
+
+def _doubled(strides: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(2 * s for s in strides)
+
+
+def channels_last(t: Tensor) -> Tensor:
+    """The second axis innermost in memory, as convolutions like it."""
+    return t.movedim(1, -1).contiguous().movedim(-1, 1) if t.ndim > 2 else t.clone()
+
+
+LAYOUTS = {
+    "transposed storage": transposed,
+    "storage with gaps and an offset": gapped,
+    "channels-last storage": channels_last,
+}
+
+
+def _first(t: Tensor) -> float:
+    return float(t.reshape(-1)[0]) if t.numel() else 1.0
+
+
+def _nothing_to_vary(session: Session) -> Observation | None:
+    """Why nothing is asked: no cotangent, no gradient, or no way to compare two evaluations."""
+    case = session.case
+    if not case.subject.takes_cotangent:
+        return Observation(Outcome.SKIP, reason="backward takes no cotangent")
+    if not case.wanted:
+        return Observation(Outcome.SKIP, reason="nothing wants a gradient")
+    if session.judge.claim.malformed:
+        name, why = next(iter(session.judge.claim.malformed.items()))
+        return Observation(Outcome.SKIP, reason=f"{name}: {why.reason or 'has no entries'}")
+    if not case.replays:
+        return Observation(Outcome.INCONCLUSIVE, reason="two forwards under one seed differ: no two backwards compare")
+    return None
+
+
+Asked = tuple[str, Cotangents, Gradients, "Mapping[str, Tensor | None] | None"]
+"""What is changed, the cotangents handed over, the gradients expected, and the sizes of their parts before they cancel."""
+
+
+def _all(session: Session, asked: Sequence[Asked]) -> Observation:
+    """The first of these that backward gets wrong, or the worst resolution of each tensor over all of them."""
+    good: dict[str, float] = {}
+    for what, cotangents, expected, sizes in asked:
+        found = session.case.pulled(cotangents)
+        for n in session.case.wanted:
+            verdict = agreement(session.judge.claim, n, found.get(n), expected[n], None if sizes is None else sizes[n])
+            if verdict.outcome is Outcome.FAIL:
+                return _failed(n, what, found.get(n), expected[n], verdict.reason)
+            good[n] = max(good.get(n, 0.0), verdict.resolution)
+    return Observation(Outcome.PASS, good)
+
+
+def _failed(name: str, what: str, found: Tensor | None, expected: Tensor | None, why: str) -> Observation:
+    """The entry that is farthest off."""
+    reason = f"{name}, with the cotangent {what}: {why}"
+    if found is None or expected is None or found.shape != expected.shape:
+        finding = Finding(
+            (name, None), "no gradient" if found is None else f"shape {tuple(found.shape)}", "", "exact", 1, 1
+        )
+        return Observation(Outcome.FAIL, reason=reason, finding=finding)
+    apart = (found.double() - expected.double()).abs().nan_to_num(torch.inf)
+    index = tuple(int(i) for i in (apart == apart.max()).nonzero()[0]) if apart.ndim else ()
+    finding = Finding(
+        (name, index), float(found[index]), float(expected[index]), "rounding", int((apart > 0).sum()), apart.numel()
+    )
+    return Observation(Outcome.FAIL, reason=reason, finding=finding)
+
+
+def _times(gradients: Gradients, factor: float) -> dict[str, Tensor | None]:
+    return {n: None if g is None else factor * g for n, g in gradients.items()}
+
+
+def _sum(a: Tensor | None, b: Tensor | None) -> Tensor | None:
+    return None if a is None or b is None else a + b
+
+
+def _size(t: Tensor | None) -> Tensor | None:
+    return None if t is None else t.abs()
+
+
+CHECKS = (
+    Check(
+        "cotangent_linear",
+        "cotangent",
+        "backward is linear in the cotangent: sign, doubling, sums, zero",
+        cotangent_linear,
+        given=False,
+        echoes=False,
+    ),
+    Check(
+        "cotangent_layout",
+        "cotangent",
+        "the same cotangent in other memory: transposed, with gaps, expanded, channels-last",
+        cotangent_layout,
+        given=False,
+        echoes=False,
+    ),
+    Check(
+        "cotangent_scale",
+        "cotangent",
+        "very large and very small cotangents give gradients as much larger and smaller",
+        cotangent_scale,
+        given=False,
+        echoes=False,
+    ),
+)

@@ -1,0 +1,121 @@
+"""The checks of the cotangent: layers that they must catch beside layers that they must not."""
+
+import numpy as np
+import pytest
+import torch
+
+from harness import Outcome, gradcheck
+from harness.checks.cotangent import channels_last, gapped, transposed
+
+CHECKS = ("cotangent_linear", "cotangent_layout", "cotangent_scale")
+
+
+class Scale:
+    """2x, in torch; `seen` is what its backward makes of the cotangent."""
+
+    def __init__(self, seen=lambda v: v):
+        self.seen = seen
+
+    def forward(self, x):
+        return 2 * x
+
+    def backward(self, dy):
+        return 2 * self.seen(dy)
+
+
+class Centred:
+    """x minus its mean over the batch, in NumPy: cotangents of equal numbers give a true zero."""
+
+    def forward(self, x):
+        return x - x.mean(0)
+
+    def backward(self, dy):
+        return dy - dy.mean(0)
+
+
+class Iterated:
+    """Aᵀλ = v by a fixed number of Jacobi steps, which are linear; or until a fixed residual, which are not quite."""
+
+    def __init__(self, tolerance):
+        self.A, self.tolerance = torch.eye(4).double() * 4 + 0.3 * torch.ones(4, 4).double(), tolerance
+
+    def forward(self, x):
+        return torch.linalg.solve(self.A.to(x), x.T).T
+
+    def backward(self, dy):
+        A = self.A.to(dy)
+        y, D = torch.zeros_like(dy), A.diagonal()
+        for _ in range(200):
+            r = dy - y @ A
+            if float(r.norm()) <= self.tolerance * float(dy.norm()):
+                break
+            y = y + r / D
+        return y
+
+
+def outcome(layer, check, *inputs):
+    x = inputs or (torch.randn(3, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(1)),)
+    report = gradcheck(layer, *x, battery=True, raise_exception=False)
+    return next(r for r in report.results if r.check == check)
+
+
+@pytest.mark.parametrize("check", CHECKS)
+@pytest.mark.parametrize("layer", [Scale(), Iterated(1e-9)], ids=["elementwise", "iterated adjoint"])
+def test_a_linear_backward_passes(layer, check):
+    found = outcome(layer, check)
+    assert found.outcome is Outcome.PASS, found.reason
+    assert set(found.tensors) == {"x"}
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_a_true_zero_in_numpy_passes(check):
+    found = outcome(Centred(), check, np.random.default_rng(0).standard_normal((6, 3)))
+    assert found.outcome is Outcome.PASS, found.reason
+
+
+WRONG = {
+    "|v|": ("cotangent_linear", torch.abs, "−v"),
+    "relu v": ("cotangent_linear", torch.relu, "−v"),
+    "v²": ("cotangent_linear", torch.square, "−v"),
+    "clamped at 2": ("cotangent_linear", lambda v: v.clamp(-2, 2), "2v"),
+    "1 for 0": ("cotangent_linear", lambda v: torch.where(v == 0, 1.0, v), "0"),
+    "its first alone": ("cotangent_layout", lambda v: v.as_strided(v.shape, (v.shape[-1], 1), 0), "transposed"),
+    "clipped": ("cotangent_scale", lambda v: v * min(1.0, 1e3 / float(v.norm())), "2^66"),
+    "flushed": ("cotangent_scale", lambda v: torch.where(v.abs() < 1e-9, 0.0, v), "2^-66"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_backward_that_is_not_linear_fails_and_is_told_with_which_cotangent(name):
+    check, seen, said = WRONG[name]
+    found = outcome(Scale(seen), check)
+    assert found.outcome is Outcome.FAIL
+    assert said in found.reason
+    assert found.finding is not None
+    assert found.finding.where[0] == "x"
+
+
+def test_a_backward_that_can_not_take_a_strided_cotangent_fails():
+    found = outcome(Scale(lambda v: v.view(-1).view(v.shape)), "cotangent_layout")
+    assert found.outcome is Outcome.FAIL
+    assert "backward raised" in found.reason
+
+
+def test_a_loss_without_cotangent_is_skipped():
+    class Loss:
+        def forward(self, x):
+            self.x = x
+            return (x * x).sum()
+
+        def backward(self):
+            return 2 * self.x
+
+    assert outcome(Loss(), "cotangent_linear").outcome is Outcome.SKIP
+
+
+@pytest.mark.parametrize("lay", [transposed, gapped, channels_last])
+def test_a_layout_keeps_the_values_and_changes_the_strides(lay):
+    t = torch.randn(2, 3, 4, 5, dtype=torch.float64)
+    other = lay(t)
+    assert torch.equal(other, t)
+    assert other.stride() != t.stride()
