@@ -51,6 +51,8 @@ class Case:
     """The function whose derivative backward declares (`derivative_of`); the forward itself where there is none."""
     domains: Mapping[str, InputKind] = field(default_factory=dict)
     """What the spec says of each input; empty without a spec."""
+    promises: Sequence[str] = ()
+    """What the spec promises of the layer beyond what every layer must hold, such as "reentrant"."""
     echo: bool = False
     """Whether it stands beside another point of the same layer that is judged in full: other parameters, same inputs."""
 

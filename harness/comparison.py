@@ -11,7 +11,7 @@ from harness.arrays import rms
 from harness.case import Case
 from harness.claim import Claim
 from harness.outcome import Outcome
-from harness.subject import Gradients as Gradients
+from harness.report import Finding
 from harness.verdict import ROUNDINGS, Verdict
 
 
@@ -73,3 +73,14 @@ def agreement(
         return Verdict(Outcome.PASS, worst)
     wrong = int((~(apart <= allowed)).sum())
     return Verdict(Outcome.FAIL, reason=f"{wrong} of {a.numel()} entries are out", expected=b, allowed=allowed)
+
+
+def entry_farthest_off(name: str, found: Tensor | None, expected: Tensor | None) -> Finding:
+    """What one backward gives beside what another implies."""
+    if found is None or expected is None or found.shape != expected.shape:
+        shown = "no gradient" if found is None else f"shape {tuple(found.shape)}"
+        return Finding((name, None), shown, "" if expected is None else f"shape {tuple(expected.shape)}", "exact", 1, 1)
+    apart = (found.double() - expected.double()).abs().nan_to_num(torch.inf)
+    index = tuple(int(i) for i in (apart == apart.max()).nonzero()[0]) if apart.ndim else ()
+    wrong = int((apart > 0).sum())
+    return Finding((name, index), float(found[index]), float(expected[index]), "rounding", wrong, apart.numel())

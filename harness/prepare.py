@@ -181,6 +181,7 @@ def case_of(
         None if spec.reference is None else Reference(spec.reference, names),
         None if spec.derivative_of is None else Reference(spec.derivative_of, names),
         domains(spec, subject),
+        spec.promises,
     )
     return case.at(buffers=moved_buffers(case, spec, example)), made
 

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from harness.checks import Check
-from harness.comparison import Gradients, agreement
+from harness.comparison import agreement, entry_farthest_off
 from harness.draws import cotangents_like
 from harness.outcome import Outcome
-from harness.report import Finding
 from harness.session import Observation, Session
+from harness.subject import Gradients
 
 POWERS: Mapping[torch.dtype, int] = {torch.float64: 66, torch.float32: 20, torch.bfloat16: 20, torch.float16: 4}
 """By how many powers of two cotangents are made larger and smaller: as far as loss scaling and long sums go in practice, and
@@ -66,7 +66,7 @@ def cotangent_layout(session: Session) -> Observation:
     v, g = case.base.cotangents, case.base.gradients
     level = [torch.full_like(t, _first(t)) for t in v]
     flat = [torch.as_tensor(_first(t)).to(t).expand(t.shape) for t in v]
-    cases = [(what, [lay(t) for t in v], _times(g, 1.0), None) for what, lay in LAYOUTS.items()]
+    cases: list[Asked] = [(what, [lay(t) for t in v], _times(g, 1.0), None) for what, lay in LAYOUTS.items()]
     cases = [c for c in cases if any(a.stride() != b.stride() for a, b in zip(c[1], v, strict=True))]
     if any(t.numel() > 1 for t in v):
         expected = case.pulled(level)
@@ -141,25 +141,11 @@ def _all(session: Session, asked: Sequence[Asked]) -> Observation:
         for n in session.case.wanted:
             verdict = agreement(session.judge.claim, n, found.get(n), expected[n], None if sizes is None else sizes[n])
             if verdict.outcome is Outcome.FAIL:
-                return _failed(n, what, found.get(n), expected[n], verdict.reason)
+                finding = entry_farthest_off(n, found.get(n), expected[n])
+                reason = f"{n}, with the cotangent {what}: {verdict.reason}"
+                return Observation(Outcome.FAIL, reason=reason, finding=finding)
             good[n] = max(good.get(n, 0.0), verdict.resolution)
     return Observation(Outcome.PASS, good)
-
-
-def _failed(name: str, what: str, found: Tensor | None, expected: Tensor | None, why: str) -> Observation:
-    """The entry that is farthest off."""
-    reason = f"{name}, with the cotangent {what}: {why}"
-    if found is None or expected is None or found.shape != expected.shape:
-        finding = Finding(
-            (name, None), "no gradient" if found is None else f"shape {tuple(found.shape)}", "", "exact", 1, 1
-        )
-        return Observation(Outcome.FAIL, reason=reason, finding=finding)
-    apart = (found.double() - expected.double()).abs().nan_to_num(torch.inf)
-    index = tuple(int(i) for i in (apart == apart.max()).nonzero()[0]) if apart.ndim else ()
-    finding = Finding(
-        (name, index), float(found[index]), float(expected[index]), "rounding", int((apart > 0).sum()), apart.numel()
-    )
-    return Observation(Outcome.FAIL, reason=reason, finding=finding)
 
 
 def _times(gradients: Gradients, factor: float) -> dict[str, Tensor | None]:

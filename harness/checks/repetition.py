@@ -1,0 +1,218 @@
+"""Backward belongs to its forward: whatever was computed before, beside or in between, the answer is the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from harness.arrays import rms
+from harness.case import Case
+from harness.checks import Check
+from harness.checks.contract import exact
+from harness.comparison import agreement, entry_farthest_off
+from harness.domain import BackwardRaised, Refused, backward_may_raise
+from harness.outcome import Outcome
+from harness.poison import poisoned
+from harness.report import Finding
+from harness.session import Observation, Session
+from harness.subject import Evaluation, Gradients
+
+
+def repeatable(session: Session) -> Observation:
+    """A fresh forward and backward gives the same again; so does a second call of one pullback, if it may be called twice;
+    and nothing is read that was never written."""
+    case = session.case
+    if not case.replays:
+        why = f"nondeterministic: two forwards under one seed differ by {_apart(case):.0e}"
+        return Observation(Outcome.INCONCLUSIVE, reason=why)
+    if not case.wanted:
+        return Observation(Outcome.SKIP, reason="nothing wants a gradient")
+    if failed := _unwritten(session):
+        return failed
+    again = case.evaluate(1)
+    seen = _same(session, "a second forward and backward", again.gradients)
+    if seen.outcome is Outcome.FAIL:
+        return seen
+    evaluation = case.forward({n: t.clone() for n, t in case.leaves.items()})
+    first = evaluation.pullback(tuple(v.clone() for v in case.base.cotangents))
+    try:
+        second = evaluation.pullback(tuple(v.clone() for v in case.base.cotangents))
+    except (Exception, SystemExit):
+        return replace(seen, reason="backward is for single use: a second call raises")
+    return _second(session, first, second)
+
+
+def _apart(case: Case) -> float:
+    other = case.outputs_at(case.leaves)
+    return max(
+        (float((a - b).abs().max()) for a, b in zip(case.base.outputs, other, strict=True) if a.numel()), default=0.0
+    )
+
+
+def _second(session: Session, first: Gradients, second: Gradients) -> Observation:
+    """The second answer of one pullback: the same, or twice as much in parameters whose gradients are added up."""
+    parameters = set(session.case.subject.wanted("parameter"))
+    twice = {n: 2 * g if n in parameters and g is not None else g for n, g in first.items()}
+    added = _same(session, "a second call of one backward", second, twice)
+    if parameters and added.outcome is Outcome.PASS:
+        return replace(added, reason="backward adds to the parameters' gradients")
+    return _same(session, "a second call of one backward", second, first)
+
+
+def _unwritten(session: Session) -> Observation | None:
+    """NaN where allocated memory is read before anything was written to it."""
+    case = session.case
+    try:
+        with poisoned():
+            base = case.evaluate(1)
+    except Refused:
+        return _read("output", "the outputs are not finite")
+    for n in case.wanted:
+        g, known = base.gradients.get(n), case.base.gradients.get(n)
+        if g is not None and known is not None and g.shape == known.shape:
+            new = int((g.isnan() & ~known.isnan()).sum())
+            if new:
+                return _read(n, f"{new} of {g.numel()} entries are NaN")
+    return None
+
+
+def _read(name: str, what: str) -> Observation:
+    why = f"{name}: memory is read that was never written to ({what} once it is filled with NaN)"
+    return Observation(Outcome.FAIL, reason=why, finding=exact(name, what, "no dependence on what memory held before"))
+
+
+def reuse(session: Session) -> Observation:
+    """Another forward before (of another size, in another mode) and another layer of the class in between change nothing."""
+    case = session.case
+    if not case.replays or not case.wanted:
+        return Observation(Outcome.SKIP, reason="no two evaluations of it compare")
+    seen = Observation(Outcome.PASS, dict.fromkeys(case.wanted, 0.0))
+    for what, outputs, gradients in _histories(case):
+        if moved := _moved(case, outputs):
+            return Observation(Outcome.FAIL, reason=f"{what}: {moved.analytic}", finding=moved)
+        seen = _same(session, what, gradients)
+        if seen.outcome is Outcome.FAIL:
+            return seen
+    if _reentrant(case):
+        return seen
+    why = "a second forward replaces what the first kept for its backward"
+    if "reentrant" in case.promises:
+        finding = exact("backward", "another gradient after a second forward", "the first forward's gradient")
+        return Observation(Outcome.FAIL, reason=f"promised to be reentrant, and {why}", finding=finding)
+    return replace(seen, reason=why)
+
+
+def _histories(case: Case) -> Iterator[tuple[str, tuple[Tensor, ...], Gradients]]:
+    """What came before or between, and the outputs and gradients then."""
+    for what, other in _others(case):
+        with suppress(Refused, BackwardRaised):  # not every layer takes the decoy
+            other.evaluate(1)
+        base = case.evaluate(1)
+        yield f"after a forward and backward {what}", base.outputs, base.gradients
+    if case.subject.recast is not None:
+        twin = replace(case, subject=case.subject.recast(case.dtype), leaves=_decoy(case))
+        evaluation = _forward(case)
+        with suppress(Refused):
+            twin.forward(dict(twin.leaves))
+        outputs = tuple(y.detach().clone() for y in evaluation.outputs)
+        yield "with a forward of another layer of the class in between", outputs, _pulled(case, evaluation)
+
+
+def _moved(case: Case, outputs: tuple[Tensor, ...]) -> Finding | None:
+    """Outputs that are others than the base's: the layer remembers more than its parameters and buffers."""
+    for k, (y, z) in enumerate(zip(outputs, case.base.outputs, strict=True)):
+        if y.shape != z.shape or float((y - z).abs().amax() if y.numel() else 0.0) > case.tau * rms(z):
+            return exact(f"output{k}", "its outputs are others", "the same outputs from the same inputs")
+    return None
+
+
+def _others(case: Case) -> Iterator[tuple[str, Case]]:
+    yield "with other values", case.at(leaves=_decoy(case))
+    for what, change in (("of half as many rows", _halved), ("of twice as many rows", _doubled)):
+        leaves = _rows(case, change)
+        if leaves is not None:
+            yield what, case.at(leaves=leaves)
+    for mode in case.subject.modes:
+        if mode != case.mode:
+            yield f"in mode {mode}", case.at(mode=mode)
+
+
+def _decoy(case: Case) -> dict[str, Tensor]:
+    """The inputs' values in another order."""
+    inputs = case.subject.wanted("input")
+    return {n: t.flatten().roll(1).reshape(t.shape) if n in inputs else t.clone() for n, t in case.leaves.items()}
+
+
+def _halved(t: Tensor) -> Tensor:
+    return t[: (len(t) + 1) // 2].clone()
+
+
+def _doubled(t: Tensor) -> Tensor:
+    return torch.cat([t, t])
+
+
+def _rows(case: Case, change: Callable[[Tensor], Tensor]) -> dict[str, Tensor] | None:
+    """The inputs with other numbers of rows, where all have as many."""
+    inputs = [n for n, leaf in case.subject.leaves.items() if leaf.role == "input"]
+    if len({case.leaves[n].shape[:1] for n in inputs}) != 1 or not case.leaves[inputs[0]].ndim:
+        return None
+    return {n: change(t) if n in inputs else t.clone() for n, t in case.leaves.items()}
+
+
+def _reentrant(case: Case) -> bool:
+    """Whether a pullback still belongs to its own forward after another one."""
+    evaluation = _forward(case)
+    try:
+        case.forward(_decoy(case))
+        found = _pulled(case, evaluation)
+    except (Refused, BackwardRaised):
+        return False
+    pairs = [(found.get(n), case.base.gradients.get(n)) for n in case.subject.wanted("input")]
+    return all(a is not None and b is not None and torch.equal(a, b) for a, b in pairs)
+
+
+def _forward(case: Case) -> Evaluation:
+    return case.forward({n: t.clone() for n, t in case.leaves.items()})
+
+
+def _pulled(case: Case, evaluation: Evaluation) -> Gradients:
+    with backward_may_raise():
+        return evaluation.pullback(tuple(v.clone() for v in case.base.cotangents))
+
+
+def _same(
+    session: Session, what: str, found: Gradients, expected: Mapping[str, Tensor | None] | None = None
+) -> Observation:
+    """Whether gradients are the base's, or those given."""
+    wanted, good = session.case.base.gradients if expected is None else expected, {}
+    for n in session.case.wanted:
+        verdict = agreement(session.judge.claim, n, found.get(n), wanted.get(n))
+        if verdict.outcome is Outcome.FAIL:
+            finding = entry_farthest_off(n, found.get(n), wanted.get(n))
+            return Observation(Outcome.FAIL, reason=f"{n}, {what}: {verdict.reason}", finding=finding)
+        good[n] = verdict.resolution
+    return Observation(Outcome.PASS, good)
+
+
+CHECKS = (
+    Check(
+        "repeatable",
+        "contract",
+        "the same again from a fresh evaluation and from a second call; no memory is read that was never written",
+        repeatable,
+        given=False,
+        echoes=False,
+    ),
+    Check(
+        "reuse",
+        "contract",
+        "backward belongs to its forward, whatever came before it or another layer did in between",
+        reuse,
+        given=False,
+        echoes=False,
+    ),
+)

@@ -1,0 +1,134 @@
+"""Backward belongs to its forward: layers that keep too much, too little, or what was never written."""
+
+import numpy as np
+import pytest
+import torch
+
+from harness import LayerSpec, Outcome, check, floats, gradcheck
+
+
+class Square:
+    """x², right: each backward belongs to the forward before it."""
+
+    def forward(self, x):
+        self.x = x
+        return x * x
+
+    def backward(self, dy):
+        return 2 * self.x * dy
+
+
+class LargestBuffer(Square):
+    """A buffer of the largest size so far, summed over as a whole."""
+
+    def __init__(self):
+        self.buffer = torch.zeros(0, 4).double()
+
+    def forward(self, x):
+        if len(self.buffer) < len(x):
+            self.buffer = torch.zeros_like(x)
+        self.buffer[: len(x)] = x
+        self.rows = len(x)
+        return x * self.buffer.sum()
+
+    def backward(self, dy):
+        return dy * self.buffer.sum() + (dy * self.buffer[: self.rows]).sum()
+
+
+class ClassCache(Square):
+    """The cache stands on the class: two layers share it."""
+
+    def forward(self, x):
+        type(self).x = x
+        return x * x
+
+    def backward(self, dy):
+        return 2 * type(self).x * dy
+
+
+class UsedUp(Square):
+    """Its second backward answers with what the first has left."""
+
+    def backward(self, dy):
+        self.x *= 2
+        return self.x * dy
+
+
+class Single(Square):
+    """Its second backward raises."""
+
+    def backward(self, dy):
+        x, self.x = self.x, None
+        return 2 * x * dy
+
+
+class Unwritten(Square):
+    """Relies on memory that is zero at first more often than not."""
+
+    def backward(self, dy):
+        start = torch.empty_like(dy)
+        return torch.where(start.isnan(), start, 2 * self.x * dy)
+
+
+class UnwrittenNumpy(Square):
+    def backward(self, dy):
+        out = np.empty_like(dy)
+        return np.where(np.isnan(out), out, 2 * self.x * dy)
+
+
+X = torch.randn(4, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+
+
+def outcome(layer, name, x=X):
+    report = gradcheck(layer, x, battery=True, raise_exception=False)
+    return next(r for r in report.results if r.check == name)
+
+
+@pytest.mark.parametrize("name", ["repeatable", "reuse"])
+@pytest.mark.parametrize("x", [X, X.numpy()], ids=["torch", "NumPy"])
+def test_a_right_layer_passes(name, x):
+    assert outcome(Square(), name, x).outcome is Outcome.PASS
+
+
+@pytest.mark.parametrize(
+    ("layer", "name", "said"),
+    [
+        (LargestBuffer(), "reuse", "twice as many rows"),
+        (ClassCache(), "reuse", "another layer of the class"),
+        (UsedUp(), "repeatable", "second call"),
+        (Unwritten(), "repeatable", "never written"),
+    ],
+)
+def test_a_wrong_one_fails(layer, name, said):
+    found = outcome(layer, name)
+    assert found.outcome is Outcome.FAIL
+    assert said in found.reason
+
+
+def test_memory_that_numpy_leaves_unwritten_is_seen():
+    found = outcome(UnwrittenNumpy(), "repeatable", X.numpy())
+    assert found.outcome is Outcome.FAIL
+    assert "never written" in found.reason
+
+
+def test_a_single_use_pullback_is_said_and_passes():
+    found = outcome(Single(), "repeatable")
+    assert found.outcome is Outcome.PASS
+    assert "single use" in found.reason
+
+
+def test_numpy_and_torch_allocate_as_before_afterwards():
+    before = np.empty, torch.are_deterministic_algorithms_enabled()
+    outcome(Square(), "repeatable")
+    assert (np.empty, torch.are_deterministic_algorithms_enabled()) == before
+
+
+def test_only_a_layer_that_promises_to_be_reentrant_must_be():
+    spec = LayerSpec(build=Square, inputs=(floats("B D"),))
+    (found,) = check(spec, examples=3, only=("reuse",)).results
+    assert found.outcome is Outcome.PASS
+    (found,) = check(
+        LayerSpec(build=Square, inputs=(floats("B D"),), promises=("reentrant",)), examples=3, only=("reuse",)
+    ).results
+    assert found.outcome is Outcome.FAIL
+    assert "reentrant" in found.reason
