@@ -16,6 +16,7 @@ from torch import Tensor
 
 from harness import recipe
 from harness.arrays import Library, captured, to_native, to_tensor
+from harness.history import History
 from harness.outcome import SpecError
 from harness.request import (
     Request,
@@ -98,6 +99,7 @@ class Stateful:
     buffers: dict[str, Slot] = field(default_factory=dict)
     numbers: dict[str, type] = field(default_factory=dict)
     """The parameters that are plain numbers, with their type."""
+    history: History = field(default_factory=History)
 
     @classmethod
     def of(cls, request: Request) -> Stateful:
@@ -140,6 +142,7 @@ class Stateful:
 
     def forward(self, leaves: Mapping[str, Tensor], mode: str | None) -> tuple[Tensor, ...]:
         """One forward with the inputs given."""
+        self.history.rewind()
         keywords = self.request.kwargs
         if mode is not None and self.switch is not None:
             self.switch(mode)
@@ -221,6 +224,7 @@ class Stateful:
             takes_cotangent=self.takes_cotangent,
             draws=bool(self.sources),
             recipe=partial(self._recipe, leaves),
+            notes=self.history.notes,
             **more,
         )
 
@@ -230,6 +234,7 @@ class Stateful:
             mode = "layer.train() if mode == 'train' else layer.eval()"
         elif name := next((n for n in SWITCHES if isinstance(getattr(self.layer, n, None), bool)), None):
             mode = f"layer.{name} = mode == 'train'"
+        mode = "\n    ".join([*([mode] if mode else []), *self.history.lines()])
         return recipe.stateful(
             self.layer,
             self.library,
@@ -252,10 +257,15 @@ class Stateful:
             # a mode that refuses these inputs shows nothing; the case will say so
             with self.sources.watched(), suppress(Exception, SystemExit):
                 self.forward({n: decoy(leaf.value) for n, leaf in self.leaves.items()}, mode)
+        with suppress(Exception, SystemExit):
+            self.history = History.of(self.layer, self._decoyed)
         slots = {**self.parameters, **self.buffers}
         for name, there in standing(slots).items():
             if name in saved:
                 slots[name].replace(there, saved[name])
+
+    def _decoyed(self) -> None:
+        self.forward({n: decoy(leaf.value) for n, leaf in self.leaves.items()}, (self.request.within or self.modes)[0])
 
 
 def _data(slot: Slot) -> str:
