@@ -100,6 +100,8 @@ class Stateful:
     numbers: dict[str, type] = field(default_factory=dict)
     """The parameters that are plain numbers, with their type."""
     history: History = field(default_factory=History)
+    outputs: int = 1
+    """How many the forward has."""
 
     @classmethod
     def of(cls, request: Request) -> Stateful:
@@ -131,6 +133,26 @@ class Stateful:
         return bool(positional_names(self.layer.backward)) or _variadic(self.layer.backward)
 
     @cached_property
+    def accepted(self) -> int | None:
+        """How many cotangents backward takes at most: of a state that forward hands out beside its output, none."""
+        if not self.takes_cotangent or _variadic(self.layer.backward):
+            return None
+        return len(positional_names(self.layer.backward))
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the report says of the layer."""
+        judged = min(self.outputs, self.accepted or self.outputs)
+        return self.history.notes + (
+            ()
+            if judged == self.outputs
+            else (
+                f"forward has {self.outputs} outputs and backward takes {judged} of their cotangents: what depends on "
+                f"the last {self.outputs - judged} is not judged",
+            )
+        )
+
+    @cached_property
     def asked(self) -> list[str]:
         """What backward can't do without."""
         return required_names(self.layer.backward)
@@ -149,7 +171,9 @@ class Stateful:
         elif mode is not None and self.request.modes:
             keywords = {**keywords, **self.request.modes[mode]}
         inputs = call_arguments(self.arguments, leaves, self.library)
-        return outputs_of(self.layer.forward(*inputs, **keywords), self.name)
+        outputs = outputs_of(self.layer.forward(*inputs, **keywords), self.name)
+        self.outputs = len(outputs)
+        return outputs[: self.accepted]
 
     def backward(self, cotangents: Sequence[Tensor]) -> dict[str, Tensor | None]:
         """One backward: what it returns and what it leaves in the gradients' places."""
@@ -224,7 +248,7 @@ class Stateful:
             takes_cotangent=self.takes_cotangent,
             draws=bool(self.sources),
             recipe=partial(self._recipe, leaves),
-            notes=self.history.notes,
+            notes=self.notes,
             **more,
         )
 

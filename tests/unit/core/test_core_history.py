@@ -149,3 +149,27 @@ def test_the_script_empties_it_too() -> None:
     script = gradcheck(WrongQueued(), X, raise_exception=False).failures[0].finding
     assert script is not None
     assert "del layer.xs[0:]" in script.reproduce
+
+
+class TwoOutputs:
+    """The second output is a state: backward takes no cotangent for it."""
+
+    def forward(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        self.x = x
+        return np.tanh(x), x**2
+
+    def backward(self, dy: np.ndarray) -> np.ndarray:
+        return dy * (1 - np.tanh(self.x) ** 2)
+
+
+class WrongTwoOutputs(TwoOutputs):
+    def backward(self, dy: np.ndarray) -> np.ndarray:
+        return dy * (1 - np.tanh(self.x))
+
+
+def test_an_output_that_backward_takes_no_cotangent_for_is_named() -> None:
+    report = gradcheck(TwoOutputs(), X)
+    assert "forward has 2 outputs and backward takes 1 of their cotangents" in str(report)
+    wrong = gradcheck(WrongTwoOutputs(), X, raise_exception=False)
+    assert [r.check for r in wrong.failures] == ["input_gradient"]
+    assert "takes 2 positional arguments" not in str(wrong)
