@@ -80,7 +80,9 @@ class History:
         """What the report says."""
         if not self.lists:
             return ()
-        listed = ", ".join(f"`{n}`" for n in self.lists)
+        listed = ", ".join(f"`{n}`" for n in [*self.lists][:3])
+        if (more := len(self.lists) - 3) > 0:
+            listed += f" and {more} more"
         return (f"every forward adds to {listed}: emptied before each, as one call of its own reset would",)
 
     def lines(self) -> list[str]:
