@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -24,6 +24,10 @@ class Row:
     fails: tuple[str, ...] = ()
     """The checks that fail; none for a right layer."""
     fault: str = ""
+    grads: dict[str, None] = field(default_factory=dict)
+    """What has no gradient and is not asked for one."""
+    settled: bool = True
+    """False where the harness can't decide; the reason stands in docs/wild.md."""
 
 
 IN_INPUTS, IN_PARAMETERS, CHANGES = ("input_gradient",), ("parameter_gradient",), ("input_gradient", "unmutated")
