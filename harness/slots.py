@@ -90,19 +90,21 @@ def walk(thing: Any, scalars: bool = False, above: Slot | None = None, seen: set
     if id(thing) in seen:
         return
     seen.add(id(thing))
-    for key, value in _entries(thing):
+    for key, value in entries(thing):
         if is_real(value) or (scalars and isinstance(value, (float, np.floating))):
-            yield _inside(thing, key, above)
-        elif _has_parts(value):
-            yield from walk(value, scalars, _inside(thing, key, above), seen)
+            yield inside(thing, key, above)
+        elif has_parts(value):
+            yield from walk(value, scalars, inside(thing, key, above), seen)
 
 
-def _inside(thing: Any, key: str | int, above: Slot | None) -> Slot:
+def inside(thing: Any, key: str | int, above: Slot | None) -> Slot:
+    """The place of an entry of a thing, itself in a place or the layer."""
     step = f"[{key!r}]" if isinstance(thing, (dict, list, tuple, Mapping)) else f".{key}"
     return Slot(thing, key, f"{above.label}.{key}" if above else str(key), (above.code if above else "") + step)
 
 
-def _entries(thing: Any) -> list[tuple[str | int, Any]]:
+def entries(thing: Any) -> list[tuple[str | int, Any]]:
+    """What an object, dict or list holds, by name, key or position."""
     if isinstance(thing, Mapping):
         return [(k, v) for k, v in thing.items() if isinstance(k, (str, int, tuple))]  # type: ignore[misc]
     if isinstance(thing, (list, tuple)):
@@ -117,7 +119,8 @@ def _entries(thing: Any) -> list[tuple[str | int, Any]]:
     return list(own.items())
 
 
-def _has_parts(value: Any) -> bool:
+def has_parts(value: Any) -> bool:
+    """Whether there may be arrays inside."""
     if value is None or isinstance(value, (bool, int, float, str)):
         return False
     if isinstance(value, (dict, list, tuple, Mapping)):

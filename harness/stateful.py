@@ -16,6 +16,7 @@ from torch import Tensor
 
 from harness import recipe
 from harness.arrays import Library, captured, to_native, to_tensor
+from harness.history import History
 from harness.outcome import SpecError
 from harness.request import (
     Request,
@@ -98,6 +99,9 @@ class Stateful:
     buffers: dict[str, Slot] = field(default_factory=dict)
     numbers: dict[str, type] = field(default_factory=dict)
     """The parameters that are plain numbers, with their type."""
+    history: History = field(default_factory=History)
+    outputs: int = 1
+    """How many the forward has."""
 
     @classmethod
     def of(cls, request: Request) -> Stateful:
@@ -129,6 +133,26 @@ class Stateful:
         return bool(positional_names(self.layer.backward)) or _variadic(self.layer.backward)
 
     @cached_property
+    def accepted(self) -> int | None:
+        """How many cotangents backward takes at most: of a state that forward hands out beside its output, none."""
+        if not self.takes_cotangent or _variadic(self.layer.backward):
+            return None
+        return len(positional_names(self.layer.backward))
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the report says of the layer."""
+        judged = min(self.outputs, self.accepted or self.outputs)
+        return self.history.notes + (
+            ()
+            if judged == self.outputs
+            else (
+                f"forward has {self.outputs} outputs and backward takes {judged} of their cotangents: what depends on "
+                f"the last {self.outputs - judged} is not judged",
+            )
+        )
+
+    @cached_property
     def asked(self) -> list[str]:
         """What backward can't do without."""
         return required_names(self.layer.backward)
@@ -140,13 +164,16 @@ class Stateful:
 
     def forward(self, leaves: Mapping[str, Tensor], mode: str | None) -> tuple[Tensor, ...]:
         """One forward with the inputs given."""
+        self.history.rewind()
         keywords = self.request.kwargs
         if mode is not None and self.switch is not None:
             self.switch(mode)
         elif mode is not None and self.request.modes:
             keywords = {**keywords, **self.request.modes[mode]}
         inputs = call_arguments(self.arguments, leaves, self.library)
-        return outputs_of(self.layer.forward(*inputs, **keywords), self.name)
+        outputs = outputs_of(self.layer.forward(*inputs, **keywords), self.name)
+        self.outputs = len(outputs)
+        return outputs[: self.accepted]
 
     def backward(self, cotangents: Sequence[Tensor]) -> dict[str, Tensor | None]:
         """One backward: what it returns and what it leaves in the gradients' places."""
@@ -221,6 +248,7 @@ class Stateful:
             takes_cotangent=self.takes_cotangent,
             draws=bool(self.sources),
             recipe=partial(self._recipe, leaves),
+            notes=self.notes,
             **more,
         )
 
@@ -230,6 +258,7 @@ class Stateful:
             mode = "layer.train() if mode == 'train' else layer.eval()"
         elif name := next((n for n in SWITCHES if isinstance(getattr(self.layer, n, None), bool)), None):
             mode = f"layer.{name} = mode == 'train'"
+        mode = "\n    ".join([*([mode] if mode else []), *self.history.lines()])
         return recipe.stateful(
             self.layer,
             self.library,
@@ -252,10 +281,15 @@ class Stateful:
             # a mode that refuses these inputs shows nothing; the case will say so
             with self.sources.watched(), suppress(Exception, SystemExit):
                 self.forward({n: decoy(leaf.value) for n, leaf in self.leaves.items()}, mode)
+        with suppress(Exception, SystemExit):
+            self.history = History.of(self.layer, self._decoyed)
         slots = {**self.parameters, **self.buffers}
         for name, there in standing(slots).items():
             if name in saved:
                 slots[name].replace(there, saved[name])
+
+    def _decoyed(self) -> None:
+        self.forward({n: decoy(leaf.value) for n, leaf in self.leaves.items()}, (self.request.within or self.modes)[0])
 
 
 def _data(slot: Slot) -> str:

@@ -20,7 +20,7 @@ from harness.subject import Subject
 ORDER = 40
 
 LISTS = {"params": ("grads", "gradients"), "parameters": ("grads", "gradients"), "weights": ("grads", "dweights")}
-"""Lists of parameters, and what the list of their gradients is called."""
+"""Lists and dicts of parameters, and what that of their gradients is called; it has the same places or keys."""
 
 STATISTICS = ("running", "moving")
 """How names of running statistics begin; where only one mode can be tried, nothing but the name tells them from parameters."""
@@ -47,7 +47,7 @@ def subject(request: Request) -> Subject:
     leaves = {n: leaf.value.clone() for n, leaf in state.leaves.items()}
     with forward_may_refuse():
         outputs = state.forward(leaves, state.modes[0])
-    candidates = {slot.label: slot for slot in walk(state.layer, scalars=True)}
+    candidates = {s.label: s for s in walk(state.layer, scalars=True) if not state.history.holds(s.label)}
     start = state.read(candidates)
     with backward_may_raise():
         state.backward([torch.ones_like(y) for y in outputs])
@@ -96,10 +96,11 @@ def _aliases(name: str, declared: Mapping[str, str | None]) -> list[str]:
     if name in declared:
         return [a for a in (declared[name],) if a is not None]
     owner, _, short = name.rpartition(".")
+    before, _, last = owner.rpartition(".")
+    beside = [".".join(p for p in (before, g, short) if p) for g in LISTS.get(last, ())]
     if short.isdecimal():  # the k-th of `params` has the k-th of `grads`
-        before, _, last = owner.rpartition(".")
-        return [".".join(p for p in (before, g, short) if p) for g in LISTS.get(last, ())]
-    return [f"{owner}.{alias}" if owner else alias for alias in gradient_names(short)]
+        return beside
+    return beside + [f"{owner}.{alias}" if owner else alias for alias in gradient_names(short)]
 
 
 def _listed(names: Iterable[str]) -> str:

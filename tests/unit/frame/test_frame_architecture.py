@@ -24,7 +24,7 @@ RANKS = [
     {"outcome", "render", "subject"},
     {"arrays", "dimensions", "domain", "fault", "options", "poison", "render.file", "report"},
     {"events", "recipe", "regions", "render.data", "render.text", "slots", "sources", "spec", "stencil"},
-    {"draws", "faults", "find", "render.html", "request", "rounding"},
+    {"draws", "faults", "find", "history", "render.html", "request", "rounding"},
     {"design", "estimate", "noise", "reference", "stateful", "stateless", "traced"},
     {"case", "conventions"},
     {"conventions.*", "diagnosis", "differences", "prepare", "reproduce"},
