@@ -14,7 +14,7 @@ from harness.arrays import RESOLUTION, all_finite, unit_roundoff
 from harness.domain import Refused, backward_may_raise, forward_may_refuse
 from harness.draws import cotangents_like
 from harness.reference import Reference
-from harness.spec import InputKind
+from harness.spec import Floats, InputKind, Ints
 from harness.subject import Evaluation, Gradients, Subject
 
 
@@ -53,6 +53,8 @@ class Case:
     """What the spec says of each input; empty without a spec."""
     promises: Sequence[str] = ()
     """What the spec promises of the layer beyond what every layer must hold, such as "reentrant"."""
+    batch: str = ""
+    """The dimension that only inputs have, along their first axis: examples that stand beside each other; empty: unknown."""
     echo: bool = False
     """Whether it stands beside another point of the same layer that is judged in full: other parameters, same inputs."""
 
@@ -145,6 +147,16 @@ class Case:
             evaluation.buffers(),
         )
 
+    def batch_of(self, size: int) -> dict[str, Tensor] | None:
+        """The leaves with the first examples alone; None where it is not known which axis that is, or an input is drawn by a
+        function and may depend on it in any way."""
+        kinds = self.domains
+        inputs = [n for n, leaf in self.subject.leaves.items() if leaf.role == "input"]
+        if not self.batch or any(not isinstance(kinds.get(n), (Floats, Ints)) for n in inputs):
+            return None
+        shapes = {n: kinds[n].dims.shape({**self.sizes, self.batch: size}) for n in inputs}  # type: ignore[union-attr]
+        return {n: _corner(t, shapes[n]) if n in inputs else t.clone() for n, t in self.leaves.items()}
+
     def pulled(self, cotangents: Sequence[Tensor]) -> Gradients:
         """The gradients of a fresh forward and a backward that is handed these very tensors.
 
@@ -222,6 +234,10 @@ class Case:
             return vector_jacobian(outputs, {n: live[n] for n in self.wanted}, self.base.cotangents)
         except Refused as refusal:
             return f"the forward can't be traced: {refusal}"
+
+
+def _corner(t: Tensor, shape: tuple[int, ...]) -> Tensor:
+    return t[tuple(slice(n) for n in shape)].clone()
 
 
 def vector_jacobian(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -77,7 +78,11 @@ def prepared(
 def _recastable(request: Request, dtype: torch.dtype) -> Subject:
     """The layer in a dtype, and how to have it in another: made anew, so that a fault put into it stays in it."""
     subject = subject_of(request if request.dtype == dtype else replace(request, dtype=dtype))
-    return replace(subject, recast=lambda other: subject_of(replace(request, dtype=other)))
+
+    def recast(other: torch.dtype, within: tuple[str | None, ...] | None = None) -> Subject:
+        return subject_of(replace(request, dtype=other, within=request.within if within is None else within))
+
+    return replace(subject, recast=recast)
 
 
 def _speaks_of_dtype(error: BaseException) -> bool:
@@ -182,8 +187,17 @@ def case_of(
         None if spec.derivative_of is None else Reference(spec.derivative_of, names),
         domains(spec, subject),
         spec.promises,
+        batch_dimension(spec),
     )
     return case.at(buffers=moved_buffers(case, spec, example)), made
+
+
+def batch_dimension(spec: LayerSpec) -> str:
+    """The plain dimension that begins the first input's shape and that the layer is not built with; empty where none does."""
+    kind = spec.kinds[0]
+    first = None if isinstance(kind, Drawn) or not kind.dims.parts else kind.dims.parts[0]
+    name = first.id if isinstance(first, ast.Name) else ""
+    return "" if name in spec.build_arguments() else name
 
 
 def domains(spec: LayerSpec, subject: Subject) -> dict[str, InputKind]:

@@ -59,6 +59,13 @@ class Run(Protocol):
         """The outputs at `leaves`, and the pullback that belongs to them."""
 
 
+class Recast(Protocol):
+    """The layer made again: in a dtype, and tried in some of its modes alone."""
+
+    def __call__(self, dtype: torch.dtype, within: tuple[str | None, ...] | None = None, /) -> Subject:
+        """A subject that shares nothing with the first; `within`: the modes that it is put into, None: as the first."""
+
+
 @dataclass(frozen=True)
 class Subject:
     """A layer as the engine sees it."""
@@ -77,8 +84,8 @@ class Subject:
     unclaimed: Mapping[str, str] = field(default_factory=dict)
     """{tensor: finding} for what the forward depends on and no gradient is found for."""
     notes: tuple[str, ...] = ()
-    recast: Callable[[torch.dtype], Subject] | None = None
-    """The same layer in another dtype."""
+    recast: Recast | None = None
+    """The same layer made again, in another dtype or the same."""
     recipe: Callable[[], Recipe] | None = None
     """How a script calls it, put together where one is written."""
 

@@ -26,7 +26,18 @@ class Check:
     """Whether it is asked again beside other parameters: not what has nothing to do with their values."""
 
 
-_ORDER = ("gradient", "cotangent", "contract", "repetition", "inputs", "mode", "randomness", "precision", "device")
+_ORDER = (
+    "gradient",
+    "cotangent",
+    "contract",
+    "repetition",
+    "inputs",
+    "batch",
+    "mode",
+    "randomness",
+    "precision",
+    "device",
+)
 
 
 @cache

@@ -10,6 +10,7 @@ from torch import Tensor
 from harness.checks import Check
 from harness.comparison import agreement, entry_farthest_off
 from harness.draws import cotangents_like
+from harness.layouts import LAYOUTS, moved
 from harness.outcome import Outcome
 from harness.session import Observation, Session
 from harness.subject import Gradients
@@ -67,7 +68,7 @@ def cotangent_layout(session: Session) -> Observation:
     level = [torch.full_like(t, _first(t)) for t in v]
     flat = [torch.as_tensor(_first(t)).to(t).expand(t.shape) for t in v]
     cases: list[Asked] = [(what, [lay(t) for t in v], _times(g, 1.0), None) for what, lay in LAYOUTS.items()]
-    cases = [c for c in cases if any(a.stride() != b.stride() for a, b in zip(c[1], v, strict=True))]
+    cases = [c for c in cases if any(moved(a, b) for a, b in zip(c[1], v, strict=True))]
     if any(t.numel() > 1 for t in v):
         expected = case.pulled(level)
         # a cotangent of equal numbers may cancel where others don't, as behind a centring
@@ -76,38 +77,6 @@ def cotangent_layout(session: Session) -> Observation:
     if not cases:
         return Observation(Outcome.SKIP, reason="an output of one number has one layout")
     return _all(session, cases)
-
-
-def transposed(t: Tensor) -> Tensor:
-    """The same values with the last two axes exchanged in memory."""
-    return t.transpose(-1, -2).contiguous().transpose(-1, -2) if t.ndim > 1 else t.clone()
-
-
-def gapped(t: Tensor) -> Tensor:
-    """Every other number of memory that holds something else in between, from the fourth on."""
-    if not t.ndim:
-        return t.clone()
-    memory = torch.full((3 + 2 * t.numel(),), float("nan"), dtype=t.dtype, device=t.device)
-    there = (
-        memory[3::2].view(t.shape) if t.ndim == 1 else memory[3:].as_strided(t.shape, _doubled(t.contiguous().stride()))
-    )
-    return there.copy_(t)
-
-
-def _doubled(strides: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(2 * s for s in strides)
-
-
-def channels_last(t: Tensor) -> Tensor:
-    """The second axis innermost in memory, as convolutions like it."""
-    return t.movedim(1, -1).contiguous().movedim(-1, 1) if t.ndim > 2 else t.clone()
-
-
-LAYOUTS = {
-    "transposed storage": transposed,
-    "storage with gaps and an offset": gapped,
-    "channels-last storage": channels_last,
-}
 
 
 def _first(t: Tensor) -> float:

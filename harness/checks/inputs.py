@@ -6,8 +6,10 @@ from dataclasses import replace
 
 from harness.aggregate import ENOUGH
 from harness.checks import Check
+from harness.checks.repetition import same_evaluation
 from harness.domain import BackwardRaised, Refused
 from harness.evidence import finding_of
+from harness.layouts import LAYOUTS, moved
 from harness.outcome import Outcome
 from harness.report import Finding
 from harness.session import Observation, Session
@@ -43,6 +45,22 @@ def special_values(session: Session) -> Observation:
     if not found:
         return Observation(Outcome.SKIP, reason="it has no special point that its forward takes")
     return _together(found)
+
+
+def input_layout(session: Session) -> Observation:
+    """The same inputs in other memory give the same outputs and gradients."""
+    case = session.case
+    if not case.replays or not case.wanted:
+        return Observation(Outcome.SKIP, reason="no two evaluations of it compare")
+    inputs = [n for n, leaf in case.subject.leaves.items() if leaf.role == "input"]
+    seen = Observation(Outcome.SKIP, reason="the inputs have one layout")
+    for what, lay in LAYOUTS.items():
+        leaves = {n: lay(t) if n in inputs else t.clone() for n, t in case.leaves.items()}
+        if any(moved(leaves[n], case.leaves[n]) for n in inputs):
+            seen = same_evaluation(session, f"inputs in {what}", case.forward(leaves))
+            if seen.outcome is Outcome.FAIL:
+                return seen
+    return seen
 
 
 def judged(point: Special) -> Verdicts:
@@ -104,6 +122,14 @@ def _named(finding: Finding, point: Special) -> Finding:
 
 
 CHECKS = (
+    Check(
+        "input_layout",
+        "input",
+        "the same inputs in other memory: transposed, with gaps and an offset, channels-last",
+        input_layout,
+        given=False,
+        echoes=False,
+    ),
     Check(
         "special_values",
         "input",

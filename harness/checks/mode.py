@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import torch
 
 from harness.arrays import same_bytes
 from harness.checks import Check
 from harness.checks.contract import exact, verdict
-from harness.domain import Refused
+from harness.checks.repetition import same_evaluation
+from harness.domain import BackwardRaised, Refused
 from harness.outcome import Outcome
 from harness.report import Finding
 from harness.session import Observation, Session
@@ -55,6 +58,34 @@ def _reads(session: Session, name: str, mode: str) -> bool:
     return not all(torch.equal(a, b) for a, b in pairs)
 
 
+def mode_switch(session: Session) -> Observation:
+    """Forward and backward are the same in a layer that has been in the other mode, and in one that never was."""
+    case = session.case
+    others = [m for m in case.subject.modes if m != case.mode]
+    if not others or case.subject.recast is None:
+        return Observation(Outcome.SKIP, reason="the layer has one mode")
+    if not case.replays or not case.wanted:
+        return Observation(Outcome.SKIP, reason="no two evaluations of it compare")
+    for mode in others:
+        fresh = Session(case.at(subject=case.subject.recast(case.dtype, (case.mode,))))
+        _ = fresh.case.base  # before it was ever in the other mode
+        with suppress(Refused, BackwardRaised):  # a mode may refuse the example
+            fresh.case.at(mode=mode).evaluate(1)
+        evaluation = fresh.case.forward({n: t.clone() for n, t in case.leaves.items()})
+        seen = same_evaluation(fresh, f"after a forward and backward in {mode}", evaluation)
+        if seen.outcome is Outcome.FAIL:
+            return seen
+    return seen
+
+
 CHECKS = (
+    Check(
+        "mode_switch",
+        "mode",
+        "a layer that was in the other mode before answers like one that never was",
+        mode_switch,
+        given=False,
+        echoes=False,
+    ),
     Check("state", "mode", "running statistics move in train forwards only, and eval reads them", state, given=False),
 )

@@ -91,10 +91,8 @@ def reuse(session: Session) -> Observation:
     if not case.replays or not case.wanted:
         return Observation(Outcome.SKIP, reason="no two evaluations of it compare")
     seen = Observation(Outcome.PASS, dict.fromkeys(case.wanted, 0.0))
-    for what, outputs, gradients in _histories(case):
-        if moved := _moved(case, outputs):
-            return Observation(Outcome.FAIL, reason=f"{what}: {moved.analytic}", finding=moved)
-        seen = _same(session, what, gradients)
+    for what, evaluation in histories(case):
+        seen = same_evaluation(session, what, evaluation)
         if seen.outcome is Outcome.FAIL:
             return seen
     if _reentrant(case):
@@ -106,20 +104,30 @@ def reuse(session: Session) -> Observation:
     return replace(seen, reason=why)
 
 
-def _histories(case: Case) -> Iterator[tuple[str, tuple[Tensor, ...], Gradients]]:
-    """What came before or between, and the outputs and gradients then."""
+def histories(case: Case) -> Iterator[tuple[str, Evaluation]]:
+    """What came before or between, and an evaluation then."""
     for what, other in _others(case):
         with suppress(Refused, BackwardRaised):  # not every layer takes the decoy
             other.evaluate(1)
-        base = case.evaluate(1)
-        yield f"after a forward and backward {what}", base.outputs, base.gradients
+        yield f"after a forward and backward {what}", _forward(case)
     if case.subject.recast is not None:
         twin = replace(case, subject=case.subject.recast(case.dtype), leaves=_decoy(case))
         evaluation = _forward(case)
         with suppress(Refused):
             twin.forward(dict(twin.leaves))
-        outputs = tuple(y.detach().clone() for y in evaluation.outputs)
-        yield "with a forward of another layer of the class in between", outputs, _pulled(case, evaluation)
+        yield "with a forward of another layer of the class in between", evaluation
+
+
+def same_evaluation(session: Session, what: str, evaluation: Evaluation) -> Observation:
+    """Whether its outputs and gradients are the base's.
+
+    Raises:
+        BackwardRaised: the backward raised.
+    """
+    outputs = tuple(y.detach().clone() for y in evaluation.outputs)
+    if moved := _moved(session.case, outputs):
+        return Observation(Outcome.FAIL, reason=f"{what}: {moved.analytic}", finding=moved)
+    return _same(session, what, _pulled(session.case, evaluation))
 
 
 def _moved(case: Case, outputs: tuple[Tensor, ...]) -> Finding | None:

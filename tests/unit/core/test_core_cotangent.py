@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from harness import Outcome, gradcheck
-from harness.checks.cotangent import channels_last, gapped, transposed
+from harness.layouts import channels_last, gapped, transposed
 
 CHECKS = ("cotangent_linear", "cotangent_layout", "cotangent_scale")
 

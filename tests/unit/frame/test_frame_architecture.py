@@ -22,7 +22,7 @@ CHECKOUT = Path(__file__).parents[3]
 RANKS = [
     {"harness"},  # a table of contents: each name is imported when it is used
     {"outcome", "render", "subject"},
-    {"arrays", "dimensions", "domain", "fault", "options", "poison", "render.file", "report"},
+    {"arrays", "dimensions", "domain", "fault", "layouts", "options", "poison", "render.file", "report"},
     {"events", "recipe", "regions", "render.data", "render.text", "slots", "sources", "spec", "stencil"},
     {"draws", "faults", "find", "history", "render.html", "request", "rounding"},
     {"design", "estimate", "noise", "reference", "stateful", "stateless", "traced"},

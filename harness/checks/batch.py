@@ -1,0 +1,120 @@
+"""Examples that stand beside each other: none of them, one alone, and one among others in evaluation."""
+
+from __future__ import annotations
+
+import linecache
+
+import torch
+from torch import Tensor
+
+from harness.arrays import rms
+from harness.case import Case
+from harness.checks import Check
+from harness.checks.contract import exact
+from harness.domain import BackwardRaised, Refused, backward_may_raise
+from harness.outcome import Outcome
+from harness.report import Finding
+from harness.session import Observation, Session, observed
+
+UNKNOWN = "no dimension is known to be the batch: it is the first of a LayerSpec's first input, unless the layer is built with it"
+
+
+def empty_batch(session: Session) -> Observation:
+    """No examples at all: outputs and gradients have their shapes, and parameters that nothing depended on have the gradient
+    zero. A mean over nothing may be NaN, and a layer may say with an error of its own that it takes no empty batch."""
+    case = session.case
+    leaves = case.batch_of(0)
+    if leaves is None:
+        return Observation(Outcome.SKIP, reason=UNKNOWN)
+    try:
+        evaluation = case.forward({n: t.clone() for n, t in leaves.items()})
+    except Refused as refusal:
+        return _refused(refusal)
+    outputs = evaluation.outputs
+    cotangents = tuple(torch.ones_like(y) for y in outputs)
+    with backward_may_raise():
+        gradients = evaluation.pullback(cotangents)
+    nothing = all(bool(torch.isfinite(y).all()) for y in outputs)
+    for n in case.wanted:
+        if finding := _of_nothing(n, gradients.get(n), leaves[n], nothing):
+            return Observation(Outcome.FAIL, reason=str(finding).split("\n")[0], finding=finding)
+    return Observation(Outcome.PASS, dict.fromkeys(case.wanted, 0.0))
+
+
+def _of_nothing(name: str, g: Tensor | None, x: Tensor, finite: bool) -> Finding | None:
+    """What is wrong with a gradient where there are no examples."""
+    if g is None or g.shape != x.shape:
+        found = "no gradient" if g is None else f"shape {tuple(g.shape)}"
+        return exact(name, f"{found} for an empty batch", f"shape {tuple(x.shape)}")
+    if finite and bool((g != 0).any()):
+        return exact(name, "a gradient that is not zero for an empty batch", "zero: there are no examples")
+    return None
+
+
+def _refused(refusal: Refused) -> Observation:
+    """A refusal by the layer's own `raise` is an answer; a crash on the way is not."""
+    error = refusal.__cause__
+    trace = None if error is None else error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    line = "" if trace is None else linecache.getline(trace.tb_frame.f_code.co_filename, trace.tb_lineno).strip()
+    if line.startswith(("raise", "assert")):
+        return Observation(Outcome.SKIP, reason=f"it refuses an empty batch: {refusal}")
+    finding = exact("output", f"the forward raised {refusal}", "empty outputs, or an error that says what is asked for")
+    return Observation(Outcome.FAIL, reason=f"the forward crashes on an empty batch: {refusal}", finding=finding)
+
+
+def single_example(session: Session) -> Observation:
+    """A batch of one has right gradients; in evaluation an example alone gives what it gives among others."""
+    case = session.case
+    leaves = case.batch_of(1)
+    if leaves is None:
+        return Observation(Outcome.SKIP, reason=UNKNOWN)
+    one = case.at(leaves=leaves, sizes={**case.sizes, case.batch: 1}, label=f"{case.label}, {case.batch}=1")
+    try:
+        _ = one.base
+    except Refused as refusal:
+        return Observation(Outcome.SKIP, reason=f"it refuses a batch of one: {refusal}")
+    except BackwardRaised as raised:
+        return Observation(
+            Outcome.FAIL, reason=f"a batch of one: the forward went through and backward raised {raised}"
+        )
+    if case.mode == "eval" and (finding := _among_others(case, one)):
+        return Observation(
+            Outcome.FAIL, reason="in eval an example depends on the others of its batch", finding=finding
+        )
+    if not one.wanted:
+        return Observation(Outcome.SKIP, reason="nothing wants a gradient")
+    return observed(Session(one).judge.verdicts)
+
+
+def _among_others(case: Case, one: Case) -> Finding | None:
+    """The first example's output alone against that in the batch."""
+    if case.random:
+        return None  # `mask` reports a layer that draws in eval
+    for k, (y, alone) in enumerate(zip(case.base.outputs, one.base.outputs, strict=True)):
+        if not y.ndim or y.shape[1:] != alone.shape[1:] or len(y) != case.sizes[case.batch] or len(alone) != 1:
+            continue
+        if float((y[:1] - alone).abs().amax()) > case.tau * rms(alone) if alone.numel() else False:
+            return exact(f"output{k}", "another output for the first example alone", "the same as among others")
+    return None
+
+
+CHECKS = (
+    Check(
+        "empty_batch",
+        "input",
+        "no examples: shapes hold, parameters' gradients are zero, nothing crashes",
+        empty_batch,
+        given=False,
+        echoes=False,
+    ),
+    Check(
+        "single_example",
+        "input",
+        "a batch of one; in evaluation an example gives alone what it gives among others",
+        single_example,
+        given=False,
+        echoes=False,
+    ),
+)

@@ -1,0 +1,186 @@
+"""No examples, one example, inputs in other memory, a layer that was in the other mode: right and wrong twins."""
+
+import pytest
+import torch
+
+from harness import LayerSpec, Outcome, check, floats, gradcheck
+
+
+class Affine:
+    """x w + b, right for any number of rows."""
+
+    def __init__(self, D):
+        self.w, self.b = torch.ones(D).double(), torch.zeros(D).double()
+
+    def forward(self, x):
+        self.x = x
+        return x * self.w + self.b
+
+    def backward(self, dy):
+        self.dw, self.db = (dy * self.x).sum(0), dy.sum(0)
+        return dy * self.w
+
+
+class LargestFirst(Affine):
+    """Looks for the largest entry, of which there is none in an empty batch."""
+
+    def forward(self, x):
+        x.max()
+        return super().forward(x)
+
+
+class Refuses(Affine):
+    def forward(self, x):
+        if not len(x):
+            raise ValueError("give at least one row")
+        return super().forward(x)
+
+
+class Remembers(Affine):
+    """The gradient of b starts from the last one where there are no rows."""
+
+    def backward(self, dy):
+        dx = super().backward(dy)
+        if not len(dy):
+            self.db = torch.ones_like(self.b)
+        return dx
+
+
+class WrongForOne(Affine):
+    def backward(self, dy):
+        dx = super().backward(dy)
+        return 2 * dx if len(dy) == 1 else dx
+
+
+class Modes(Affine):
+    """Centred over the batch in training, over nothing in evaluation."""
+
+    training = True
+
+    def train(self):
+        self.training = True
+
+    def eval(self):
+        self.training = False
+
+    def forward(self, x):
+        self.centres = self.training
+        return super().forward(x - x.mean(0) if self.centres else x)
+
+    def backward(self, dy):
+        dx = super().backward(dy)
+        return dx - dx.mean(0) if self.centres else dx
+
+
+class CentresInEval(Modes):
+    def forward(self, x):
+        self.training = True
+        return super().forward(x)
+
+
+class Tilted:
+    """x w, with half the slope in evaluation; parameters in dicts, so that no probe need put it into the other mode."""
+
+    training, stuck = True, False
+
+    def __init__(self, D):
+        self.params, self.grads = {"w": torch.ones(D).double()}, {"w": torch.zeros(D).double()}
+
+    def train(self):
+        self.training = True
+
+    def eval(self):
+        self.training = False
+
+    def forward(self, x):
+        self.x, self.slope = x, 1.0 if self.training else 0.5
+        return self.slope * x * self.params["w"]
+
+    def backward(self, dy):
+        self.grads["w"] = self.slope * (dy * self.x).sum(0)
+        return self.slope * dy * self.params["w"]
+
+
+class StuckInEval(Tilted):
+    """Once in evaluation, backward takes training for evaluation."""
+
+    def forward(self, x):
+        y = super().forward(x)
+        self.stuck = self.stuck or not self.training
+        self.slope = 0.5 if self.stuck else self.slope
+        return y
+
+
+class FlatMemory(Affine):
+    """Reads its input as it lies in memory."""
+
+    def forward(self, x):
+        self.memory = torch.as_strided(x, x.shape, (x.shape[1], 1))
+        return super().forward(x)
+
+    def backward(self, dy):
+        dx = super().backward(dy)
+        self.dw = (dy * self.memory).sum(0)
+        return dx
+
+
+def outcomes(layer, name):
+    report = check(LayerSpec(build=layer, inputs=(floats("B D"),)), examples=6, only=(name,))
+    return {r.mode: r for r in report.results}
+
+
+@pytest.mark.parametrize("name", ["empty_batch", "single_example", "input_layout"])
+def test_a_right_layer_passes(name):
+    (found,) = outcomes(Affine, name).values()
+    assert found.outcome is Outcome.PASS, found.reason
+
+
+@pytest.mark.parametrize("name", ["empty_batch", "single_example", "mode_switch", "reuse"])
+def test_a_right_layer_with_modes_passes_in_each(name):
+    found = outcomes(Modes, name)
+    assert {m: r.outcome for m, r in found.items()} == {"train": Outcome.PASS, "eval": Outcome.PASS}, found
+
+
+@pytest.mark.parametrize(
+    ("layer", "name", "said"),
+    [
+        (LargestFirst, "empty_batch", "crashes on an empty batch"),
+        (Remembers, "empty_batch", "zero"),
+        (WrongForOne, "single_example", "entries are out"),
+        (FlatMemory, "input_layout", "w, inputs in"),
+    ],
+)
+def test_a_wrong_one_fails(layer, name, said):
+    (found,) = outcomes(layer, name).values()
+    assert found.outcome is Outcome.FAIL
+    assert said in found.reason
+
+
+def test_a_layer_may_say_that_it_takes_no_empty_batch():
+    (found,) = outcomes(Refuses, "empty_batch").values()
+    assert found.outcome is Outcome.SKIP
+    assert "give at least one row" in found.reason
+
+
+def test_an_example_that_depends_on_others_in_eval_fails():
+    found = outcomes(CentresInEval, "single_example")
+    assert found["eval"].outcome is Outcome.FAIL
+    assert "depends on the others" in found["eval"].reason
+    assert found["train"].outcome is Outcome.PASS
+
+
+def test_a_layer_that_comes_back_from_eval_passes():
+    assert {r.outcome for r in outcomes(Tilted, "mode_switch").values()} == {Outcome.PASS}
+
+
+def test_a_layer_that_stays_in_eval_fails():
+    found = outcomes(StuckInEval, "mode_switch")
+    assert found["train"].outcome is Outcome.FAIL
+    assert "after a forward and backward in eval" in found["train"].reason
+
+
+def test_without_a_spec_no_dimension_is_known_to_be_the_batch():
+    report = gradcheck(Affine(3), torch.randn(4, 3), battery=True, raise_exception=False)
+    by_name = {r.check: r for r in report.results}
+    assert by_name["empty_batch"].outcome is Outcome.SKIP
+    assert "LayerSpec" in by_name["empty_batch"].reason
