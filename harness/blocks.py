@@ -18,6 +18,20 @@ POSITIONS = 600
 """Up to how many entries a block may have: each costs as many evaluations as an entry alone."""
 
 
+SMALLER = 64
+"""From how many times smaller than its unit an entry gets a unit of its own."""
+
+
+@dataclass(frozen=True)
+class Units:
+    """In what a leaf's entries are moved."""
+
+    step: Tensor
+    """For a derivative."""
+    reach: Tensor
+    """To see how large the outputs are nearby."""
+
+
 @dataclass(frozen=True)
 class Blocks:
     """A tensor's entries in blocks such that every output depends on one block at most."""
@@ -27,14 +41,19 @@ class Blocks:
     parts: Parts
     """Which block each output depends on."""
 
-    def units(self, differences: Differences, name: str) -> Tensor:
-        """The unit of each entry's step by the spread within its block, where that has one: a row of 10⁻⁸ beside rows of 1
-        has its own."""
+    def units(self, differences: Differences, name: str) -> list[Units]:
+        """Other units of each entry's step than the whole's: the spread within its block, where that has one (a row of 10⁻⁸
+        beside rows of 1 has its own), and its own size, where that is smaller (10⁻⁹ beside 1 in one row)."""
         x = differences.case.leaves[name].detach().double()
+        whole = differences.scales[name].expand(x.shape).reshape(-1)
         spread = x.reshape(-1)[self.entries].std(0, correction=0).expand_as(self.entries)
-        units = differences.scales[name].expand(x.shape).reshape(-1).clone()
-        units[self.entries] = torch.where(spread > 0, spread, units[self.entries])
-        return units.reshape(x.shape)
+        by_block = whole.clone()
+        by_block[self.entries] = torch.where(spread > 0, spread, by_block[self.entries])
+        size = x.abs().reshape(-1)
+        by_size = torch.where((size > 0) & (size < by_block), size, by_block)
+        found = [Units(by_block, by_block)] if len(self.entries) > 1 and not torch.equal(by_block, whole) else []
+        found += [Units(by_size, by_block)] if bool((SMALLER * by_size < by_block).any()) else []
+        return [Units(u.step.reshape(x.shape), u.reach.reshape(x.shape)) for u in found]
 
     def outputs_of(self, entry: int) -> Tensor:
         """The outputs that one entry's block is seen to move, and those that no block is."""

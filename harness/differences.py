@@ -21,6 +21,9 @@ FIRST = 4
 """The first rung's largest step is 2⁻⁴, in units of each tensor's spread: a smooth function at home on that scale is exact
 to rounding there after two extrapolations."""
 
+SECOND = 2.0 ** -(FIRST + 4)
+"""The second rung's largest step: FAIL needs two, so that a slope which moves nothing by a last digit over it is not refuted."""
+
 DOWN = tuple(range(FIRST + 4, 50, 4))
 """Where truncation rules: down to 2⁻⁴⁸, where a step meets the last digits of float64."""
 

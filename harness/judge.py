@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from harness.arrays import rms
-from harness.blocks import Blocks, blocks_of
+from harness.blocks import Blocks, Units, blocks_of
 from harness.case import Case
 from harness.claim import Claim
-from harness.differences import FIRST, Differences
+from harness.differences import FIRST, SECOND, Differences
+from harness.domain import Refused
 from harness.estimate import Direction
 from harness.inside import said_of_float32
 from harness.line import LEAST, Ladder, Line
@@ -165,7 +166,10 @@ class Judge:
             )
         # Short of that the backward's own rounding counts too: it is measured only here, for it costs evaluations
         known = max(line.error / line.least for line in lines)
-        lines = [line.forgiven(self._slack(name, d)) for line, d in zip(lines, directions, strict=True)]
+        lines = [
+            line.forgiven(self._slack(name, d), self._hidden(name, line) if line.refuted else 0.0)
+            for line, d in zip(lines, directions, strict=True)
+        ]
         zero = self._zero(name)
         # small beside what the outputs vary by: beside a large constant in them anything is
         varies = COARSEST * self.differences.variation / self.differences.unit(name)
@@ -181,6 +185,34 @@ class Judge:
     def _slack(self, name: str, d: Direction) -> float:
         """What the claim's rounding may add up to along a direction."""
         return ROUNDINGS * float((self.claim.rounding[name] * d[name].double()).norm())
+
+    def level(self, name: str, blocks: Blocks | None) -> Tensor:
+        """The change of the outputs where the entries of each block, or all of a tensor, are equal; 0 where that is unknown."""
+        x = self.case.leaves[name]
+        flat = x.detach().reshape(-1).clone()
+        entries = torch.arange(len(flat)).reshape(-1, 1) if blocks is None else blocks.entries
+        flat[entries] = flat[entries].mean(0).expand_as(entries)
+        found = self.differences.change({name: flat.reshape(x.shape) - x})
+        zero = torch.zeros_like(self.differences.y)
+        return zero if found is None else torch.where(found.isfinite(), found, zero)
+
+    def _hidden(self, name: str, line: Line) -> float:
+        units = Units(self.differences.scales[name], self.differences.scales[name])
+        return self.hidden(name, self.differences, units, line.flow == 0) / self.differences.unit(name)
+
+    def hidden(self, name: str, differences: Differences, units: Units, still: bool) -> float:
+        """What may be lost inside, beside numbers as large as the outputs are nearby or where the entries are equal, of order
+        one at least where nothing moves at all: over the second rung's step it changes them by less than their last digits.
+        As a slope times the unit of a step; what is in dispute below it is not refuted, unless autograd refutes it too."""
+        if self.trusted is not None and name not in self.tight:
+            return 0.0
+        step = {name: differences.direction(1, [name])[name] * units.reach.to(self.case.leaves[name])}
+        sides = [c.abs() for side in (1.0, -1.0) if (c := differences.change(step, side)) is not None]
+        sides = [torch.where(c.isfinite(), c, 0.0) for c in (*sides, self.level(name, self.blocks(name)).abs())]
+        numbers = torch.stack(sides).amax(0)
+        return (
+            64 * self.case.u * float((differences.v * (numbers.clamp(min=1.0) if still else numbers)).norm()) / SECOND
+        )
 
     def _zero(self, name: str) -> float:
         """For a gradient that is nothing but rounding, how small it is known to be; 0 for any other.
@@ -214,16 +246,24 @@ class Judge:
             self._blocks[name] = blocks_of(self.differences, name)
         return self._blocks[name]
 
-    def entry(self, name: str, k: int, need: float) -> Line:
-        """What it says about one entry: in steps of the whole's spread, else in steps of its block's."""
+    def entry(self, name: str, k: int, need: float, slack: float) -> Line:
+        """What it says about one entry, the claim's rounding forgiven: in steps of the whole's spread, else of its block's, or
+        of its own size."""
         blocks = self._blocks.get(name)
+        f, g = self.differences, self.claim.gradients[name]
+        whole = Units(f.scales[name], f.scales[name])
         if blocks is None:
-            return self._entry(self.differences, self.claim.gradients[name], name, k, need)
-        part, g = self._part(name, blocks.outputs_of(k))
-        line = self._entry(part, g, name, k, need)
-        if line.outside or line.settled(need) or len(blocks.entries) == 1:
-            return line
-        return self._entry(part.measured(name, blocks.units(self.differences, name)), g, name, k, need)
+            return self._entry(f, g, name, k, need, slack, whole)
+        f, g = self._part(name, blocks.outputs_of(k))
+        line = self._entry(f, g, name, k, need, slack, whole)
+        for units in () if line.outside or line.settled(need) else blocks.units(self.differences, name):
+            try:
+                line = self._entry(f.measured(name, units.step), g, name, k, need, slack, units)
+            except Refused:
+                continue
+            if line.outside or line.settled(need):
+                break
+        return line
 
     def _part(self, name: str, mask: Tensor) -> tuple[Differences, Tensor]:
         """The differences and the claim of some of the outputs alone.
@@ -242,9 +282,14 @@ class Judge:
         held = self.differences.held.get(name)
         return self.differences.within(mask), g if held is None else g.masked_fill(held, 0.0)
 
-    def _entry(self, differences: Differences, g: Tensor, name: str, k: int, need: float) -> Line:
+    def _entry(
+        self, differences: Differences, g: Tensor, name: str, k: int, need: float, slack: float, units: Units
+    ) -> Line:
         ladder = Ladder(differences, {name: g}, differences.one(name, k))
-        return Line.settle(ladder, differences.unit(name, k), need, least=1.0)
+        line = Line.settle(ladder, differences.unit(name, k), need, least=1.0)
+        if not line.refuted:
+            return line.forgiven(slack)
+        return line.forgiven(slack, self.hidden(name, differences, units, line.flow == 0) / differences.unit(name, k))
 
     def scale(self, name: str, lines: list[Line]) -> float:
         """s: rms g, or the rms of ‖v ⊙ J u‖/‖u‖ where it is larger: the entries' size before cancellation.

@@ -95,9 +95,10 @@ class Line:
         """Whether the function is smooth here, the claim inside the bound and the bound as fine as needed."""
         return not self.refuted and not self.kinked and self.bound <= need
 
-    def forgiven(self, slack: float) -> Line:
-        """With the claim's own rounding added to the error: what lies within both together is not refuted."""
-        inside = self.out <= self.error + slack
+    def forgiven(self, slack: float, hidden: float = 0.0) -> Line:
+        """With the claim's own rounding added to the error: what lies within both together, and what may be lost inside the
+        forward, is not refuted."""
+        inside = self.out <= self.error + slack + hidden
         return replace(self, error=self.error + slack, refuted=self.refuted and not inside)
 
     @classmethod

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from harness.arrays import ratio
 from harness.blocks import Blocks
+from harness.differences import SECOND
 from harness.estimate import Direction
 from harness.line import Ladder, Line
 from harness.outcome import Outcome
@@ -157,24 +158,27 @@ class Place:
         return Verdict(Outcome.FAIL, resolution, f"{wrong} of {looked} entries are out", expected, allowed)
 
     def _expressible(self, name: str, blocks: Blocks) -> Tensor:
-        """For each block the smallest slope that its outputs can express where they are as large as they are nearby.
+        """For each block the smallest slope that its outputs can express where they are as large as they are nearby, or where
+        its entries are equal.
 
-        What is small here may be the difference of larger numbers inside (1 + tanh at −7), and as coarse as they.
+        What is small here may be the difference of larger numbers inside (1 + tanh at −7), or lost beside them (the entropy of
+        probabilities of which one is nearly 1), and as coarse as they.
         """
         f = self.judge.differences
         sides = [far.abs() for side in (1.0, -1.0) if (far := f.far([name], side)) is not None]
+        sides.append(self.judge.level(name, blocks).abs())
         far = torch.stack(sides).amax(0) if sides else torch.full_like(f.y, torch.inf)
         unit = f.scales[name].expand(self.judge.case.leaves[name].shape).reshape(-1)[blocks.entries]
         smallest = 64 * self.judge.case.u * blocks.parts.norm(blocks.parts.taken(f.v * far)) / unit
-        return ROUNDINGS * smallest.nan_to_num(torch.inf)
+        return smallest.nan_to_num(torch.inf) / SECOND
 
     def _outside(self, name: str, k: int, need: float, slack: float) -> bool:
-        return self.judge.entry(name, k, need).forgiven(slack).outside
+        return self.judge.entry(name, k, need, slack).outside
 
     def _alone(self, found: Entries, name: str, k: int, need: float) -> bool:
         """One entry, written into what is found; whether the claim is wrong there."""
         slack = ROUNDINGS * float(self.judge.claim.rounding[name].flatten()[k])
-        line = self.judge.entry(name, k, need).forgiven(slack)
+        line = self.judge.entry(name, k, need, slack)
         found.kinked[k] = line.kinked and not line.outside
         found.settled[k] = line.settled(need) and not line.kinked
         found.suspect[k] = line.outside

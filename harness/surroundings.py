@@ -29,6 +29,13 @@ REACH = 4.0
 SEEN = 1024
 """How many units in the outputs' last place a slope must move them by to be seen, in case their noise is larger."""
 
+ABSORBED = 32
+"""How many units in the last place of the numbers inside a change in dispute may be to be lost in them: one or two at each of
+a few operations."""
+
+COARSEST = 0.25
+"""Up to which step, in units of the spread, what finer steps refute is looked at again."""
+
 GROWTH = 1.1
 """By how much a one-sided quotient that diverges grows where the step is 64 times finer: 8 for √x, and still 1.2 for x log x
 at the finest step looked at; 1 where it converges."""
@@ -54,7 +61,9 @@ class Surroundings:
         slack = 1e-2 * (abs(fine.estimate.value) + fine.flow) + 0.1 * abs(found.off)
         if not found.agrees(replace(fine, estimate=Estimate(fine.estimate.value, noise + slack))):
             return False
-        return self._lasts(gradients, d, found) and self._missing(gradients, d, found)
+        if not (self._lasts(gradients, d, found) and self._missing(gradients, d, found)):
+            return False
+        return not self._absorbed(gradients, d, found)
 
     def _steps(self, slope: float) -> list[float]:
         """Steps up to the fine one, from where a slope moves the outputs by `SEEN` units of their last digits."""
@@ -74,6 +83,29 @@ class Surroundings:
         """Whether at no finer step the claim is right."""
         finest = (self.f.quick(gradients, d, h) for h in self._steps(found.claimed))
         return not any(r.out < 0.05 * abs(r.off - found.off) for r in finest)
+
+    def _absorbed(self, gradients: Mapping[str, Tensor], d: Direction, found: Residual) -> bool:
+        """Whether what is in dispute is a change below the last digit of numbers of order one, or of the leaves or outputs, and
+        the claim is right at the coarser steps at which it stands above it.
+
+        log(1 + s) at s = 10⁻¹⁴ is a staircase: 1 + s has no finer digits. On one of its steps every finer difference agrees
+        that the term is constant, and nothing moves that could be measured as noise. A function that varies faster than the
+        coarse steps has changes in dispute far above any last digit.
+        """
+        v, y = self.f.v, self.f.y
+        numbers = max([1.0, float(y.abs().amax()), *(float(self.f.case.leaves[n].abs().amax()) for n in d)])
+        digit = ABSORBED * self.f.case.u * numbers * float(v.abs().amax())
+        steps = [h for k in range(1, 50) if (h := found.step * 2**k) <= COARSEST]
+        offs = [self.f.quick(gradients, d, h).off for h in steps]
+        before = False
+        for h, off, coarser in zip(steps, offs, offs[1:], strict=False):
+            out = (4 * off - coarser) / 3  # one step of extrapolation: truncation falls by 16 from step to step
+            right = abs(out) < 0.25 * abs(out - found.off)
+            if right and before:
+                return True
+            # the finer of two neighbouring steps is one at which the last digit matters
+            before = right and abs(found.off) * h <= digit
+        return False
 
     def around(self, d: Direction, radius: float) -> tuple[float, float]:
         """Between which values the derivative along d lies at points around: each output takes its own least and largest.

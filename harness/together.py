@@ -111,14 +111,15 @@ class Together:
     blocks: Blocks
 
     def climbed(self) -> Entries:
-        """Every entry, row by row; what steps in units of the whole leave open once more in units of its block."""
+        """Every entry, row by row; what steps in units of the whole leave open once more in units of its block or its own."""
         found = self._climbed(Entries.of(self.g))
-        if bool(found.done.all()) or len(self.blocks.entries) == 1:
-            return found
-        found.width.zero_()
-        found.beside.zero_()
-        own = self.differences.measured(self.name, self.blocks.units(self.differences, self.name))
-        return replace(self, differences=own)._climbed(found)
+        for units in () if bool(found.done.all()) else self.blocks.units(self.differences, self.name):
+            found.width.zero_()
+            found.beside.zero_()
+            found = replace(self, differences=self.differences.measured(self.name, units.step))._climbed(found)
+            if bool(found.done.all()):
+                break
+        return found
 
     def _climbed(self, found: Entries) -> Entries:
         """Every entry, each down the ladder of steps as far as needed."""
