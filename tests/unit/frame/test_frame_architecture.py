@@ -23,7 +23,7 @@ RANKS = [
     {"harness"},  # a table of contents: each name is imported when it is used
     {"outcome", "render", "subject"},
     {"arrays", "dimensions", "domain", "fault", "options", "render.file", "report"},
-    {"events", "recipe", "regions", "render.data", "render.text", "slots", "sources", "spec", "stencil"},
+    {"events", "job", "recipe", "regions", "render.data", "render.text", "slots", "sources", "spec", "stencil"},
     {"draws", "faults", "find", "render.html", "request", "rounding"},
     {"design", "reference", "stateful", "stateless", "traced"},
     {"case", "conventions"},
@@ -37,6 +37,9 @@ RANKS = [
     {"checks.*", "engine"},
     {"api"},
     {"items"},
+    {"worker"},
+    {"zygote"},
+    {"isolate"},
     {"cli", "plugin"},
     {"__main__"},
 ]

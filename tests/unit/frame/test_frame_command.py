@@ -79,16 +79,19 @@ def test_only_and_skip_choose_checks_and_groups(check, specs):
     assert check("mylayers.py", "--skip", "contract").status == 1
 
 
-def test_an_error_of_the_harness_itself_is_one_layers_and_told(check, specs, monkeypatch):
-    specs("Scale", "Switched")
-    real = harness.api.check
+def test_an_error_of_the_harness_itself_is_one_layers_and_told(check, specs):
+    breaking = """
+import harness.worker
+real = harness.worker.check
 
-    def broken(spec, *arguments, **keywords):
-        if harness.sample.layer_name(spec) == "Scale":
-            raise ZeroDivisionError("in the judge")
-        return real(spec, *arguments, **keywords)
+def broken(spec, *arguments, **keywords):
+    if spec is SCALE:
+        raise ZeroDivisionError("in the judge")
+    return real(spec, *arguments, **keywords)
 
-    monkeypatch.setattr(harness.api, "check", broken)
+harness.worker.check = broken
+"""
+    specs("Scale", "Switched", more=breaking)
     answer = check("mylayers.py")
     assert answer.status == 4
     assert "ZeroDivisionError: in the judge" in answer.err

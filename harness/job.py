@@ -1,0 +1,68 @@
+"""What the command line asks of a child process, and what that answers. Loads no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harness.report import Report
+
+
+@dataclass(frozen=True)
+class Job:
+    """One file, module or package to look at."""
+
+    target: str
+    build: str | None = None
+    inputs: tuple[str, ...] = ()
+    examples: int = 25
+    seed: int = 0
+    device: str = "cpu"
+    only: tuple[str, ...] = ()
+    skip: tuple[str, ...] = ()
+    done: frozenset[int] = frozenset()
+    """The layers that have their row already: a child which goes on after another leaves them out."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """The layers of the target, by what they are called before any of them is built."""
+
+    labels: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class At:
+    """Code of this layer is about to run: what ends the process from here on is its doing."""
+
+    index: int
+    label: str
+
+
+@dataclass(frozen=True)
+class Done:
+    """A layer has its report."""
+
+    index: int
+    report: Report
+
+
+@dataclass(frozen=True)
+class Said:
+    """For the terminal: a traceback."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Unusable:
+    """What the user wrote can't be checked as it stands: a `SpecError`."""
+
+    why: str
+
+
+@dataclass(frozen=True)
+class Over:
+    """The job is done: an end without this is the doing of the layer it was at."""
+
+
+Message = Found | At | Done | Said | Unusable | Over
