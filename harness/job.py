@@ -19,6 +19,8 @@ class Job:
     device: str = "cpu"
     only: tuple[str, ...] = ()
     skip: tuple[str, ...] = ()
+    listing: bool = False
+    """Whether the layers are only to be listed."""
     done: frozenset[int] = frozenset()
     """The layers that have their row already: a child which goes on after another leaves them out."""
 
@@ -47,6 +49,15 @@ class Done:
 
 
 @dataclass(frozen=True)
+class Listed:
+    """A layer, and how it is or would be checked."""
+
+    index: int
+    label: str
+    how: str
+
+
+@dataclass(frozen=True)
 class Said:
     """For the terminal: a traceback."""
 
@@ -58,6 +69,8 @@ class Unusable:
     """What the user wrote can't be checked as it stands: a `SpecError`."""
 
     why: str
+    option: bool = False
+    """Whether it is an option, which is as wrong for every other target."""
 
 
 @dataclass(frozen=True)
@@ -65,4 +78,4 @@ class Over:
     """The job is done: an end without this is the doing of the layer it was at."""
 
 
-Message = Found | At | Done | Said | Unusable | Over
+Message = Found | At | Done | Listed | Said | Unusable | Over

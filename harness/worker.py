@@ -12,7 +12,7 @@ from harness.checks import selected
 from harness.conventions import conventions
 from harness.find import load, spec_from_words, specs_in
 from harness.items import unique_names
-from harness.job import At, Done, Found, Job, Message, Over, Said, Unusable
+from harness.job import At, Done, Found, Job, Listed, Message, Over, Said, Unusable
 from harness.options import usable_device
 from harness.outcome import Outcome, SpecError
 from harness.report import Report, Result
@@ -33,20 +33,25 @@ def work(job: Job, send: Send) -> None:
     """Do a job and say how it goes."""
     if "" not in sys.path:
         sys.path.insert(0, "")  # the working directory, as under `python -m`
-    try:
-        _work(job, send)
-    except SpecError as error:
-        send(Unusable(str(error)))
+    for part, option in ((_options, True), (_layers, False)):
+        try:
+            part(job, send)
+        except SpecError as error:
+            send(Unusable(str(error), option))
+            break
     send(Over())
 
 
-def _work(job: Job, send: Send) -> None:
+def _options(job: Job, _: Send) -> None:
     selected(job.only, job.skip)
     usable_device(job.device)
+
+
+def _layers(job: Job, send: Send) -> None:
     specs = _specs(job, send)
     for index, (name, spec) in specs.items():
         send(At(index, name))
-        send(Done(index, _report(name, spec, job, send)))
+        send(Listed(index, name, str(spec)) if job.listing else Done(index, _report(name, spec, job, send)))
 
 
 def _specs(job: Job, send: Send) -> dict[int, tuple[str, LayerSpec]]:

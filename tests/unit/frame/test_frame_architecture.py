@@ -24,7 +24,7 @@ RANKS = [
     {"outcome", "render", "subject"},
     {"arrays", "dimensions", "domain", "fault", "options", "render.file", "report"},
     {"events", "job", "recipe", "regions", "render.data", "render.text", "slots", "sources", "spec", "stencil"},
-    {"draws", "faults", "find", "render.html", "request", "rounding"},
+    {"draws", "faults", "find", "render.html", "render.rows", "request", "rounding"},
     {"design", "reference", "stateful", "stateless", "traced"},
     {"case", "conventions"},
     {"conventions.*", "diagnosis", "estimate", "prepare", "reproduce"},
@@ -40,7 +40,8 @@ RANKS = [
     {"worker"},
     {"zygote"},
     {"isolate"},
-    {"cli", "plugin"},
+    {"command", "plugin"},
+    {"cli"},
     {"__main__"},
 ]
 RANK = {name: rank for rank, names in enumerate(RANKS) for name in names}
@@ -186,7 +187,7 @@ def test_the_harness_knows_neither_layers_nor_report():
 
 
 def test_checks_and_conventions_know_nothing_above_them():
-    top = {"api", "items", "cli", "plugin", "engine"}
+    top = {"api", "items", "worker", "cli", "plugin", "engine"}
     low = ("checks", "conventions", "judge", "case", "subject", "render")
     assert [i for i in IMPORTS if i.target in top and i.source.split(".")[0] in low] == []
 
