@@ -27,7 +27,9 @@ def parser() -> ArgumentParser:
         "check", help="verify the layers of a file, module or package", description=_ISOLATED, epilog=_EPILOG
     )
     check.add_argument(
-        "target", nargs="+", help="mylayers.py, mylayers.py:InstanceNorm, or an importable module or package"
+        "target",
+        nargs="+",
+        help="mylayers.py, mylayers.py:InstanceNorm, notebook.ipynb, or an importable module or package",
     )
     check.add_argument("--build", help='how to make the layer where there is no LayerSpec: "InstanceNorm(D)"')
     check.add_argument("--inputs", nargs="+", default=[], metavar="SHAPE", help="\"B D\", or \"ints('B', below='C')\"")
@@ -36,6 +38,11 @@ def parser() -> ArgumentParser:
     check.add_argument("--json", metavar="FILE", help="write every result as JSON to this file")
     check.add_argument("--csv", metavar="FILE", help="write a row for every result to this file")
     check.add_argument("--list", action="store_true", help="list the layers and check none")
+    check.add_argument(
+        "--run-all",
+        action="store_true",
+        help="run every cell of a notebook (otherwise imports, definitions and the assignments that they use)",
+    )
     check.add_argument(
         "--timeout", type=seconds, default=300, metavar="SECONDS", help="for each layer, and for imports (default 300)"
     )

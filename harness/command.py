@@ -80,6 +80,7 @@ def _job(arguments: Namespace, target: str) -> Job:
         tuple(arguments.only),
         tuple(arguments.skip),
         arguments.list,
+        arguments.run_all,
     )
 
 

@@ -14,21 +14,25 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from harness.notebook import code_of
 from harness.outcome import SpecError
 from harness.spec import RESERVED, LayerSpec, floats, from_string, ints
 
 
-def load(target: str) -> tuple[ModuleType, str | None]:
-    """The module of `FILE`, `FILE:NAME`, `module` or `module:NAME`, and the name.
+def load(target: str, run_all: bool = False) -> tuple[ModuleType, str | None]:
+    """The module of `FILE`, `FILE:NAME`, `module` or `module:NAME`, and the name; of a notebook `run_all` runs all cells.
 
     Raises:
         SpecError: there is no such file or module, or importing it raises.
     """
     place, _, name = target.partition(":")
-    module = _imported(
-        place, lambda: _from_file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
-    )
-    return module, name or None
+    return _imported(place, lambda: _module(place, run_all)), name or None
+
+
+def _module(place: str, run_all: bool) -> ModuleType:
+    if place.endswith(".ipynb"):
+        return _from_notebook(Path(place), run_all)
+    return _from_file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
 
 
 def _imported(place: str, importing: Callable[[], ModuleType]) -> ModuleType:
@@ -40,7 +44,7 @@ def _imported(place: str, importing: Callable[[], ModuleType]) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name == place:
             raise SpecError(
-                f"{place!r} is neither a file (its name would end in .py) nor an importable module"
+                f"{place!r} is neither a file (its name would end in .py or .ipynb) nor an importable module"
             ) from None
         raise SpecError(f"importing {place} failed: {error}") from error
     except (Exception, SystemExit) as error:
@@ -48,17 +52,33 @@ def _imported(place: str, importing: Callable[[], ModuleType]) -> ModuleType:
 
 
 def _from_file(path: Path) -> ModuleType:
-    if not path.is_file():
-        raise SpecError(f"there is no file {path}")
-    path = path.resolve()  # the import system remembers what "." was
+    path = _there(path)
     found = importlib.util.spec_from_file_location(path.stem, path)
     assert found is not None
     assert found.loader is not None
     module = importlib.util.module_from_spec(found)
     sys.modules[path.stem] = module  # so that what is defined in it can be pickled and imported again
-    sys.path.insert(0, str(path.parent))
     found.loader.exec_module(module)
     return module
+
+
+def _from_notebook(path: Path, run_all: bool) -> ModuleType:
+    path = _there(path)
+    module = ModuleType(path.stem)
+    module.__file__ = str(path)
+    vars(module)["display"] = print
+    sys.modules[path.stem] = module
+    exec(code_of(path, run_all), vars(module))
+    return module
+
+
+def _there(path: Path) -> Path:
+    """The file, in a folder that can be imported from."""
+    if not path.is_file():
+        raise SpecError(f"there is no file {path}")
+    path = path.resolve()  # the import system remembers what "." was
+    sys.path.insert(0, str(path.parent))
+    return path
 
 
 def specs_in(module: ModuleType) -> list[LayerSpec]:

@@ -21,6 +21,8 @@ class Job:
     skip: tuple[str, ...] = ()
     listing: bool = False
     """Whether the layers are only to be listed."""
+    run_all: bool = False
+    """Whether every cell of a notebook is run."""
     done: frozenset[int] = frozenset()
     """The layers that have their row already: a child which goes on after another leaves them out."""
 

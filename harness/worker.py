@@ -56,7 +56,7 @@ def _layers(job: Job, send: Send) -> None:
 
 def _specs(job: Job, send: Send) -> dict[int, tuple[str, LayerSpec]]:
     """{index: (name, spec)} of what is left to do."""
-    module, wanted = load(job.target)
+    module, wanted = load(job.target, job.run_all)
     words = bool(job.build or job.inputs)
     found = [spec_from_words(module, wanted, job.build, list(job.inputs))] if words else specs_in(module)
     send(Found(tuple(label(spec, k) for k, spec in enumerate(found))))

@@ -22,7 +22,7 @@ CHECKOUT = Path(__file__).parents[3]
 RANKS = [
     {"harness"},  # a table of contents: each name is imported when it is used
     {"outcome", "render", "subject"},
-    {"arrays", "dimensions", "domain", "fault", "options", "render.file", "report"},
+    {"arrays", "dimensions", "domain", "fault", "notebook", "options", "render.file", "report"},
     {"events", "job", "recipe", "regions", "render.data", "render.text", "slots", "sources", "spec", "stencil"},
     {"draws", "faults", "find", "render.html", "render.rows", "request", "rounding"},
     {"design", "reference", "stateful", "stateless", "traced"},

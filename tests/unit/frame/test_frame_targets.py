@@ -128,8 +128,11 @@ def test_two_specs_of_one_name_are_an_error_that_names_both(check, specs):
     [
         ("nowhere.py", "there is no file nowhere.py"),
         ("nowhere.py:Scale", "there is no file nowhere.py"),
-        ("nowhere", "'nowhere' is neither a file (its name would end in .py) nor an importable module"),
-        ("mylayers.txt", "'mylayers.txt' is neither a file (its name would end in .py) nor an importable module"),
+        ("nowhere", "'nowhere' is neither a file (its name would end in .py or .ipynb) nor an importable module"),
+        (
+            "mylayers.txt",
+            "'mylayers.txt' is neither a file (its name would end in .py or .ipynb) nor an importable module",
+        ),
         ("nowhere.layers", "importing nowhere.layers failed: No module named 'nowhere'"),
         ("", "importing  failed"),
         (".mylayers", "importing .mylayers failed"),
