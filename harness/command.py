@@ -6,11 +6,12 @@ import sys
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from textwrap import shorten
 
 from tabulate import tabulate
 
 from harness.isolate import Limits, ended, results
-from harness.job import Done, Job, Listed, Said, Unusable
+from harness.job import Done, Job, Left, Listed, Said, Unusable
 from harness.outcome import SpecError
 from harness.render.data import SCHEMA, report_to_dict, to_json
 from harness.render.file import ready, write
@@ -29,27 +30,51 @@ def check(arguments: Namespace) -> int:
     if arguments.list:
         return _list(arguments)
     reports: list[tuple[str, Report]] = []
+    left: list[Left] = []
     for target in arguments.target:
         of_target: dict[int, Report] = {}
-        for done in _done(arguments, target):
-            of_target[done.index] = done.report
-            print(_headed(arguments, target, done.report), end="\n\n", flush=True)
+        for row in _rows(arguments, target):
+            if isinstance(row, Left):
+                left.append(row)
+            else:
+                of_target[row.index] = row.report
+                print(_headed(arguments, target, row.report), end="\n\n", flush=True)
         reports += [(target, of_target[k]) for k in sorted(of_target)]
+    _tell(left)
     _write(arguments, reports)
     print(count_line(report for _, report in reports))
-    return status([report for _, report in reports])
+    return status([report for _, report in reports], bool(left))
+
+
+def _tell(left: Sequence[Left]) -> None:
+    """The layers that were found and not checked, each with the command that checks it."""
+    for row in left:
+        print(
+            f"{row.label}: NOT CHECKED, it has no LayerSpec and can't be tried out ({shorten(row.why, 160)}); write, say"
+        )
+        print(f"  {row.command}", end="\n\n")
 
 
 def _list(arguments: Namespace) -> int:
-    found = [(target, m) for target in arguments.target for m in _messages(arguments, target) if isinstance(m, Listed)]
-    print(tabulate([(target, m.label, m.how) for target, m in found], tablefmt="plain", disable_numparse=True))
+    rows: list[tuple[str, str, str]] = []
+    for target in arguments.target:
+        for m in _messages(arguments, target):
+            if isinstance(m, Listed):
+                rows.append((target, m.label, m.how))
+            elif isinstance(m, Left):
+                rows.append((target, m.label, f"not without words of yours: {m.command}"))
+            elif isinstance(m, Done):
+                rows.append((target, m.report.layer, m.report.results[0].reason))
+            elif isinstance(m, Unusable):
+                rows.append((target, "", m.why))
+    print(tabulate(rows, tablefmt="plain", disable_numparse=True))
     return VERIFIED
 
 
-def _done(arguments: Namespace, target: str) -> Iterator[Done]:
+def _rows(arguments: Namespace, target: str) -> Iterator[Done | Left]:
     """The reports of a target; of one that can't be used, that."""
     for message in _messages(arguments, target):
-        if isinstance(message, Done):
+        if isinstance(message, (Done, Left)):
             yield message
         elif isinstance(message, Unusable):
             yield Done(0, ended(target, "import", message.why))
@@ -100,11 +125,11 @@ def _write(arguments: Namespace, reports: Sequence[tuple[str, Report]]) -> None:
         write(arguments.html, page([_headed(arguments, target, report) for target, report in reports]))
 
 
-def status(reports: Sequence[Report]) -> int:
-    """The exit status that belongs to these reports."""
+def status(reports: Sequence[Report], left: bool = False) -> int:
+    """The exit status that belongs to these reports; `left`: there are layers that were not checked."""
     totals = [r.counts() for r in reports]
     if any(t["FAIL"] for t in totals):
         return FAILED
     if any(t["ERROR"] for t in totals):
         return ERROR
-    return VERIFIED if all(r.ok for r in reports) else NOT_VERIFIED
+    return VERIFIED if reports and not left and all(r.ok for r in reports) else NOT_VERIFIED

@@ -117,7 +117,7 @@ def spec_from_words(module: ModuleType, name: str | None, build: str | None, inp
         raise SpecError("to check a layer without a LayerSpec give both --build 'MyLayer(D)' and --inputs 'B D'")
     if name is not None and not hasattr(module, name):
         raise SpecError(f"there is no {name!r} in {module.__name__}; it has {', '.join(_public(module)) or 'nothing'}")
-    kinds = tuple(_input(word, vars(module)) for word in inputs)
+    kinds = tuple(kind_of(word, vars(module)) for word in inputs)
     if build is None:  # the class itself: what it asks for beside dimensions is told
         return LayerSpec(build=getattr(module, source), inputs=kinds, name=name)
     shape = LayerSpec(build=object, inputs=kinds)
@@ -144,8 +144,12 @@ def _public(module: ModuleType) -> list[str]:
     return [n for n, v in vars(module).items() if callable(v) and getattr(v, "__module__", None) == module.__name__]
 
 
-def _input(word: str, namespace: dict[str, Any]) -> Any:
-    """`B D`, or an expression such as `ints("B", below="C")`."""
+def kind_of(word: str, namespace: dict[str, Any]) -> Any:
+    """The input that `B D` stands for, or an expression such as `ints("B", below="C")`.
+
+    Raises:
+        SpecError: the expression raises.
+    """
     if "(" not in word:
         return floats(word)
     try:

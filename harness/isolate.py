@@ -19,7 +19,7 @@ from functools import cache
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
-from harness.job import At, Done, Found, Job, Listed, Message, Over, Unusable
+from harness.job import At, Done, Found, Job, Left, Listed, Message, Over, Unusable
 from harness.outcome import Outcome
 from harness.report import Report, Result
 from harness.zygote import NUMBER
@@ -54,7 +54,7 @@ def results(job: Job, limits: Limits) -> Iterator[Message]:
                 labels = message.labels
             elif isinstance(message, At):
                 at = message
-            elif isinstance(message, (Done, Listed)):
+            elif isinstance(message, (Done, Left, Listed)):
                 done.add(message.index)
             yield message
             if isinstance(message, Unusable):

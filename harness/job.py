@@ -60,6 +60,16 @@ class Listed:
 
 
 @dataclass(frozen=True)
+class Left:
+    """A layer without a spec that could not be tried out, and the command that checks it."""
+
+    index: int
+    label: str
+    why: str
+    command: str
+
+
+@dataclass(frozen=True)
 class Said:
     """For the terminal: a traceback."""
 
@@ -80,4 +90,4 @@ class Over:
     """The job is done: an end without this is the doing of the layer it was at."""
 
 
-Message = Found | At | Done | Listed | Said | Unusable | Over
+Message = Found | At | Done | Left | Listed | Said | Unusable | Over

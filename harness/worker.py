@@ -5,21 +5,25 @@ from __future__ import annotations
 import sys
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from importlib import import_module
 
 from harness.api import check
+from harness.candidates import Candidate, candidates
 from harness.checks import selected
 from harness.conventions import conventions
 from harness.find import load, spec_from_words, specs_in
 from harness.items import unique_names
-from harness.job import At, Done, Found, Job, Listed, Message, Over, Said, Unusable
+from harness.job import At, Done, Found, Job, Left, Listed, Message, Over, Said, Unusable
 from harness.options import usable_device
 from harness.outcome import Outcome, SpecError
+from harness.probe import probe
 from harness.report import Report, Result
 from harness.sample import layer_name
 from harness.spec import LayerSpec
 
 Send = Callable[[Message], None]
+Row = tuple[str, LayerSpec | Candidate]
 
 
 def warm() -> None:
@@ -48,27 +52,36 @@ def _options(job: Job, _: Send) -> None:
 
 
 def _layers(job: Job, send: Send) -> None:
-    specs = _specs(job, send)
-    for index, (name, spec) in specs.items():
+    for index, (name, layer) in _rows(job, send).items():
         send(At(index, name))
-        send(Listed(index, name, str(spec)) if job.listing else Done(index, _report(name, spec, job, send)))
+        if isinstance(layer, Candidate):
+            send(_tried(index, layer, job, send))
+        elif job.listing:
+            send(Listed(index, name, str(layer)))
+        else:
+            send(Done(index, _report(name, layer, job, send)))
 
 
-def _specs(job: Job, send: Send) -> dict[int, tuple[str, LayerSpec]]:
-    """{index: (name, spec)} of what is left to do."""
+def _rows(job: Job, send: Send) -> dict[int, Row]:
+    """{index: (name, spec or layer without one)} of what is left to do."""
     module, wanted = load(job.target, job.run_all)
-    words = bool(job.build or job.inputs)
-    found = [spec_from_words(module, wanted, job.build, list(job.inputs))] if words else specs_in(module)
-    send(Found(tuple(label(spec, k) for k, spec in enumerate(found))))
-    named: dict[int, tuple[str, LayerSpec]] = {}
-    for index, spec in enumerate(found):
+    if job.build or job.inputs:
+        specs, others = [spec_from_words(module, wanted, job.build, list(job.inputs))], []
+        wanted = None
+    else:
+        specs = specs_in(module)
+        others = candidates(module, specs)
+    rows: list[Row] = [(label(spec, k), spec) for k, spec in enumerate(specs)] + [(c.name, c) for c in others]
+    send(Found(tuple(name for name, _ in rows)))
+    named: dict[int, Row] = {}
+    for index, (name, layer) in enumerate(rows):
         if index not in job.done:
-            send(At(index, label(spec, index)))
-            named[index] = (layer_name(spec), spec)
-    unique_names(spec for _, spec in named.values())
-    if words:
-        return named
-    return _chosen(job.target, wanted, named)
+            if isinstance(layer, LayerSpec):
+                send(At(index, name))
+                name = layer_name(layer)
+            named[index] = (name, layer)
+    unique_names(spec for _, spec in named.values() if isinstance(spec, LayerSpec))
+    return named if job.done else _chosen(job.target, wanted, named)
 
 
 def label(spec: LayerSpec, index: int) -> str:
@@ -77,20 +90,39 @@ def label(spec: LayerSpec, index: int) -> str:
     return spec.name or (f"spec {index + 1}" if built == "<lambda>" else built)
 
 
-def _chosen(
-    target: str, wanted: str | None, named: dict[int, tuple[str, LayerSpec]]
-) -> dict[int, tuple[str, LayerSpec]]:
+def _chosen(target: str, wanted: str | None, named: dict[int, Row]) -> dict[int, Row]:
+    """The rows of the name that was asked for, all of them if none was.
+
+    Raises:
+        SpecError: there are none.
+    """
     names = [name for name, _ in named.values()]
     if wanted is not None and wanted not in names:
         raise SpecError(
-            f"{target}: no LayerSpec named {wanted!r} (there are {', '.join(names) or 'none'}); to check a "
-            f"layer without one write: harness check {target} --build '{wanted}(D)' --inputs 'B D'"
+            f"{target}: no LayerSpec or layer named {wanted!r} (there are {', '.join(names) or 'none'}); to check what "
+            f"has another form write: harness check {target} --build '{wanted}(D)' --inputs 'B D'"
         )
     if not named:
         raise SpecError(
-            f"{target} holds no LayerSpec; write: harness check {target}:MyLayer --build 'MyLayer(D)' --inputs 'B D'"
+            f"{target} holds no LayerSpec, and no layer (a class with forward and backward, a torch.autograd.Function, "
+            f"functions f_forward and f_backward); write: harness check {target}:MyLayer --build 'MyLayer(D)' "
+            "--inputs 'B D'"
         )
-    return {k: (name, spec) for k, (name, spec) in named.items() if wanted in (None, name)}
+    return {k: (name, layer) for k, (name, layer) in named.items() if wanted in (None, name)}
+
+
+def _tried(index: int, candidate: Candidate, job: Job, send: Send) -> Message:
+    """What becomes of a layer without a spec: its report if a way to call it was found, else the command to check it."""
+    probed = probe(candidate)
+    words = probed.guess.words()
+    place, _, _ = job.target.partition(":")
+    command = f"harness check {place}:{candidate.name} {words}"
+    if probed.spec is None:
+        return Left(index, candidate.name, probed.why, command)
+    if job.listing:
+        return Listed(index, candidate.name, words)
+    report = _report(candidate.name, probed.spec, job, send)
+    return Done(index, replace(report, notes=(f"no LayerSpec; found by trying: {words}", *report.notes)))
 
 
 def _report(name: str, spec: LayerSpec, job: Job, send: Send) -> Report:

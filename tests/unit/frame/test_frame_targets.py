@@ -136,13 +136,14 @@ def test_two_specs_of_one_name_are_an_error_that_names_both(check, specs):
         ("nowhere.layers", "importing nowhere.layers failed: No module named 'nowhere'"),
         ("", "importing  failed"),
         (".mylayers", "importing .mylayers failed"),
-        ("mylayers.py:Other", "no LayerSpec named 'Other' (there are Scale)"),
-        ("sample_layers.py", "sample_layers.py holds no LayerSpec"),
-        ("sample_layers:Scale", "no LayerSpec named 'Scale' (there are none)"),
+        ("mylayers.py:Other", "no LayerSpec or layer named 'Other' (there are Scale)"),
+        ("empty.py", "empty.py holds no LayerSpec, and no layer (a class with forward and backward"),
+        ("empty:Scale", "no LayerSpec or layer named 'Scale' (there are none)"),
     ],
 )
-def test_a_target_that_is_not_there_is_a_usage_error(check, specs, target, said):
+def test_a_target_that_is_not_there_is_a_usage_error(check, specs, folder, target, said):
     specs("Scale")
+    (folder / "empty.py").write_text("class Nothing: pass\n")
     answer = check(target)
     assert (answer.status, answer.out) == (2, "")
     assert said in answer.err
