@@ -33,6 +33,12 @@ def parser() -> ArgumentParser:
     )
     check.add_argument("--build", help='how to make the layer where there is no LayerSpec: "InstanceNorm(D)"')
     check.add_argument("--inputs", nargs="+", default=[], metavar="SHAPE", help="\"B D\", or \"ints('B', below='C')\"")
+    check.add_argument(
+        "--specs",
+        metavar="COURSE",
+        help="try the specs of this file on the layers of every target: a row for each file and spec, whose `build` "
+        "is looked up in the file first",
+    )
     check.add_argument("--only", nargs="+", default=[], metavar="CHECK", help="check or group names to run")
     check.add_argument("--skip", nargs="+", default=[], metavar="CHECK", help="check or group names to leave out")
     check.add_argument("--json", metavar="FILE", help="write every result as JSON to this file")

@@ -10,15 +10,15 @@ from textwrap import shorten
 
 from tabulate import tabulate
 
-from harness.isolate import Limits, ended, results
+from harness.isolate import Limits, results
 from harness.job import Done, Job, Left, Listed, Said, Unusable
 from harness.outcome import SpecError
 from harness.render.data import SCHEMA, report_to_dict, to_json
 from harness.render.file import ready, write
 from harness.render.html import page
 from harness.render.rows import to_csv
-from harness.render.text import count_line
-from harness.report import Report
+from harness.render.text import count_line, one_line
+from harness.report import Report, ended
 
 VERIFIED, FAILED, USAGE, NOT_VERIFIED, ERROR = range(5)
 
@@ -27,6 +27,8 @@ def check(arguments: Namespace) -> int:
     """Check every target, or list its layers; the exit status."""
     for path in filter(None, (arguments.json, arguments.csv, arguments.html)):
         ready(path)
+    if arguments.specs and (arguments.build or arguments.inputs):
+        raise SpecError("--specs says how layers are made and called: leave out --build and --inputs")
     if arguments.list:
         return _list(arguments)
     reports: list[tuple[str, Report]] = []
@@ -38,12 +40,21 @@ def check(arguments: Namespace) -> int:
                 left.append(row)
             else:
                 of_target[row.index] = row.report
-                print(_headed(arguments, target, row.report), end="\n\n", flush=True)
+                _show(arguments, target, row.report)
         reports += [(target, of_target[k]) for k in sorted(of_target)]
     _tell(left)
     _write(arguments, reports)
     print(count_line(report for _, report in reports))
     return status([report for _, report in reports], bool(left))
+
+
+def _show(arguments: Namespace, target: str, report: Report) -> None:
+    """The report; of specs tried on many files a line."""
+    if arguments.specs:
+        width = max(map(len, arguments.target))
+        print(f"{target:<{width}}  {one_line(report)}", flush=True)
+    else:
+        print(_headed(arguments, target, report), end="\n\n", flush=True)
 
 
 def _tell(left: Sequence[Left]) -> None:
@@ -87,7 +98,7 @@ def _messages(arguments: Namespace, target: str) -> Iterator[object]:
         SpecError: the target can't be checked as it stands.
     """
     for message in results(_job(arguments, target), Limits(arguments.timeout, arguments.memory)):
-        if isinstance(message, Unusable) and (message.option or len(arguments.target) == 1):
+        if isinstance(message, Unusable) and (message.option or not _several(arguments)):
             raise SpecError(message.why)
         if isinstance(message, Said):
             print(message.text, file=sys.stderr)
@@ -106,18 +117,23 @@ def _job(arguments: Namespace, target: str) -> Job:
         tuple(arguments.skip),
         arguments.list,
         arguments.run_all,
+        arguments.specs,
     )
 
 
 def _headed(arguments: Namespace, target: str, report: Report) -> Report:
     """The report; among those of several targets it says whose it is."""
-    return replace(report, layer=f"{target}: {report.layer}") if len(arguments.target) > 1 else report
+    return replace(report, layer=f"{target}: {report.layer}") if _several(arguments) else report
+
+
+def _several(arguments: Namespace) -> bool:
+    """Whether a report must say which target it is of."""
+    return len(arguments.target) > 1 or arguments.specs is not None
 
 
 def _write(arguments: Namespace, reports: Sequence[tuple[str, Report]]) -> None:
     if arguments.json:
-        several = len(arguments.target) > 1
-        data = [{**report_to_dict(r), **({"target": target} if several else {})} for target, r in reports]
+        data = [{**report_to_dict(r), **({"target": target} if _several(arguments) else {})} for target, r in reports]
         write(arguments.json, to_json({"schema": SCHEMA, "reports": data}))
     if arguments.csv:
         write(arguments.csv, to_csv(reports))

@@ -13,15 +13,14 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
 from harness.job import At, Done, Found, Job, Left, Listed, Message, Over, Unusable
-from harness.outcome import Outcome
-from harness.report import Report, Result
+from harness.report import ended
 from harness.zygote import NUMBER
 
 LOOK = 0.02
@@ -42,7 +41,7 @@ def results(job: Job, limits: Limits) -> Iterator[Message]:
     Another child then goes on with the next layer.
     """
     done: set[int] = set()
-    labels: tuple[str, ...] = ()
+    labels: Mapping[int, str] = {}
     while True:
         at: At | None = None
         why = ""
@@ -62,16 +61,11 @@ def results(job: Job, limits: Limits) -> Iterator[Message]:
         if not why:
             return
         if at is None:  # it was importing the target
-            left = {k: label for k, label in enumerate(labels) if k not in done} or {0: job.target}
+            left = {k: label for k, label in labels.items() if k not in done} or {0: job.target}
             yield from (Done(k, ended(label, "import", why)) for k, label in left.items())
             return
         done.add(at.index)
         yield Done(at.index, ended(at.label, "run", why))
-
-
-def ended(layer: str, stage: str, why: str) -> Report:
-    """The report of a layer that ended the process it ran in."""
-    return Report(layer, (Result(layer, stage, None, Outcome.ERROR, reason=why),))
 
 
 def _child(job: Job, limits: Limits) -> Iterator[Message | str]:

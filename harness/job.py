@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from harness.report import Report
@@ -23,6 +24,8 @@ class Job:
     """Whether the layers are only to be listed."""
     run_all: bool = False
     """Whether every cell of a notebook is run."""
+    specs: str | None = None
+    """A file of specs that are tried on the layers of the target."""
     done: frozenset[int] = frozenset()
     """The layers that have their row already: a child which goes on after another leaves them out."""
 
@@ -31,7 +34,7 @@ class Job:
 class Found:
     """The layers of the target, by what they are called before any of them is built."""
 
-    labels: tuple[str, ...]
+    labels: Mapping[int, str]
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import replace
 from importlib import import_module
+from types import ModuleType
 
 from harness.api import check
 from harness.candidates import Candidate, candidates
@@ -16,9 +17,10 @@ from harness.find import load, spec_from_words, specs_in
 from harness.items import unique_names
 from harness.job import At, Done, Found, Job, Left, Listed, Message, Over, Said, Unusable
 from harness.options import usable_device
-from harness.outcome import Outcome, SpecError
+from harness.outcome import SpecError
 from harness.probe import probe
-from harness.report import Report, Result
+from harness.rebind import called, rebound
+from harness.report import Report, ended
 from harness.sample import layer_name
 from harness.spec import LayerSpec
 
@@ -37,7 +39,7 @@ def work(job: Job, send: Send) -> None:
     """Do a job and say how it goes."""
     if "" not in sys.path:
         sys.path.insert(0, "")  # the working directory, as under `python -m`
-    for part, option in ((_options, True), (_layers, False)):
+    for part, option in ((_options, True), (_course if job.specs else _layers, False)):
         try:
             part(job, send)
         except SpecError as error:
@@ -49,6 +51,57 @@ def work(job: Job, send: Send) -> None:
 def _options(job: Job, _: Send) -> None:
     selected(job.only, job.skip)
     usable_device(job.device)
+
+
+def _course(job: Job, send: Send) -> None:
+    """The specs of one file on the layers of another: a row for each, whatever becomes of it."""
+    try:
+        specs = _specs_of_course(job)
+    except SpecError as error:
+        send(Unusable(str(error), option=True))
+        return
+    _, _, wanted = job.target.partition(":")
+    chosen = {k: (n, s) for k, (n, s) in enumerate(specs.items()) if k not in job.done and wanted in ("", n)}
+    send(Found({k: n for k, (n, _) in chosen.items()}))
+    module: ModuleType | None = None
+    why = ""
+    try:
+        module, _ = load(job.target, job.run_all)
+    except SpecError as error:
+        why = str(error)
+    for index, (name, spec) in chosen.items():
+        send(At(index, name))
+        send(_of_course(index, name, spec, module, why, job, send))
+
+
+def _specs_of_course(job: Job) -> dict[str, LayerSpec]:
+    module, wanted = load(str(job.specs))
+    named: dict[str, LayerSpec] = {}
+    for k, spec in enumerate(specs_in(module)):
+        if (name := called(spec, k)) in named:
+            raise SpecError(f"{job.specs}: two specs have the name {name!r}; give one of them another name=")
+        named[name] = spec
+    if wanted is not None:
+        named = {n: s for n, s in named.items() if n == wanted}
+    if not named:
+        named_so = f" named {wanted!r}" if wanted else ""
+        raise SpecError(f"{job.specs} holds no LayerSpec{named_so}: write LayerSpec(build='MyLayer(D)', inputs='B D')")
+    return named
+
+
+def _of_course(
+    index: int, name: str, spec: LayerSpec, module: ModuleType | None, why: str, job: Job, send: Send
+) -> Message:
+    """What becomes of one spec on the layer of a module, which is None where it can't be imported."""
+    if module is None:
+        return Done(index, ended(name, "import", why))
+    try:
+        tried = rebound(spec, module, name)
+        if job.listing:
+            return Listed(index, name, str(tried))
+        return Done(index, _report(name, tried, job, send))
+    except SpecError as error:
+        return Done(index, ended(name, "build", str(error)))
 
 
 def _layers(job: Job, send: Send) -> None:
@@ -72,10 +125,13 @@ def _rows(job: Job, send: Send) -> dict[int, Row]:
         specs = specs_in(module)
         others = candidates(module, specs)
     rows: list[Row] = [(label(spec, k), spec) for k, spec in enumerate(specs)] + [(c.name, c) for c in others]
-    send(Found(tuple(name for name, _ in rows)))
+    labels = {k: name for k, (name, _) in enumerate(rows) if k not in job.done}
+    if wanted in labels.values():  # no other needs to be built for its name
+        labels = {k: name for k, name in labels.items() if name == wanted}
+    send(Found(labels))
     named: dict[int, Row] = {}
     for index, (name, layer) in enumerate(rows):
-        if index not in job.done:
+        if index in labels:
             if isinstance(layer, LayerSpec):
                 send(At(index, name))
                 name = layer_name(layer)
@@ -133,5 +189,4 @@ def _report(name: str, spec: LayerSpec, job: Job, send: Send) -> Report:
         raise
     except (Exception, SystemExit) as error:
         send(Said(traceback.format_exc()))
-        why = f"check() raised {type(error).__name__}: {error}"
-        return Report(name, (Result(name, "check", None, Outcome.ERROR, reason=why),))
+        return ended(name, "check", f"check() raised {type(error).__name__}: {error}")

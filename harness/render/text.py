@@ -31,6 +31,16 @@ def verdict_line(report: Report) -> str:
     return f"{report.layer}: NOT VERIFIED, no check verified a tensor"
 
 
+def one_line(report: Report) -> str:
+    """The verdict, and why it is no better."""
+    line = verdict_line(report)
+    for outcome in (Outcome.FAIL, Outcome.ERROR, Outcome.INCONCLUSIVE):
+        for r in report.results:
+            if r.outcome is outcome:
+                return f"{line} ({r.check}: {shorten(r.reason, 110)})"
+    return line
+
+
 def _skips(counts: dict[str, int]) -> str:
     return f", {counts['SKIP']} not applicable" if counts["SKIP"] else ""
 

@@ -24,7 +24,7 @@ RANKS = [
     {"outcome", "render", "subject"},
     {"arrays", "dimensions", "domain", "fault", "notebook", "options", "render.file", "report"},
     {"events", "job", "recipe", "regions", "render.data", "render.text", "slots", "sources", "spec", "stencil"},
-    {"candidates", "draws", "faults", "find", "render.html", "render.rows", "request", "rounding"},
+    {"candidates", "draws", "faults", "find", "rebind", "render.html", "render.rows", "request", "rounding"},
     {"design", "reference", "stateful", "stateless", "traced"},
     {"case", "conventions"},
     {"conventions.*", "diagnosis", "estimate", "prepare", "reproduce"},
