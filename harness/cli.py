@@ -1,4 +1,4 @@
-"""The command line: `harness check FILE[:NAME]`."""
+"""The command line: `harness check FILE[:NAME]` and `harness explain CHECK`."""
 
 from __future__ import annotations
 
@@ -57,6 +57,8 @@ def parser() -> ArgumentParser:
         help="what the process of a layer may take, some 300 of it before any layer (default 4096; held on Linux)",
     )  # fmt: skip
     add_to_parser(check)
+    explain = commands.add_parser("explain", help="what a check does, a layer it catches, what to do on INCONCLUSIVE")
+    explain.add_argument("check", nargs="?", metavar="CHECK", help="left out: a line on each")
     return top
 
 
@@ -67,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from harness.outcome import SpecError
 
     try:
-        return command.check(arguments)
+        return command.check(arguments) if arguments.command == "check" else command.explain(arguments)
     except SpecError as error:
         print(f"harness: {error}", file=sys.stderr)
         return command.USAGE

@@ -1,4 +1,4 @@
-"""`harness check`: runs the jobs, prints reports as they come, writes the files that were asked for. Loads no torch."""
+"""`harness check` and `harness explain`: runs jobs, prints reports as they come, writes what was asked for. Loads no torch."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from textwrap import shorten
 
 from tabulate import tabulate
 
+from harness.explain import explanation, summary
 from harness.isolate import Limits, results
 from harness.job import Done, Job, Left, Listed, Said, Unusable
 from harness.outcome import SpecError
@@ -64,6 +65,12 @@ def _tell(left: Sequence[Left]) -> None:
             f"{row.label}: NOT CHECKED, it has no LayerSpec and can't be tried out ({shorten(row.why, 160)}); write, say"
         )
         print(f"  {row.command}", end="\n\n")
+
+
+def explain(arguments: Namespace) -> int:
+    """Tell what a check does, or a line on each; the exit status."""
+    print(explanation(arguments.check) if arguments.check else summary())
+    return VERIFIED
 
 
 def _list(arguments: Namespace) -> int:

@@ -22,9 +22,20 @@ CHECKOUT = Path(__file__).parents[3]
 RANKS = [
     {"harness"},  # a table of contents: each name is imported when it is used
     {"outcome", "render", "subject"},
-    {"arrays", "dimensions", "domain", "fault", "notebook", "options", "render.file", "report"},
+    {"arrays", "dimensions", "domain", "explain", "fault", "notebook", "options", "render.file", "report"},
     {"events", "job", "recipe", "regions", "render.data", "render.text", "slots", "sources", "spec", "stencil"},
-    {"candidates", "draws", "faults", "find", "rebind", "render.html", "render.rows", "request", "rounding"},
+    {
+        "candidates",
+        "draws",
+        "faults",
+        "explain.*",
+        "find",
+        "rebind",
+        "render.html",
+        "render.rows",
+        "request",
+        "rounding",
+    },
     {"design", "reference", "stateful", "stateless", "traced"},
     {"case", "conventions"},
     {"conventions.*", "diagnosis", "estimate", "prepare", "reproduce"},
