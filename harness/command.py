@@ -30,6 +30,8 @@ def check(arguments: Namespace) -> int:
         ready(path)
     if arguments.specs and (arguments.build or arguments.inputs):
         raise SpecError("--specs says how layers are made and called: leave out --build and --inputs")
+    if arguments.run_all and not any(".ipynb" in target for target in arguments.target):
+        raise SpecError("--run-all is for notebooks: there is no .ipynb among the targets")
     if arguments.list:
         return _list(arguments)
     reports: list[tuple[str, Report]] = []

@@ -53,21 +53,24 @@ def _imported(place: str, importing: Callable[[], ModuleType]) -> ModuleType:
 
 def _from_file(path: Path) -> ModuleType:
     path = _there(path)
-    found = importlib.util.spec_from_file_location(path.stem, path)
+    name = path.stem
+    if name in sys.stdlib_module_names or name in ("harness", "torch", "numpy", "hypothesis"):
+        name = f"{name}_"  # random.py must not take the place of what others import by that name
+    found = importlib.util.spec_from_file_location(name, path)
     assert found is not None
     assert found.loader is not None
     module = importlib.util.module_from_spec(found)
-    sys.modules[path.stem] = module  # so that what is defined in it can be pickled and imported again
+    sys.modules[name] = module  # so that what is defined in it can be pickled and imported again
     found.loader.exec_module(module)
     return module
 
 
 def _from_notebook(path: Path, run_all: bool) -> ModuleType:
     path = _there(path)
-    module = ModuleType(path.stem)
+    module = ModuleType("__main__")  # as under Jupyter; nothing can be imported from a notebook by name
     module.__file__ = str(path)
     vars(module)["display"] = print
-    sys.modules[path.stem] = module
+    sys.modules[module.__name__] = module
     exec(code_of(path, run_all), vars(module))
     return module
 
@@ -77,7 +80,8 @@ def _there(path: Path) -> Path:
     if not path.is_file():
         raise SpecError(f"there is no file {path}")
     path = path.resolve()  # the import system remembers what "." was
-    sys.path.insert(0, str(path.parent))
+    shadowing = path.stem in sys.stdlib_module_names
+    sys.path.insert(len(sys.path) if shadowing else 0, str(path.parent))
     return path
 
 

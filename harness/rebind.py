@@ -18,7 +18,8 @@ def called(spec: LayerSpec, index: int) -> str:
     if spec.name:
         return spec.name
     names = _looked_up(spec)
-    return names[0].removesuffix("_forward") if names else f"spec {index + 1}"
+    layers = [n for n in names if n not in _scope(spec.build)] or names
+    return layers[0].removesuffix("_forward") if layers else f"spec {index + 1}"
 
 
 def rebound(spec: LayerSpec, module: ModuleType, name: str) -> LayerSpec:

@@ -86,6 +86,21 @@ def test_a_cell_that_is_no_python_is_left_out_and_named_with_run_all(check, fold
     assert "code cell 1 is no Python" in answer.err
 
 
+def test_the_script_that_shows_a_failure_asks_for_the_layer(check, folder):
+    notebook(folder, *cells(slope="2.0"))
+    assert check("layers.ipynb", "--json", "out.json").status == 1
+    data = json.loads((folder / "out.json").read_text())
+    [script, *_] = [r["finding"]["reproduce"] for r in data["reports"][0]["results"] if r["finding"]]
+    assert "# fill in: a Scale" in script
+
+
+def test_run_all_without_a_notebook_is_a_usage_error(check, specs):
+    specs("Scale")
+    answer = check("mylayers.py", "--run-all")
+    assert (answer.status, answer.out) == (2, "")
+    assert "--run-all is for notebooks" in answer.err
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

@@ -64,6 +64,13 @@ def test_a_file_and_a_module_are_the_same(check, specs):
     assert check("mylayers.py") == check("mylayers") == check("./mylayers.py")
 
 
+@pytest.mark.parametrize("name", ["random", "types", "harness", "copy", "hypothesis"])
+def test_a_file_may_have_the_name_of_another_module(check, specs, folder, name):
+    specs("Scale")
+    (folder / "mylayers.py").rename(folder / f"{name}.py")
+    assert (check(f"{name}.py").status, layers(check(f"{name}.py:Scale"))) == (0, ["Scale"])
+
+
 def test_a_name_chooses_one_spec(check, specs):
     specs("Scale", "Twice")
     assert (check("mylayers.py:Scale").status, layers(check("mylayers.py:Scale"))) == (0, ["Scale"])
