@@ -125,9 +125,10 @@ def _rows(job: Job, send: Send) -> dict[int, Row]:
         specs = specs_in(module)
         others = candidates(module, specs)
     rows: list[Row] = [(label(spec, k), spec) for k, spec in enumerate(specs)] + [(c.name, c) for c in others]
-    labels = {k: name for k, (name, _) in enumerate(rows) if k not in job.done}
+    labels = {k: name for k, (name, _) in enumerate(rows)}
     if wanted in labels.values():  # no other needs to be built for its name
         labels = {k: name for k, name in labels.items() if name == wanted}
+    labels = {k: name for k, name in labels.items() if k not in job.done}
     send(Found(labels))
     named: dict[int, Row] = {}
     for index, (name, layer) in enumerate(rows):
@@ -137,7 +138,10 @@ def _rows(job: Job, send: Send) -> dict[int, Row]:
                 name = layer_name(layer)
             named[index] = (name, layer)
     unique_names(spec for _, spec in named.values() if isinstance(spec, LayerSpec))
-    return named if job.done else _chosen(job.target, wanted, named)
+    chosen = {k: (name, layer) for k, (name, layer) in named.items() if wanted in (None, name)}
+    if not chosen and not job.done:
+        raise SpecError(_nothing(job.target, wanted, [name for name, _ in named.values()]))
+    return chosen
 
 
 def label(spec: LayerSpec, index: int) -> str:
@@ -146,25 +150,17 @@ def label(spec: LayerSpec, index: int) -> str:
     return spec.name or (f"spec {index + 1}" if built == "<lambda>" else built)
 
 
-def _chosen(target: str, wanted: str | None, named: dict[int, Row]) -> dict[int, Row]:
-    """The rows of the name that was asked for, all of them if none was.
-
-    Raises:
-        SpecError: there are none.
-    """
-    names = [name for name, _ in named.values()]
-    if wanted is not None and wanted not in names:
-        raise SpecError(
+def _nothing(target: str, wanted: str | None, names: list[str]) -> str:
+    """What is said where there is no layer, or none of the name that was asked for."""
+    if wanted is not None:
+        return (
             f"{target}: no LayerSpec or layer named {wanted!r} (there are {', '.join(names) or 'none'}); to check what "
             f"has another form write: harness check {target} --build '{wanted}(D)' --inputs 'B D'"
         )
-    if not named:
-        raise SpecError(
-            f"{target} holds no LayerSpec, and no layer (a class with forward and backward, a torch.autograd.Function, "
-            f"functions f_forward and f_backward); write: harness check {target}:MyLayer --build 'MyLayer(D)' "
-            "--inputs 'B D'"
-        )
-    return {k: (name, layer) for k, (name, layer) in named.items() if wanted in (None, name)}
+    return (
+        f"{target} holds no LayerSpec, and no layer (a class with forward and backward, a torch.autograd.Function, "
+        f"functions f_forward and f_backward); write: harness check {target}:MyLayer --build 'MyLayer(D)' --inputs 'B D'"
+    )
 
 
 def _tried(index: int, candidate: Candidate, job: Job, send: Send) -> Message:

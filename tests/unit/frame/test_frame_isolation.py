@@ -89,6 +89,13 @@ CRASHING = LayerSpec(build=Crashing, inputs="B D")
     assert list(rows(folder)) == ["Scale", "Twice", "Crashing"]
 
 
+@pytest.mark.parametrize("name", ["Faulty", "After"])
+def test_a_name_chooses_one_layer_whatever_becomes_of_it(check, faulty, folder, name):
+    faulty(forward="os.abort()")
+    check(f"mylayers.py:{name}", "--json", "out.json")
+    assert list(rows(folder)) == [name]
+
+
 @pytest.mark.parametrize(
     ("source", "said"), [("while True: pass", "timed out"), ("import os; os.abort()", "crashed the interpreter")]
 )
