@@ -14,21 +14,25 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from harness.notebook import code_of
 from harness.outcome import SpecError
 from harness.spec import RESERVED, LayerSpec, floats, from_string, ints
 
 
-def load(target: str) -> tuple[ModuleType, str | None]:
-    """The module of `FILE`, `FILE:NAME`, `module` or `module:NAME`, and the name.
+def load(target: str, run_all: bool = False) -> tuple[ModuleType, str | None]:
+    """The module of `FILE`, `FILE:NAME`, `module` or `module:NAME`, and the name; of a notebook `run_all` runs all cells.
 
     Raises:
         SpecError: there is no such file or module, or importing it raises.
     """
     place, _, name = target.partition(":")
-    module = _imported(
-        place, lambda: _from_file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
-    )
-    return module, name or None
+    return _imported(place, lambda: _module(place, run_all)), name or None
+
+
+def _module(place: str, run_all: bool) -> ModuleType:
+    if place.endswith(".ipynb"):
+        return _from_notebook(Path(place), run_all)
+    return _from_file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
 
 
 def _imported(place: str, importing: Callable[[], ModuleType]) -> ModuleType:
@@ -40,7 +44,7 @@ def _imported(place: str, importing: Callable[[], ModuleType]) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name == place:
             raise SpecError(
-                f"{place!r} is neither a file (its name would end in .py) nor an importable module"
+                f"{place!r} is neither a file (its name would end in .py or .ipynb) nor an importable module"
             ) from None
         raise SpecError(f"importing {place} failed: {error}") from error
     except (Exception, SystemExit) as error:
@@ -48,17 +52,37 @@ def _imported(place: str, importing: Callable[[], ModuleType]) -> ModuleType:
 
 
 def _from_file(path: Path) -> ModuleType:
-    if not path.is_file():
-        raise SpecError(f"there is no file {path}")
-    path = path.resolve()  # the import system remembers what "." was
-    found = importlib.util.spec_from_file_location(path.stem, path)
+    path = _there(path)
+    name = path.stem
+    if name in sys.stdlib_module_names or name in ("harness", "torch", "numpy", "hypothesis"):
+        name = f"{name}_"  # random.py must not take the place of what others import by that name
+    found = importlib.util.spec_from_file_location(name, path)
     assert found is not None
     assert found.loader is not None
     module = importlib.util.module_from_spec(found)
-    sys.modules[path.stem] = module  # so that what is defined in it can be pickled and imported again
-    sys.path.insert(0, str(path.parent))
+    sys.modules[name] = module  # so that what is defined in it can be pickled and imported again
     found.loader.exec_module(module)
     return module
+
+
+def _from_notebook(path: Path, run_all: bool) -> ModuleType:
+    path = _there(path)
+    module = ModuleType("__main__")  # as under Jupyter; nothing can be imported from a notebook by name
+    module.__file__ = str(path)
+    vars(module)["display"] = print
+    sys.modules[module.__name__] = module
+    exec(code_of(path, run_all), vars(module))
+    return module
+
+
+def _there(path: Path) -> Path:
+    """The file, in a folder that can be imported from."""
+    if not path.is_file():
+        raise SpecError(f"there is no file {path}")
+    path = path.resolve()  # the import system remembers what "." was
+    shadowing = path.stem in sys.stdlib_module_names
+    sys.path.insert(len(sys.path) if shadowing else 0, str(path.parent))
+    return path
 
 
 def specs_in(module: ModuleType) -> list[LayerSpec]:
@@ -97,7 +121,7 @@ def spec_from_words(module: ModuleType, name: str | None, build: str | None, inp
         raise SpecError("to check a layer without a LayerSpec give both --build 'MyLayer(D)' and --inputs 'B D'")
     if name is not None and not hasattr(module, name):
         raise SpecError(f"there is no {name!r} in {module.__name__}; it has {', '.join(_public(module)) or 'nothing'}")
-    kinds = tuple(_input(word, vars(module)) for word in inputs)
+    kinds = tuple(kind_of(word, vars(module)) for word in inputs)
     if build is None:  # the class itself: what it asks for beside dimensions is told
         return LayerSpec(build=getattr(module, source), inputs=kinds, name=name)
     shape = LayerSpec(build=object, inputs=kinds)
@@ -124,8 +148,12 @@ def _public(module: ModuleType) -> list[str]:
     return [n for n, v in vars(module).items() if callable(v) and getattr(v, "__module__", None) == module.__name__]
 
 
-def _input(word: str, namespace: dict[str, Any]) -> Any:
-    """`B D`, or an expression such as `ints("B", below="C")`."""
+def kind_of(word: str, namespace: dict[str, Any]) -> Any:
+    """The input that `B D` stands for, or an expression such as `ints("B", below="C")`.
+
+    Raises:
+        SpecError: the expression raises.
+    """
     if "(" not in word:
         return floats(word)
     try:

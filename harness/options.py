@@ -36,6 +36,20 @@ def positive(text: str) -> int:
     return number
 
 
+megabytes = positive
+
+
+def seconds(text: str) -> float:
+    """A time above 0."""
+    try:
+        number = float(text)
+    except ValueError:
+        raise ArgumentTypeError(f"{text!r} is no number of seconds") from None
+    if not 0 < number < float("inf"):
+        raise ArgumentTypeError(f"{text} is no time that will pass: write seconds, such as 60")
+    return number
+
+
 OPTIONS = (
     Option("examples", positive, 25, "examples in each mode", "N"),
     Option("seed", whole, 0, "seed of everything that is drawn", "N"),

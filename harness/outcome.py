@@ -21,7 +21,7 @@ class Outcome(Enum):
     SKIP = "SKIP"
     """Does not apply to this layer, mode or machine; the reason says why."""
     ERROR = "ERROR"
-    """The harness's own fault, never the layer's."""
+    """Not judged: the harness's own fault, or a layer that refuses most examples, hangs, exhausts memory or crashes."""
 
     # An outcome has no truth value: `if report.results[0].outcome:` would be true for FAIL too.
     def __bool__(self) -> bool:

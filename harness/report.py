@@ -149,3 +149,8 @@ class Report:
         from harness.render.text import report_text
 
         return report_text(self)
+
+
+def ended(layer: str, stage: str, why: str) -> Report:
+    """The report of a layer that came to no check: it ended before, at this stage."""
+    return Report(layer, (Result(layer, stage, None, Outcome.ERROR, reason=why),))

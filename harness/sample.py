@@ -36,13 +36,13 @@ def layer_name(spec: LayerSpec) -> str:
     if spec.name is not None:
         return spec.name
     made = _sample(spec)
-    return name_of(spec.build if isinstance(made, Exception) else made)
+    return name_of(spec.build if isinstance(made, BaseException) else made)
 
 
 def buildable(spec: LayerSpec) -> str:
     """Why the spec builds no layer; empty where it does."""
     made = _sample(spec)
-    return f"{type(made).__name__}: {made}" if isinstance(made, Exception) else ""
+    return f"{type(made).__name__}: {made}" if isinstance(made, BaseException) else ""
 
 
 def _sample(spec: LayerSpec) -> Any:
@@ -52,7 +52,7 @@ def _sample(spec: LayerSpec) -> Any:
         for example in examples(spec, 3, 0):
             try:
                 return build(spec, example, "train", torch.device("cpu"))
-            except Exception as error:
+            except (Exception, SystemExit) as error:  # a layer that leaves the program is one that can't be built
                 raised = error
     return raised
 

@@ -315,6 +315,7 @@ def from_string(source: str, known: Iterable[str], namespace: Mapping[str, Any])
         return made() if isinstance(made, type) and not _is_layer(made) else made
 
     build.__name__ = source
+    vars(build)["namespace"] = namespace
     parameters = [inspect.Parameter(n, inspect.Parameter.KEYWORD_ONLY) for n in names]
     build.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return build

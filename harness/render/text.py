@@ -24,11 +24,25 @@ def verdict_line(report: Report) -> str:
         return f"{report.layer}: verified, {_count(counts['PASS'], 'check')} passed" + _skips(counts)
     if counts["FAIL"]:
         return f"{report.layer}: WRONG, {counts['FAIL']} of {len(report.results)} checks failed"
+    if counts["ERROR"] and len(report.results) == 1:  # it came to no check
+        return f"{report.layer}: not judged, {shorten(report.results[0].reason, 150)}"
     if counts["ERROR"]:
         return f"{report.layer}: not judged, {_count(counts['ERROR'], 'check')} ended in an error of the harness or the spec"
     if counts["INCONCLUSIVE"]:
         return f"{report.layer}: NOT VERIFIED, nothing failed, {_count(counts['INCONCLUSIVE'], 'check')} inconclusive"
     return f"{report.layer}: NOT VERIFIED, no check verified a tensor"
+
+
+def one_line(report: Report) -> str:
+    """The verdict, and why it is no better."""
+    line = verdict_line(report)
+    if len(report.results) == 1 and report.results[0].outcome is Outcome.ERROR:
+        return line
+    for outcome in (Outcome.FAIL, Outcome.ERROR, Outcome.INCONCLUSIVE):
+        for r in report.results:
+            if r.outcome is outcome:
+                return f"{line} ({r.check}: {shorten(r.reason, 110)})"
+    return line
 
 
 def _skips(counts: dict[str, int]) -> str:

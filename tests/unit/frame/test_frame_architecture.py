@@ -22,9 +22,33 @@ CHECKOUT = Path(__file__).parents[3]
 RANKS = [
     {"harness"},  # a table of contents: each name is imported when it is used
     {"outcome", "render", "subject"},
-    {"arrays", "dimensions", "domain", "fault", "layouts", "options", "poison", "render.file", "report"},
-    {"events", "recipe", "regions", "render.data", "render.text", "slots", "sources", "spec", "stencil"},
-    {"draws", "faults", "find", "history", "render.html", "request", "rounding"},
+    {
+        "arrays",
+        "dimensions",
+        "domain",
+        "explain",
+        "fault",
+        "layouts",
+        "notebook",
+        "options",
+        "poison",
+        "render.file",
+        "report",
+    },
+    {"events", "job", "recipe", "regions", "render.data", "render.text", "slots", "sources", "spec", "stencil"},
+    {
+        "candidates",
+        "draws",
+        "faults",
+        "explain.*",
+        "find",
+        "history",
+        "rebind",
+        "render.html",
+        "render.rows",
+        "request",
+        "rounding",
+    },
     {"design", "estimate", "noise", "reference", "stateful", "stateless", "traced"},
     {"case", "conventions"},
     {"conventions.*", "diagnosis", "differences", "prepare", "reproduce"},
@@ -38,7 +62,12 @@ RANKS = [
     {"checks.*", "engine"},
     {"api"},
     {"items"},
-    {"cli", "plugin"},
+    {"probe"},
+    {"worker"},
+    {"zygote"},
+    {"isolate"},
+    {"command", "plugin"},
+    {"cli"},
     {"__main__"},
 ]
 RANK = {name: rank for rank, names in enumerate(RANKS) for name in names}
@@ -185,7 +214,7 @@ def test_the_harness_knows_neither_layers_nor_report():
 
 
 def test_checks_and_conventions_know_nothing_above_them():
-    top = {"api", "items", "cli", "plugin", "engine"}
+    top = {"api", "items", "worker", "cli", "plugin", "engine"}
     low = ("checks", "conventions", "judge", "case", "subject", "render")
     assert [i for i in IMPORTS if i.target in top and i.source.split(".")[0] in low] == []
 

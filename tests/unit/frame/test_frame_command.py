@@ -1,5 +1,6 @@
 """The command line: exit statuses, the last line, and what stands in the files that it was asked for."""
 
+import csv
 import json
 import re
 import subprocess
@@ -79,16 +80,19 @@ def test_only_and_skip_choose_checks_and_groups(check, specs):
     assert check("mylayers.py", "--skip", "contract").status == 1
 
 
-def test_an_error_of_the_harness_itself_is_one_layers_and_told(check, specs, monkeypatch):
-    specs("Scale", "Switched")
-    real = harness.api.check
+def test_an_error_of_the_harness_itself_is_one_layers_and_told(check, specs):
+    breaking = """
+import harness.worker
+real = harness.worker.check
 
-    def broken(spec, *arguments, **keywords):
-        if harness.sample.layer_name(spec) == "Scale":
-            raise ZeroDivisionError("in the judge")
-        return real(spec, *arguments, **keywords)
+def broken(spec, *arguments, **keywords):
+    if spec is SCALE:
+        raise ZeroDivisionError("in the judge")
+    return real(spec, *arguments, **keywords)
 
-    monkeypatch.setattr(harness.api, "check", broken)
+harness.worker.check = broken
+"""
+    specs("Scale", "Switched", more=breaking)
     answer = check("mylayers.py")
     assert answer.status == 4
     assert "ZeroDivisionError: in the judge" in answer.err
@@ -156,6 +160,58 @@ def test_a_run_writes_no_file_that_was_not_asked_for(check, specs, folder):
     assert sorted(p.name for p in folder.iterdir() if p.name != "__pycache__") == before
 
 
+def table(path):
+    return list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
+
+
+def test_csv_has_a_row_for_every_result(check, specs, folder):
+    specs("Scale", "Twice", "Switched")
+    assert check("mylayers.py", "--csv", "out.csv").status == 1
+    rows = table(folder / "out.csv")
+    assert len(rows) == 4 * len(harness.api.selected())
+    assert list(rows[0]) == ["target", "layer", "check", "mode", "outcome", "examples", "tensors", "reason"]
+    wrong = next(r for r in rows if (r["layer"], r["check"]) == ("Twice", "parameter_gradient"))
+    assert (wrong["target"], wrong["outcome"], wrong["examples"]) == ("mylayers.py", "FAIL", "2")
+    assert wrong["reason"].startswith("w: ")
+    assert {r["mode"] for r in rows if r["layer"] == "Switched"} == {"train", "eval"}
+
+
+def test_several_targets_have_their_reports_one_after_the_other(check, specs, folder):
+    specs("Scale")
+    (folder / "others.py").write_text((folder / "mylayers.py").read_text().replace("Scale", "Twice"))
+    answer = check("mylayers.py", "others.py", "--json", "out.json", "--csv", "out.csv")
+    assert answer.status == 1
+    assert re.findall(r"^\w+\.py: \w+: \w+", answer.out, re.MULTILINE) == [
+        "mylayers.py: Scale: verified",
+        "others.py: Twice: WRONG",
+    ]
+    data = json.loads((folder / "out.json").read_text())
+    assert [(r["target"], r["layer"]) for r in data["reports"]] == [("mylayers.py", "Scale"), ("others.py", "Twice")]
+    assert {r["target"] for r in table(folder / "out.csv")} == {"mylayers.py", "others.py"}
+
+
+def test_of_several_targets_one_that_can_not_be_used_costs_no_other_its_results(check, specs, folder):
+    specs("Scale")
+    (folder / "broken.py").write_text("1 / 0")
+    answer = check("broken.py", "nowhere.py", "mylayers.py", "--csv", "out.csv", "--only", "shapes")
+    assert answer.status == 4
+    assert [(r["target"], r["outcome"], r["reason"]) for r in table(folder / "out.csv")] == [
+        ("broken.py", "ERROR", "importing broken.py failed: ZeroDivisionError: division by zero"),
+        ("nowhere.py", "ERROR", "there is no file nowhere.py"),
+        ("mylayers.py", "PASS", ""),
+    ]
+    answer = check("broken.py", "mylayers.py", "--only", "shape")
+    assert (answer.status, answer.out) == (2, "")
+
+
+def test_a_list_checks_nothing(check, specs, folder):
+    specs("Scale", "Twice", "Refusing")
+    answer = check("mylayers.py", "--list")
+    assert answer.status == 0
+    assert [line.split()[1] for line in answer.out.splitlines()] == ["Scale", "Twice", "Refusing"]
+    assert answer.out.splitlines()[1].split(maxsplit=2)[2] == "LayerSpec(build=Twice, inputs='B D')"
+
+
 def test_html_is_self_contained_and_escaped(check, specs, folder):
     more = 'NAMED = LayerSpec(build=Refusing, inputs="B D", name="<b>&bold")\n'
     specs("Twice", more=more)
@@ -174,7 +230,7 @@ def test_html_is_self_contained_and_escaped(check, specs, folder):
     assert str(folder) not in page
 
 
-@pytest.mark.parametrize("option", ["--json", "--html"])
+@pytest.mark.parametrize("option", ["--json", "--csv", "--html"])
 @pytest.mark.parametrize(("path", "said"), [("nowhere/out", "there is no folder nowhere"), (".", "it is a folder")])
 def test_an_output_that_can_not_be_written_is_told_before_the_work(check, specs, folder, option, path, said):
     specs("Scale")
@@ -183,7 +239,7 @@ def test_an_output_that_can_not_be_written_is_told_before_the_work(check, specs,
     assert f"can't write {path}: {said}" in answer.err
 
 
-@pytest.mark.parametrize("option", ["--json", "--html"])
+@pytest.mark.parametrize("option", ["--json", "--csv", "--html"])
 def test_an_output_that_breaks_off_leaves_the_old_one(check, specs, folder, option, monkeypatch):
     specs("Scale")
     (folder / "out").write_text("old")

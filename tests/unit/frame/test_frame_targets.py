@@ -64,6 +64,13 @@ def test_a_file_and_a_module_are_the_same(check, specs):
     assert check("mylayers.py") == check("mylayers") == check("./mylayers.py")
 
 
+@pytest.mark.parametrize("name", ["random", "types", "harness", "copy", "hypothesis"])
+def test_a_file_may_have_the_name_of_another_module(check, specs, folder, name):
+    specs("Scale")
+    (folder / "mylayers.py").rename(folder / f"{name}.py")
+    assert (check(f"{name}.py").status, layers(check(f"{name}.py:Scale"))) == (0, ["Scale"])
+
+
 def test_a_name_chooses_one_spec(check, specs):
     specs("Scale", "Twice")
     assert (check("mylayers.py:Scale").status, layers(check("mylayers.py:Scale"))) == (0, ["Scale"])
@@ -128,18 +135,22 @@ def test_two_specs_of_one_name_are_an_error_that_names_both(check, specs):
     [
         ("nowhere.py", "there is no file nowhere.py"),
         ("nowhere.py:Scale", "there is no file nowhere.py"),
-        ("nowhere", "'nowhere' is neither a file (its name would end in .py) nor an importable module"),
-        ("mylayers.txt", "'mylayers.txt' is neither a file (its name would end in .py) nor an importable module"),
+        ("nowhere", "'nowhere' is neither a file (its name would end in .py or .ipynb) nor an importable module"),
+        (
+            "mylayers.txt",
+            "'mylayers.txt' is neither a file (its name would end in .py or .ipynb) nor an importable module",
+        ),
         ("nowhere.layers", "importing nowhere.layers failed: No module named 'nowhere'"),
         ("", "importing  failed"),
         (".mylayers", "importing .mylayers failed"),
-        ("mylayers.py:Other", "no LayerSpec named 'Other' (there are Scale)"),
-        ("sample_layers.py", "sample_layers.py holds no LayerSpec"),
-        ("sample_layers:Scale", "no LayerSpec named 'Scale' (there are none)"),
+        ("mylayers.py:Other", "no LayerSpec or layer named 'Other' (there are Scale)"),
+        ("empty.py", "empty.py holds no LayerSpec, and no layer (a class with forward and backward"),
+        ("empty:Scale", "no LayerSpec or layer named 'Scale' (there are none)"),
     ],
 )
-def test_a_target_that_is_not_there_is_a_usage_error(check, specs, target, said):
+def test_a_target_that_is_not_there_is_a_usage_error(check, specs, folder, target, said):
     specs("Scale")
+    (folder / "empty.py").write_text("class Nothing: pass\n")
     answer = check(target)
     assert (answer.status, answer.out) == (2, "")
     assert said in answer.err

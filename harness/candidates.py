@@ -1,0 +1,142 @@
+"""Layers in a module for which it holds no spec: hand-written backward passes, found by their form."""
+
+from __future__ import annotations
+
+import ast
+import dis
+import inspect
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from types import CodeType, ModuleType
+from typing import Any
+
+from harness.spec import RESERVED, LayerSpec
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """What looks like a layer: a class with forward and backward, a torch.autograd.Function, a pair of functions."""
+
+    name: str
+    layer: Any
+    module: ModuleType
+
+    @property
+    def source(self) -> str:
+        """The expression that is the layer, or the class that makes it."""
+        return f"({self.name}_forward, {self.name}_backward)" if isinstance(self.layer, tuple) else self.name
+
+    @property
+    def namespace(self) -> Mapping[str, Any]:
+        """Where that expression is looked up."""
+        return vars(self.module)
+
+    @property
+    def makes(self) -> bool:
+        """Whether the layer is made by calling a class."""
+        return isinstance(self.layer, type) and not _is_function(self.layer)
+
+    @property
+    def forward(self) -> Any:
+        """Its forward."""
+        return self.layer[0] if isinstance(self.layer, tuple) else self.layer.forward
+
+    def construction(self) -> list[inspect.Parameter]:
+        """The parameters without a default that the constructor has."""
+        if not self.makes:
+            return []
+        parameters = _parameters(self.layer)
+        return [p for p in parameters if p.default is p.empty and p.name not in RESERVED]
+
+    def inputs(self) -> list[str]:
+        """The parameters without a default that forward has, without `self` and `ctx`."""
+        parameters = [p for p in _parameters(self.forward) if p.kind is not p.KEYWORD_ONLY]
+        if _is_function(self.layer):
+            own = "setup_context" in {n for c in self.layer.__mro__[:-1] if not _is_torchs(c) for n in vars(c)}
+            parameters = parameters if own else parameters[1:]
+        elif self.makes and not isinstance(inspect.getattr_static(self.layer, "forward"), staticmethod):
+            parameters = parameters[1:]
+        return [p.name for p in parameters if p.default is p.empty]
+
+
+def _parameters(function: Any) -> list[inspect.Parameter]:
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # a builtin
+        return []
+    return [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+
+
+def candidates(module: ModuleType, specs: Iterable[LayerSpec]) -> list[Candidate]:
+    """The layers that a module defines and that no spec mentions; of a package, its modules' as well."""
+    covered = {name for spec in specs for name in mentioned(spec)}
+    return [c for inner in _modules(module) for c in _in(inner) if c.name not in covered]
+
+
+def _modules(module: ModuleType) -> list[ModuleType]:
+    """The module, and what has been imported of a package."""
+    within = [m for n, m in sys.modules.items() if n.startswith(f"{module.__name__}.")] if _is_package(module) else []
+    return [module, *within]
+
+
+def _is_package(module: ModuleType) -> bool:
+    return hasattr(module, "__path__")
+
+
+def _in(module: ModuleType) -> Iterator[Candidate]:
+    own = {n: v for n, v in vars(module).items() if getattr(v, "__module__", None) == module.__name__}
+    for name, value in own.items():
+        if isinstance(value, type) and value.__name__ == name and (_is_function(value) or _has_both(value)):
+            yield Candidate(name, value, module)
+        elif name.endswith("_forward") and inspect.isfunction(value):
+            stem = name.removesuffix("_forward")
+            if inspect.isfunction(other := own.get(f"{stem}_backward")):
+                yield Candidate(stem, (value, other), module)
+
+
+def _has_both(layer: type) -> bool:
+    """Whether forward and backward are written there, and are no stubs for a subclass to fill."""
+    parts = [inspect.getattr_static(layer, n, None) for n in ("forward", "backward")]
+    parts = [getattr(p, "__func__", p) for p in parts]
+    return not inspect.isabstract(layer) and all(inspect.isfunction(p) and not _is_stub(p.__code__) for p in parts)
+
+
+def _is_stub(code: CodeType) -> bool:
+    """`raise NotImplementedError`, `pass` or `...`."""
+    if code.co_names == ("NotImplementedError",):
+        return True
+    returns = {"RESUME", "NOP", "LOAD_CONST", "RETURN_VALUE", "RETURN_CONST"}
+    steps = list(dis.get_instructions(code))
+    return {s.opname for s in steps} <= returns and steps[-1].argval is None and steps[-2].argval is None
+
+
+def _is_function(layer: Any) -> bool:
+    """Whether it is a torch.autograd.Function that someone wrote."""
+    if not isinstance(layer, type) or _is_torchs(layer):
+        return False
+    return any(_is_torchs(base) for base in layer.__mro__) and "forward" in {n for c in layer.__mro__ for n in vars(c)}
+
+
+def _is_torchs(layer: type) -> bool:
+    return layer.__module__ == "torch.autograd.function"
+
+
+def mentioned(spec: LayerSpec) -> set[str]:
+    """The names of classes and functions that a spec's build refers to, and its own."""
+    build = spec.build
+    parts = build if isinstance(build, tuple) else (build,)
+    found = {n for part in parts for n in _named(part)}
+    return {n.removesuffix("_forward") for n in found | ({spec.name} if spec.name else set())}
+
+
+def _named(build: Any) -> set[str]:
+    if isinstance(build, type):
+        return {build.__name__}
+    if not inspect.isfunction(build):
+        return {type(build).__name__}
+    if build.__module__ == "harness.spec":  # made from a string, by which it is called
+        nodes = list(ast.walk(ast.parse(build.__name__, mode="eval")))
+        attributes = {n.attr for n in nodes if isinstance(n, ast.Attribute)}
+        return attributes | {n.id for n in nodes if isinstance(n, ast.Name)}
+    return {build.__name__, *build.__code__.co_names}

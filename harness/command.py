@@ -1,0 +1,160 @@
+"""`harness check` and `harness explain`: runs jobs, prints reports as they come, writes what was asked for. Loads no torch."""
+
+from __future__ import annotations
+
+import sys
+from argparse import Namespace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from textwrap import shorten
+
+from tabulate import tabulate
+
+from harness.explain import explanation, summary
+from harness.isolate import Limits, results
+from harness.job import Done, Job, Left, Listed, Said, Unusable
+from harness.outcome import SpecError
+from harness.render.data import SCHEMA, report_to_dict, to_json
+from harness.render.file import ready, write
+from harness.render.html import page
+from harness.render.rows import to_csv
+from harness.render.text import count_line, one_line
+from harness.report import Report, ended
+
+VERIFIED, FAILED, USAGE, NOT_VERIFIED, ERROR = range(5)
+
+
+def check(arguments: Namespace) -> int:
+    """Check every target, or list its layers; the exit status."""
+    for path in filter(None, (arguments.json, arguments.csv, arguments.html)):
+        ready(path)
+    if arguments.specs and (arguments.build or arguments.inputs):
+        raise SpecError("--specs says how layers are made and called: leave out --build and --inputs")
+    if arguments.run_all and not any(".ipynb" in target for target in arguments.target):
+        raise SpecError("--run-all is for notebooks: there is no .ipynb among the targets")
+    if arguments.list:
+        return _list(arguments)
+    reports: list[tuple[str, Report]] = []
+    left: list[Left] = []
+    for target in arguments.target:
+        of_target: dict[int, Report] = {}
+        for row in _rows(arguments, target):
+            if isinstance(row, Left):
+                left.append(row)
+            else:
+                of_target[row.index] = row.report
+                _show(arguments, target, row.report)
+        reports += [(target, of_target[k]) for k in sorted(of_target)]
+    _tell(left)
+    _write(arguments, reports)
+    print(count_line(report for _, report in reports))
+    return status([report for _, report in reports], bool(left))
+
+
+def _show(arguments: Namespace, target: str, report: Report) -> None:
+    """The report; of specs tried on many files a line."""
+    if arguments.specs:
+        width = max(map(len, arguments.target))
+        print(f"{target:<{width}}  {one_line(report)}", flush=True)
+    else:
+        print(_headed(arguments, target, report), end="\n\n", flush=True)
+
+
+def _tell(left: Sequence[Left]) -> None:
+    """The layers that were found and not checked, each with the command that checks it."""
+    for row in left:
+        print(
+            f"{row.label}: NOT CHECKED, it has no LayerSpec and can't be tried out ({shorten(row.why, 160)}); write, say"
+        )
+        print(f"  {row.command}", end="\n\n")
+
+
+def explain(arguments: Namespace) -> int:
+    """Tell what a check does, or a line on each; the exit status."""
+    print(explanation(arguments.check) if arguments.check else summary())
+    return VERIFIED
+
+
+def _list(arguments: Namespace) -> int:
+    rows: list[tuple[str, str, str]] = []
+    for target in arguments.target:
+        for m in _messages(arguments, target):
+            if isinstance(m, Listed):
+                rows.append((target, m.label, m.how))
+            elif isinstance(m, Left):
+                rows.append((target, m.label, f"not without words of yours: {m.command}"))
+            elif isinstance(m, Done):
+                rows.append((target, m.report.layer, m.report.results[0].reason))
+            elif isinstance(m, Unusable):
+                rows.append((target, "", m.why))
+    print(tabulate(rows, tablefmt="plain", disable_numparse=True))
+    return VERIFIED
+
+
+def _rows(arguments: Namespace, target: str) -> Iterator[Done | Left]:
+    """The reports of a target; of one that can't be used, that."""
+    for message in _messages(arguments, target):
+        if isinstance(message, (Done, Left)):
+            yield message
+        elif isinstance(message, Unusable):
+            yield Done(0, ended(target, "import", message.why))
+
+
+def _messages(arguments: Namespace, target: str) -> Iterator[object]:
+    """What the child says of a target; what is for the terminal goes there.
+
+    Raises:
+        SpecError: the target can't be checked as it stands.
+    """
+    for message in results(_job(arguments, target), Limits(arguments.timeout, arguments.memory)):
+        if isinstance(message, Unusable) and (message.option or not _several(arguments)):
+            raise SpecError(message.why)
+        if isinstance(message, Said):
+            print(message.text, file=sys.stderr)
+        yield message
+
+
+def _job(arguments: Namespace, target: str) -> Job:
+    return Job(
+        target,
+        arguments.build,
+        tuple(arguments.inputs),
+        arguments.examples,
+        arguments.seed,
+        arguments.device,
+        tuple(arguments.only),
+        tuple(arguments.skip),
+        arguments.list,
+        arguments.run_all,
+        arguments.specs,
+    )
+
+
+def _headed(arguments: Namespace, target: str, report: Report) -> Report:
+    """The report; among those of several targets it says whose it is."""
+    return replace(report, layer=f"{target}: {report.layer}") if _several(arguments) else report
+
+
+def _several(arguments: Namespace) -> bool:
+    """Whether a report must say which target it is of."""
+    return len(arguments.target) > 1 or arguments.specs is not None
+
+
+def _write(arguments: Namespace, reports: Sequence[tuple[str, Report]]) -> None:
+    if arguments.json:
+        data = [{**report_to_dict(r), **({"target": target} if _several(arguments) else {})} for target, r in reports]
+        write(arguments.json, to_json({"schema": SCHEMA, "reports": data}))
+    if arguments.csv:
+        write(arguments.csv, to_csv(reports))
+    if arguments.html:
+        write(arguments.html, page([_headed(arguments, target, report) for target, report in reports]))
+
+
+def status(reports: Sequence[Report], left: bool = False) -> int:
+    """The exit status that belongs to these reports; `left`: there are layers that were not checked."""
+    totals = [r.counts() for r in reports]
+    if any(t["FAIL"] for t in totals):
+        return FAILED
+    if any(t["ERROR"] for t in totals):
+        return ERROR
+    return VERIFIED if reports and not left and all(r.ok for r in reports) else NOT_VERIFIED

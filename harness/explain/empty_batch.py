@@ -1,0 +1,25 @@
+"""No examples at all: outputs and gradients keep their shapes, and parameters have the gradient zero.
+
+Asked of the first dimension of a LayerSpec's first input, unless the layer is built with it. A mean over nothing may be
+NaN, and a layer may refuse an empty batch with an error that it raises itself; a crash on the way is a failure.
+"""
+
+from harness import LayerSpec
+
+
+class Shift:
+    """It looks for the largest entry, of which there is none."""
+
+    def forward(self, x):
+        return x - x.max()
+
+    def backward(self, v):
+        return v
+
+
+SPEC = LayerSpec(build=Shift, inputs="B D")
+
+INCONCLUSIVE = (
+    "Does not occur by itself: only where too many examples were refused. See the reasons that the report's notes list, "
+    "and state the domain with floats(low=, high=) or dims={...}."
+)

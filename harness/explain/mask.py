@@ -1,0 +1,32 @@
+"""Layers that draw: a new mask each train forward, the same one in backward, none in eval.
+
+Where outputs are inputs times 0 or a constant, backward must multiply by the same; evaluations must agree with one
+another; and a layer with an option p, rate, drop ... between 0 and 1 must draw in training at all.
+"""
+
+import torch
+
+from harness import LayerSpec
+
+
+class Dropout:
+    """It drops in evaluation too."""
+
+    def __init__(self, p):
+        self.p, self.training = p, True
+
+    def forward(self, x):
+        self.m = (torch.rand(x.shape) >= self.p) / (1 - self.p)
+        return x * self.m
+
+    def backward(self, v):
+        return v * self.m
+
+
+SPEC = LayerSpec(build=Dropout, inputs="B D", options={"p": (0.0, 0.5)})
+
+INCONCLUSIVE = (
+    "Two forwards under one seed differ: the layer's generator can't be replayed. Let it draw from torch's or NumPy's "
+    "global generator, Python's `random`, or a generator that it holds as an attribute (not from os.urandom or one "
+    "made anew without a seed in each forward)."
+)

@@ -1,0 +1,28 @@
+"""The same again: from a fresh forward and backward, and from a second call of one backward, which may raise instead.
+
+Once more with all memory that is allocated without being written to filled with NaN: what shows was read unwritten.
+"""
+
+import torch
+
+from harness import LayerSpec
+
+
+class Square:
+    """It writes into what it has kept, and answers otherwise the second time."""
+
+    def forward(self, x):
+        self.x = torch.clone(x)
+        return x * x
+
+    def backward(self, v):
+        self.x *= 2
+        return self.x * v
+
+
+SPEC = LayerSpec(build=Square, inputs="B D")
+
+INCONCLUSIVE = (
+    "Two forwards under one seed differ, by the amount that is said. If the layer draws, let it draw from a generator that "
+    "can be replayed; if its sums come in another order each time (atomics, threads), ask for their deterministic form."
+)

@@ -1,0 +1,27 @@
+"""Backward belongs to its own forward, whatever came before it or in between.
+
+Before: a forward and backward at other values, of half and twice as many rows, in the other mode. In between: a forward
+of another layer of the class. That a second forward replaces what the first kept is said, and is a failure only under
+the promise "reentrant".
+"""
+
+from harness import LayerSpec
+
+
+class Square:
+    """It keeps its input on the class, where the next layer finds it."""
+
+    def forward(self, x):
+        Square.x = x
+        return x * x
+
+    def backward(self, v):
+        return 2 * Square.x * v
+
+
+SPEC = LayerSpec(build=Square, inputs="B D")
+
+INCONCLUSIVE = (
+    "Does not occur by itself: only where too many examples were refused. See the reasons that the report's notes list, "
+    "and state the domain with floats(low=, high=) or dims={...}."
+)

@@ -1,0 +1,32 @@
+"""Running statistics move in train forwards only, and eval reads them.
+
+A statistic that eval moves makes predictions depend on what was predicted before; one that backward moves counts a
+batch twice; one that train keeps and eval does not read is kept for nothing.
+"""
+
+import torch
+
+from harness import LayerSpec
+
+
+class Centre:
+    """It keeps a running mean, and moves it in evaluation too."""
+
+    def __init__(self, D):
+        self.running_mean, self.training = torch.zeros(D), True
+
+    def forward(self, x):
+        self.running_mean = 0.9 * self.running_mean + 0.1 * x.mean(0)
+        self.m = x.mean(0) if self.training else self.running_mean
+        return x - self.m
+
+    def backward(self, v):
+        return v - v.mean(0) if self.training else 0.9 * v
+
+
+SPEC = LayerSpec(build=Centre, inputs="B D")
+
+INCONCLUSIVE = (
+    "Does not occur by itself: only where too many examples were refused in one of the modes. If the layer has no "
+    "mode that can be set, name forward's keyword: modes={'train': {'training': True}, 'eval': {'training': False}}."
+)

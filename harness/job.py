@@ -1,0 +1,96 @@
+"""What the command line asks of a child process, and what that answers. Loads no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from harness.report import Report
+
+
+@dataclass(frozen=True)
+class Job:
+    """One file, module or package to look at."""
+
+    target: str
+    build: str | None = None
+    inputs: tuple[str, ...] = ()
+    examples: int = 25
+    seed: int = 0
+    device: str = "cpu"
+    only: tuple[str, ...] = ()
+    skip: tuple[str, ...] = ()
+    listing: bool = False
+    """Whether the layers are only to be listed."""
+    run_all: bool = False
+    """Whether every cell of a notebook is run."""
+    specs: str | None = None
+    """A file of specs that are tried on the layers of the target."""
+    done: frozenset[int] = frozenset()
+    """The layers that have their row already: a child which goes on after another leaves them out."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """The layers of the target, by what they are called before any of them is built."""
+
+    labels: Mapping[int, str]
+
+
+@dataclass(frozen=True)
+class At:
+    """Code of this layer is about to run: what ends the process from here on is its doing."""
+
+    index: int
+    label: str
+
+
+@dataclass(frozen=True)
+class Done:
+    """A layer has its report."""
+
+    index: int
+    report: Report
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A layer, and how it is or would be checked."""
+
+    index: int
+    label: str
+    how: str
+
+
+@dataclass(frozen=True)
+class Left:
+    """A layer without a spec that could not be tried out, and the command that checks it."""
+
+    index: int
+    label: str
+    why: str
+    command: str
+
+
+@dataclass(frozen=True)
+class Said:
+    """For the terminal: a traceback."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Unusable:
+    """What the user wrote can't be checked as it stands: a `SpecError`."""
+
+    why: str
+    option: bool = False
+    """Whether it is an option, which is as wrong for every other target."""
+
+
+@dataclass(frozen=True)
+class Over:
+    """The job is done: an end without this is the doing of the layer it was at."""
+
+
+Message = Found | At | Done | Left | Listed | Said | Unusable | Over

@@ -1,0 +1,142 @@
+"""The Python of a notebook: imports, definitions and the assignments that they use; or every cell."""
+
+from __future__ import annotations
+
+import ast
+import json
+import linecache
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from types import CodeType
+
+from harness.outcome import SpecError
+
+# What IPython reads and Python does not: magics, shell commands, help; also behind an assignment.
+_MAGIC = re.compile(r"^(\s*)(?:[%!?]|\w+\s*=\s*[%!]|[\w.]+\?{1,2}\s*$)")
+_WRAPS = ("%%time", "%%timeit", "%%capture", "%%prun")
+"""Magics of a whole cell whose body is Python all the same."""
+
+_DEFINITION = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+_IMPORT = (ast.Import, ast.ImportFrom)
+_ASSIGNMENT = (ast.Assign, ast.AnnAssign, ast.AugAssign)
+_COMPOUND = (ast.If, ast.Try)
+
+
+def code_of(path: Path, run_all: bool = False) -> CodeType:
+    """What is to be executed of a notebook; tracebacks and `inspect` see its lines.
+
+    Raises:
+        SpecError: it is no notebook of Python cells, or with `run_all` a cell is no Python.
+    """
+    text, body = "", []
+    for number, cell in enumerate(_cells(path), 1):
+        plain = without_magics(cell)
+        try:
+            tree = ast.parse(plain)
+        except SyntaxError as error:
+            if run_all:
+                raise SpecError(f"{path}: code cell {number} is no Python: {error.msg}: {error.text}") from None
+            plain, tree = re.sub(r"[^\n]+", "", plain), ast.Module([], [])
+        body += [ast.increment_lineno(node, text.count("\n")) for node in tree.body]
+        text += plain.rstrip("\n") + "\n"
+    linecache.cache[str(path)] = (len(text), None, text.splitlines(keepends=True), str(path))
+    return compile(ast.Module(body if run_all else needed(body), []), str(path), "exec")
+
+
+def _cells(path: Path) -> list[str]:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        cells = data["cells"] if "cells" in data else [c for sheet in data["worksheets"] for c in sheet["cells"]]
+        sources = [c.get("source", c.get("input", "")) for c in cells if c["cell_type"] == "code"]
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise SpecError(f"{path} is no Jupyter notebook ({type(error).__name__}: {error})") from None
+    language = (data.get("metadata") or {}).get("kernelspec", {}).get("language", "python")
+    if language != "python":
+        raise SpecError(f"{path} is a notebook in {language}: only Python's can be read")
+    return ["".join(s) for s in sources]
+
+
+def without_magics(cell: str) -> str:
+    """The cell with as many lines, those that only IPython reads replaced."""
+    lines = cell.split("\n")
+    first = next((k for k, line in enumerate(lines) if line.strip()), 0)
+    if lines[first].startswith("%%"):
+        if not lines[first].startswith(_WRAPS):
+            return "\n" * (len(lines) - 1)
+        lines[first] = ""
+    try:
+        ast.parse("\n".join(lines))
+    except SyntaxError:
+        lines = [_plain(line) for line in lines]
+    return "\n".join(lines)
+
+
+def _plain(line: str) -> str:
+    found = _MAGIC.match(line)
+    return f"{found.group(1)}pass" if found else line
+
+
+def needed(body: list[ast.stmt]) -> list[ast.stmt]:
+    """Imports, definitions, specs and the assignments that these use, in their order.
+
+    An assignment is used if it gives a name, or changes a part of what has that name, to which a kept statement refers.
+    """
+    kept = {k for k, node in enumerate(body) if _always(node)}
+    while True:
+        wanted = {name for k in kept for name in _names(body[k])}
+        more = {k for k, node in enumerate(body) if k not in kept and _assigns(node) and _targets(node) & wanted}
+        if not more:
+            return [body[k] for k in sorted(kept)]
+        kept |= more
+
+
+def _always(node: ast.stmt) -> bool:
+    """Imports (and what is done to `sys.path` for them), definitions, and what makes a LayerSpec."""
+    if isinstance(node, (*_DEFINITION, *_IMPORT)):
+        return True
+    if isinstance(node, ast.Expr):
+        return ast.unparse(node).startswith("sys.path.")
+    if isinstance(node, _ASSIGNMENT):
+        return "LayerSpec" in _names(node)
+    return _quiet(node) and any(map(_always, _inside(node)))
+
+
+def _assigns(node: ast.stmt) -> bool:
+    return isinstance(node, _ASSIGNMENT) or _quiet(node)
+
+
+def _quiet(node: ast.stmt) -> bool:
+    """An `if` or `try` in which nothing but imports, definitions and assignments happens."""
+    inside = _inside(node)
+    fine = (*_DEFINITION, *_IMPORT, *_ASSIGNMENT, ast.Pass)
+    return isinstance(node, _COMPOUND) and all(isinstance(n, fine) or _quiet(n) for n in inside)
+
+
+def _inside(node: ast.stmt) -> list[ast.stmt]:
+    blocks: Iterable[list[ast.stmt]] = (getattr(node, name, []) for name in ("body", "orelse", "finalbody"))
+    found = [n for block in blocks for n in block]
+    return found + [n for handler in getattr(node, "handlers", []) for n in handler.body]
+
+
+def _names(node: ast.AST) -> set[str]:
+    """Every name that is looked up or defined in a statement."""
+    found = {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
+    return found | {n.name for n in ast.walk(node) if isinstance(n, _DEFINITION)}
+
+
+def _targets(node: ast.stmt) -> set[str]:
+    """The names that an assignment gives or whose parts it changes: `W`, `config["eps"]`, `Layer.forward`."""
+    if not isinstance(node, _ASSIGNMENT):
+        return {name for n in _inside(node) for name in _targets(n)}
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+    return {name for t in targets for name in _bases(t)}
+
+
+def _bases(target: ast.expr) -> set[str]:
+    """`a` of `a`, `a.b` and `a[k]`; of a tuple, those of its members."""
+    if isinstance(target, ast.Name):
+        return {target.id}
+    if isinstance(target, (ast.Attribute, ast.Subscript, ast.Starred)):
+        return _bases(target.value)
+    return {name for member in getattr(target, "elts", []) for name in _bases(member)}

@@ -1,0 +1,191 @@
+"""How a layer without a spec may be made and called: found by trying what people commonly write."""
+
+from __future__ import annotations
+
+import inspect
+import shlex
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice, product
+
+import torch
+
+from harness.api import undisturbed
+from harness.candidates import Candidate
+from harness.case import Case
+from harness.design import Example, examples
+from harness.domain import BackwardRaised, Refused
+from harness.find import kind_of
+from harness.outcome import SpecError
+from harness.prepare import case_of
+from harness.sample import modes_of
+from harness.spec import LayerSpec, from_string
+
+MOST = 400
+"""Guesses that are tried."""
+
+FEW = 6
+"""Examples that a guess is held to."""
+
+SIZES = (3, 5, 4, 7, 2, 6, 8, 9)
+"""Sizes that differ from one another, so that axes which are not the same are not taken for it."""
+
+RATES = ("p", "rate", "prob", "keep", "ratio", "drop", "slope", "alpha", "momentum", "scale", "temperature", "beta")
+"""How constructors' parameters that are no sizes begin, or end after an underscore: 0.5 does for all of them."""
+
+WINDOWS = ("kernel", "window", "pool", "filter", "ksize", "k")
+"""How those begin that an image must not be smaller than."""
+
+TARGETS = ("y", "t", "target", "targets", "label", "labels", "y_true", "truth")
+"""What forward's parameters are called that hold what is to be predicted."""
+
+SETTINGS = ("param", "params", "config", "mode", "training", "is_train")
+"""How forward's parameters end that are no arrays."""
+
+ONE_HOT = "lambda B, {0}, rng: (rng.integers(0, {0}, (B, 1)) == range({0})) * 1.0"
+POSITIVE = 'floats("B {0}", low=0, high=1, low_open=True, high_open=True)'
+
+
+@dataclass(frozen=True)
+class Guess:
+    """`--build` and `--inputs` as they would be written."""
+
+    build: str
+    inputs: tuple[str, ...]
+
+    def spec(self, candidate: Candidate) -> LayerSpec:
+        """The spec that they make."""
+        kinds = tuple(kind_of(word, {}) for word in self.inputs)
+        sizes = LayerSpec(build=object, inputs=kinds)
+        made = from_string(self.build, {*sizes.sizes, *_dimensions(candidate)}, dict(candidate.namespace))
+        dims = {n: range(1, 7) for n in _dimensions(candidate) if n not in sizes.sizes}
+        return LayerSpec(build=made, inputs=kinds, name=candidate.name, dims=dims)
+
+    def words(self) -> str:
+        """As they are given to the command line."""
+        return f"--build {shlex.quote(self.build)} --inputs {' '.join(map(shlex.quote, self.inputs))}"
+
+
+@dataclass(frozen=True)
+class Probed:
+    """What came of trying."""
+
+    guess: Guess
+    spec: LayerSpec | None
+    why: str = ""
+    """Why there is no spec."""
+
+
+def probe(candidate: Candidate) -> Probed:
+    """The first guess at which forward and backward go through, best where every gradient has its tensor's shape."""
+    first: Guess | None = None
+    mode: str | None = None
+    why = ""
+    second_best: Probed | None = None
+    for guess in islice(_guesses(candidate), MOST):
+        try:
+            spec = guess.spec(candidate)
+            if first is None:
+                first, mode = guess, modes_of(spec)[0]
+            shaped = _goes(spec, mode)
+        except (Refused, BackwardRaised, SpecError) as error:
+            why = why or str(error)
+            continue
+        if shaped:
+            return Probed(guess, spec)
+        second_best = second_best or Probed(guess, spec)
+    if first is None:
+        build = f"{candidate.source}(...)" if candidate.makes else candidate.source
+        asked = ", ".join(candidate.inputs()) or "nothing"
+        return Probed(Guess(build, ("...",)), None, f"its forward asks for {asked}")
+    return second_best or Probed(first, None, why)
+
+
+def _goes(spec: LayerSpec, mode: str | None) -> bool:
+    """Whether every gradient of the layer has its tensor's shape.
+
+    Raises:
+        Refused, BackwardRaised, SpecError: the layer is not made and called so.
+    """
+    names = [*spec.sizes]
+    shaped = True
+    with undisturbed(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a guess that may be wrong
+        for shift in (0, 1):
+            sizes = {n: SIZES[(k + shift) % len(SIZES)] for k, n in enumerate(names)}
+            case = _case(spec, Example(sizes, {}, seed=shift), mode)
+            shaped = shaped and all(
+                (g := case.base.gradients.get(n)) is not None and g.shape == case.leaves[n].shape for n in case.wanted
+            )
+        refused = sum(_refuses(spec, example, mode) for example in examples(spec, FEW, 0))
+    if refused > 1:
+        raise Refused(f"{refused} of {FEW} examples are refused")
+    return shaped
+
+
+def _case(spec: LayerSpec, example: Example, mode: str | None) -> Case:
+    case, _ = case_of(spec, example, mode, torch.device("cpu"), None)
+    _ = case.base
+    return case
+
+
+def _refuses(spec: LayerSpec, example: Example, mode: str | None) -> bool:
+    try:
+        _case(spec, example, mode)
+    except Refused:
+        return True
+    except BackwardRaised:
+        return False
+    return False
+
+
+def _guesses(candidate: Candidate) -> Iterator[Guess]:
+    """What people commonly write, the likelier first."""
+    dims = _dimensions(candidate)
+    build = candidate.source
+    if candidate.makes:
+        build += f"({', '.join(_argument(p) for p in candidate.construction())})"
+    inputs = candidate.inputs()
+    if not inputs or any(name.endswith(SETTINGS) for name in inputs):
+        return
+    for word, shape in _first(dims):
+        others = [_other(name, shape, bool(dims)) for name in inputs[1:]]
+        for rest in product(*others):
+            yield Guess(build, (word, *rest))
+
+
+def _dimensions(candidate: Candidate) -> list[str]:
+    return [p.name for p in candidate.construction() if _argument(p) == p.name]
+
+
+def _argument(parameter: inspect.Parameter) -> str:
+    """A size by its own name, or 0.5."""
+    parts = parameter.name.split("_")
+    wide = parameter.annotation in (float, "float") or {parts[0], parts[-1]} & set(RATES)
+    return "0.5" if wide else parameter.name
+
+
+def _first(dims: Sequence[str]) -> list[tuple[str, str]]:
+    """The first input: how it is written, and its shape."""
+    windows = [d for d in dims if d.startswith(WINDOWS)]
+    widths = [d for d in dims if d not in windows] or ["D"]
+    grown = f"+{windows[0]}" if windows else ""
+    shapes = [f"B {d}" for d in widths]
+    images = [f"B {d} H{grown} W{grown}" for d in widths] + [f"B {d} T{grown}" for d in widths]
+    shapes = [*images, *shapes] if windows else [*shapes, *(f"B T {d}" for d in widths), *images]
+    shapes += [f"B H{grown} W{grown} {d}" for d in widths] + widths + [f"B {'D' if dims else 'T'}", "B"]
+    lookups = [(f'ints("{shape}", below="{d}")', shape) for d in dims for shape in ("B", "B T")]
+    others = [(POSITIVE.format(d), f"B {d}") for d in widths]
+    return [*((shape, shape) for shape in dict.fromkeys(shapes)), *lookups, *others]
+
+
+def _other(name: str, first: str, sized: bool) -> list[str]:
+    """How a further input may be written, beside a first of this shape; `sized`: the constructor has sizes."""
+    last = first.split()[-1]
+    size = last if last.isidentifier() else "D"
+    labels = f'ints("B", below="{size}")'
+    if name in TARGETS:
+        return [labels, ONE_HOT.format(size) if size != "B" else "B", first, "B"]
+    weights = [] if sized else [f"{size} M", "M", f"M {size}"]
+    return list(dict.fromkeys([first, size, *weights, "B", labels]))

@@ -1,0 +1,227 @@
+"""Layers without a spec, written as people write them; what harness.probe has to find out about each."""
+
+import numpy as np
+import torch
+
+
+class Layer:
+    def forward(self, x):
+        raise NotImplementedError
+
+    def backward(self, v): ...
+
+
+class Linear(Layer):
+    def __init__(self, n_in, n_out):
+        self.W = np.linspace(-1, 1, n_in * n_out).reshape(n_in, n_out)
+        self.b = np.zeros(n_out)
+
+    def forward(self, x):
+        self.x = x
+        return x @ self.W + self.b
+
+    def backward(self, d):
+        self.dW = self.x.T @ d
+        self.db = d.sum(0)
+        return d @ self.W.T
+
+
+class ReLU(Layer):
+    def forward(self, x):
+        self.m = x > 0
+        return x * self.m
+
+    def backward(self, d):
+        return d * self.m
+
+
+class Sigmoid:
+    """Twice its gradient, on purpose."""
+
+    def forward(self, x):
+        self.y = 1 / (1 + np.exp(-x))
+        return self.y
+
+    def backward(self, d):
+        return d * self.y * (1 - self.y) * 2
+
+
+class Embedding:
+    def __init__(self, vocab, dim):
+        self.W = np.linspace(-1, 1, vocab * dim).reshape(vocab, dim)
+
+    def forward(self, ids):
+        self.ids = ids
+        return self.W[ids]
+
+    def backward(self, d):
+        self.dW = np.zeros_like(self.W)
+        np.add.at(self.dW, self.ids, d)
+        return
+
+
+class CE:
+    def forward(self, z, y):
+        e = np.exp(z - z.max(1, keepdims=True))
+        self.p = e / e.sum(1, keepdims=True)
+        self.y = y
+        return -np.log(self.p[np.arange(len(y)), y]).mean()
+
+    def backward(self):
+        d = self.p.copy()
+        d[np.arange(len(self.y)), self.y] -= 1
+        return d / len(self.y)
+
+
+class CEHot:
+    def forward(self, z, y):
+        e = np.exp(z - z.max(1, keepdims=True))
+        self.p = e / e.sum(1, keepdims=True)
+        self.y = y
+        return -(y * np.log(self.p)).sum(1).mean()
+
+    def backward(self):
+        return (self.p - self.y) / len(self.y)
+
+
+class MSE:
+    def forward(self, p, y):
+        self.p, self.y = p, y
+        return ((p - y) ** 2).mean()
+
+    def backward(self):
+        return 2 * (self.p - self.y) / self.p.size
+
+
+class BCE:
+    def forward(self, p, y):
+        self.p, self.y = p, y
+        return -(y * np.log(p) + (1 - y) * np.log(1 - p)).mean()
+
+    def backward(self):
+        return -(self.y / self.p - (1 - self.y) / (1 - self.p)) / self.p.size
+
+
+class MaxPool:
+    def __init__(self, k):
+        self.k = k
+
+    def forward(self, x):
+        k = self.k
+        B, C, H, W = x.shape
+        h, w = H // k, W // k
+        self.s = x.shape
+        p = x[:, :, : h * k, : w * k].reshape(B, C, h, k, w, k)
+        self.y = p.max((3, 5))
+        self.m = p == self.y[:, :, :, None, :, None]
+        return self.y
+
+    def backward(self, d):
+        k = self.k
+        B, C, H, W = self.s
+        h, w = H // k, W // k
+        g = np.zeros(self.s)
+        g[:, :, : h * k, : w * k] = (self.m * d[:, :, :, None, :, None]).reshape(B, C, h * k, w * k)
+        return g
+
+
+class Conv1d:
+    def __init__(self, in_channels, out_channels, kernel_size):
+        self.k = kernel_size
+        shape = (out_channels, in_channels, kernel_size)
+        self.W = np.linspace(-1, 1, np.prod(shape)).reshape(shape)
+
+    def forward(self, x):
+        self.x = x
+        T = x.shape[2] - self.k + 1
+        return sum(np.einsum("bct,oc->bot", x[:, :, i : i + T], self.W[:, :, i]) for i in range(self.k))
+
+    def backward(self, d):
+        T = d.shape[2]
+        self.dW = np.zeros_like(self.W)
+        g = np.zeros_like(self.x)
+        for i in range(self.k):
+            self.dW[:, :, i] = np.einsum("bot,bct->oc", d, self.x[:, :, i : i + T])
+            g[:, :, i : i + T] += np.einsum("bot,oc->bct", d, self.W[:, :, i])
+        return g
+
+
+class Sequential:
+    def __init__(self, layers):
+        self.layers = layers
+
+    def forward(self, x):
+        for part in self.layers:
+            x = part.forward(x)
+        return x
+
+    def backward(self, d):
+        for part in self.layers[::-1]:
+            d = part.backward(d)
+        return d
+
+
+def affine_forward(x, w, b):
+    return x.reshape(len(x), -1) @ w + b, (x, w, b)
+
+
+def affine_backward(d, cache):
+    x, w, _ = cache
+    return (d @ w.T).reshape(x.shape), x.reshape(len(x), -1).T @ d, d.sum(0)
+
+
+def batchnorm_forward(x, gamma, beta, bn_param):
+    return gamma * x / bn_param["std"] + beta, (x, gamma, bn_param)
+
+
+def batchnorm_backward(d, cache):
+    x, gamma, bn_param = cache
+    return d * gamma / bn_param["std"], (d * x / bn_param["std"]).sum(0), d.sum(0)
+
+
+class Square(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x * x
+
+    @staticmethod
+    def backward(ctx, g):
+        return 2 * ctx.saved_tensors[0] * g
+
+
+class Log:
+    def forward(self, x):
+        self.x = x
+        return np.log(x)
+
+    def backward(self, d):
+        return d / self.x
+
+
+class Norm2d:
+    def __init__(self, C):
+        self.g = np.ones((1, C, 1, 1))
+
+    def forward(self, x):
+        assert x.ndim == 4
+        self.x = x
+        return x * self.g
+
+    def backward(self, d):
+        self.dg = (d * self.x).sum((0, 2, 3), keepdims=True)
+        return d * self.g
+
+
+class Attention:
+    def forward(self, q, k, v):
+        s = q @ k.transpose(0, 2, 1)
+        e = np.exp(s - s.max(-1, keepdims=True))
+        self.a = e / e.sum(-1, keepdims=True)
+        self.q, self.k, self.v = q, k, v
+        return self.a @ v
+
+    def backward(self, d):
+        da = d @ self.v.transpose(0, 2, 1)
+        ds = self.a * (da - (da * self.a).sum(-1, keepdims=True))
+        return ds @ self.k, ds.transpose(0, 2, 1) @ self.q, self.a.transpose(0, 2, 1) @ d

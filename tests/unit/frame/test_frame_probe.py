@@ -1,0 +1,132 @@
+"""Layers without a spec: which there are, how each is made and called, and what becomes of the rest."""
+
+import json
+import shutil
+from pathlib import Path
+
+import plain_layers
+import pytest
+
+from harness import LayerSpec
+from harness.candidates import candidates
+from harness.probe import probe
+
+UNIT = 'floats("B D", low=0, high=1, low_open=True, high_open=True)'
+ONE_HOT = "lambda B, D, rng: (rng.integers(0, D, (B, 1)) == range(D)) * 1.0"
+GUESSES = {
+    "Linear": ("Linear(n_in, n_out)", "B n_in"),
+    "ReLU": ("ReLU()", "B D"),
+    "Sigmoid": ("Sigmoid()", "B D"),
+    "Embedding": ("Embedding(vocab, dim)", 'ints("B", below="vocab")'),
+    "CE": ("CE()", "B D", 'ints("B", below="D")'),
+    "CEHot": ("CEHot()", "B D", ONE_HOT),
+    "MSE": ("MSE()", "B D", ONE_HOT),
+    "BCE": ("BCE()", UNIT, ONE_HOT),
+    "MaxPool": ("MaxPool(k)", "B D H+k W+k"),
+    "Conv1d": ("Conv1d(in_channels, out_channels, kernel_size)", "B in_channels T+kernel_size"),
+    "affine": ("(affine_forward, affine_backward)", "B D", "D M", "M"),
+    "Square": ("Square", "B D"),
+    "Log": ("Log()", UNIT),
+    "Norm2d": ("Norm2d(C)", "B C H W"),
+    "Attention": ("Attention()", "B T D", "B T D", "B T D"),
+}
+LEFT = {
+    "Sequential": "TypeError: 'int' object is not iterable",
+    "batchnorm": "its forward asks for x, gamma, beta, bn_param",
+}
+FOUND = {c.name: c for c in candidates(plain_layers, [])}
+
+
+def test_every_layer_is_found_and_no_stub():
+    assert FOUND.keys() == GUESSES.keys() | LEFT.keys()
+
+
+@pytest.mark.parametrize("name", GUESSES)
+def test_how_it_is_made_and_called_is_found(name):
+    probed = probe(FOUND[name])
+    assert (probed.guess.build, *probed.guess.inputs) == GUESSES[name]
+    assert probed.spec is not None
+
+
+@pytest.mark.parametrize("name", LEFT)
+def test_what_can_not_be_tried_out_is_told_with_why(name):
+    probed = probe(FOUND[name])
+    assert (probed.spec, probed.why) == (None, LEFT[name])
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        plain_layers.Linear,
+        "plain_layers.Linear(D, D)",
+        "Linear(D, D)",
+        lambda D: plain_layers.Linear(D, D),
+        plain_layers.Linear(2, 3),
+    ],
+)
+def test_a_layer_that_a_spec_makes_is_not_tried_out(build):
+    spec = LayerSpec(
+        build=build,
+        inputs="B D",
+        name="other",
+        **({"dims": {"n_in": [2], "n_out": [2]}} if isinstance(build, type) else {}),
+    )
+    names = {c.name for c in candidates(plain_layers, [spec])}
+    assert FOUND.keys() - names == {"Linear"}
+
+
+@pytest.fixture
+def plain(folder):
+    shutil.copy(Path(plain_layers.__file__), folder / "plain.py")
+
+
+def test_a_layer_is_checked_by_its_name_alone(check, plain):
+    answer = check("plain.py:Linear")
+    assert answer.status == 0
+    assert "note: no LayerSpec; found by trying: --build 'Linear(n_in, n_out)' --inputs 'B n_in'" in answer.out
+
+
+def test_the_command_in_the_note_checks_the_same(check, plain, folder):
+    first = check("plain.py:CE", "--json", "first.json")
+    again = check("plain.py:CE", "--build", "CE()", "--inputs", "B D", 'ints("B", below="D")', "--json", "again.json")
+    assert (first.status, again.status) == (0, 0)
+    results = [json.loads((folder / f).read_text())["reports"][0]["results"] for f in ("first.json", "again.json")]
+    assert results[0] == results[1]
+
+
+def test_a_wrong_layer_without_a_spec_fails(check, plain):
+    answer = check("plain.py:Sigmoid")
+    assert answer.status == 1
+    assert "every entry is 2 times what it should be" in answer.out
+
+
+def test_one_that_can_not_be_tried_out_is_not_verified(check, plain):
+    answer = check("plain.py:Sequential")
+    assert answer.status == 3
+    assert "Sequential: NOT CHECKED" in answer.out
+    assert "\n  harness check plain.py:Sequential --build 'Sequential(layers)' --inputs 'B layers'\n" in answer.out
+
+
+def test_all_layers_of_a_file_are_checked_or_listed(check, plain):
+    answer = check("plain.py", "--only", "shapes")
+    said = [line.split(":")[0] for line in answer.out.splitlines() if ": " in line and not line.startswith(" ")]
+    assert said == [n for n in FOUND if n in GUESSES] + [n for n in FOUND if n in LEFT]
+    assert answer.status == 3
+
+
+def test_a_list_tells_how_each_would_be_checked(check, plain):
+    lines = check("plain.py", "--list").out.splitlines()
+    assert [line.split()[1] for line in lines] == list(FOUND)
+    assert lines[0].endswith("--build 'Linear(n_in, n_out)' --inputs 'B n_in'")
+
+
+def test_one_that_hangs_while_it_is_tried_out_has_its_row(check, folder):
+    (folder / "hanging.py").write_text(
+        "class Hanging:\n    def forward(self, x):\n        while True: pass\n    def backward(self, v): return v\n"
+        "class Same:\n    def forward(self, x): return x * 1\n    def backward(self, v): return v\n"
+    )
+    answer = check("hanging.py", "--timeout", "3", "--json", "out.json")
+    assert answer.status == 4
+    reports = json.loads((folder / "out.json").read_text())["reports"]
+    assert [(r["layer"], r["ok"]) for r in reports] == [("Hanging", False), ("Same", True)]
+    assert reports[0]["results"][0]["reason"].startswith("timed out after 3 s")
