@@ -54,9 +54,9 @@ class Ladder:
         low, high = self._around.around(self.d, RADII[0])
         return low <= self.differences.claimed(self.gradients, self.differences.spread(self.d, 1.0)) <= high
 
-    def among(self, off: float) -> bool:
+    def among(self, found: Residual) -> bool:
         """Whether it lies between them however near one looks."""
-        return self._around.among(self.gradients, self.d, off)
+        return self._around.among(self.gradients, self.d, found)
 
     def confirms(self, found: Residual) -> bool:
         """Whether plain differences at fine steps are compatible with it."""
@@ -131,14 +131,14 @@ class Line:
             near = min(k, last) >= NEAR
             sound = near and previous is not None and previous.refuted and r.refuted and r.agrees(previous)
             if previous is not None and sound and ladder.confirms(r):
-                if ladder.among(r.off):  # flat to either side, and still a kink: the median of equal numbers
+                if ladder.among(r):  # flat to either side, and still a kink: the median of equal numbers
                     return cls(r.claimed / unit, 0.0, 0.0, r.flow / unit, False, True, least)
                 return cls.smooth(min(previous, r, key=lambda x: x.estimate.error), unit, least, refuted=True)
             if best is None and r.noisy and not r.refuted:
                 steps = deque(UP)
             elif best is not None and best.noisy and not best.refuted and r.estimate.error > 64 * best.estimate.error:
                 break
-            if previous is not None and r.noisy and not previous.noisy and k - last > 2:
+            if previous is not None and beside is None and r.noisy and not previous.noisy and k - last > 2:
                 steps = deque([(k + last) // 2])  # truncation and rounding meet in between
             best = r if best is None or r.estimate.error < best.estimate.error else best
             previous, last = r, k

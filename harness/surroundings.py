@@ -119,14 +119,15 @@ class Surroundings:
         slack = 1e-6 * float(slopes.abs().amax(0).sum())
         return float(low) - slack, float(high) + slack
 
-    def among(self, gradients: Mapping[str, Tensor], d: Direction, off: float) -> bool:
+    def among(self, gradients: Mapping[str, Tensor], d: Direction, found: Residual) -> bool:
         """Whether the claim is a slope of the pieces that meet at the point, as the median of equal numbers has them: between
-        the slopes around however near one looks. A smooth function's slopes close in on one, and rounding must not make up
-        what lies between."""
-        if NOISES * self.f.rounding / (RADII[-1] / STEP_AROUND) > 0.05 * abs(off):
+        the slopes around however near one looks, as near at least as the steps that refute it. A smooth function's slopes close
+        in on one, and rounding must not make up what lies between."""
+        radii = (RADII[0], min(RADII[1], found.step))
+        if NOISES * self.f.rounding / (radii[1] / STEP_AROUND) > 0.05 * abs(found.off):
             return False
         claim = self.f.claimed(gradients, self.f.spread(d, 1.0))
-        coarse, fine = (self.around(d, radius) for radius in RADII)
+        coarse, fine = (self.around(d, radius) for radius in radii)
         lasting = fine[1] - fine[0] >= 0.5 * (coarse[1] - coarse[0])
         return lasting and all(low <= claim <= high for low, high in (coarse, fine))
 
