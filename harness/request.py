@@ -16,6 +16,7 @@ from torch import Tensor
 
 from harness.arrays import Library as Library
 from harness.arrays import is_array, library_of, to_native, to_tensor
+from harness.naming import gradient_names
 from harness.outcome import SpecError
 from harness.spec import Const
 from harness.subject import Leaf
@@ -153,11 +154,6 @@ def match(result: Any, leaves: Mapping[str, Leaf], inputs: Sequence[str], what: 
 def gradient(value: Any, name: str) -> Tensor | None:
     """One gradient as a tensor of its own: a later run of the layer may write to the same memory."""
     return None if value is None else to_tensor(value, f"the gradient of {name}").detach()
-
-
-def gradient_names(name: str) -> tuple[str, ...]:
-    """How people name the gradient of a parameter."""
-    return (f"d{name}", f"grad_{name}", f"{name}_grad", f"d_{name}", f"dLd{name}", f"delta_{name}", f"g{name}")
 
 
 def _match_names(result: Mapping[str, Any], inputs: Sequence[str], what: str) -> dict[str, Tensor | None]:

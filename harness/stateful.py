@@ -16,6 +16,7 @@ from torch import Tensor
 
 from harness import recipe
 from harness.arrays import Library, captured, to_native, to_tensor
+from harness.copies import convert, copies
 from harness.outcome import SpecError
 from harness.request import (
     Request,
@@ -26,9 +27,12 @@ from harness.request import (
     positional_names,
     required_names,
 )
-from harness.slots import Slot, convert, copies, share_memory, standing, walk
+from harness.slots import Slot, share_memory, standing, walk
 from harness.sources import Sources
 from harness.subject import Evaluation, Leaf, Recipe, Subject
+
+RESETS = ("zero_grad", "zero_grads", "flush_gradients", "clear_grads", "cleargrads", "clear_gradients", "reset_grads")
+"""What the method is called that zeroes the gradients."""
 
 SWITCHES = ("training", "is_training", "train_mode")
 
@@ -161,10 +165,17 @@ class Stateful:
         found |= {n: gradient(g, n) for n, g in standing(self.gradients).items()}
         return {n: None if g is None else g.clone() for n, g in found.items()}
 
+    def reset(self) -> bool:
+        """The layer's own way to begin anew, if it has one: what it keeps of earlier forwards may go with its gradients."""
+        reset = next((f for n in RESETS if callable(f := getattr(self.layer, n, None)) and not required_names(f)), None)
+        if reset is None:
+            return False
+        reset()
+        return True
+
     def clear(self) -> None:
         """Zero the gradients, so that what is read afterwards belongs to one backward."""
-        if callable(reset := getattr(self.layer, "zero_grad", None)):
-            reset()
+        if self.reset():
             return
         for slot in self.gradients.values():
             if (g := slot.read()) is None:

@@ -21,12 +21,12 @@ CHECKOUT = Path(__file__).parents[3]
 # From the ground up. `x.*`: every module of a package whose members are found by being there; siblings may share.
 RANKS = [
     {"harness"},  # a table of contents: each name is imported when it is used
-    {"outcome", "render", "subject"},
+    {"naming", "outcome", "render", "subject"},
     {"arrays", "dimensions", "domain", "fault", "options", "render.file", "report"},
     {"events", "recipe", "regions", "render.data", "render.text", "slots", "sources", "spec", "stencil"},
-    {"draws", "faults", "find", "render.html", "request", "rounding"},
+    {"copies", "draws", "faults", "find", "owners", "render.html", "request", "rounding", "views"},
     {"design", "reference", "stateful", "stateless", "traced"},
-    {"case", "conventions"},
+    {"case", "conventions", "discovery"},
     {"conventions.*", "diagnosis", "estimate", "prepare", "reproduce"},
     {"blocks", "line", "sample", "special", "verdict"},
     {"precision", "together"},

@@ -1,0 +1,117 @@
+"""Which array of a stateful layer is a parameter, which its gradient, which a buffer, which a cache.
+
+By name and shape, then by probes: a backward shows where gradients are written, a forward on other inputs what is a cache,
+a changed array whether the output depends on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+
+import torch
+from torch import Tensor
+
+from harness.arrays import is_array, same_bytes
+from harness.domain import backward_may_raise, forward_may_refuse
+from harness.owners import Owners
+from harness.slots import Slot, share_memory
+from harness.stateful import Stateful, decoy
+from harness.subject import Subject
+from harness.views import places
+
+STATISTICS = ("running", "moving")
+"""How names of running statistics begin; where only one mode can be tried, nothing but the name tells them from parameters."""
+
+
+def discovered(state: Stateful) -> Subject:
+    """The layer with everything that it holds sorted.
+
+    Raises:
+        SpecError: `grads` names a parameter or gradient that isn't there.
+        Refused: the forward refuses the inputs.
+        BackwardRaised: the backward raised.
+    """
+    initial = state.read(places(state.layer))
+    state.probe()  # what is built at the first forward is there now
+    leaves = {n: leaf.value.clone() for n, leaf in state.leaves.items()}
+    state.reset()
+    with forward_may_refuse():
+        outputs = state.forward(leaves, state.modes[0])
+    candidates = places(state.layer)
+    start = state.read(candidates)
+    with backward_may_raise():
+        state.backward([torch.ones_like(y) for y in outputs])
+    after = places(state.layer)
+    found = state.read(after)
+    pulled = {n for n, t in found.items() if n not in start or not same_bytes(t, start[n])}
+    written = _written(state, candidates, start)
+    for name, value in {**start, **initial}.items():
+        if name in candidates:
+            candidates[name].write(value)
+    own = {n: s for n, s in candidates.items() if n not in state.leaves}
+    owners = Owners.of(state.name, own, after, pulled, found, state.request.grads)
+    state.parameters, state.gradients = {}, {}
+    for name, (slot, place) in owners.pairs.items():
+        if slot.label not in written or matters(state, slot):
+            state.parameters[name], state.gradients[name] = slot, place
+    findings = {**owners.findings, **sorted_out(state, owners, written)}
+    return state.subject(unclaimed=findings, notes=tuple(owners.notes))
+
+
+def _written(state: Stateful, slots: Mapping[str, Slot], start: Mapping[str, Tensor]) -> set[str]:
+    """The slots that a forward on other inputs writes to: caches and statistics."""
+    with suppress(Exception):  # a decoy that is refused shows nothing
+        state.forward({n: decoy(leaf.value) for n, leaf in state.leaves.items()}, state.modes[0])
+    after = state.read(slots)
+    return {n for n, t in start.items() if n not in after or not same_bytes(t, after[n])}
+
+
+def sorted_out(state: Stateful, owners: Owners, written: Iterable[str] = ()) -> dict[str, str]:
+    """What remains, by what a probe shows: buffers, caches, and parameters without a gradient."""
+    known = {*written, *state.request.grads}
+    findings: dict[str, str] = {}
+    rest = [s for s in owners.rest(state.parameters, state.gradients) if is_array(s.get()) and not _alias(state, s)]
+    if not rest or not any(_changes(state, rest, mode) for mode in state.modes):
+        return findings  # caches alone: forward writes them before it reads them
+    for slot in rest:
+        if _alias(state, slot) or not matters(state, slot):
+            continue
+        name = owners.names[slot.label]
+        state.buffers[name] = slot
+        short = name.rpartition(".")[2]
+        if not {name, slot.label} & known and not short.startswith(STATISTICS) and name not in owners.findings:
+            findings[name] = f"`{name}` changes the output and has no gradient: {owners.advice(slot, name)}"
+    return findings
+
+
+def _alias(state: Stateful, slot: Slot) -> bool:
+    """Whether it is another name for memory that is known already: a list for the optimiser, a view."""
+    return any(share_memory(slot.get(), s.get()) for s in [*state.parameters.values(), *state.buffers.values()])
+
+
+def matters(state: Stateful, slot: Slot) -> bool:
+    """Whether the outputs of some mode depend on what stands there, all else equal."""
+    return any(_changes(state, [slot], mode) for mode in state.modes)
+
+
+def _changes(state: Stateful, slots: Iterable[Slot], mode: str | None) -> bool:
+    """Whether the outputs depend on what stands in these places, all else equal."""
+    before = {s.label: (s, t.clone()) for s in slots if (t := s.read()) is not None}
+    known = {**state.parameters, **state.buffers}
+    kept = state.read(known)
+    runs = []
+    for moved in (False, True):
+        for slot, value in before.values():
+            slot.write(value * 1.125 + 0.0625 if moved else value)
+        state.sources.seed(0)
+        try:
+            runs.append([y.clone() for y in state.forward({n: x.value.clone() for n, x in state.leaves.items()}, mode)])
+        except Exception:  # one of the modes refuses these inputs, or this value
+            runs.append([])
+        for name, was in kept.items():
+            known[name].write(was)
+    for slot, value in before.values():
+        slot.write(value)
+    # a value that is refused tells that it is read, unless the mode refuses the inputs anyway
+    return len(runs[0]) != len(runs[1]) or any(not torch.equal(a, b) for a, b in zip(*runs, strict=True))
