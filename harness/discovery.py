@@ -15,7 +15,7 @@ from torch import Tensor
 from harness.arrays import is_array, same_bytes
 from harness.domain import backward_may_raise, forward_may_refuse
 from harness.owners import Owners
-from harness.slots import Slot, share_memory
+from harness.slots import Slot, share_memory, walk
 from harness.stateful import Stateful, decoy
 from harness.subject import Subject
 from harness.views import places
@@ -83,6 +83,13 @@ def sorted_out(state: Stateful, owners: Owners, written: Iterable[str] = ()) -> 
         if not {name, slot.label} & known and not short.startswith(STATISTICS) and name not in owners.findings:
             findings[name] = f"`{name}` changes the output and has no gradient: {owners.advice(slot, name)}"
     return findings
+
+
+def overlooked(state: Stateful, dicts: Iterable[str]) -> bool:
+    """Whether the outputs depend on an array of the layer that is in none of these dicts of it."""
+    inside = tuple(f"{name}." for name in dicts)
+    rest = [s for s in walk(state.layer) if not s.label.startswith(inside) and not _alias(state, s)]
+    return bool(rest) and any(_changes(state, rest, mode) for mode in state.modes)
 
 
 def _alias(state: Stateful, slot: Slot) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from types import FunctionType
 from typing import Any
 
@@ -63,15 +64,22 @@ def places(layer: Any) -> dict[str, Slot]:
 def _views(thing: Any, above: Slot | None) -> Iterator[Slot]:
     if isinstance(thing, (list, tuple, Mapping)):
         return
+    kind: type = type(thing)
+    for name, step in _steps(kind).items():
+        before = ("", "") if above is None else (f"{above.label}.", above.code)
+        label = "params" if name in PAIRS else name
+        yield from _entries(thing, name, (), before[0] + label, before[1] + step)
+
+
+@lru_cache(1024)
+def _steps(kind: type) -> dict[str, str]:
+    """{name of a property or method that shows arrays: how a script reaches it}."""
+    found = {}
     for name in NAMES:
-        kind = next((k for k in type(thing).__mro__ if name in vars(k)), None)
-        if kind is None or kind.__module__.startswith("torch."):
-            continue
-        step = _step(vars(kind)[name], name)
-        if step:
-            before = ("", "") if above is None else (f"{above.label}.", above.code)
-            label = "params" if name in PAIRS else name
-            yield from _entries(thing, name, (), before[0] + label, before[1] + step)
+        home = next((k for k in kind.__mro__ if name in vars(k)), None)
+        if home is not None and not home.__module__.startswith("torch.") and (step := _step(vars(home)[name], name)):
+            found[name] = step
+    return found
 
 
 def _step(member: Any, name: str) -> str:
