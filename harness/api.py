@@ -23,6 +23,7 @@ from harness.draws import constant_like, directions_like
 from harness.engine import MakeCase, Plan
 from harness.events import Event, Finished, Noted
 from harness.events import Refused as RefusedEvent
+from harness.modes import present_mode
 from harness.options import usable_device
 from harness.outcome import Outcome, SpecError
 from harness.prepare import DTYPES, case_of, constants, prepared
@@ -32,7 +33,6 @@ from harness.request import Request
 from harness.sample import layer_name, modes_of, name_of
 from harness.sources import globals_preserved
 from harness.spec import Const, LayerSpec
-from harness.stateful import present_mode
 from harness.subject import Subject
 
 _FORWARD = "derivatives in forward mode are not supported yet; backward is what is judged"
@@ -101,18 +101,18 @@ def gradcheck(
     if resolution is not None and not (isinstance(resolution, (int, float)) and 0 < resolution < 1):
         raise SpecError(f"resolution={resolution!r}: write the relative error that must be seen, such as 1e-6")
     where_given = next((x.device for x in inputs if isinstance(x, torch.Tensor)), torch.device("cpu"))
-    within = (mode or present_mode(layer),)
+    present = present_mode(layer, len(inputs), kwargs or {})
     given = Request(
         layer,
         tuple(inputs),
         dict(kwargs or {}),
         grads=dict(grads or {}),
         device=where_given,
-        within=() if battery else within,
+        within=() if battery else (mode or present,),
     )
 
     def point(subject: Subject) -> Case:
-        case = _present(subject, _mode(layer, subject, mode), seed, resolution, reference)
+        case = _present(subject, _mode(present, subject, mode), seed, resolution, reference)
         return case.at(sizes=_rates(layer)) if battery else case
 
     checks = _asked(battery)
@@ -190,7 +190,7 @@ def _dtype(dtype: Any) -> torch.dtype | None:
     return DTYPES[str(dtype)]
 
 
-def _mode(layer: Any, subject: Subject, mode: str | None) -> str | None:
+def _mode(present: str | None, subject: Subject, mode: str | None) -> str | None:
     """The mode asked for, else the one that the layer is in."""
     modes = subject.modes
     if mode is not None:
@@ -200,7 +200,7 @@ def _mode(layer: Any, subject: Subject, mode: str | None) -> str | None:
         return mode
     if modes == (None,):
         return None
-    return present_mode(layer) or modes[0]
+    return present if present in modes else modes[0]
 
 
 def _present(subject: Subject, mode: str | None, seed: int, resolution: float | None, reference: Any) -> Case:

@@ -14,10 +14,12 @@ from torch import Tensor
 
 from harness.arrays import is_array, same_bytes
 from harness.domain import backward_may_raise, forward_may_refuse
+from harness.naming import gradient_rank
 from harness.owners import Owners
+from harness.returned import beside, in_order
 from harness.slots import Slot, share_memory, walk
 from harness.stateful import Stateful, decoy
-from harness.subject import Subject
+from harness.subject import Gradients, Subject
 from harness.views import places
 
 STATISTICS = ("running", "moving")
@@ -41,8 +43,8 @@ def discovered(state: Stateful) -> Subject:
     candidates = places(state.layer)
     start = state.read(candidates)
     with backward_may_raise():
-        state.backward([torch.ones_like(y) for y in outputs])
-    after = places(state.layer)
+        given = state.backward([torch.ones_like(y) for y in outputs])
+    after = places(state.layer) | {s.label: s for s in beside(state, state.leaves, state.inputs)}
     found = state.read(after)
     pulled = {n for n, t in found.items() if n not in start or not same_bytes(t, start[n])}
     written = _written(state, candidates, start)
@@ -55,8 +57,36 @@ def discovered(state: Stateful) -> Subject:
     for name, (slot, place) in owners.pairs.items():
         if slot.label not in written or matters(state, slot):
             state.parameters[name], state.gradients[name] = slot, place
+    _unnamed(state, owners)
+    state.pulled = _of_inputs(state, given, after, pulled, found)
     findings = {**owners.findings, **sorted_out(state, owners, written)}
     return state.subject(unclaimed=findings, notes=tuple(owners.notes))
+
+
+def _unnamed(state: Stateful, owners: Owners) -> None:
+    """Gradients that backward returns by position alone, given to the parameters that have none."""
+    taken = {s.label for s in state.gradients.values()}
+    unnamed = [s for label, s in owners.places.items() if label.startswith("returned.") and label not in taken]
+    if unnamed := [s for s in unnamed if isinstance(s.key, int)]:
+        rest = [s for s in owners.rest(state.parameters, state.gradients) if is_array(s.get())]
+        slots = {owners.names[s.label]: s for s in rest if matters(state, s)}
+        for name, place in in_order(slots, unnamed).items():
+            state.parameters[name], state.gradients[name] = slots[name], place
+
+
+def _of_inputs(
+    state: Stateful, given: Gradients, after: Mapping[str, Slot], pulled: set[str], found: Mapping[str, Tensor]
+) -> dict[str, Slot]:
+    """Attributes such as `dinputs`, of an input whose gradient backward does not return."""
+    taken = {s.label for s in state.gradients.values()}
+    missing = [n for n, leaf in state.leaves.items() if leaf.wanted and given.get(n) is None]
+    places: dict[str, Slot] = {}
+    for name in missing:
+        ranked = {p: r for p in found if p in pulled - taken and (r := gradient_rank(p, name)) is not None}
+        fitting = [p for p in ranked if found[p].shape == state.leaves[name].value.shape]
+        if fitting:
+            places[name] = after[min(fitting, key=lambda p: ranked[p])]
+    return places
 
 
 def _written(state: Stateful, slots: Mapping[str, Slot], start: Mapping[str, Tensor]) -> set[str]:

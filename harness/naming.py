@@ -11,13 +11,13 @@ HOLDERS = ("params", "parameters", "param", "weights", "variables", "_parameters
 VALUES = ("data", "value", "array")
 """What an object that keeps a parameter beside its gradient calls the parameter."""
 
-GRADIENTS = ("grads", "gradients", "grad", "gradient", "dparams", "derivatives")
+GRADIENTS = ("grads", "gradients", "grad", "gradient", "dparams", "derivatives", "returned")
 """What a container of gradients is called, and an object's gradient beside its `data`."""
 
 _BEFORE = ("dLd", "dL_d", "dL", "d_", "d", "grad_", "grad", "gradient_", "delta_", "delta", "nabla_", "g_", "g")
 _AFTER = ("_grad", "_grads", "_gradient", "_gradients", "grad", "Grad")
 
-_SAME = (("w", "weight", "weights", "kernel"), ("b", "bias", "biases"), ("i", "inp", "input", "inputs"))
+_SAME = (("w", "weight", "weights", "kernel"), ("b", "bias", "biases"), ("x", "inp", "input", "inputs"))
 _GROUP = {word: k for k, words in enumerate(_SAME) for word in words}
 
 

@@ -137,7 +137,7 @@ class Owners:
         """What to write where no gradient is found."""
         short = name.rpartition(".")[2]
         taken = {place.label for _, place in self.pairs.values()}
-        like = [p for p in self.pulled if p not in taken and p in self.values and self.values[p].shape == _shape(slot)]
+        like = [p for p in self.values if p in self.pulled - taken and self.values[p].shape == _shape(slot)]
         guess = like[0] if len(like) == 1 else "its gradient"
         return (
             f"set self.d{short} in backward, or write LayerSpec(..., grads={{{name!r}: {guess!r}}}), "

@@ -83,6 +83,7 @@ def stateful(
     made: Mapping[str, Any] | None = None,
 ) -> Recipe:
     """An object with forward and backward; `places` and `gradients` are expressions such as `layer.params['W']`."""
+    call = ".forward" if callable(getattr(layer, "forward", None)) else ""
     kind = type(layer)
     line, _ = imported(kind, kind.__name__)
     make = f"layer = {constructed(kind, made)}" if line else f"layer = ...  # fill in: a {kind.__name__}"
@@ -95,16 +96,16 @@ def stateful(
         *(f"    layer.{n}.manual_seed(seed)" for n in generators if library == "torch"),
         *([f"    {mode_line}"] if mode_line else []),
         *(f"    {place} = give({{**leaves, **buffers}}[{n!r}])" for n, place in places.items()),
-        f"    y = layer.forward({', '.join([*inputs, *([keywords] if keywords else [])])})",
+        f"    y = layer{call}({', '.join([*inputs, *([keywords] if keywords else [])])})",
         "    return [torch.as_tensor(t) for t in (y if isinstance(y, tuple) else (y,))]",
         "",
         "",
         "def backward(v):",
         *(["    layer.zero_grad()"] if callable(getattr(layer, "zero_grad", None)) else []),
-        f"    d = layer.backward({'' if _takes_nothing(layer) else '*[give(w) for w in v]'})",
+        f"    d = returned = layer.backward({'' if _takes_nothing(layer) else '*[give(w) for w in v]'})",
         *_by_name(wanted),
         "    d = d if isinstance(d, (tuple, list)) else (d,)",
-        f"    found = {{n: torch.as_tensor(t) for n, t in zip({list(wanted)!r}, d)}}",
+        f"    found = {{n: torch.as_tensor(t) for n, t in zip({list(wanted)!r}, d) if t is not None}}",
         f"    parameters = {{{', '.join(f'{n!r}: torch.as_tensor({code})' for n, code in gradients.items())}}}",
         "    return {**found, **parameters}",
     ]
@@ -161,7 +162,9 @@ def functions(
     return _recipe(library, [line for line, _ in lines.values() if line], list(named.values()), body)
 
 
-def traced(call: Any, name: str, apply: str, inputs: Sequence[str], wanted: Sequence[str]) -> Recipe:
+def traced(
+    call: Any, name: str, apply: str, inputs: Sequence[str], wanted: Sequence[str], keywords: str = ""
+) -> Recipe:
     """A function whose backward autograd runs; `apply` is ".apply" for an autograd.Function."""
     line, missing = imported(call, name)
     setup = f"function = {call.__qualname__}{apply}" if line else missing.replace(f"{name} =", "function =", 1)
@@ -170,7 +173,7 @@ def traced(call: Any, name: str, apply: str, inputs: Sequence[str], wanted: Sequ
         "    global live, outputs",
         "    replay(seed)",
         f"    live = {{n: t.clone().requires_grad_(n in {list(wanted)!r}) for n, t in leaves.items()}}",
-        f"    y = function({', '.join(inputs)})",
+        f"    y = function({', '.join([*inputs, *([keywords] if keywords else [])])})",
         "    outputs = y if isinstance(y, tuple) else (y,)",
         "    return [t.detach() for t in outputs]",
         *_GRAPH,

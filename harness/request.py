@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from types import FunctionType
 from typing import Any
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from harness.arrays import Library as Library
 from harness.arrays import is_array, library_of, to_native, to_tensor
+from harness.modes import keywords_of_modes
 from harness.naming import gradient_names
 from harness.outcome import SpecError
 from harness.spec import Const
@@ -45,6 +46,11 @@ class Request:
         if any(isinstance(i, (np.ndarray, np.floating)) for i in self.inputs):
             return "numpy"
         return library_of(self.layer) or "torch"
+
+    def with_modes(self) -> Request:
+        """With the modes that a keyword of the layer's forward stands for, unless the caller has named some."""
+        words = self.modes or keywords_of_modes(self.layer, len(self.inputs), self.kwargs)
+        return replace(self, modes=words)
 
     def arguments(self, function: Callable[..., Any]) -> dict[str, Any]:
         """{name of the parameter of `function`: input}, in the order of the call."""

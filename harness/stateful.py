@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from types import CellType, FunctionType
 from typing import Any
 
 import numpy as np
@@ -15,76 +13,33 @@ import torch
 from torch import Tensor
 
 from harness import recipe
-from harness.arrays import Library, captured, to_native, to_tensor
-from harness.copies import convert, copies
+from harness.arrays import Library, to_native, to_tensor
+from harness.copies import own_copy
+from harness.modes import EVAL, TRAIN, Switch, forward_of, switch_of
 from harness.outcome import SpecError
 from harness.request import (
     Request,
     call_arguments,
     gradient,
-    match,
     outputs_of,
     positional_names,
     required_names,
 )
-from harness.slots import Slot, share_memory, standing, walk
+from harness.returned import inputs_of
+from harness.slots import Slot, share_memory, standing
 from harness.sources import Sources
 from harness.subject import Evaluation, Leaf, Recipe, Subject
+
+OUTPUTS = ("output", "outputs", "out", "y")
+"""Where the outputs stand of a forward that returns nothing."""
 
 RESETS = ("zero_grad", "zero_grads", "flush_gradients", "clear_grads", "cleargrads", "clear_gradients", "reset_grads")
 """What the method is called that zeroes the gradients."""
 
-SWITCHES = ("training", "is_training", "train_mode")
 
-
-def own_copy(request: Request) -> Any:
-    """A copy of the layer, in the working dtype, that may be changed at will.
-
-    Raises:
-        SpecError: it can't be copied.
-    """
-    slots = list(walk(request.layer))
-    made = copies(slots, request.dtype, request.device)
-    try:
-        layer = copy.deepcopy(request.layer, made)
-    except Exception as error:
-        raise SpecError(
-            f"{type(request.layer).__name__} can't be copied ({type(error).__name__}: {error}), and a check must not "
-            "change the layer itself: give a LayerSpec whose build makes a new one, or define __deepcopy__"
-        ) from error
-    _rebind(layer, request.layer)
-    if not all(id(slot.get()) in made for slot in slots):
-        convert(layer, request.dtype, request.device)
-    return layer
-
-
-def _rebind(layer: Any, original: Any) -> None:
-    """Functions in the copy that were made inside the original (`self.f = lambda z: self.alpha * z`) are made to mean the
-    copy: deepcopy leaves their closures alone."""
-    for name, value in list(getattr(layer, "__dict__", {}).items()):
-        if isinstance(value, FunctionType) and any(held is original for held in captured(value)):
-            cells = tuple(CellType(layer) if c.cell_contents is original else c for c in value.__closure__ or ())
-            made = FunctionType(value.__code__, value.__globals__, value.__name__, value.__defaults__, cells)
-            made.__kwdefaults__ = value.__kwdefaults__
-            setattr(layer, name, made)
-
-
-def switch_of(layer: Any) -> Callable[[str], None] | None:
-    """The function that puts the layer into "train" or "eval", or None where it has no modes."""
-    if callable(getattr(layer, "train", None)) and callable(getattr(layer, "eval", None)):
-        return lambda mode: (layer.train if mode == "train" else layer.eval)()
-    for name in SWITCHES:
-        if isinstance(getattr(layer, name, None), bool):
-            return lambda mode: setattr(layer, name, mode == "train")
-    return None
-
-
-def present_mode(layer: Any) -> str | None:
-    """The mode a layer is in, None where it has no modes."""
-    for name in SWITCHES:
-        if isinstance(flag := getattr(layer, name, None), bool):
-            return "train" if flag else "eval"
-    return "train" if switch_of(layer) else None
+def has_backward(layer: Any) -> bool:
+    """Whether it is an object with a backward, and a forward or a `__call__`."""
+    return not isinstance(layer, type) and callable(getattr(layer, "backward", None)) and forward_of(layer) is not None
 
 
 @dataclass
@@ -100,14 +55,19 @@ class Stateful:
     parameters: dict[str, Slot] = field(default_factory=dict)
     gradients: dict[str, Slot] = field(default_factory=dict)
     buffers: dict[str, Slot] = field(default_factory=dict)
+    pulled: dict[str, Slot] = field(default_factory=dict)
+    """Where the gradients of inputs stand that backward does not return."""
+    returned: Any = None
+    """What the last backward returned."""
     numbers: dict[str, type] = field(default_factory=dict)
     """The parameters that are plain numbers, with their type."""
 
     @classmethod
     def of(cls, request: Request) -> Stateful:
         """The layer copied and its inputs named; discovery fills in the rest."""
-        layer = own_copy(request)
-        arguments = request.arguments(layer.forward)
+        layer = own_copy(request.layer, request.dtype, request.device)
+        arguments = request.arguments(forward_of(layer) or layer.forward)
+        request = request.with_modes()
         return cls(layer, request, arguments, request.leaves(arguments), Sources(layer), request.library)
 
     @property
@@ -125,7 +85,7 @@ class Stateful:
         """The modes it can be put into; (None,) if it has none."""
         if self.request.modes:
             return tuple(self.request.modes)
-        return ("train", "eval") if switch_of(self.layer) else (None,)
+        return (TRAIN, EVAL) if self.switch else (None,)
 
     @cached_property
     def takes_cotangent(self) -> bool:
@@ -138,7 +98,7 @@ class Stateful:
         return required_names(self.layer.backward)
 
     @cached_property
-    def switch(self) -> Callable[[str], None] | None:
+    def switch(self) -> Switch | None:
         """How the layer is put into a mode; None where it has none, or where the mode is a keyword of forward."""
         return None if self.request.modes else switch_of(self.layer)
 
@@ -146,11 +106,19 @@ class Stateful:
         """One forward with the inputs given."""
         keywords = self.request.kwargs
         if mode is not None and self.switch is not None:
-            self.switch(mode)
+            self.switch.put(mode)
         elif mode is not None and self.request.modes:
             keywords = {**keywords, **self.request.modes[mode]}
         inputs = call_arguments(self.arguments, leaves, self.library)
-        return outputs_of(self.layer.forward(*inputs, **keywords), self.name)
+        result = self.compute(*inputs, **keywords)
+        if result is None:  # kept instead of returned
+            result = next((y for n in OUTPUTS if (y := getattr(self.layer, n, None)) is not None), None)
+        return outputs_of(result, self.name)
+
+    @cached_property
+    def compute(self) -> Callable[..., Any]:
+        """The layer's forward, or its `__call__`."""
+        return forward_of(self.layer) or self.layer.forward
 
     def backward(self, cotangents: Sequence[Tensor]) -> dict[str, Tensor | None]:
         """One backward: what it returns and what it leaves in the gradients' places."""
@@ -160,8 +128,9 @@ class Stateful:
                 f"{self.name}.backward asks for {len(self.asked)} arguments ({', '.join(self.asked)}) "
                 f"and the forward has {len(given)} outputs: a backward is called with one cotangent an output"
             )
-        returned = self.layer.backward(*given)
-        found = match(returned, self.leaves, self.inputs, self.name)
+        self.returned = self.layer.backward(*given)
+        found = inputs_of(self.returned, self.leaves, self.inputs, self.name)
+        found |= {n: gradient(g, n) for n, g in standing(self.pulled).items() if found.get(n) is None}
         found |= {n: gradient(g, n) for n, g in standing(self.gradients).items()}
         return {n: None if g is None else g.clone() for n, g in found.items()}
 
@@ -177,7 +146,8 @@ class Stateful:
         """Zero the gradients, so that what is read afterwards belongs to one backward."""
         if self.reset():
             return
-        for slot in self.gradients.values():
+        self.returned = None
+        for slot in (*self.gradients.values(), *self.pulled.values()):
             if (g := slot.read()) is None:
                 continue
             if any(share_memory(slot.get(), p.get()) for p in self.parameters.values()):
@@ -236,19 +206,17 @@ class Stateful:
         )
 
     def _recipe(self, leaves: Mapping[str, Leaf]) -> Recipe:
-        mode = ""
-        if callable(getattr(self.layer, "train", None)) and callable(getattr(self.layer, "eval", None)):
-            mode = "layer.train() if mode == 'train' else layer.eval()"
-        elif name := next((n for n in SWITCHES if isinstance(getattr(self.layer, n, None), bool)), None):
-            mode = f"layer.{name} = mode == 'train'"
         return recipe.stateful(
             self.layer,
             self.library,
             recipe.passed(self.arguments, self.leaves),
             [n for n in self.inputs if n in leaves and leaves[n].wanted],
             {n: f"layer{slot.code}{_data(slot)}" for n, slot in {**self.parameters, **self.buffers}.items()},
-            {n: "layer" + slot.code for n, slot in self.gradients.items()},
-            mode,
+            {
+                n: slot.code if slot.code.startswith("returned") else "layer" + slot.code
+                for n, slot in {**self.pulled, **self.gradients}.items()
+            },
+            self.switch.line if self.switch else "",
             recipe.keywords_of(self.request.kwargs, self.request.modes),
             self.request.made,
         )

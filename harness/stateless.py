@@ -32,6 +32,7 @@ class Stateless:
     @classmethod
     def of(cls, request: Request, name: str, forward: Callable[..., Any], call: Callable[..., Any]) -> Stateless:
         """The function with its inputs named after `forward`'s parameters."""
+        request = request.with_modes()
         arguments = request.arguments(forward)
         sources = Sources(request.layer)
         return cls(name, call, arguments, request.leaves(arguments), request, sources, request.library)

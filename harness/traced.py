@@ -37,6 +37,7 @@ def tracked(leaves: Mapping[str, Tensor], wanted: Sequence[str]) -> dict[str, Te
 
 def traced(request: Request, name: str, arguments: Mapping[str, Any], call: Callable[..., Any], reason: str) -> Subject:
     """A subject from `call(*inputs, **keywords) -> outputs`; `reason` says why autograd is no second opinion on it."""
+    request = request.with_modes()
     leaves = request.leaves(arguments)
     wanted = [n for n, leaf in leaves.items() if leaf.wanted]
     sources = Sources(request.layer)
@@ -68,5 +69,6 @@ def traced(request: Request, name: str, arguments: Mapping[str, Any], call: Call
             ".apply" if call is not request.layer else "",
             [p.replace("give(leaves", "(live") for p in recipe.passed(arguments, leaves)],
             wanted,
+            recipe.keywords_of(request.kwargs, request.modes),
         ),
     )

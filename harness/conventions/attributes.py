@@ -6,7 +6,7 @@ from typing import Any
 
 from harness.discovery import discovered
 from harness.request import Request
-from harness.stateful import Stateful
+from harness.stateful import Stateful, has_backward
 from harness.subject import Subject
 
 ORDER = 40
@@ -14,7 +14,7 @@ ORDER = 40
 
 def recognises(layer: Any) -> bool:
     """Whether it is an object with forward and backward."""
-    return not isinstance(layer, type) and all(callable(getattr(layer, n, None)) for n in ("forward", "backward"))
+    return has_backward(layer)
 
 
 def subject(request: Request) -> Subject:

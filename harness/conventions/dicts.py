@@ -11,7 +11,7 @@ from harness.naming import gradient_rank
 from harness.outcome import SpecError
 from harness.request import Request
 from harness.slots import Slot
-from harness.stateful import Stateful
+from harness.stateful import Stateful, has_backward
 from harness.subject import Subject
 from harness.views import Shown
 
@@ -20,11 +20,7 @@ ORDER = 30
 
 def recognises(layer: Any) -> bool:
     """Whether it has forward, backward, and the dicts `params` and `grads`."""
-    return (
-        not isinstance(layer, type)
-        and all(callable(getattr(layer, n, None)) for n in ("forward", "backward"))
-        and all(isinstance(getattr(layer, n, None), Mapping) for n in ("params", "grads"))
-    )
+    return has_backward(layer) and all(isinstance(getattr(layer, n, None), Mapping) for n in ("params", "grads"))
 
 
 def subject(request: Request) -> Subject:

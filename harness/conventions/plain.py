@@ -25,7 +25,7 @@ def subject(request: Request) -> Subject:
     Raises:
         SpecError: a NumPy function that returns no pullback.
     """
-    call = request.layer
+    request, call = request.with_modes(), request.layer
     name = getattr(call, "__name__", type(call).__name__)
     arguments = request.arguments(call)
     keywords = {**request.kwargs, **next(iter(request.modes.values()), {})}

@@ -21,10 +21,11 @@ CHECKOUT = Path(__file__).parents[3]
 # From the ground up. `x.*`: every module of a package whose members are found by being there; siblings may share.
 RANKS = [
     {"harness"},  # a table of contents: each name is imported when it is used
-    {"naming", "outcome", "render", "subject"},
+    {"modes", "naming", "outcome", "render", "subject"},
     {"arrays", "dimensions", "domain", "fault", "options", "render.file", "report"},
     {"events", "recipe", "regions", "render.data", "render.text", "slots", "sources", "spec", "stencil"},
     {"copies", "draws", "faults", "find", "owners", "render.html", "request", "rounding", "views"},
+    {"returned"},
     {"design", "reference", "stateful", "stateless", "traced"},
     {"case", "conventions", "discovery"},
     {"conventions.*", "diagnosis", "estimate", "prepare", "reproduce"},

@@ -1,0 +1,54 @@
+"""What backward returns and takes, how forward is called, inputs without a gradient: right and wrong."""
+
+from __future__ import annotations
+
+import layers_backwards as layers
+import numpy as np
+import pytest
+from twins import NX, Twins, assert_right_is_verified, assert_wrong_is_named, pair, randn
+
+from harness import GradientError, gradcheck
+
+ALL = "x W b"
+LABELS, IDS = np.array([0, 2, 1, 1]), np.array([[0, 3], [3, 1]])
+H = randn(4, 2, seed=3).numpy()
+
+TWINS: dict[str, Twins] = {
+    "bare array": pair(layers.Keeps, NX, tensor="W", verified=ALL),
+    "tuple": pair(layers.InTuple, NX, tensor="W", verified=ALL),
+    "list": pair(layers.InList, NX, tensor="W", verified=ALL),
+    "dict": pair(layers.InDict, NX, tensor="W", verified=ALL),
+    "all in a tuple": pair(layers.AllInTuple, NX, tensor="W", verified=ALL),
+    "all in a dict": pair(layers.AllInDict, NX, tensor="W", verified=ALL),
+    "all in a dict by dW": pair(layers.AllInDictByD, NX, tensor="W", verified=ALL),
+    "dx and a dict": pair(layers.InputAndGradients, NX, tensor="W", verified=ALL),
+    "dx and a list": pair(layers.InputAndList, NX, tensor="W", verified=ALL),
+    "attributes only": pair(layers.AttributesOnly, NX, tensor="weights", verified="inputs weights biases"),
+    "__call__": pair(layers.Called, NX, tensor="W", verified=ALL),
+    "lazy": pair(layers.Lazy, NX, tensor="W", verified=ALL),
+    "loss without argument": pair(layers.MSE, NX, NX + 1, tensor="A", verified="A"),
+    "loss with labels": pair(layers.CrossEntropy, NX, LABELS, tensor="x", verified="x"),
+    "token ids": pair(layers.Embedding, IDS, tensor="W", verified="W"),
+    "token ids with None": pair(layers.EmbeddingNone, IDS, tensor="W", verified="W"),
+    "two inputs and outputs": pair(layers.Rnn, NX, H, tensor="Wh", verified="x h Wx Wh"),
+}
+
+
+@pytest.mark.parametrize("twins", TWINS.values(), ids=TWINS)
+def test_right_layer_is_verified(twins):
+    assert_right_is_verified(twins)
+
+
+@pytest.mark.parametrize("twins", TWINS.values(), ids=TWINS)
+def test_wrong_twin_is_named(twins):
+    assert_wrong_is_named(twins)
+
+
+def test_target_without_gradient_is_said():
+    report = gradcheck(layers.MSE(), NX, NX + 1)
+    assert "backward returns no gradient of Y; not judged" in str(report)
+
+
+def test_first_layer_without_gradient_of_its_input_is_an_error_that_says_what_to_write():
+    with pytest.raises(GradientError, match="x: backward gave no gradient of it"):
+        gradcheck(layers.ParametersOnly(), NX)
