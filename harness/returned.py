@@ -72,6 +72,11 @@ def _entries(holder: Any, home: Any, keys: tuple[Any, ...], names: Any) -> Itera
             yield Shown(owner, name, f"{before}{name}", f"{code}[{name!r}]")
 
 
+def is_returned(slot: Slot) -> bool:
+    """Whether the place is in what backward returned, not on the layer."""
+    return slot.code.startswith("returned")
+
+
 def in_order(slots: Mapping[str, Slot], places: Sequence[Slot]) -> dict[str, Slot]:
     """Unnamed gradients given to the parameters without one: in order if all shapes fit, else by shapes that are unique."""
     if len(slots) != len(places):

@@ -37,7 +37,7 @@ class Slot:
         """Replace what stands there."""
         if isinstance(home := self.home(), (MutableMapping, list)):
             home[self.key] = value  # type: ignore[index]
-        else:
+        elif not isinstance(home, tuple):  # what stands in a tuple, a cache, is changed in place or not at all
             setattr(home, str(self.key), value)
 
     def read(self) -> Tensor | None:
@@ -124,7 +124,7 @@ def _entries(thing: Any) -> list[tuple[str | int, Any]]:
         return [(k, v) for k, v in thing.items() if isinstance(k, (str, int, tuple))]  # type: ignore[misc]
     if isinstance(thing, (list, tuple)):
         return list(enumerate(thing))
-    own = dict(vars(thing)) if hasattr(thing, "__dict__") else {}
+    own = {n: v for n, v in vars(thing).items() if not n.startswith("__")} if hasattr(thing, "__dict__") else {}
     for kind in type(thing).__mro__:
         for name in getattr(kind, "__slots__", ()):
             if hasattr(thing, name):

@@ -25,7 +25,7 @@ from harness.request import (
     positional_names,
     required_names,
 )
-from harness.returned import inputs_of
+from harness.returned import inputs_of, is_returned
 from harness.slots import Slot, share_memory, standing
 from harness.sources import Sources
 from harness.subject import Evaluation, Leaf, Recipe, Subject
@@ -159,8 +159,14 @@ class Stateful:
         self, leaves: Mapping[str, Tensor], buffers: Mapping[str, Tensor], mode: str | None, seed: int
     ) -> Evaluation:
         """The subject's `run`."""
-        self._load(leaves, buffers)
         self.clear()
+        return self.again(leaves, buffers, mode, seed)
+
+    def again(
+        self, leaves: Mapping[str, Tensor], buffers: Mapping[str, Tensor], mode: str | None, seed: int
+    ) -> Evaluation:
+        """The same on top of the gradients that stand there."""
+        self._load(leaves, buffers)
         self.sources.seed(seed)
         outputs = self.forward(leaves, mode)
         return Evaluation(outputs, self.backward, lambda: self.read(self.buffers), lambda: self.read(self.parameters))
@@ -201,6 +207,8 @@ class Stateful:
             autograd_is_backward="" if self.library == "torch" else "the layer computes in NumPy",
             takes_cotangent=self.takes_cotangent,
             draws=bool(self.sources),
+            kept=tuple(n for n, slot in self.gradients.items() if not is_returned(slot)),
+            again=self.again,
             recipe=partial(self._recipe, leaves),
             **more,
         )
@@ -213,7 +221,7 @@ class Stateful:
             [n for n in self.inputs if n in leaves and leaves[n].wanted],
             {n: f"layer{slot.code}{_data(slot)}" for n, slot in {**self.parameters, **self.buffers}.items()},
             {
-                n: slot.code if slot.code.startswith("returned") else "layer" + slot.code
+                n: slot.code if is_returned(slot) else "layer" + slot.code
                 for n, slot in {**self.pulled, **self.gradients}.items()
             },
             self.switch.line if self.switch else "",

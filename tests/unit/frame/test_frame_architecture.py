@@ -25,7 +25,7 @@ RANKS = [
     {"arrays", "dimensions", "domain", "fault", "options", "render.file", "report"},
     {"events", "recipe", "regions", "render.data", "render.text", "slots", "sources", "spec", "stencil"},
     {"copies", "draws", "faults", "find", "owners", "render.html", "request", "rounding", "views"},
-    {"returned"},
+    {"models", "returned"},
     {"design", "reference", "stateful", "stateless", "traced"},
     {"case", "conventions", "discovery"},
     {"conventions.*", "diagnosis", "estimate", "prepare", "reproduce"},
