@@ -29,7 +29,7 @@ from harness.outcome import Outcome, SpecError
 from harness.prepare import DTYPES, case_of, constants, prepared
 from harness.reference import Reference
 from harness.report import Report, Result
-from harness.request import Request
+from harness.request import Request, is_list_of_arrays
 from harness.sample import layer_name, modes_of, name_of
 from harness.sources import globals_preserved
 from harness.spec import Const, LayerSpec
@@ -172,9 +172,11 @@ def _unknown_word(word: str) -> str:
 def _checked(request: Request) -> Request:
     if isinstance(request.layer, type) and not issubclass(request.layer, torch.autograd.Function):
         raise SpecError(f"{request.layer.__name__} is a class: pass a layer, such as {request.layer.__name__}(...)")
-    if any(isinstance(x, list) for x in request.inputs):
-        raise SpecError("an input is a list: give tensors or arrays, several of them as arguments or as one tuple")
-    if not any(is_array(x) or isinstance(x, (Const, np.floating)) for x in request.inputs):
+    if any(isinstance(x, list) and not is_list_of_arrays(x) for x in request.inputs):
+        raise SpecError(
+            "an input is a list of something else than arrays: give tensors or arrays, several of them as arguments or as one tuple"
+        )
+    if not any(is_array(x) or isinstance(x, (Const, np.floating)) or is_list_of_arrays(x) for x in request.inputs):
         raise SpecError(
             f"gradcheck({type(request.layer).__name__}, ...) needs the inputs to call it with: tensors or arrays, as in "
             "gradcheck(layer, torch.randn(4, 8))"

@@ -6,7 +6,7 @@ a changed array whether the output depends on it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 
 import torch
@@ -37,7 +37,8 @@ def discovered(state: Stateful) -> Subject:
     initial = state.read(places(state.layer))
     state.probe()  # what is built at the first forward is there now
     leaves = {n: leaf.value.clone() for n, leaf in state.leaves.items()}
-    state.reset()
+    state.enter(state.modes[0])
+    state.begin()
     with forward_may_refuse():
         outputs = state.forward(leaves, state.modes[0])
     candidates = places(state.layer)
@@ -60,7 +61,16 @@ def discovered(state: Stateful) -> Subject:
     _unnamed(state, owners)
     state.pulled = _of_inputs(state, given, after, pulled, found)
     findings = {**owners.findings, **sorted_out(state, owners, written)}
-    return state.subject(unclaimed=findings, notes=tuple(owners.notes))
+    return state.subject(unclaimed=findings, notes=(*owners.notes, *_left_out(state, outputs)))
+
+
+def _left_out(state: Stateful, outputs: Sequence[Tensor]) -> list[str]:
+    if state.most is None or len(outputs) < state.most or state.given <= len(outputs):
+        return []
+    return [
+        f"backward takes {len(outputs)} cotangent{'s' if len(outputs) > 1 else ''} and the forward gives {state.given} "
+        "outputs; the others are not judged"
+    ]
 
 
 def _unnamed(state: Stateful, owners: Owners) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from types import CodeType
 from typing import Any
+
+from harness.parts import parts_of
 
 TRAIN, EVAL = "train", "eval"
 
@@ -43,13 +46,28 @@ def switch_of(layer: Any) -> Switch | None:
         present = named.present if named else TRAIN
         line = "layer.train() if mode == 'train' else layer.eval()"
         return Switch(lambda mode: (layer.train if mode == TRAIN else layer.eval)(), line, present)
-    return named
+    return named or _of_parts(layer)
+
+
+def _of_parts(layer: Any) -> Switch | None:
+    """All the layers inside a network at once, where they are in one mode now."""
+    found = [(code, s) for code, part in parts_of(layer) if (s := switch_of(part)) is not None]
+    if len({s.present for _, s in found}) != 1:
+        return None
+
+    def put(mode: str) -> None:
+        for _, switch in found:
+            switch.put(mode)
+
+    lines = [re.sub(r"\blayer\b", lambda _, code=code: code, s.line) for code, s in found]  # type: ignore[misc]
+    modes = (TRAIN, EVAL) if any(EVAL in s.modes for _, s in found) else (TRAIN,)
+    return Switch(put, "; ".join(lines), found[0][1].present, modes)
 
 
 def _by_name(layer: Any) -> Switch | None:
     """By an attribute that is true or false, or by a word."""
     for name in (*FLAGS, *REVERSED):
-        if isinstance(flag := getattr(layer, name, None), bool):
+        if isinstance(flag := getattr(layer, name, None), bool) and not _is_fixed(layer, name):
             on = EVAL if name in REVERSED else TRAIN
             off = TRAIN if on == EVAL else EVAL
             # a frozen layer may refuse to go back: only who asks for it gets that mode
@@ -61,6 +79,11 @@ def _by_name(layer: Any) -> Switch | None:
         said = {present: word, (other := _other(present)): _word(forward_of(layer), other)}
         return Switch(_setter(layer, "mode", said), f"layer.mode = {said!r}[mode]", present)
     return None
+
+
+def _is_fixed(layer: Any, name: str) -> bool:
+    member = getattr(type(layer), name, None)
+    return isinstance(member, property) and member.fset is None
 
 
 def _setter(layer: Any, name: str, values: Mapping[str, Any]) -> Callable[[str], None]:

@@ -125,7 +125,10 @@ class Owners:
         """Gradients that backward wrote and whose owner is not found."""
         taken = {place.label for _, place in self.pairs.values()}
         for label in self.places:
-            if label not in taken and label in self.pulled and set(label.split(".")[:-1]) & set(GRADIENTS):
+            if label in taken or label not in self.pulled or not set(label.split(".")[:-1]) & set(GRADIENTS):
+                continue
+            # a wrapper may show what an inner layer keeps
+            if not any(same_bytes(self.values[label], self.values[t]) for t in taken if t in self.values):
                 self.notes.append(f"`{label}` is written by backward and is the gradient of nothing that was found")
 
     def rest(self, parameters: Mapping[str, Slot], gradients: Mapping[str, Slot]) -> list[Slot]:

@@ -114,7 +114,15 @@ def stateful(
 
 def passed(arguments: Mapping[str, Any], leaves: Container[str]) -> list[str]:
     """The arguments of a call: leaves by name, everything else as it is written."""
-    return [f"give(leaves[{n!r}])" if n in leaves else repr(value) for n, value in arguments.items()]
+    return [_passed(n, value, leaves) for n, value in arguments.items()]
+
+
+def _passed(name: str, value: Any, leaves: Container[str]) -> str:
+    if name in leaves:
+        return f"give(leaves[{name!r}])"
+    if isinstance(value, (list, tuple)) and f"{name}.0" in leaves:
+        return "[" + ", ".join(f"give(leaves['{name}.{k}'])" for k in range(len(value))) + "]"
+    return repr(value)
 
 
 def keywords_of(kwargs: Mapping[str, Any], modes: Mapping[str, Mapping[str, Any]]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -15,12 +16,15 @@ from torch import Tensor
 from harness import recipe
 from harness.arrays import Library, to_native, to_tensor
 from harness.copies import own_copy
+from harness.domain import BackwardRaised
 from harness.modes import EVAL, TRAIN, Switch, forward_of, switch_of
 from harness.outcome import SpecError
+from harness.parts import reset
 from harness.request import (
     Request,
     call_arguments,
     gradient,
+    input_names,
     outputs_of,
     positional_names,
     required_names,
@@ -32,9 +36,6 @@ from harness.subject import Evaluation, Leaf, Recipe, Subject
 
 OUTPUTS = ("output", "outputs", "out", "y")
 """Where the outputs stand of a forward that returns nothing."""
-
-RESETS = ("zero_grad", "zero_grads", "flush_gradients", "clear_grads", "cleargrads", "clear_gradients", "reset_grads")
-"""What the method is called that zeroes the gradients."""
 
 
 def has_backward(layer: Any) -> bool:
@@ -57,6 +58,10 @@ class Stateful:
     buffers: dict[str, Slot] = field(default_factory=dict)
     pulled: dict[str, Slot] = field(default_factory=dict)
     """Where the gradients of inputs stand that backward does not return."""
+    given: int = 0
+    """How many outputs the last forward gave."""
+    begun: str = ""
+    """The layer's own method that was run last to begin anew."""
     returned: Any = None
     """What the last backward returned."""
     numbers: dict[str, type] = field(default_factory=dict)
@@ -78,14 +83,17 @@ class Stateful:
     @property
     def inputs(self) -> list[str]:
         """The names of the inputs, in the order of the call."""
-        return list(self.arguments)
+        return input_names(self.arguments)
 
     @property
     def modes(self) -> tuple[str | None, ...]:
         """The modes it can be put into; (None,) if it has none."""
         if self.request.modes:
             return tuple(self.request.modes)
-        return (TRAIN, EVAL) if self.switch else (None,)
+        if self.switch is None:
+            return (None,)
+        # what is not usual for it is done for who asks
+        return (TRAIN, EVAL) if EVAL in self.request.within else self.switch.modes
 
     @cached_property
     def takes_cotangent(self) -> bool:
@@ -104,16 +112,27 @@ class Stateful:
 
     def forward(self, leaves: Mapping[str, Tensor], mode: str | None) -> tuple[Tensor, ...]:
         """One forward with the inputs given."""
-        keywords = self.request.kwargs
-        if mode is not None and self.switch is not None:
-            self.switch.put(mode)
-        elif mode is not None and self.request.modes:
-            keywords = {**keywords, **self.request.modes[mode]}
+        keywords = {**self.request.kwargs, **self.request.modes.get(mode or "", {})}
+        self.enter(mode)
         inputs = call_arguments(self.arguments, leaves, self.library)
         result = self.compute(*inputs, **keywords)
         if result is None:  # kept instead of returned
             result = next((y for n in OUTPUTS if (y := getattr(self.layer, n, None)) is not None), None)
-        return outputs_of(result, self.name)
+        outputs = outputs_of(result, self.name)
+        self.given = len(outputs)
+        return outputs[: self.most]
+
+    def enter(self, mode: str | None) -> None:
+        """Put the layer into a mode by its own switch."""
+        if mode is not None and self.switch is not None:
+            self.switch.put(mode)
+
+    @cached_property
+    def most(self) -> int | None:
+        """How many cotangents backward can take: what the forward gives beside as many outputs is not judged."""
+        if _variadic(self.layer.backward) or not (names := positional_names(self.layer.backward)):
+            return None
+        return max(1, len([n for n in names if not isinstance(_default(self.layer.backward, n), bool)]))
 
     @cached_property
     def compute(self) -> Callable[..., Any]:
@@ -128,25 +147,33 @@ class Stateful:
                 f"{self.name}.backward asks for {len(self.asked)} arguments ({', '.join(self.asked)}) "
                 f"and the forward has {len(given)} outputs: a backward is called with one cotangent an output"
             )
-        self.returned = self.layer.backward(*given)
+        try:
+            self.returned = self._flat(self.layer.backward(*given))
+        except Exception as error:
+            if not self.begun or isinstance(error, SpecError):
+                raise
+            raise BackwardRaised(f"{type(error).__name__}: {error}, after the layer's own {self.begun}()") from error
         found = inputs_of(self.returned, self.leaves, self.inputs, self.name)
         found |= {n: gradient(g, n) for n, g in standing(self.pulled).items() if found.get(n) is None}
         found |= {n: gradient(g, n) for n, g in standing(self.gradients).items()}
         return {n: None if g is None else g.clone() for n, g in found.items()}
 
-    def reset(self) -> bool:
-        """The layer's own way to begin anew, if it has one: what it keeps of earlier forwards may go with its gradients."""
-        reset = next((f for n in RESETS if callable(f := getattr(self.layer, n, None)) and not required_names(f)), None)
-        if reset is None:
-            return False
-        reset()
-        return True
+    def _flat(self, returned: Any) -> Any:
+        """Where an argument is a list of arrays, its gradients may come as a list among the others."""
+        if self.inputs == list(self.arguments) or not isinstance(returned, (tuple, list)):
+            return returned
+        return [g for part in returned for g in (part if isinstance(part, (list, tuple)) else (part,))]
+
+    def begin(self) -> str:
+        """Let the layer begin anew in its own way; the name of that way, empty if it has none."""
+        self.begun = reset(self.layer)
+        return self.begun
 
     def clear(self) -> None:
         """Zero the gradients, so that what is read afterwards belongs to one backward."""
-        if self.reset():
-            return
         self.returned = None
+        if self.begin():
+            return
         for slot in (*self.gradients.values(), *self.pulled.values()):
             if (g := slot.read()) is None:
                 continue
@@ -159,14 +186,19 @@ class Stateful:
         self, leaves: Mapping[str, Tensor], buffers: Mapping[str, Tensor], mode: str | None, seed: int
     ) -> Evaluation:
         """The subject's `run`."""
+        self._load(leaves, buffers)
+        self.enter(mode)
         self.clear()
-        return self.again(leaves, buffers, mode, seed)
+        return self._evaluate(leaves, mode, seed)
 
     def again(
         self, leaves: Mapping[str, Tensor], buffers: Mapping[str, Tensor], mode: str | None, seed: int
     ) -> Evaluation:
         """The same on top of the gradients that stand there."""
         self._load(leaves, buffers)
+        return self._evaluate(leaves, mode, seed)
+
+    def _evaluate(self, leaves: Mapping[str, Tensor], mode: str | None, seed: int) -> Evaluation:
         self.sources.seed(seed)
         outputs = self.forward(leaves, mode)
         return Evaluation(outputs, self.backward, lambda: self.read(self.buffers), lambda: self.read(self.parameters))
@@ -255,6 +287,10 @@ def decoy(value: Tensor) -> Tensor:
     if value.numel() == 1 and value.is_floating_point():
         return 0.75 * value
     return value.flatten().roll(1).reshape(value.shape)
+
+
+def _default(function: Callable[..., Any], name: str) -> Any:
+    return inspect.signature(function).parameters[name].default
 
 
 def _variadic(function: Callable[..., Any]) -> bool:

@@ -204,3 +204,61 @@ class Rnn:
         da = (dnew + dsum[:, None]) * (1 - self.new**2)
         self.dWx, self.dWh = self.x.T @ da, self.factor * (self.h.T @ da)
         return da @ self.Wx.T, da @ self.Wh.T
+
+
+class Sum:
+    """A list of inputs; a list of gradients."""
+
+    factor = 1.0
+
+    def forward(self, X: Any) -> Any:
+        self.X = X
+        return X[0] * X[1]
+
+    def backward(self, dy: Any) -> Any:
+        return [dy * self.X[1], self.factor * dy * self.X[0]]
+
+
+class Cell(Rnn):
+    """Two outputs, and a backward that takes the cotangent of the first alone."""
+
+    def backward(self, dnew: Any, retain: bool = True) -> Any:  # type: ignore[override]
+        return super().backward(dnew, np.zeros(len(dnew)))
+
+
+class Inner(Linear):
+    """Keeps every input until it is flushed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.flush_gradients()
+
+    def flush_gradients(self) -> None:
+        self.kept: list[Any] = []
+
+    def forward(self, x: Any) -> Any:
+        self.kept.append(x)
+        return x @ self.W + self.b
+
+    def backward(self, dy: Any) -> Any:
+        found = [dy @ self.W.T for _ in self.kept]
+        self.dW, self.db = self.factor * (self.kept[0].T @ dy), dy.sum(0)
+        return found[0] if len(found) == 1 else found
+
+
+class Outer:
+    """Flushes itself alone."""
+
+    factor = 1.0
+
+    def __init__(self) -> None:
+        self.inner = Inner()
+        self.inner.factor = self.factor
+
+    def flush_gradients(self) -> None: ...
+
+    def forward(self, x: Any) -> Any:
+        return np.tanh(self.inner.forward(x))
+
+    def backward(self, dy: Any) -> Any:
+        return self.inner.backward(dy * (1 - np.tanh(self.inner.kept[0] @ self.inner.W + self.inner.b) ** 2))

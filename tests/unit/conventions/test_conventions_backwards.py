@@ -31,6 +31,9 @@ TWINS: dict[str, Twins] = {
     "token ids": pair(layers.Embedding, IDS, tensor="W", verified="W"),
     "token ids with None": pair(layers.EmbeddingNone, IDS, tensor="W", verified="W"),
     "two inputs and outputs": pair(layers.Rnn, NX, H, tensor="Wh", verified="x h Wx Wh"),
+    "list of inputs": pair(layers.Sum, [NX, NX + 1], tensor="X.1", verified="X.0 X.1"),
+    "backward of the first output alone": pair(layers.Cell, NX, H, tensor="Wh", verified="x h Wx Wh"),
+    "sub-layer that must be flushed": pair(layers.Outer, NX, tensor="inner.W", verified="x inner.W inner.b"),
 }
 
 
@@ -52,3 +55,30 @@ def test_target_without_gradient_is_said():
 def test_first_layer_without_gradient_of_its_input_is_an_error_that_says_what_to_write():
     with pytest.raises(GradientError, match="x: backward gave no gradient of it"):
         gradcheck(layers.ParametersOnly(), NX)
+
+
+def test_outputs_that_backward_takes_no_cotangent_of_are_said():
+    report = gradcheck(layers.Cell(), NX, H)
+    assert report.notes == ("backward takes 1 cotangent and the forward gives 2 outputs; the others are not judged",)
+
+
+class AfterFlush(layers.Linear):
+    """Loses what backward needs at its own flush, as numpy-ml's RNNCell."""
+
+    def __init__(self):
+        super().__init__()
+        self.sum = None
+
+    def flush_gradients(self):
+        self.sum = []
+
+    def answer(self, dx, dW, db):
+        self.dW, self.db = dW, db
+        return dx if self.sum is None else dx + np.array(self.sum)
+
+
+def test_backward_that_raises_after_the_layers_own_reset_says_so():
+    with pytest.raises(
+        GradientError, match=r"backward raised ValueError: .*, after the layer's own flush_gradients\(\)"
+    ):
+        gradcheck(AfterFlush(), NX)

@@ -51,6 +51,20 @@ def test_specs_are_checked_in_both_modes(name):
     assert not report.failures
 
 
+@pytest.mark.parametrize("mode", ["train", "eval"])
+def test_layers_of_a_network_are_switched_together(mode):
+    verified = "x layers.0.gamma layers.1.gamma"
+    twins = pair(layers.Net, NX, tensor="layers.0.gamma", verified=verified, mode=mode)
+    assert modes_of(assert_right_is_verified(twins)) == {mode}
+    assert_wrong_is_named(twins)
+
+
+def test_layers_in_different_modes_are_left_in_them():
+    net = layers.Net()
+    net.layers[0].training = False
+    assert modes_of(gradcheck(net, NX)) == {None}
+
+
 def test_keyword_that_the_caller_sets_is_no_mode():
     report = gradcheck(layers.Training(), NX, kwargs={"training": False})
     assert report.ok
