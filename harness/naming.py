@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 HOLDERS = ("params", "parameters", "param", "weights", "variables", "_parameters", "_modules", "buffers", "_buffers")
 """What a container of parameters is called; it is no part of their names."""
@@ -21,6 +22,7 @@ _SAME = (("w", "weight", "weights", "kernel"), ("b", "bias", "biases"), ("x", "i
 _GROUP = {word: k for k, words in enumerate(_SAME) for word in words}
 
 
+@lru_cache(1 << 14)
 def gradient_rank(place: str, parameter: str) -> int | None:
     """How surely an array of the first label is the gradient of that of the second; lower is surer, None: it is not.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -36,24 +36,31 @@ def _below(thing: Any) -> list[tuple[str, Any]]:
     return [(f".{n}", v) for n, v in vars(thing).items()] if hasattr(thing, "__dict__") else []
 
 
-def reset(layer: Any) -> str:
-    """Run the layer's own way to begin anew, and that of every layer inside it: what they keep of earlier forwards may go
-    with their gradients. Its name, empty where the layer itself has none or refuses.
+Reset = tuple[str, Callable[[], object]]
+
+
+def resets_of(layer: Any) -> list[Reset]:
+    """How the layer, first, and every layer inside it begin anew, each by the name of its own method."""
+    return [r for part in (layer, *(p for _, p in parts_of(layer))) for r in _reset_of(part, part is layer)]
+
+
+def _reset_of(layer: Any, own: bool) -> list[Reset]:
+    methods = ((name, getattr(layer, name, None)) for name in RESETS)
+    found = next(((n, m) for n, m in methods if callable(m) and not _asks(m)), None)
+    return [(found[0] if own else "", found[1])] if found else []
+
+
+def reset(ways: Iterable[Reset]) -> str:
+    """Have them begin anew: what they keep of earlier forwards may go with their gradients.
+
+    The name of the layer's own method; empty where it has none, or refuses as a frozen layer may.
     """
-    done = _reset(layer)
-    for _, part in parts_of(layer):
-        _reset(part)
+    done = ""
+    for name, method in ways:
+        with suppress(Exception):
+            method()
+            done = done or name
     return done
-
-
-def _reset(layer: Any) -> str:
-    for name in RESETS:
-        method = getattr(layer, name, None)
-        if callable(method) and not _asks(method):
-            with suppress(Exception):  # a frozen layer refuses
-                method()
-                return name
-    return ""
 
 
 def _asks(method: Callable[..., Any]) -> bool:

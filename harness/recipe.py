@@ -81,6 +81,7 @@ def stateful(
     mode_line: str,
     keywords: str = "",
     made: Mapping[str, Any] | None = None,
+    output: str = "",
 ) -> Recipe:
     """An object with forward and backward; `places` and `gradients` are expressions such as `layer.params['W']`."""
     call = ".forward" if callable(getattr(layer, "forward", None)) else ""
@@ -97,6 +98,7 @@ def stateful(
         *([f"    {mode_line}"] if mode_line else []),
         *(f"    {place} = give({{**leaves, **buffers}}[{n!r}])" for n, place in places.items()),
         f"    y = layer{call}({', '.join([*inputs, *([keywords] if keywords else [])])})",
+        *([f"    y = layer.{output}"] if output else []),
         "    return [torch.as_tensor(t) for t in (y if isinstance(y, tuple) else (y,))]",
         "",
         "",

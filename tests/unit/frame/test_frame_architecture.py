@@ -27,6 +27,7 @@ RANKS = [
     {"events", "recipe", "regions", "render.data", "render.text", "slots", "sources", "spec", "stencil"},
     {"copies", "draws", "faults", "find", "owners", "render.html", "request", "rounding", "views"},
     {"models", "returned"},
+    {"calls"},
     {"design", "reference", "stateful", "stateless", "traced"},
     {"case", "conventions", "discovery"},
     {"conventions.*", "diagnosis", "estimate", "prepare", "reproduce"},
