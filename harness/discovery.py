@@ -15,6 +15,7 @@ from torch import Tensor
 from harness.arrays import is_array, same_bytes
 from harness.domain import backward_may_raise, forward_may_refuse
 from harness.naming import gradient_rank
+from harness.orders import in_another_order
 from harness.owners import Owners
 from harness.returned import beside, in_order
 from harness.slots import Slot, share_memory, walk
@@ -60,8 +61,9 @@ def discovered(state: Stateful) -> Subject:
             state.parameters[name], state.gradients[name] = slot, place
     _unnamed(state, owners)
     state.pulled = _of_inputs(state, given, after, pulled, found)
+    notes = (*owners.notes, *_left_out(state, outputs), *in_another_order(state, found))
     findings = {**owners.findings, **sorted_out(state, owners, written)}
-    return state.subject(unclaimed=findings, notes=(*owners.notes, *_left_out(state, outputs)))
+    return state.subject(unclaimed=findings, notes=notes)
 
 
 def _left_out(state: Stateful, outputs: Sequence[Tensor]) -> list[str]:

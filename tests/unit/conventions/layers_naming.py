@@ -190,3 +190,19 @@ class Stray(InOneDict):
     def backward(self, dy: Any) -> Any:
         self.grads["c"] = 3 * dy.sum(0)
         return super().backward(dy)
+
+
+class Swapped(FromScratch):
+    """Two parameters of one shape, whose gradients stand in the other's place."""
+
+    def __init__(self) -> None:
+        self.params = [np.array([1.0, 1.5, 0.5]), np.array([0.0, 0.5, 1.0])]
+        self.grads = [np.zeros(3), np.zeros(3)]
+
+    def forward(self, x: Any) -> Any:
+        self.x = x
+        return x * self.params[0] + self.params[1]
+
+    def backward(self, dout: Any) -> Any:
+        self.grads[1][...], self.grads[0][...] = (dout * self.x).sum(0), dout.sum(0)
+        return dout * self.params[0]

@@ -83,3 +83,13 @@ def test_declared_gradient_inside_a_dict():
     assert gradcheck(layers.InOneDict(), NX, grads={"W": "grads.W"}).ok
     with pytest.raises(SpecError, match="has no array 'Q' after backward"):
         gradcheck(layers.InOneDict(), NX, grads={"W": "Q"})
+
+
+def test_lists_of_equal_shapes_in_another_order_fail_with_the_line_to_write():
+    with pytest.raises(GradientError) as raised:
+        gradcheck(layers.Swapped(), NX)
+    notes = raised.value.report.notes
+    assert notes[0] == (
+        "`grads.1` fits params.0: if the lists stand in other orders, write grads={'params.0': 'grads.1'}"
+    )
+    assert gradcheck(layers.Swapped(), NX, grads={"params.0": "grads.1", "params.1": "grads.0"}).ok
