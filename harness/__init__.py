@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from harness.api import check, gradcheck
     from harness.items import parametrize
+    from harness.models import chain, value_and_grad
     from harness.outcome import GradientError, NotVerified, Outcome, SpecError
     from harness.report import Finding, Report, Result
     from harness.spec import LayerSpec, const, floats, ints
@@ -20,6 +21,8 @@ _HOME = {
     "gradcheck": "api",
     "check": "api",
     "parametrize": "items",
+    "value_and_grad": "models",
+    "chain": "models",
     "LayerSpec": "spec",
     "ints": "spec",
     "floats": "spec",
@@ -46,12 +49,14 @@ __all__ = [
     "Result",
     "SpecError",
     "Subject",
+    "chain",
     "check",
     "const",
     "floats",
     "gradcheck",
     "ints",
     "parametrize",
+    "value_and_grad",
 ]
 
 

@@ -23,16 +23,16 @@ from harness.draws import constant_like, directions_like
 from harness.engine import MakeCase, Plan
 from harness.events import Event, Finished, Noted
 from harness.events import Refused as RefusedEvent
+from harness.modes import present_mode
 from harness.options import usable_device
 from harness.outcome import Outcome, SpecError
 from harness.prepare import DTYPES, case_of, constants, prepared
 from harness.reference import Reference
 from harness.report import Report, Result
-from harness.request import Request
+from harness.request import Request, is_list_of_arrays
 from harness.sample import layer_name, modes_of, name_of
 from harness.sources import globals_preserved
 from harness.spec import Const, LayerSpec
-from harness.stateful import present_mode
 from harness.subject import Subject
 
 _FORWARD = "derivatives in forward mode are not supported yet; backward is what is judged"
@@ -101,18 +101,18 @@ def gradcheck(
     if resolution is not None and not (isinstance(resolution, (int, float)) and 0 < resolution < 1):
         raise SpecError(f"resolution={resolution!r}: write the relative error that must be seen, such as 1e-6")
     where_given = next((x.device for x in inputs if isinstance(x, torch.Tensor)), torch.device("cpu"))
-    within = (mode or present_mode(layer),)
+    present = present_mode(layer, len(inputs), kwargs or {})
     given = Request(
         layer,
         tuple(inputs),
         dict(kwargs or {}),
         grads=dict(grads or {}),
         device=where_given,
-        within=() if battery else within,
+        within=() if battery else (mode or present,),
     )
 
     def point(subject: Subject) -> Case:
-        case = _present(subject, _mode(layer, subject, mode), seed, resolution, reference)
+        case = _present(subject, _mode(present, subject, mode), seed, resolution, reference)
         return case.at(sizes=_rates(layer)) if battery else case
 
     checks = _asked(battery)
@@ -172,9 +172,11 @@ def _unknown_word(word: str) -> str:
 def _checked(request: Request) -> Request:
     if isinstance(request.layer, type) and not issubclass(request.layer, torch.autograd.Function):
         raise SpecError(f"{request.layer.__name__} is a class: pass a layer, such as {request.layer.__name__}(...)")
-    if any(isinstance(x, list) for x in request.inputs):
-        raise SpecError("an input is a list: give tensors or arrays, several of them as arguments or as one tuple")
-    if not any(is_array(x) or isinstance(x, (Const, np.floating)) for x in request.inputs):
+    if any(isinstance(x, list) and not is_list_of_arrays(x) for x in request.inputs):
+        raise SpecError(
+            "an input is a list of something else than arrays: give tensors or arrays, several of them as arguments or as one tuple"
+        )
+    if not any(is_array(x) or isinstance(x, (Const, np.floating)) or is_list_of_arrays(x) for x in request.inputs):
         raise SpecError(
             f"gradcheck({type(request.layer).__name__}, ...) needs the inputs to call it with: tensors or arrays, as in "
             "gradcheck(layer, torch.randn(4, 8))"
@@ -190,7 +192,7 @@ def _dtype(dtype: Any) -> torch.dtype | None:
     return DTYPES[str(dtype)]
 
 
-def _mode(layer: Any, subject: Subject, mode: str | None) -> str | None:
+def _mode(present: str | None, subject: Subject, mode: str | None) -> str | None:
     """The mode asked for, else the one that the layer is in."""
     modes = subject.modes
     if mode is not None:
@@ -200,7 +202,7 @@ def _mode(layer: Any, subject: Subject, mode: str | None) -> str | None:
         return mode
     if modes == (None,):
         return None
-    return present_mode(layer) or modes[0]
+    return present if present in modes else modes[0]
 
 
 def _present(subject: Subject, mode: str | None, seed: int, resolution: float | None, reference: Any) -> Case:

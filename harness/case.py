@@ -168,6 +168,15 @@ class Case:
         with backward_may_raise():
             return evaluation.pullback(cotangents)
 
+    def on_top(self, cotangent_seed: int) -> Gradients | None:
+        """The gradients of one forward and backward without clearing what earlier ones left; None where nothing is left."""
+        if self.subject.again is None:
+            return None
+        buffers = {n: t.clone() for n, t in self.buffers.items()}
+        evaluation = self.subject.again({n: t.clone() for n, t in self.leaves.items()}, buffers, self.mode, self.seed)
+        with backward_may_raise():
+            return evaluation.pullback(self._cotangents(tuple(y.detach() for y in evaluation.outputs), cotangent_seed))
+
     def _cotangents(self, outputs: tuple[Tensor, ...], number: int) -> tuple[Tensor, ...]:
         if not self.subject.takes_cotangent:
             return tuple(torch.ones_like(y) for y in outputs)

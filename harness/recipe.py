@@ -81,8 +81,10 @@ def stateful(
     mode_line: str,
     keywords: str = "",
     made: Mapping[str, Any] | None = None,
+    output: str = "",
 ) -> Recipe:
     """An object with forward and backward; `places` and `gradients` are expressions such as `layer.params['W']`."""
+    call = ".forward" if callable(getattr(layer, "forward", None)) else ""
     kind = type(layer)
     line, _ = imported(kind, kind.__name__)
     make = f"layer = {constructed(kind, made)}" if line else f"layer = ...  # fill in: a {kind.__name__}"
@@ -95,16 +97,17 @@ def stateful(
         *(f"    layer.{n}.manual_seed(seed)" for n in generators if library == "torch"),
         *([f"    {mode_line}"] if mode_line else []),
         *(f"    {place} = give({{**leaves, **buffers}}[{n!r}])" for n, place in places.items()),
-        f"    y = layer.forward({', '.join([*inputs, *([keywords] if keywords else [])])})",
+        f"    y = layer{call}({', '.join([*inputs, *([keywords] if keywords else [])])})",
+        *([f"    y = layer.{output}"] if output else []),
         "    return [torch.as_tensor(t) for t in (y if isinstance(y, tuple) else (y,))]",
         "",
         "",
         "def backward(v):",
         *(["    layer.zero_grad()"] if callable(getattr(layer, "zero_grad", None)) else []),
-        f"    d = layer.backward({'' if _takes_nothing(layer) else '*[give(w) for w in v]'})",
+        f"    d = returned = layer.backward({'' if _takes_nothing(layer) else '*[give(w) for w in v]'})",
         *_by_name(wanted),
         "    d = d if isinstance(d, (tuple, list)) else (d,)",
-        f"    found = {{n: torch.as_tensor(t) for n, t in zip({list(wanted)!r}, d)}}",
+        f"    found = {{n: torch.as_tensor(t) for n, t in zip({list(wanted)!r}, d) if t is not None}}",
         f"    parameters = {{{', '.join(f'{n!r}: torch.as_tensor({code})' for n, code in gradients.items())}}}",
         "    return {**found, **parameters}",
     ]
@@ -113,7 +116,15 @@ def stateful(
 
 def passed(arguments: Mapping[str, Any], leaves: Container[str]) -> list[str]:
     """The arguments of a call: leaves by name, everything else as it is written."""
-    return [f"give(leaves[{n!r}])" if n in leaves else repr(value) for n, value in arguments.items()]
+    return [_passed(n, value, leaves) for n, value in arguments.items()]
+
+
+def _passed(name: str, value: Any, leaves: Container[str]) -> str:
+    if name in leaves:
+        return f"give(leaves[{name!r}])"
+    if isinstance(value, (list, tuple)) and f"{name}.0" in leaves:
+        return "[" + ", ".join(f"give(leaves['{name}.{k}'])" for k in range(len(value))) + "]"
+    return repr(value)
 
 
 def keywords_of(kwargs: Mapping[str, Any], modes: Mapping[str, Mapping[str, Any]]) -> str:
@@ -161,7 +172,9 @@ def functions(
     return _recipe(library, [line for line, _ in lines.values() if line], list(named.values()), body)
 
 
-def traced(call: Any, name: str, apply: str, inputs: Sequence[str], wanted: Sequence[str]) -> Recipe:
+def traced(
+    call: Any, name: str, apply: str, inputs: Sequence[str], wanted: Sequence[str], keywords: str = ""
+) -> Recipe:
     """A function whose backward autograd runs; `apply` is ".apply" for an autograd.Function."""
     line, missing = imported(call, name)
     setup = f"function = {call.__qualname__}{apply}" if line else missing.replace(f"{name} =", "function =", 1)
@@ -170,7 +183,7 @@ def traced(call: Any, name: str, apply: str, inputs: Sequence[str], wanted: Sequ
         "    global live, outputs",
         "    replay(seed)",
         f"    live = {{n: t.clone().requires_grad_(n in {list(wanted)!r}) for n, t in leaves.items()}}",
-        f"    y = function({', '.join(inputs)})",
+        f"    y = function({', '.join([*inputs, *([keywords] if keywords else [])])})",
         "    outputs = y if isinstance(y, tuple) else (y,)",
         "    return [t.detach() for t in outputs]",
         *_GRAPH,

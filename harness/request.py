@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from types import FunctionType
 from typing import Any
@@ -16,6 +16,8 @@ from torch import Tensor
 
 from harness.arrays import Library as Library
 from harness.arrays import is_array, library_of, to_native, to_tensor
+from harness.modes import keywords_of_modes
+from harness.naming import gradient_names
 from harness.outcome import SpecError
 from harness.spec import Const
 from harness.subject import Leaf
@@ -45,6 +47,11 @@ class Request:
             return "numpy"
         return library_of(self.layer) or "torch"
 
+    def with_modes(self) -> Request:
+        """With the modes that a keyword of the layer's forward stands for, unless the caller has named some."""
+        words = self.modes or keywords_of_modes(self.layer, len(self.inputs), self.kwargs)
+        return replace(self, modes=words)
+
     def arguments(self, function: Callable[..., Any]) -> dict[str, Any]:
         """{name of the parameter of `function`: input}, in the order of the call."""
         names = positional_names(function)
@@ -54,11 +61,15 @@ class Request:
 
     def leaves(self, arguments: Mapping[str, Any]) -> dict[str, Leaf]:
         """The tensors among the arguments, real ones in the working dtype."""
-        return {
-            name: self.leaf(value, name, k) for k, (name, value) in enumerate(arguments.items()) if _is_tensor(value)
-        }
+        found = {}
+        for name, value in arguments.items():
+            if _is_tensor(value):
+                found[name] = self.leaf(value, name)
+            elif is_list_of_arrays(value):
+                found |= {f"{name}.{k}": self.leaf(v, f"{name}.{k}") for k, v in enumerate(value)}
+        return found
 
-    def leaf(self, value: Any, name: str, position: int | None = None) -> Leaf:
+    def leaf(self, value: Any, name: str) -> Leaf:
         """One argument as a leaf."""
         fixed = isinstance(value, Const)
         tensor = to_tensor(value.value if isinstance(value, Const) else value, name).detach()
@@ -69,6 +80,20 @@ class Request:
 
 def _is_tensor(value: Any) -> bool:
     return is_array(value) or isinstance(value, (Const, np.floating))
+
+
+def is_list_of_arrays(value: Any) -> bool:
+    """Whether an argument is a list of inputs, as of a layer that adds up any number of them."""
+    return isinstance(value, (list, tuple)) and len(value) > 0 and all(map(_is_tensor, value))
+
+
+def input_names(arguments: Mapping[str, Any]) -> list[str]:
+    """The names of the inputs, those in a list one by one: `X.0`, `X.1`."""
+    return [
+        n
+        for name, value in arguments.items()
+        for n in ([f"{name}.{k}" for k in range(len(value))] if is_list_of_arrays(value) else [name])
+    ]
 
 
 def positional_names(function: Callable[..., Any]) -> list[str]:
@@ -103,7 +128,15 @@ def _positional_of(function: Callable[..., Any]) -> tuple[inspect.Parameter, ...
 
 def call_arguments(arguments: Mapping[str, Any], leaves: Mapping[str, Tensor], library: Library) -> list[Any]:
     """The arguments in call order: leaves at their present values, of everything else (a `bn_param` dict) a copy."""
-    return [to_native(leaves[n], library) if n in leaves else copy.deepcopy(value) for n, value in arguments.items()]
+    return [_argument(n, value, leaves, library) for n, value in arguments.items()]
+
+
+def _argument(name: str, value: Any, leaves: Mapping[str, Tensor], library: Library) -> Any:
+    if name in leaves:
+        return to_native(leaves[name], library)
+    if is_list_of_arrays(value):
+        return type(value)(to_native(leaves[f"{name}.{k}"], library) for k in range(len(value)))
+    return copy.deepcopy(value)
 
 
 def outputs_of(result: Any, what: str) -> tuple[Tensor, ...]:
@@ -153,11 +186,6 @@ def match(result: Any, leaves: Mapping[str, Leaf], inputs: Sequence[str], what: 
 def gradient(value: Any, name: str) -> Tensor | None:
     """One gradient as a tensor of its own: a later run of the layer may write to the same memory."""
     return None if value is None else to_tensor(value, f"the gradient of {name}").detach()
-
-
-def gradient_names(name: str) -> tuple[str, ...]:
-    """How people name the gradient of a parameter."""
-    return (f"d{name}", f"grad_{name}", f"{name}_grad", f"d_{name}", f"dLd{name}", f"delta_{name}", f"g{name}")
 
 
 def _match_names(result: Mapping[str, Any], inputs: Sequence[str], what: str) -> dict[str, Tensor | None]:

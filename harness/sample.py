@@ -8,17 +8,18 @@ from typing import Any
 import torch
 
 from harness.design import examples
+from harness.modes import usual_modes
 from harness.outcome import SpecError
 from harness.prepare import build
 from harness.sources import globals_preserved
 from harness.spec import LayerSpec
-from harness.stateful import switch_of
 
 
 def modes_of(spec: LayerSpec) -> tuple[str | None, ...]:
     """The modes that the spec names, else those that its layer has."""
     layer = _sample(spec)
-    told = isinstance(layer, (torch.nn.Module, Exception)) or switch_of(layer) is not None
+    usual = usual_modes(layer, len(spec.kinds))
+    told = isinstance(layer, (torch.nn.Module, Exception)) or usual
     if spec.modes is not None:
         if spec.modes and not (told or isinstance(spec.modes, Mapping) or "mode" in spec.build_arguments()):
             raise SpecError(
@@ -28,7 +29,7 @@ def modes_of(spec: LayerSpec) -> tuple[str | None, ...]:
         return tuple(spec.modes) or (None,)
     if isinstance(layer, torch.nn.Module):
         return ("train", "eval")
-    return ("train", "eval") if switch_of(layer) else (None,)
+    return usual or (None,)
 
 
 def layer_name(spec: LayerSpec) -> str:

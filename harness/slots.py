@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from harness.arrays import is_real, to_tensor
@@ -23,21 +22,23 @@ class Slot:
     label: str
     code: str = ""
     """How a script reaches it from `layer`, such as `.fc1.W` or `['W']`."""
+    above: Slot | None = None
+    """Where its owner stands."""
 
     def home(self) -> Any:
-        """The object, dict or list that it is in, as it is now."""
-        return self.owner
+        """The object, dict or list that it is in, as it is now: backward may have put a new list of gradients there."""
+        return self.owner if self.above is None else self.above.get()
 
     def get(self) -> Any:
         """What stands there now; None where nothing does."""
-        return _held(self.home(), self.key)
+        return held_in(self.home(), self.key)
 
     def put(self, value: Any) -> None:
         """Replace what stands there."""
-        if isinstance(self.owner, (MutableMapping, list)):
-            self.owner[self.key] = value  # type: ignore[index]
-        else:
-            setattr(self.owner, str(self.key), value)
+        if isinstance(home := self.home(), (MutableMapping, list)):
+            home[self.key] = value  # type: ignore[index]
+        elif not isinstance(home, tuple):  # what stands in a tuple, a cache, is changed in place or not at all
+            setattr(home, str(self.key), value)
 
     def read(self) -> Tensor | None:
         """The array as a tensor that shares its memory; None where there is none."""
@@ -65,7 +66,8 @@ class Slot:
             self.put(type(there)(value.item()))
 
 
-def _held(home: Any, key: str | int) -> Any:
+def held_in(home: Any, key: str | int) -> Any:
+    """What stands under a key of an object, dict or list; None where nothing does."""
     if isinstance(home, Mapping):
         return home.get(key)
     if isinstance(home, (list, tuple)):
@@ -80,12 +82,24 @@ def standing(slots: Mapping[str, Slot]) -> dict[str, Any]:
     for name, slot in slots.items():
         if (key := id(slot.owner)) not in homes:
             homes[key] = slot.home()
-        found[name] = _held(homes[key], slot.key)
+        found[name] = held_in(homes[key], slot.key)
     return found
 
 
-def walk(thing: Any, scalars: bool = False, above: Slot | None = None, seen: set[int] | None = None) -> Iterator[Slot]:
-    """Every real array reachable from a layer, with a label such as `fc1.W` or `params.gamma`; real scalars on request."""
+Beside = Callable[[Any, "Slot | None"], "Iterator[Slot]"]
+
+
+def walk(
+    thing: Any,
+    scalars: bool = False,
+    above: Slot | None = None,
+    seen: set[int] | None = None,
+    beside: Beside | None = None,
+) -> Iterator[Slot]:
+    """Every real array reachable from a layer, with a label such as `fc1.W` or `params.gamma`; real scalars on request.
+
+    `beside` is asked of every object on the way for places that are not among its parts.
+    """
     seen = set() if seen is None else seen
     if id(thing) in seen:
         return
@@ -94,13 +108,15 @@ def walk(thing: Any, scalars: bool = False, above: Slot | None = None, seen: set
         if is_real(value) or (scalars and isinstance(value, (float, np.floating))):
             yield inside(thing, key, above)
         elif has_parts(value):
-            yield from walk(value, scalars, inside(thing, key, above), seen)
+            yield from walk(value, scalars, inside(thing, key, above), seen, beside)
+    if beside is not None:
+        yield from beside(thing, above)
 
 
 def inside(thing: Any, key: str | int, above: Slot | None) -> Slot:
-    """The place of an entry of a thing, itself in a place or the layer."""
+    """The place under this key of an object, dict or list that stands at `above`."""
     step = f"[{key!r}]" if isinstance(thing, (dict, list, tuple, Mapping)) else f".{key}"
-    return Slot(thing, key, f"{above.label}.{key}" if above else str(key), (above.code if above else "") + step)
+    return Slot(thing, key, f"{above.label}.{key}" if above else str(key), (above.code if above else "") + step, above)
 
 
 def entries(thing: Any) -> list[tuple[str | int, Any]]:
@@ -109,7 +125,7 @@ def entries(thing: Any) -> list[tuple[str | int, Any]]:
         return [(k, v) for k, v in thing.items() if isinstance(k, (str, int, tuple))]  # type: ignore[misc]
     if isinstance(thing, (list, tuple)):
         return list(enumerate(thing))
-    own = dict(vars(thing)) if hasattr(thing, "__dict__") else {}
+    own = {n: v for n, v in vars(thing).items() if not n.startswith("__")} if hasattr(thing, "__dict__") else {}
     for kind in type(thing).__mro__:
         for name in getattr(kind, "__slots__", ()):
             if hasattr(thing, name):
@@ -120,7 +136,7 @@ def entries(thing: Any) -> list[tuple[str | int, Any]]:
 
 
 def has_parts(value: Any) -> bool:
-    """Whether there may be arrays inside."""
+    """Whether something may hold arrays."""
     if value is None or isinstance(value, (bool, int, float, str)):
         return False
     if isinstance(value, (dict, list, tuple, Mapping)):
@@ -144,65 +160,3 @@ def share_memory(a: Any, b: Any) -> bool:
         return np.shares_memory(a, b, max_work=10_000)  # type: ignore[arg-type]
     except np.exceptions.TooHardError:
         return True
-
-
-def convert(layer: Any, dtype: torch.dtype, device: torch.device) -> None:
-    """Bring every real array inside the layer to a dtype and device.
-
-    Each tensor keeps its identity, and arrays that share memory (views, one array under two names) share it afterwards.
-    """
-    roots: dict[int, Any] = {}
-    for slot in list(walk(layer)):
-        value = slot.get()
-        if isinstance(value, Tensor):
-            if value.is_leaf:
-                value.requires_grad_(False)
-            if (value.dtype, value.device) != (dtype, device):
-                # through .data: whoever else holds this tensor sees the change too
-                value.data = _converted_tensor(value, dtype, device, roots)
-        elif isinstance(value, np.ndarray) and not isinstance(slot.owner, tuple):
-            wanted = torch.empty(0, dtype=dtype).numpy().dtype
-            if value.dtype != wanted:
-                slot.put(_converted_array(value, wanted, roots))
-
-
-def _converted_tensor(t: Tensor, dtype: torch.dtype, device: torch.device, roots: dict[int, Any]) -> Tensor:
-    storage = t.untyped_storage()
-    if storage.data_ptr() not in roots:
-        flat = torch.empty(0, dtype=t.dtype, device=t.device).set_(storage)
-        roots[storage.data_ptr()] = flat.to(device=device, dtype=dtype)
-    whole: Tensor = roots[storage.data_ptr()]
-    return whole.as_strided(t.shape, t.stride(), t.storage_offset())
-
-
-def _converted_array(a: np.ndarray, dtype: np.dtype[Any], roots: dict[int, Any]) -> np.ndarray:
-    root = a
-    while isinstance(root.base, np.ndarray):
-        root = root.base
-    if root.dtype != a.dtype or not (root.flags.c_contiguous or root.flags.f_contiguous):
-        return a.astype(dtype)
-    new = roots.setdefault(id(root), root.astype(dtype))
-    if a is root:
-        return np.asarray(new)
-    old, size = a.dtype.itemsize, dtype.itemsize
-    offset = (a.__array_interface__["data"][0] - root.__array_interface__["data"][0]) // old * size
-    return np.ndarray(a.shape, dtype, buffer=new, offset=offset, strides=tuple(n // old * size for n in a.strides))
-
-
-def copies(slots: Sequence[Slot], dtype: torch.dtype, device: torch.device) -> dict[int, Any]:
-    """For deepcopy's memo: what it would copy slowly or wrongly, {identity of the original: copy}.
-
-    Plain tensors that share memory with no other are converted at once. NumPy arrays that are views are copied so that the
-    copies share memory as they do.
-    """
-    found = [v for slot in slots if isinstance(v := slot.get(), (Tensor, np.ndarray))]
-    tensors = [t for t in found if type(t) is Tensor and t.is_leaf]
-    # those of no entries have no memory to share
-    storages = [t.untyped_storage().data_ptr() for t in tensors if t.numel()]
-    memo: dict[int, Any] = {}
-    if len(set(storages)) == len(storages) and len(tensors) == len(found):
-        memo |= {id(t): t.detach().to(device, dtype, copy=True) for t in tensors}
-    arrays = [a for a in found if isinstance(a, np.ndarray)]
-    roots: dict[int, Any] = {}
-    memo |= {id(a): _converted_array(a, a.dtype, roots) for a in arrays if isinstance(a.base, np.ndarray)}
-    return memo | {id(a): roots[id(a)] for a in arrays if id(a) in roots}

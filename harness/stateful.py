@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cached_property, partial
-from types import CellType, FunctionType
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,185 +13,59 @@ import torch
 from torch import Tensor
 
 from harness import recipe
-from harness.arrays import Library, captured, to_native, to_tensor
+from harness.arrays import to_tensor
+from harness.calls import Calls
+from harness.copies import own_copy
 from harness.history import History
-from harness.outcome import SpecError
+from harness.modes import forward_of
 from harness.request import (
     Request,
-    call_arguments,
     gradient,
-    match,
-    outputs_of,
-    positional_names,
-    required_names,
 )
-from harness.slots import Slot, convert, copies, share_memory, standing, walk
+from harness.returned import is_returned
+from harness.slots import Slot, share_memory, standing
 from harness.sources import Sources
 from harness.subject import Evaluation, Leaf, Recipe, Subject
 
-SWITCHES = ("training", "is_training", "train_mode")
 
-
-def own_copy(request: Request) -> Any:
-    """A copy of the layer, in the working dtype, that may be changed at will.
-
-    Raises:
-        SpecError: it can't be copied.
-    """
-    slots = list(walk(request.layer))
-    made = copies(slots, request.dtype, request.device)
-    try:
-        layer = copy.deepcopy(request.layer, made)
-    except Exception as error:
-        raise SpecError(
-            f"{type(request.layer).__name__} can't be copied ({type(error).__name__}: {error}), and a check must not "
-            "change the layer itself: give a LayerSpec whose build makes a new one, or define __deepcopy__"
-        ) from error
-    _rebind(layer, request.layer)
-    if not all(id(slot.get()) in made for slot in slots):
-        convert(layer, request.dtype, request.device)
-    return layer
-
-
-def _rebind(layer: Any, original: Any) -> None:
-    """Functions in the copy that were made inside the original (`self.f = lambda z: self.alpha * z`) are made to mean the
-    copy: deepcopy leaves their closures alone."""
-    for name, value in list(getattr(layer, "__dict__", {}).items()):
-        if isinstance(value, FunctionType) and any(held is original for held in captured(value)):
-            cells = tuple(CellType(layer) if c.cell_contents is original else c for c in value.__closure__ or ())
-            made = FunctionType(value.__code__, value.__globals__, value.__name__, value.__defaults__, cells)
-            made.__kwdefaults__ = value.__kwdefaults__
-            setattr(layer, name, made)
-
-
-def switch_of(layer: Any) -> Callable[[str], None] | None:
-    """The function that puts the layer into "train" or "eval", or None where it has no modes."""
-    if callable(getattr(layer, "train", None)) and callable(getattr(layer, "eval", None)):
-        return lambda mode: (layer.train if mode == "train" else layer.eval)()
-    for name in SWITCHES:
-        if isinstance(getattr(layer, name, None), bool):
-            return lambda mode: setattr(layer, name, mode == "train")
-    return None
-
-
-def present_mode(layer: Any) -> str | None:
-    """The mode a layer is in, None where it has no modes."""
-    for name in SWITCHES:
-        if isinstance(flag := getattr(layer, name, None), bool):
-            return "train" if flag else "eval"
-    return "train" if switch_of(layer) else None
+def has_backward(layer: Any) -> bool:
+    """Whether it is an object with a backward, and a forward or a `__call__`."""
+    return not isinstance(layer, type) and callable(getattr(layer, "backward", None)) and forward_of(layer) is not None
 
 
 @dataclass
-class Stateful:
+class Stateful(Calls):
     """A working copy of a layer with the places where its parameters, gradients and buffers stand."""
 
-    layer: Any
-    request: Request
-    arguments: Mapping[str, Any]
-    leaves: dict[str, Leaf]
-    sources: Sources
-    library: Library
     parameters: dict[str, Slot] = field(default_factory=dict)
     gradients: dict[str, Slot] = field(default_factory=dict)
     buffers: dict[str, Slot] = field(default_factory=dict)
+    pulled: dict[str, Slot] = field(default_factory=dict)
+    """Where the gradients of inputs stand that backward does not return."""
     numbers: dict[str, type] = field(default_factory=dict)
     """The parameters that are plain numbers, with their type."""
-    history: History = field(default_factory=History)
-    outputs: int = 1
-    """How many the forward has."""
 
     @classmethod
     def of(cls, request: Request) -> Stateful:
         """The layer copied and its inputs named; discovery fills in the rest."""
-        layer = own_copy(request)
-        arguments = request.arguments(layer.forward)
+        layer = own_copy(request.layer, request.dtype, request.device)
+        arguments = request.arguments(forward_of(layer) or layer.forward)
+        request = request.with_modes()
         return cls(layer, request, arguments, request.leaves(arguments), Sources(layer), request.library)
-
-    @property
-    def name(self) -> str:
-        """The class's name."""
-        return type(self.layer).__name__
-
-    @property
-    def inputs(self) -> list[str]:
-        """The names of the inputs, in the order of the call."""
-        return list(self.arguments)
-
-    @property
-    def modes(self) -> tuple[str | None, ...]:
-        """The modes it can be put into; (None,) if it has none."""
-        if self.request.modes:
-            return tuple(self.request.modes)
-        return ("train", "eval") if switch_of(self.layer) else (None,)
-
-    @cached_property
-    def takes_cotangent(self) -> bool:
-        """Whether backward takes one; some losses' take none."""
-        return bool(positional_names(self.layer.backward)) or _variadic(self.layer.backward)
-
-    @cached_property
-    def accepted(self) -> int | None:
-        """How many cotangents backward takes at most: of a state that forward hands out beside its output, none."""
-        if not self.takes_cotangent or _variadic(self.layer.backward):
-            return None
-        return len(positional_names(self.layer.backward))
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What the report says of the layer."""
-        judged = min(self.outputs, self.accepted or self.outputs)
-        return self.history.notes + (
-            ()
-            if judged == self.outputs
-            else (
-                f"forward has {self.outputs} outputs and backward takes {judged} of their cotangents: what depends on "
-                f"the last {self.outputs - judged} is not judged",
-            )
-        )
-
-    @cached_property
-    def asked(self) -> list[str]:
-        """What backward can't do without."""
-        return required_names(self.layer.backward)
-
-    @cached_property
-    def switch(self) -> Callable[[str], None] | None:
-        """How the layer is put into a mode; None where it has none, or where the mode is a keyword of forward."""
-        return None if self.request.modes else switch_of(self.layer)
-
-    def forward(self, leaves: Mapping[str, Tensor], mode: str | None) -> tuple[Tensor, ...]:
-        """One forward with the inputs given."""
-        self.history.rewind()
-        keywords = self.request.kwargs
-        if mode is not None and self.switch is not None:
-            self.switch(mode)
-        elif mode is not None and self.request.modes:
-            keywords = {**keywords, **self.request.modes[mode]}
-        inputs = call_arguments(self.arguments, leaves, self.library)
-        outputs = outputs_of(self.layer.forward(*inputs, **keywords), self.name)
-        self.outputs = len(outputs)
-        return outputs[: self.accepted]
 
     def backward(self, cotangents: Sequence[Tensor]) -> dict[str, Tensor | None]:
         """One backward: what it returns and what it leaves in the gradients' places."""
-        given = [_scalar(to_native(v, self.library)) for v in cotangents] if self.takes_cotangent else []
-        if len(self.asked) > len(given):
-            raise SpecError(
-                f"{self.name}.backward asks for {len(self.asked)} arguments ({', '.join(self.asked)}) "
-                f"and the forward has {len(given)} outputs: a backward is called with one cotangent an output"
-            )
-        returned = self.layer.backward(*given)
-        found = match(returned, self.leaves, self.inputs, self.name)
+        found = self.pull(cotangents)
+        found |= {n: gradient(g, n) for n, g in standing(self.pulled).items() if found.get(n) is None}
         found |= {n: gradient(g, n) for n, g in standing(self.gradients).items()}
         return {n: None if g is None else g.clone() for n, g in found.items()}
 
     def clear(self) -> None:
         """Zero the gradients, so that what is read afterwards belongs to one backward."""
-        if callable(reset := getattr(self.layer, "zero_grad", None)):
-            reset()
+        self.returned = None
+        if self.begin():
             return
-        for slot in self.gradients.values():
+        for slot in (*self.gradients.values(), *self.pulled.values()):
             if (g := slot.read()) is None:
                 continue
             if any(share_memory(slot.get(), p.get()) for p in self.parameters.values()):
@@ -206,7 +78,18 @@ class Stateful:
     ) -> Evaluation:
         """The subject's `run`."""
         self._load(leaves, buffers)
+        self.enter(mode)
         self.clear()
+        return self._evaluate(leaves, mode, seed)
+
+    def again(
+        self, leaves: Mapping[str, Tensor], buffers: Mapping[str, Tensor], mode: str | None, seed: int
+    ) -> Evaluation:
+        """The same on top of the gradients that stand there."""
+        self._load(leaves, buffers)
+        return self._evaluate(leaves, mode, seed)
+
+    def _evaluate(self, leaves: Mapping[str, Tensor], mode: str | None, seed: int) -> Evaluation:
         self.sources.seed(seed)
         outputs = self.forward(leaves, mode)
         return Evaluation(outputs, self.backward, lambda: self.read(self.buffers), lambda: self.read(self.parameters))
@@ -247,28 +130,28 @@ class Stateful:
             autograd_is_backward="" if self.library == "torch" else "the layer computes in NumPy",
             takes_cotangent=self.takes_cotangent,
             draws=bool(self.sources),
+            kept=tuple(n for n, slot in self.gradients.items() if not is_returned(slot)),
+            again=self.again,
             recipe=partial(self._recipe, leaves),
-            notes=self.notes,
+            notes=(*self.history.notes, *more.pop("notes", ())),
             **more,
         )
 
     def _recipe(self, leaves: Mapping[str, Leaf]) -> Recipe:
-        mode = ""
-        if callable(getattr(self.layer, "train", None)) and callable(getattr(self.layer, "eval", None)):
-            mode = "layer.train() if mode == 'train' else layer.eval()"
-        elif name := next((n for n in SWITCHES if isinstance(getattr(self.layer, n, None), bool)), None):
-            mode = f"layer.{name} = mode == 'train'"
-        mode = "\n    ".join([*([mode] if mode else []), *self.history.lines()])
         return recipe.stateful(
             self.layer,
             self.library,
             recipe.passed(self.arguments, self.leaves),
             [n for n in self.inputs if n in leaves and leaves[n].wanted],
             {n: f"layer{slot.code}{_data(slot)}" for n, slot in {**self.parameters, **self.buffers}.items()},
-            {n: "layer" + slot.code for n, slot in self.gradients.items()},
-            mode,
+            {
+                n: slot.code if is_returned(slot) else "layer" + slot.code
+                for n, slot in {**self.pulled, **self.gradients}.items()
+            },
+            "\n    ".join([*([self.switch.line] if self.switch else []), *self.history.lines()]),
             recipe.keywords_of(self.request.kwargs, self.request.modes),
             self.request.made,
+            self.output,
         )
 
     def probe(self) -> None:
@@ -280,16 +163,16 @@ class Stateful:
         for mode in [m for m in self.modes if m in (self.request.within or self.modes)]:
             # a mode that refuses these inputs shows nothing; the case will say so
             with self.sources.watched(), suppress(Exception, SystemExit):
-                self.forward({n: decoy(leaf.value) for n, leaf in self.leaves.items()}, mode)
+                self._decoyed(mode)
         with suppress(Exception, SystemExit):
-            self.history = History.of(self.layer, self._decoyed)
+            self.history = History.of(self.layer, lambda: self._decoyed((self.request.within or self.modes)[0]))
         slots = {**self.parameters, **self.buffers}
         for name, there in standing(slots).items():
             if name in saved:
                 slots[name].replace(there, saved[name])
 
-    def _decoyed(self) -> None:
-        self.forward({n: decoy(leaf.value) for n, leaf in self.leaves.items()}, (self.request.within or self.modes)[0])
+    def _decoyed(self, mode: str | None) -> None:
+        self.forward({n: decoy(leaf.value) for n, leaf in self.leaves.items()}, mode)
 
 
 def _data(slot: Slot) -> str:
@@ -302,12 +185,3 @@ def decoy(value: Tensor) -> Tensor:
     if value.numel() == 1 and value.is_floating_point():
         return 0.75 * value
     return value.flatten().roll(1).reshape(value.shape)
-
-
-def _variadic(function: Callable[..., Any]) -> bool:
-    return bool(function.__code__.co_flags & 0x04) if hasattr(function, "__code__") else False
-
-
-def _scalar(value: Any) -> Any:
-    """A 0-dimensional NumPy array as the scalar that NumPy code expects."""
-    return value[()] if not isinstance(value, Tensor) and getattr(value, "ndim", 1) == 0 else value

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from harness import recipe
 from harness.arrays import Library, to_native
-from harness.request import Request, call_arguments, match, outputs_of
+from harness.request import Request, call_arguments, input_names, match, outputs_of
 from harness.sources import Sources
 from harness.subject import Evaluation, Leaf, Recipe, Subject
 
@@ -32,6 +32,7 @@ class Stateless:
     @classmethod
     def of(cls, request: Request, name: str, forward: Callable[..., Any], call: Callable[..., Any]) -> Stateless:
         """The function with its inputs named after `forward`'s parameters."""
+        request = request.with_modes()
         arguments = request.arguments(forward)
         sources = Sources(request.layer)
         return cls(name, call, arguments, request.leaves(arguments), request, sources, request.library)
@@ -47,7 +48,7 @@ class Stateless:
 
         def pull(cotangents: Sequence[Tensor]) -> dict[str, Tensor | None]:
             returned = pullback(*(to_native(v, self.library) for v in cotangents))
-            matched = match(returned, self.leaves, list(self.arguments), self.name)
+            matched = match(returned, self.leaves, input_names(self.arguments), self.name)
             return {n: None if g is None else g.clone() for n, g in matched.items()}
 
         return Evaluation(outputs, pull)

@@ -84,6 +84,10 @@ class Subject:
     unclaimed: Mapping[str, str] = field(default_factory=dict)
     """{tensor: finding} for what the forward depends on and no gradient is found for."""
     notes: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
+    """The parameters whose gradients the layer keeps on itself, where a backward may add to what stands there."""
+    again: Run | None = None
+    """`run` without clearing those gradients first."""
     recast: Recast | None = None
     """The same layer made again, in another dtype or the same."""
     recipe: Callable[[], Recipe] | None = None

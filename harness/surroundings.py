@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 
 from harness.differences import DOWN, FIRST, UP, Differences
+from harness.domain import Refused
 from harness.estimate import FINE_STEP, Direction, Estimate, Residual
 from harness.stencil import NOISES
 
@@ -96,7 +98,9 @@ class Surroundings:
         numbers = max([1.0, float(y.abs().amax()), *(float(self.f.case.leaves[n].abs().amax()) for n in d)])
         digit = ABSORBED * self.f.case.u * numbers * float(v.abs().amax())
         steps = [h for k in range(1, 50) if (h := found.step * 2**k) <= COARSEST]
-        offs = [self.f.quick(gradients, d, h).off for h in steps]
+        if not steps or abs(found.off) * steps[0] > digit:
+            return False
+        offs = list(self._offs(gradients, d, steps))
         before = False
         for h, off, coarser in zip(steps, offs, offs[1:], strict=False):
             out = (4 * off - coarser) / 3  # one step of extrapolation: truncation falls by 16 from step to step
@@ -106,6 +110,12 @@ class Surroundings:
             # the finer of two neighbouring steps is one at which the last digit matters
             before = right and abs(found.off) * h <= digit
         return False
+
+    def _offs(self, gradients: Mapping[str, Tensor], d: Direction, steps: Sequence[float]) -> Iterator[float]:
+        """By how much the claim is off at ever larger steps, as long as they stay inside the domain."""
+        with suppress(Refused):
+            for h in steps:
+                yield self.f.quick(gradients, d, h).off
 
     def around(self, d: Direction, radius: float) -> tuple[float, float]:
         """Between which values the derivative along d lies at points around: each output takes its own least and largest.

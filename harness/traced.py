@@ -37,17 +37,31 @@ def tracked(leaves: Mapping[str, Tensor], wanted: Sequence[str]) -> dict[str, Te
 
 def traced(request: Request, name: str, arguments: Mapping[str, Any], call: Callable[..., Any], reason: str) -> Subject:
     """A subject from `call(*inputs, **keywords) -> outputs`; `reason` says why autograd is no second opinion on it."""
+    request = request.with_modes()
     leaves = request.leaves(arguments)
     wanted = [n for n, leaf in leaves.items() if leaf.wanted]
     sources = Sources(request.layer)
     for module in reachable((torch.nn.Module,), request.layer):
         restored_later(module_state(module))
 
-    def run(values: Mapping[str, Tensor], buffers: Mapping[str, Tensor], mode: str | None, seed: int) -> Evaluation:
+    writes = False
+
+    def outputs_at(live: Mapping[str, Tensor], mode: str | None, seed: int) -> tuple[Tensor, ...]:
         sources.seed(seed)
-        live = tracked(values, wanted)
         keywords = {**request.kwargs, **request.modes.get(mode or "", {})}
-        outputs = outputs_of(call(*call_arguments(arguments, live, "torch"), **keywords), name)
+        given = {n: t.clone() for n, t in live.items()} if writes else live
+        return outputs_of(call(*call_arguments(arguments, given, "torch"), **keywords), name)
+
+    def run(values: Mapping[str, Tensor], buffers: Mapping[str, Tensor], mode: str | None, seed: int) -> Evaluation:
+        nonlocal writes
+        live = tracked(values, wanted)
+        try:
+            outputs = outputs_at(live, mode, seed)
+        except RuntimeError as error:
+            if writes or "leaf Variable that requires grad" not in str(error):
+                raise
+            writes = True  # it works in place and says so (mark_dirty), which autograd allows on what is no leaf
+            outputs = outputs_at(live, mode, seed)
         return Evaluation(tuple(y.detach() for y in outputs), graph_pullback(outputs, live))
 
     with sources.watched():
@@ -68,5 +82,6 @@ def traced(request: Request, name: str, arguments: Mapping[str, Any], call: Call
             ".apply" if call is not request.layer else "",
             [p.replace("give(leaves", "(live") for p in recipe.passed(arguments, leaves)],
             wanted,
+            recipe.keywords_of(request.kwargs, request.modes),
         ),
     )

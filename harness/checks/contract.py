@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from harness.arrays import same_bytes
+from dataclasses import replace
+
+from torch import Tensor
+
+from harness.arrays import rms, same_bytes
 from harness.checks import Check
 from harness.outcome import Outcome
 from harness.report import Finding
@@ -72,10 +76,53 @@ def unmutated(session: Session) -> Observation:
     return verdict(session, problems, list(pairs))
 
 
+def accumulation(session: Session) -> Observation:
+    """Gradients that the layer keeps are all added to what stands there, or all put in its place."""
+    case = session.case
+    kept = [n for n in case.wanted if n in case.subject.kept]
+    if not kept or case.subject.again is None:
+        return Observation(Outcome.SKIP, reason="the layer keeps no gradients of its own")
+    second = case.evaluate(2).gradients
+    first = case.evaluate(1).gradients
+    both = case.on_top(2)
+    assert both is not None
+    ways = {n: _way(first.get(n), second.get(n), both.get(n), 64 * case.u) for n in kept}
+    problems = {
+        n: exact(n, "neither of the two", "after two backwards the last gradient, or the sum of both")
+        for n, way in ways.items()
+        if way == ""
+    }
+    added, put = ([n for n, way in ways.items() if way == w] for w in ("added up", "overwritten"))
+    if added and put and not problems:
+        problems[put[0]] = exact(put[0], "overwritten", f"added up, as the gradient of {', '.join(added)} is")
+    if problems:
+        return verdict(session, problems, kept)
+    said = "gradients are added up" if added else "gradients are overwritten" if put else ""
+    return replace(verdict(session, {}, kept), reason=said)
+
+
+def _way(first: Tensor | None, second: Tensor | None, both: Tensor | None, tolerance: float) -> str:
+    """How a second backward leaves a gradient: "added up", "overwritten", "either" where the first is 0, else ""."""
+    if first is None or second is None or both is None or not first.shape == second.shape == both.shape:
+        return "either"  # `shapes` says so
+    allowed = tolerance * (first.abs() + second.abs() + rms(first) + rms(second))
+    is_sum = bool(((both - first - second).abs() <= allowed).all())
+    is_last = bool(((both - second).abs() <= allowed).all())
+    return "either" if is_sum and is_last else "added up" if is_sum else "overwritten" if is_last else ""
+
+
 CHECKS = (
     Check("shapes", "contract", "every gradient is there and has its tensor's shape", shapes, echoes=False),
     Check(
         "dtypes", "contract", "outputs and gradients keep the dtype and device they were given", dtypes, echoes=False
+    ),
+    Check(
+        "accumulation",
+        "contract",
+        "gradients kept on the layer are all added up or all overwritten",
+        accumulation,
+        given=False,
+        echoes=False,
     ),
     Check("unmutated", "contract", "inputs, cotangents and parameters keep their bytes", unmutated, echoes=False),
 )

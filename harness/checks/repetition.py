@@ -54,13 +54,10 @@ def _apart(case: Case) -> float:
 
 
 def _second(session: Session, first: Gradients, second: Gradients) -> Observation:
-    """The second answer of one pullback: the same, or twice as much in parameters whose gradients are added up."""
-    parameters = set(session.case.subject.wanted("parameter"))
-    twice = {n: 2 * g if n in parameters and g is not None else g for n, g in first.items()}
-    added = _same(session, "a second call of one backward", second, twice)
-    if parameters and added.outcome is Outcome.PASS:
-        return replace(added, reason="backward adds to the parameters' gradients")
-    return _same(session, "a second call of one backward", second, first)
+    """The second answer of one pullback is the first; but gradients kept on the layer, which may add up (`accumulation`)."""
+    kept = session.case.subject.kept
+    given = {n: g for n, g in second.items() if n not in kept} | {n: g for n, g in first.items() if n in kept}
+    return _same(session, "a second call of one backward", given, first)
 
 
 def _unwritten(session: Session) -> Observation | None:

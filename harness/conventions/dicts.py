@@ -1,31 +1,30 @@
-"""A class with `forward` and `backward` whose `params` and `grads` are dicts with the same keys."""
+"""A class with `forward` and `backward` whose `params` and `grads` are dicts with the same keys, or `W` and `dW`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from harness.arrays import is_real
+from harness.arrays import is_array, is_real
+from harness.discovery import discovered, overlooked
+from harness.naming import gradient_rank
 from harness.outcome import SpecError
 from harness.request import Request
 from harness.slots import Slot
-from harness.stateful import Stateful
+from harness.stateful import Stateful, has_backward
 from harness.subject import Subject
+from harness.views import Shown
 
 ORDER = 30
 
 
 def recognises(layer: Any) -> bool:
     """Whether it has forward, backward, and the dicts `params` and `grads`."""
-    return (
-        not isinstance(layer, type)
-        and all(callable(getattr(layer, n, None)) for n in ("forward", "backward"))
-        and all(isinstance(getattr(layer, n, None), Mapping) for n in ("params", "grads"))
-    )
+    return has_backward(layer) and all(isinstance(getattr(layer, n, None), Mapping) for n in ("params", "grads"))
 
 
 def subject(request: Request) -> Subject:
-    """The layer as a subject.
+    """The layer as a subject; where it holds more than the dicts, as any other that keeps arrays on itself.
 
     Raises:
         SpecError: a parameter without an entry in `grads`, or the reverse.
@@ -35,33 +34,29 @@ def subject(request: Request) -> Subject:
     state.parameters = _slots(layer, "params")
     state.buffers = _slots(layer, "buffers") if isinstance(getattr(layer, "buffers", None), Mapping) else {}
     state.probe()
+    if request.grads or overlooked(state, ("params", "grads", "buffers")):
+        return discovered(Stateful.of(request))
     state.parameters = _slots(layer, "params")
-    state.gradients = _entries(layer, "grads", state.parameters)
-    if strangers := [n for n in layer.grads if n not in state.parameters]:
+    keys = {name: _gradient_key(layer.grads, name) for name in state.parameters}
+    state.gradients = dict(zip(keys, _entries(layer, "grads", keys.values()), strict=True))
+    if strangers := [n for n in layer.grads if n not in keys.values()]:
         raise SpecError(
             f"{state.name}.grads has {strangers[0]!r}, which is no key of params ({', '.join(layer.params) or 'empty'})"
         )
     return state.subject()
 
 
-class _Entry(Slot):
-    """An entry of a dict that is looked up anew each time: `grads` may be a property that builds it.
-
-    Its owner is (layer, name of the dict), one for all entries of a dict.
-    """
-
-    def home(self) -> Any:
-        layer, name = self.owner
-        return getattr(layer, name)
-
-    def put(self, value: Any) -> None:
-        self.home()[self.key] = value
-
-
 def _slots(layer: Any, name: str) -> dict[str, Slot]:
-    return _entries(layer, name, [key for key, value in getattr(layer, name).items() if is_real(value)])
+    keys = [key for key, value in getattr(layer, name).items() if is_real(value)]
+    return dict(zip(keys, _entries(layer, name, keys), strict=True))
 
 
-def _entries(layer: Any, name: str, keys: Iterable[str]) -> dict[str, Slot]:
-    owner = (layer, name)
-    return {key: _Entry(owner, key, key, f".{name}[{key!r}]") for key in keys}
+def _entries(layer: Any, name: str, keys: Iterable[str]) -> list[Slot]:
+    owner = (layer, name, ())
+    return [Shown(owner, key, f"{name}.{key}", f".{name}[{key!r}]") for key in keys]
+
+
+def _gradient_key(grads: Mapping[str, Any], name: str) -> str:
+    """The key of a parameter's gradient: its own name, or one such as `dW`."""
+    ranked = {k: r for k in grads if is_array(grads[k]) and (r := gradient_rank(f"grads.{k}", name)) is not None}
+    return name if name in grads or not ranked else min(ranked, key=lambda k: ranked[k])

@@ -7,7 +7,7 @@ import pytest
 TEXT = """
 SPECS = [LayerSpec(build=c, inputs="B D") for c in (Scale, Switched, Hidden)]
 
-@parametrize(SPECS, only=["contract"], examples=2)
+@parametrize(SPECS, only=["shapes", "dtypes", "unmutated"], examples=2)
 def test_layers(case): case()
 
 @parametrize(LayerSpec(build=Twice, inputs="B D"), only=["parameter_gradient", "shapes"], examples=2)

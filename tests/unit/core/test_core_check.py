@@ -190,7 +190,7 @@ class WrongAtOne(layers.Identity):
 
 def test_single_failing_size_is_a_failure():
     report = check(spec(WrongAtOne), examples=12)
-    assert {r.check for r in report.failures} == {"input_gradient", "autograd"}
+    assert {r.check for r in report.failures} == {"input_gradient", "autograd", "single_example"}
     assert "B=1" in report.failures[0].finding.example
 
 
@@ -253,7 +253,9 @@ def test_error_of_a_check_is_the_harnesss_own(monkeypatch):
 
 
 def test_gap_that_fails_does_not_apply():
-    report = check(spec(WrongAtOne, gaps={"input_gradient": "B = 1", "autograd": "B = 1"}), examples=8)
+    report = check(
+        spec(WrongAtOne, gaps=dict.fromkeys(("input_gradient", "autograd", "single_example"), "B = 1")), examples=8
+    )
     assert report.ok
     gap = next(r for r in report.results if r.check == "input_gradient")
     assert gap.outcome is Outcome.SKIP

@@ -118,7 +118,7 @@ class WrongCell(Cell):
 
 @pytest.mark.parametrize(
     ("right", "wrong", "parameter"),
-    [(Lazy, WrongLazy, "parameters.W"), (Queued, WrongQueued, "parameters.W"), (Cell, WrongCell, "W")],
+    [(Lazy, WrongLazy, "W: "), (Queued, WrongQueued, "W: "), (Cell, WrongCell, "W: ")],
 )
 def test_a_layer_with_a_history_is_judged_by_one_forward(right: type, wrong: type, parameter: str) -> None:
     assert gradcheck(right(), X).ok
@@ -169,7 +169,7 @@ class WrongTwoOutputs(TwoOutputs):
 
 def test_an_output_that_backward_takes_no_cotangent_for_is_named() -> None:
     report = gradcheck(TwoOutputs(), X)
-    assert "forward has 2 outputs and backward takes 1 of their cotangents" in str(report)
+    assert "backward takes 1 cotangent and the forward gives 2 outputs" in str(report)
     wrong = gradcheck(WrongTwoOutputs(), X, raise_exception=False)
     assert [r.check for r in wrong.failures] == ["input_gradient"]
     assert "takes 2 positional arguments" not in str(wrong)

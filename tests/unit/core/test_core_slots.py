@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from harness.slots import Slot, convert, share_memory, walk
+from harness.copies import convert
+from harness.slots import Slot, share_memory, walk
 
 F64, F32 = torch.float64, torch.float32
 CPU = torch.device("cpu")

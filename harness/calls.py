@@ -1,0 +1,163 @@
+"""How a stateful layer is called: its modes, its forward, its backward, and how it begins anew."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from torch import Tensor
+
+from harness.arrays import Library, to_native
+from harness.domain import BackwardRaised
+from harness.history import History
+from harness.modes import EVAL, TRAIN, Switch, forward_of, switch_of
+from harness.outcome import SpecError
+from harness.parts import Reset, reset, resets_of
+from harness.request import Request, call_arguments, input_names, outputs_of, positional_names, required_names
+from harness.returned import inputs_of
+from harness.sources import Sources
+from harness.subject import Leaf
+
+OUTPUTS = ("output", "outputs", "out", "y")
+"""Where the outputs stand of a forward that returns nothing."""
+
+
+@dataclass
+class Calls:
+    """A working copy of a layer and what it is called with."""
+
+    layer: Any
+    request: Request
+    arguments: Mapping[str, Any]
+    leaves: dict[str, Leaf]
+    sources: Sources
+    library: Library
+    given: int = field(default=0, init=False)
+    """How many outputs the last forward gave."""
+    output: str = field(default="", init=False)
+    """The attribute that holds the outputs, where forward returns nothing."""
+    history: History = field(default_factory=History, init=False)
+    """What it gathers from forward to forward."""
+    begun: str = field(default="", init=False)
+    """The layer's own method that was run last to begin anew."""
+    returned: Any = field(default=None, init=False)
+    """What the last backward returned."""
+
+    @property
+    def name(self) -> str:
+        """The class's name."""
+        return type(self.layer).__name__
+
+    @property
+    def inputs(self) -> list[str]:
+        """The names of the inputs, in the order of the call."""
+        return input_names(self.arguments)
+
+    @property
+    def modes(self) -> tuple[str | None, ...]:
+        """The modes it can be put into; (None,) if it has none."""
+        if self.request.modes:
+            return tuple(self.request.modes)
+        if self.switch is None:
+            return (None,)
+        # what is not usual for it is done for who asks
+        return (TRAIN, EVAL) if EVAL in self.request.within else self.switch.modes
+
+    @cached_property
+    def takes_cotangent(self) -> bool:
+        """Whether backward takes one; some losses' take none."""
+        return bool(positional_names(self.layer.backward)) or _variadic(self.layer.backward)
+
+    @cached_property
+    def asked(self) -> list[str]:
+        """What backward can't do without."""
+        return required_names(self.layer.backward)
+
+    @cached_property
+    def switch(self) -> Switch | None:
+        """How the layer is put into a mode; None where it has none, or where the mode is a keyword of forward."""
+        return None if self.request.modes else switch_of(self.layer)
+
+    def forward(self, leaves: Mapping[str, Tensor], mode: str | None) -> tuple[Tensor, ...]:
+        """One forward with the inputs given."""
+        self.history.rewind()
+        keywords = {**self.request.kwargs, **self.request.modes.get(mode or "", {})}
+        self.enter(mode)
+        inputs = call_arguments(self.arguments, leaves, self.library)
+        result = self.compute(*inputs, **keywords)
+        if result is None:  # kept instead of returned
+            self.output = next((n for n in OUTPUTS if getattr(self.layer, n, None) is not None), "")
+            result = getattr(self.layer, self.output, None)
+        outputs = outputs_of(result, self.name)
+        self.given = len(outputs)
+        return outputs[: self.most]
+
+    def enter(self, mode: str | None) -> None:
+        """Put the layer into a mode by its own switch."""
+        if mode is not None and self.switch is not None:
+            self.switch.put(mode)
+
+    @cached_property
+    def most(self) -> int | None:
+        """How many cotangents backward can take: what the forward gives beside as many outputs is not judged."""
+        if _variadic(self.layer.backward) or not (names := positional_names(self.layer.backward)):
+            return None
+        return max(1, len([n for n in names if not isinstance(_default(self.layer.backward, n), bool)]))
+
+    @property
+    def compute(self) -> Callable[..., Any]:
+        """The layer's forward, or its `__call__`."""
+        return forward_of(self.layer) or self.layer.forward
+
+    def pull(self, cotangents: Sequence[Tensor]) -> dict[str, Tensor | None]:
+        """One backward: the gradients of the inputs that it returns.
+
+        Raises:
+            SpecError: it asks for more than one cotangent an output.
+            BackwardRaised: it raises after the layer began anew in its own way.
+        """
+        given = [_scalar(to_native(v, self.library)) for v in cotangents] if self.takes_cotangent else []
+        if len(self.asked) > len(given):
+            raise SpecError(
+                f"{self.name}.backward asks for {len(self.asked)} arguments ({', '.join(self.asked)}) "
+                f"and the forward has {len(given)} outputs: a backward is called with one cotangent an output"
+            )
+        try:
+            self.returned = self._flat(self.layer.backward(*given))
+        except Exception as error:
+            if not self.begun or isinstance(error, SpecError):
+                raise
+            raise BackwardRaised(f"{type(error).__name__}: {error}, after the layer's own {self.begun}()") from error
+        return inputs_of(self.returned, self.leaves, self.inputs, self.name)
+
+    def _flat(self, returned: Any) -> Any:
+        """Where an argument is a list of arrays, its gradients may come as a list among the others."""
+        if self.inputs == list(self.arguments) or not isinstance(returned, (tuple, list)):
+            return returned
+        return [g for part in returned for g in (part if isinstance(part, (list, tuple)) else (part,))]
+
+    def begin(self) -> str:
+        """Let the layer begin anew in its own way; the name of that way, empty if it has none."""
+        self.begun = reset(self.resets)
+        return self.begun
+
+    @cached_property
+    def resets(self) -> list[Reset]:
+        """How it and the layers inside it begin anew."""
+        return resets_of(self.layer)
+
+
+def _default(function: Callable[..., Any], name: str) -> Any:
+    return inspect.signature(function).parameters[name].default
+
+
+def _variadic(function: Callable[..., Any]) -> bool:
+    return bool(function.__code__.co_flags & 0x04) if hasattr(function, "__code__") else False
+
+
+def _scalar(value: Any) -> Any:
+    """A 0-dimensional NumPy array as the scalar that NumPy code expects."""
+    return value[()] if not isinstance(value, Tensor) and getattr(value, "ndim", 1) == 0 else value

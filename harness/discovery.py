@@ -1,0 +1,181 @@
+"""Which array of a stateful layer is a parameter, which its gradient, which a buffer, which a cache.
+
+By name and shape, then by probes: a backward shows where gradients are written, a forward on other inputs what is a cache,
+a changed array whether the output depends on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from harness.arrays import is_array, same_bytes
+from harness.domain import BackwardRaised, backward_may_raise, forward_may_refuse
+from harness.naming import gradient_rank
+from harness.orders import in_another_order
+from harness.owners import Owners
+from harness.returned import beside, in_order
+from harness.slots import Slot, share_memory, walk
+from harness.stateful import Stateful, decoy
+from harness.subject import Gradients, Subject
+from harness.views import places
+
+STATISTICS = ("running", "moving")
+"""How names of running statistics begin; where only one mode can be tried, nothing but the name tells them from parameters."""
+
+
+def discovered(state: Stateful) -> Subject:
+    """The layer with everything that it holds sorted. If its backward raises after its own reset, it is done without.
+
+    Raises:
+        SpecError: `grads` names a parameter or gradient that isn't there.
+        Refused: the forward refuses the inputs.
+        BackwardRaised: the backward raised.
+    """
+    try:
+        return _discovered(state)
+    except BackwardRaised as raised:
+        if not (broken := state.begun):
+            raise
+        spared = Stateful.of(state.request)
+        spared.resets = []
+        subject = _discovered(spared)
+        return replace(
+            subject, notes=(*subject.notes, f"its {broken}() is not called: after it backward raised {raised}")
+        )
+
+
+def _discovered(state: Stateful) -> Subject:
+    initial = state.read(places(state.layer))
+    state.probe()  # what is built at the first forward is there now
+    leaves = {n: leaf.value.clone() for n, leaf in state.leaves.items()}
+    state.enter(state.modes[0])
+    state.begin()
+    with forward_may_refuse():
+        outputs = state.forward(leaves, state.modes[0])
+    candidates = {n: s for n, s in places(state.layer).items() if not state.history.holds(n)}
+    start = state.read(candidates)
+    with backward_may_raise():
+        given = state.backward([torch.ones_like(y) for y in outputs])
+    after = places(state.layer) | {s.label: s for s in beside(state, state.leaves, state.inputs)}
+    found = state.read(after)
+    pulled = {n for n, t in found.items() if n not in start or not same_bytes(t, start[n])}
+    written = _written(state, candidates, start)
+    for name, value in {**start, **initial}.items():
+        if name in candidates:
+            candidates[name].write(value)
+    own = {n: s for n, s in candidates.items() if n not in state.leaves}
+    owners = Owners.of(state.name, own, after, pulled, found, state.request.grads)
+    state.parameters, state.gradients = {}, {}
+    for name, (slot, place) in owners.pairs.items():
+        if slot.label not in written or matters(state, slot):
+            state.parameters[name], state.gradients[name] = slot, place
+    _unnamed(state, owners)
+    state.pulled = _of_inputs(state, given, after, pulled, found)
+    notes = (*owners.notes, *_left_out(state, outputs), *in_another_order(state, found))
+    findings = {**owners.findings, **sorted_out(state, owners, written)}
+    return state.subject(unclaimed=findings, notes=notes)
+
+
+def _left_out(state: Stateful, outputs: Sequence[Tensor]) -> list[str]:
+    if state.most is None or len(outputs) < state.most or state.given <= len(outputs):
+        return []
+    return [
+        f"backward takes {len(outputs)} cotangent{'s' if len(outputs) > 1 else ''} and the forward gives {state.given} "
+        "outputs; the others are not judged"
+    ]
+
+
+def _unnamed(state: Stateful, owners: Owners) -> None:
+    """Gradients that backward returns by position alone, given to the parameters that have none."""
+    taken = {s.label for s in state.gradients.values()}
+    unnamed = [s for label, s in owners.places.items() if label.startswith("returned.") and label not in taken]
+    if unnamed := [s for s in unnamed if isinstance(s.key, int)]:
+        rest = [s for s in owners.rest(state.parameters, state.gradients) if is_array(s.get())]
+        slots = {owners.names[s.label]: s for s in rest if matters(state, s)}
+        for name, place in in_order(slots, unnamed).items():
+            state.parameters[name], state.gradients[name] = slots[name], place
+
+
+def _of_inputs(
+    state: Stateful, given: Gradients, after: Mapping[str, Slot], pulled: set[str], found: Mapping[str, Tensor]
+) -> dict[str, Slot]:
+    """Attributes such as `dinputs`, of an input whose gradient backward does not return."""
+    taken = {s.label for s in state.gradients.values()}
+    missing = [n for n, leaf in state.leaves.items() if leaf.wanted and given.get(n) is None]
+    places: dict[str, Slot] = {}
+    for name in missing:
+        ranked = {p: r for p in found if p in pulled - taken and (r := gradient_rank(p, name)) is not None}
+        fitting = [p for p in ranked if found[p].shape == state.leaves[name].value.shape]
+        if fitting:
+            places[name] = after[min(fitting, key=lambda p: ranked[p])]
+    return places
+
+
+def _written(state: Stateful, slots: Mapping[str, Slot], start: Mapping[str, Tensor]) -> set[str]:
+    """The slots that a forward on other inputs writes to: caches and statistics."""
+    with suppress(Exception):  # a decoy that is refused shows nothing
+        state.forward({n: decoy(leaf.value) for n, leaf in state.leaves.items()}, state.modes[0])
+    after = state.read(slots)
+    return {n for n, t in start.items() if n not in after or not same_bytes(t, after[n])}
+
+
+def sorted_out(state: Stateful, owners: Owners, written: Iterable[str] = ()) -> dict[str, str]:
+    """What remains, by what a probe shows: buffers, caches, and parameters without a gradient."""
+    known = {*written, *state.request.grads}
+    findings: dict[str, str] = {}
+    rest = [s for s in owners.rest(state.parameters, state.gradients) if is_array(s.get()) and not _alias(state, s)]
+    if not rest or not any(_changes(state, rest, mode) for mode in state.modes):
+        return findings  # caches alone: forward writes them before it reads them
+    for slot in rest:
+        if _alias(state, slot) or not matters(state, slot):
+            continue
+        name = owners.names[slot.label]
+        state.buffers[name] = slot
+        short = name.rpartition(".")[2]
+        if not {name, slot.label} & known and not short.startswith(STATISTICS) and name not in owners.findings:
+            findings[name] = f"`{name}` changes the output and has no gradient: {owners.advice(slot, name)}"
+    return findings
+
+
+def overlooked(state: Stateful, dicts: Iterable[str]) -> bool:
+    """Whether the outputs depend on an array of the layer that is in none of these dicts of it."""
+    inside = tuple(f"{name}." for name in dicts)
+    rest = [s for s in walk(state.layer) if not s.label.startswith(inside) and not _alias(state, s)]
+    return bool(rest) and any(_changes(state, rest, mode) for mode in state.modes)
+
+
+def _alias(state: Stateful, slot: Slot) -> bool:
+    """Whether it is another name for memory that is known already: a list for the optimiser, a view."""
+    return any(share_memory(slot.get(), s.get()) for s in [*state.parameters.values(), *state.buffers.values()])
+
+
+def matters(state: Stateful, slot: Slot) -> bool:
+    """Whether the outputs of some mode depend on what stands there, all else equal."""
+    return any(_changes(state, [slot], mode) for mode in state.modes)
+
+
+def _changes(state: Stateful, slots: Iterable[Slot], mode: str | None) -> bool:
+    """Whether the outputs depend on what stands in these places, all else equal."""
+    before = {s.label: (s, t.clone()) for s in slots if (t := s.read()) is not None}
+    known = {**state.parameters, **state.buffers}
+    kept = state.read(known)
+    runs = []
+    for moved in (False, True):
+        for slot, value in before.values():
+            slot.write(value * 1.125 + 0.0625 if moved else value)
+        state.sources.seed(0)
+        try:
+            runs.append([y.clone() for y in state.forward({n: x.value.clone() for n, x in state.leaves.items()}, mode)])
+        except Exception:  # one of the modes refuses these inputs, or this value
+            runs.append([])
+        for name, was in kept.items():
+            known[name].write(was)
+    for slot, value in before.values():
+        slot.write(value)
+    # a value that is refused tells that it is read, unless the mode refuses the inputs anyway
+    return len(runs[0]) != len(runs[1]) or any(not torch.equal(a, b) for a, b in zip(*runs, strict=True))

@@ -1,0 +1,87 @@
+"""How people name the gradient of a parameter, and where they put it: `dW`, `grads["W"]`, `W.grad`, `dparams[0]`, ..."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+
+HOLDERS = ("params", "parameters", "param", "weights", "variables", "_parameters", "_modules", "buffers", "_buffers")
+"""What a container of parameters is called; it is no part of their names."""
+
+VALUES = ("data", "value", "array")
+"""What an object that keeps a parameter beside its gradient calls the parameter."""
+
+GRADIENTS = ("grads", "gradients", "grad", "gradient", "dparams", "derivatives", "returned")
+"""What a container of gradients is called, and an object's gradient beside its `data`."""
+
+_BEFORE = ("dLd", "dL_d", "dL", "d_", "d", "grad_", "grad", "gradient_", "delta_", "delta", "nabla_", "g_", "g")
+_AFTER = ("_grad", "_grads", "_gradient", "_gradients", "grad", "Grad")
+
+_SAME = (("w", "weight", "weights", "kernel"), ("b", "bias", "biases"), ("x", "inp", "input", "inputs"))
+_GROUP = {word: k for k, words in enumerate(_SAME) for word in words}
+
+
+@lru_cache(1 << 14)
+def gradient_rank(place: str, parameter: str) -> int | None:
+    """How surely an array of the first label is the gradient of that of the second; lower is surer, None: it is not.
+
+    0: `fc.dW` or `fc.grads.W` for `fc.W`; 1: but for case and underscores; 2: but for the word, as `dW` for `weight`.
+    """
+    there, here = place.split("."), parameter.split(".")
+    ranks = [r for p in (here, _bare(here)) if (r := _rank(there, p)) is not None]
+    return min(ranks, default=None)
+
+
+def _rank(place: Sequence[str], parameter: Sequence[str]) -> int | None:
+    bare = [part for part in _bare(place) if part not in GRADIENTS]
+    if len(bare) != len(parameter):
+        bare = [part for part in place if part not in GRADIENTS]
+    if len(bare) != len(parameter):
+        return None
+    marked, worst = len(bare) < len(place) and any(part in GRADIENTS for part in place), 0
+    for found, wanted in zip(bare, parameter, strict=True):
+        if found == wanted:
+            continue
+        rank = _marked_rank(found, wanted)
+        if rank is None:
+            return None
+        marked, worst = True, max(worst, rank)
+    return worst if marked else None
+
+
+def _marked_rank(found: str, wanted: str) -> int | None:
+    """How surely one word is another with a mark of a gradient."""
+    lead = "_" * (len(found) - len(found.lstrip("_")))
+    word = found.removeprefix(lead)
+    stems = [word.removeprefix(m) for m in _BEFORE if word.startswith(m)]
+    stems += [word.removesuffix(m) for m in _AFTER if word.endswith(m)]
+    if any(wanted in (stem, lead + stem) for stem in stems if stem):
+        return 0
+    plain = [_plain(stem) for stem in stems]
+    if _plain(wanted) in plain:
+        return 1
+    same = _GROUP.get(_plain(wanted))
+    return 2 if same is not None and same in map(_GROUP.get, plain) else None
+
+
+def _plain(word: str) -> str:
+    return re.sub("_", "", word).lower()
+
+
+def _bare(path: Sequence[str]) -> list[str]:
+    """Without the containers on the way, and without `data` at its end."""
+    kept = [part for part in path[:-1] if part not in HOLDERS]
+    return kept if path[-1] in VALUES and kept else [*kept, path[-1]]
+
+
+def short_names(labels: Sequence[str]) -> Mapping[str, str]:
+    """{label: name}: the label without containers, `W` for `params.W`, where that tells it from the others."""
+    found = {label: ".".join(_bare(label.split("."))) for label in labels}
+    names = list(found.values())
+    return {label: label if name.isdecimal() or names.count(name) > 1 else name for label, name in found.items()}
+
+
+def gradient_names(name: str) -> tuple[str, ...]:
+    """The usual names for the gradient of an input that backward returns by name."""
+    return (f"d{name}", f"grad_{name}", f"{name}_grad", f"d_{name}", f"dLd{name}", f"delta_{name}", f"g{name}")

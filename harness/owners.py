@@ -1,0 +1,177 @@
+"""Pairs of a parameter and the place of its gradient: by what is declared, by name, by shape, by what backward writes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from harness.arrays import is_array, same_bytes
+from harness.naming import GRADIENTS, gradient_rank, short_names
+from harness.outcome import SpecError
+from harness.slots import Slot
+
+
+@dataclass
+class Owners:
+    """The arrays that may be parameters, and those that may be their gradients."""
+
+    layer: str
+    slots: Mapping[str, Slot]
+    places: Mapping[str, Slot]
+    pulled: set[str]
+    """The labels of the places that backward wrote to."""
+    values: Mapping[str, Tensor]
+    """What stood in the places after backward."""
+    declared: Mapping[str, str | None]
+    names: Mapping[str, str]
+    """{label: what the report calls it}."""
+    aliases: dict[str, list[str]] = field(default_factory=dict)
+    """{label: every label of the same memory}, the first found stands for all."""
+    pairs: dict[str, tuple[Slot, Slot]] = field(default_factory=dict)
+    """{name: (the parameter's place, its gradient's)}."""
+    findings: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of(
+        cls,
+        layer: str,
+        slots: Mapping[str, Slot],
+        places: Mapping[str, Slot],
+        pulled: set[str],
+        values: Mapping[str, Tensor],
+        declared: Mapping[str, str | None],
+    ) -> Owners:
+        """Everything paired that can be.
+
+        Raises:
+            SpecError: `declared` names what isn't there.
+        """
+        aliases = _aliases(slots, places)
+        made = cls(layer, slots, places, pulled, values, declared, short_names(list(aliases)), aliases)
+        made._pair()
+        made._reorder()
+        made._strangers()
+        return made
+
+    def _pair(self) -> None:
+        declared = {self._label(name): place for name, place in self.declared.items()}
+        taken: dict[str, str] = {}
+        for label in self.aliases:
+            if label in declared:
+                found = [] if declared[label] is None else [self._declared(label, str(declared[label]))]
+            else:
+                found = self._found(label)
+            if found:
+                self.pairs[self.names[label]] = self.slots[label], self.places[found[0]]
+                taken[found[0]] = label
+        for label in taken.keys() & self.aliases.keys():  # what is a gradient is no parameter
+            self.pairs.pop(self.names[label], None)
+
+    def _label(self, name: str) -> str:
+        labels = [label for label in self.aliases if name in (self.names[label], *self.aliases[label])]
+        if not labels:
+            has = ", ".join(self.names.values()) or "none"
+            raise SpecError(f"grads names {name!r}, which is no array of {self.layer}: it has {has}")
+        return labels[0]
+
+    def _declared(self, label: str, place: str) -> str:
+        owner = label.rpartition(".")[0]
+        known = short_names(list(self.places))
+        options = [p for p in (place, f"{owner}.{place}") if p in self.places]
+        options += [p for p, name in known.items() if name == place]
+        if not options:
+            raise SpecError(
+                f"grads={{{self.names[label]!r}: {place!r}}}: {self.layer} has no array {place!r} after backward"
+            )
+        return options[0]
+
+    def _found(self, label: str) -> list[str]:
+        """The places of its gradient, best first; none where several are as good and differ."""
+        ranked: dict[str, tuple[int, ...]] = {}
+        shape = _shape(self.slots[label])
+        for place in self.places:
+            ranks = [r for name in self.aliases[label] if (r := gradient_rank(place, name)) is not None]
+            if ranks and place not in self.aliases[label]:
+                fits = place in self.values and self.values[place].shape == shape
+                ranked[place] = (not fits, place not in self.pulled, min(ranks))
+        best = sorted(ranked, key=lambda p: ranked[p])
+        equals = [p for p in best if ranked[p] == ranked[best[0]]]
+        if len(equals) > 1 and not all(same_bytes(self.values[equals[0]], self.values[p]) for p in equals):
+            name = self.names[label]
+            self.findings[name] = (
+                f"`{name}` has {len(equals)} gradients that differ, {_listed(equals)}: write "
+                f"LayerSpec(..., grads={{{name!r}: {equals[0]!r}}})"
+            )
+            return []
+        return best
+
+    def _reorder(self) -> None:
+        """Lists whose shapes say that the gradients stand in another order than the parameters."""
+        wrong = [n for n, (slot, place) in self.pairs.items() if _in_list(place) and _shape(slot) != _shape(place)]
+        places = {n: self.pairs[n][1] for n in wrong}
+        for name in wrong:
+            slot = self.pairs[name][0]
+            fits = [p for p in places.values() if _shape(p) == _shape(slot)]
+            alike = [n for n in wrong if _shape(self.pairs[n][0]) == _shape(slot)]
+            if len(fits) == len(alike) == 1:
+                self.pairs[name] = slot, fits[0]
+                self.notes.append(f"the gradient of {name} was found at {fits[0].label} by its shape, out of order")
+
+    def _strangers(self) -> None:
+        """Gradients that backward wrote and whose owner is not found."""
+        taken = {place.label for _, place in self.pairs.values()}
+        for label in self.places:
+            if label in taken or label not in self.pulled or not set(label.split(".")[:-1]) & set(GRADIENTS):
+                continue
+            # a wrapper may show what an inner layer keeps
+            if not any(same_bytes(self.values[label], self.values[t]) for t in taken if t in self.values):
+                self.notes.append(f"`{label}` is written by backward and is the gradient of nothing that was found")
+
+    def rest(self, parameters: Mapping[str, Slot], gradients: Mapping[str, Slot]) -> list[Slot]:
+        """The places that are neither."""
+        taken = {s.label for s in (*parameters.values(), *gradients.values())}
+        return [self.slots[label] for label in self.aliases if label not in taken]
+
+    def advice(self, slot: Slot, name: str) -> str:
+        """What to write where no gradient is found."""
+        short = name.rpartition(".")[2]
+        taken = {place.label for _, place in self.pairs.values()}
+        like = [p for p in self.values if p in self.pulled - taken and self.values[p].shape == _shape(slot)]
+        guess = like[0] if len(like) == 1 else "its gradient"
+        return (
+            f"set self.d{short} in backward, or write LayerSpec(..., grads={{{name!r}: {guess!r}}}), "
+            "or None there if it is a constant"
+        )
+
+
+def _aliases(slots: Mapping[str, Slot], places: Mapping[str, Slot]) -> dict[str, list[str]]:
+    """One label for each array among the slots, with every label that it has, in the places too."""
+    first: dict[tuple[object, ...], str] = {}
+    found: dict[str, list[str]] = {}
+    for label, slot in {**slots, **places}.items():
+        value = slot.read()
+        if value is None:
+            continue
+        key = (value.data_ptr(), *value.shape, *value.stride()) if is_array(slot.get()) and value.numel() else (label,)
+        if label in slots:
+            found.setdefault(first.setdefault(key, label), []).append(label)
+        elif key in first:
+            found[first[key]].append(label)
+    return found
+
+
+def _shape(slot: Slot) -> torch.Size:
+    value = slot.read()
+    return torch.Size() if value is None else value.shape
+
+
+def _in_list(slot: Slot) -> bool:
+    return isinstance(slot.key, int)
+
+
+def _listed(labels: Iterable[str]) -> str:
+    return " and ".join(f"`{label}`" for label in labels)

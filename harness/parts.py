@@ -1,0 +1,71 @@
+"""The layers inside a layer, and how all of them begin anew."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from typing import Any
+
+RESETS = ("zero_grad", "zero_grads", "flush_gradients", "clear_grads", "cleargrads", "clear_gradients", "reset_grads")
+"""What the method is called that zeroes the gradients."""
+
+
+def parts_of(layer: Any, code: str = "layer", seen: set[int] | None = None) -> Iterator[tuple[str, Any]]:
+    """Every object with a backward below this one, with how a script reaches it."""
+    seen = {id(layer)} if seen is None else seen
+    for step, value in _below(layer):
+        if id(value) in seen or isinstance(value, type):
+            continue
+        if isinstance(value, (list, tuple, Mapping)):
+            seen.add(id(value))
+            yield from parts_of(value, code + step, seen)
+        elif (
+            callable(getattr(value, "backward", None)) and hasattr(value, "__dict__") and not hasattr(value, "data_ptr")
+        ):
+            seen.add(id(value))
+            yield code + step, value
+            yield from parts_of(value, code + step, seen)
+
+
+def _below(thing: Any) -> list[tuple[str, Any]]:
+    if isinstance(thing, Mapping):
+        return [(f"[{k!r}]", v) for k, v in thing.items()]
+    if isinstance(thing, (list, tuple)):
+        return [(f"[{k}]", v) for k, v in enumerate(thing)]
+    return [(f".{n}", v) for n, v in vars(thing).items()] if hasattr(thing, "__dict__") else []
+
+
+Reset = tuple[str, Callable[[], object]]
+
+
+def resets_of(layer: Any) -> list[Reset]:
+    """How the layer, first, and every layer inside it begin anew, each by the name of its own method."""
+    return [r for part in (layer, *(p for _, p in parts_of(layer))) for r in _reset_of(part, part is layer)]
+
+
+def _reset_of(layer: Any, own: bool) -> list[Reset]:
+    methods = ((name, getattr(layer, name, None)) for name in RESETS)
+    found = next(((n, m) for n, m in methods if callable(m) and not _asks(m)), None)
+    return [(found[0] if own else "", found[1])] if found else []
+
+
+def reset(ways: Iterable[Reset]) -> str:
+    """Have them begin anew: what they keep of earlier forwards may go with their gradients.
+
+    The name of the layer's own method; empty where it has none, or refuses as a frozen layer may.
+    """
+    done = ""
+    for name, method in ways:
+        with suppress(Exception):
+            method()
+            done = done or name
+    return done
+
+
+def _asks(method: Callable[..., Any]) -> bool:
+    try:
+        parameters = inspect.signature(method).parameters.values()
+    except (TypeError, ValueError):
+        return False
+    return any(p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in parameters)

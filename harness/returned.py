@@ -1,0 +1,95 @@
+"""What a backward returns: the gradients of the inputs, and whatever stands beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from harness.arrays import is_array, to_tensor
+from harness.naming import gradient_rank
+from harness.request import match
+from harness.slots import Slot
+from harness.subject import Leaf
+from harness.views import Shown
+
+
+def inputs_of(result: Any, leaves: Mapping[str, Leaf], inputs: Sequence[str], what: str) -> dict[str, Tensor | None]:
+    """The gradients of the inputs in what a stateful layer's backward returned; those of its parameters may stand there too.
+
+    By name from a dict; from a sequence by position, the inputs first.
+    """
+    if isinstance(result, Mapping):
+        return match({k: v for k, v in result.items() if _of_input(str(k), inputs)}, leaves, inputs, what)
+    if not isinstance(result, (tuple, list)):
+        return match(result, leaves, inputs, what)
+    return match(tuple(result[: _count(result, leaves, inputs)]), leaves, inputs, what)
+
+
+def _of_input(key: str, inputs: Sequence[str]) -> bool:
+    return any(key == n or gradient_rank(key, n) == 0 for n in inputs)
+
+
+def _count(parts: Sequence[Any], leaves: Mapping[str, Leaf], inputs: Sequence[str]) -> int:
+    """How many of the parts are gradients of inputs: one an input, one a real input, or one an input that wants it."""
+    flat = next((k for k, p in enumerate(parts) if isinstance(p, (Mapping, list, tuple))), len(parts))
+    real = [n for n in inputs if n in leaves and leaves[n].value.is_floating_point()]
+    wanted = [n for n in real if leaves[n].wanted]
+    if flat <= len(inputs):
+        return flat
+    fitting = (c for c in (list(inputs), real, wanted) if all(map(_fits, parts, (leaves.get(n) for n in c))))
+    return len(next(fitting, inputs))
+
+
+def _fits(part: Any, leaf: Leaf | None) -> bool:
+    if leaf is None or not leaf.wanted or part is None:
+        return part is None
+    return is_array(part) and tuple(part.shape) == tuple(leaf.value.shape)
+
+
+def beside(holder: Any, leaves: Mapping[str, Leaf], inputs: Sequence[str]) -> Iterator[Slot]:
+    """The places in `holder.returned` that are no input's: `returned.dW`, `returned.1`, `returned.1.0`."""
+    result = holder.returned
+    if isinstance(result, Mapping):
+        yield from _entries(holder, result, (), [k for k in result if not _of_input(str(k), inputs)])
+    elif isinstance(result, (tuple, list)):
+        for k in range(_count(result, leaves, inputs), len(result)):
+            part = result[k]
+            if isinstance(part, (Mapping, list, tuple)):
+                yield from _entries(holder, part, (k,), list(part) if isinstance(part, Mapping) else range(len(part)))
+            else:
+                yield from _entries(holder, result, (), [k])
+
+
+def _entries(holder: Any, home: Any, keys: tuple[Any, ...], names: Any) -> Iterator[Slot]:
+    code = "returned" + "".join(f"[{k!r}]" for k in keys)
+    owner = (holder, "returned", keys)
+    # a dict says whose they are, wherever it stands; a position is told by all of it
+    before = "returned." if isinstance(home, Mapping) else "".join(f"{k}." for k in ("returned", *keys))
+    for name in names:
+        if is_array(home[name]) or isinstance(home[name], float):
+            yield Shown(owner, name, f"{before}{name}", f"{code}[{name!r}]")
+
+
+def is_returned(slot: Slot) -> bool:
+    """Whether the place is in what backward returned, not on the layer."""
+    return slot.code.startswith("returned")
+
+
+def in_order(slots: Mapping[str, Slot], places: Sequence[Slot]) -> dict[str, Slot]:
+    """Unnamed gradients given to the parameters without one: in order if all shapes fit, else by shapes that are unique."""
+    if len(slots) != len(places):
+        return {}
+    shapes = [_shape(s) for s in slots.values()]
+    found = [_shape(p) for p in places]
+    if shapes == found:
+        return dict(zip(slots, places, strict=True))
+    if sorted(shapes) == sorted(found) and len(set(shapes)) == len(shapes):
+        return {n: places[found.index(shape)] for n, shape in zip(slots, shapes, strict=True)}
+    return {}
+
+
+def _shape(slot: Slot) -> tuple[int, ...]:
+    value = slot.get()
+    return tuple(to_tensor(value, slot.label).shape) if value is not None else ()

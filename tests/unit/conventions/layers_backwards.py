@@ -1,0 +1,264 @@
+"""What backward returns, and what it takes; how forward is called and what it gives."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+W0 = np.linspace(-1.0, 1.5, 6).reshape(3, 2)
+B0 = np.array([0.5, -0.25])
+
+
+class Linear:
+    """y = x W + b; `answer` is what backward makes of the three gradients."""
+
+    factor = 1.0
+
+    def __init__(self) -> None:
+        self.W, self.b = W0.copy(), B0.copy()
+
+    def forward(self, x: Any) -> Any:
+        self.x = x
+        return x @ self.W + self.b
+
+    def backward(self, dy: Any) -> Any:
+        return self.answer(dy @ self.W.T, self.factor * (self.x.T @ dy), dy.sum(0))
+
+    def answer(self, dx: Any, dW: Any, db: Any) -> Any:
+        raise NotImplementedError
+
+
+class Keeps(Linear):
+    """Keeps the gradients of its parameters; `form` is what becomes of dx."""
+
+    form = staticmethod(lambda dx: dx)
+
+    def answer(self, dx: Any, dW: Any, db: Any) -> Any:
+        self.dW, self.db = dW, db
+        return self.form(dx)
+
+
+class InTuple(Keeps):
+    form = staticmethod(lambda dx: (dx,))
+
+
+class InList(Keeps):
+    form = staticmethod(lambda dx: [dx])
+
+
+class InDict(Keeps):
+    form = staticmethod(lambda dx: {"dx": dx})
+
+
+class AllInTuple(Linear):
+    """(dx, dW, db)"""
+
+    def answer(self, dx: Any, dW: Any, db: Any) -> Any:
+        return dx, dW, db
+
+
+class AllInDict(Linear):
+    def answer(self, dx: Any, dW: Any, db: Any) -> Any:
+        return {"x": dx, "W": dW, "b": db}
+
+
+class AllInDictByD(Linear):
+    def answer(self, dx: Any, dW: Any, db: Any) -> Any:
+        return {"dx": dx, "dW": dW, "db": db}
+
+
+class InputAndGradients(Linear):
+    """dx, and a dict or list of the parameters' gradients."""
+
+    def answer(self, dx: Any, dW: Any, db: Any) -> Any:
+        return dx, {"dW": dW, "db": db}
+
+
+class InputAndList(Linear):
+    def answer(self, dx: Any, dW: Any, db: Any) -> Any:
+        return dx, [dW, db]
+
+
+class AttributesOnly(Linear):
+    """Neural Networks from Scratch: backward returns nothing and leaves dinputs, dweights, dbiases; forward leaves output."""
+
+    def __init__(self) -> None:
+        self.weights, self.biases = W0.copy(), B0.copy()
+
+    def forward(self, inputs: Any) -> None:
+        self.inputs = inputs
+        self.output = inputs @ self.weights + self.biases
+
+    def backward(self, dvalues: Any) -> None:
+        self.dweights = self.factor * (self.inputs.T @ dvalues)
+        self.dbiases = dvalues.sum(0)
+        self.dinputs = dvalues @ self.weights.T
+
+
+class ParametersOnly(Linear):
+    """A first layer: no gradient of its input."""
+
+    def answer(self, dx: Any, dW: Any, db: Any) -> Any:
+        self.dW, self.db = dW, db
+
+
+class Called(Linear):
+    """`__call__` instead of forward."""
+
+    forward: Any = None
+
+    def __call__(self, x: Any) -> Any:
+        return Linear.forward(self, x)
+
+    def answer(self, dx: Any, dW: Any, db: Any) -> Any:
+        self.dW, self.db = dW, db
+        return dx
+
+
+class Lazy:
+    """Its parameters are made at the first forward."""
+
+    factor = 1.0
+    W: Any = None
+
+    def forward(self, x: Any) -> Any:
+        if self.W is None:
+            self.W, self.b = np.random.default_rng(0).normal(size=(x.shape[1], 2)), np.zeros(2)
+        self.x = x
+        return x @ self.W + self.b
+
+    def backward(self, dy: Any) -> Any:
+        self.dW, self.db = self.factor * (self.x.T @ dy), dy.sum(0)
+        return dy @ self.W.T
+
+
+class MSE:
+    """mytorch: backward takes no argument, the target has no gradient."""
+
+    factor = 1.0
+
+    def forward(self, A: Any, Y: Any) -> Any:
+        self.difference = A - Y
+        return (self.difference**2).mean()
+
+    def backward(self) -> Any:
+        return self.factor * 2 * self.difference / self.difference.size
+
+
+class CrossEntropy:
+    """Integer labels; backward takes dout=1."""
+
+    factor = 1.0
+
+    def forward(self, x: Any, t: Any) -> Any:
+        e = np.exp(x - x.max(1, keepdims=True))
+        self.p, self.t = e / e.sum(1, keepdims=True), t
+        return -np.log(self.p[np.arange(len(t)), t]).mean()
+
+    def backward(self, dout: Any = 1) -> Any:
+        d = self.p.copy()
+        d[np.arange(len(self.t)), self.t] -= 1
+        return self.factor * dout * d / len(self.t)
+
+
+class Embedding:
+    """Token ids; backward returns nothing."""
+
+    factor = 1.0
+
+    def __init__(self) -> None:
+        self.W = np.linspace(-1, 1, 10).reshape(5, 2)
+
+    def forward(self, ids: Any) -> Any:
+        self.ids = ids
+        return self.W[ids]
+
+    def backward(self, dy: Any) -> None:
+        self.dW = np.zeros_like(self.W)
+        np.add.at(self.dW, self.ids, self.factor * dy)
+
+
+class EmbeddingNone(Embedding):
+    """The same; the gradient of the ids is None in a tuple."""
+
+    def backward(self, dy: Any) -> Any:
+        super().backward(dy)
+        return (None,)
+
+
+class Rnn:
+    """One step: two inputs, two outputs."""
+
+    factor = 1.0
+
+    def __init__(self) -> None:
+        self.Wx, self.Wh = W0.copy(), np.array([[0.5, -0.5], [0.25, 1.0]])
+
+    def forward(self, x: Any, h: Any) -> Any:
+        self.x, self.h = x, h
+        self.new = np.tanh(x @ self.Wx + h @ self.Wh)
+        return self.new, self.new.sum(1)
+
+    def backward(self, dnew: Any, dsum: Any) -> Any:
+        da = (dnew + dsum[:, None]) * (1 - self.new**2)
+        self.dWx, self.dWh = self.x.T @ da, self.factor * (self.h.T @ da)
+        return da @ self.Wx.T, da @ self.Wh.T
+
+
+class Sum:
+    """A list of inputs; a list of gradients."""
+
+    factor = 1.0
+
+    def forward(self, X: Any) -> Any:
+        self.X = X
+        return X[0] * X[1]
+
+    def backward(self, dy: Any) -> Any:
+        return [dy * self.X[1], self.factor * dy * self.X[0]]
+
+
+class Cell(Rnn):
+    """Two outputs, and a backward that takes the cotangent of the first alone."""
+
+    def backward(self, dnew: Any, retain: bool = True) -> Any:  # type: ignore[override]
+        return super().backward(dnew, np.zeros(len(dnew)))
+
+
+class Inner(Linear):
+    """Keeps every input until it is flushed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.flush_gradients()
+
+    def flush_gradients(self) -> None:
+        self.kept: list[Any] = []
+
+    def forward(self, x: Any) -> Any:
+        self.kept.append(x)
+        return x @ self.W + self.b
+
+    def backward(self, dy: Any) -> Any:
+        found = [dy @ self.W.T for _ in self.kept]
+        self.dW, self.db = self.factor * (self.kept[0].T @ dy), dy.sum(0)
+        return found[0] if len(found) == 1 else found
+
+
+class Outer:
+    """Flushes itself alone."""
+
+    factor = 1.0
+
+    def __init__(self) -> None:
+        self.inner = Inner()
+        self.inner.factor = self.factor
+
+    def flush_gradients(self) -> None: ...
+
+    def forward(self, x: Any) -> Any:
+        return np.tanh(self.inner.forward(x))
+
+    def backward(self, dy: Any) -> Any:
+        return self.inner.backward(dy * (1 - np.tanh(self.inner.kept[0] @ self.inner.W + self.inner.b) ** 2))

@@ -1,0 +1,80 @@
+"""Layers of which something could be skipped in silence, and gradients that are added up or overwritten."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+W0 = np.linspace(-1.0, 1.5, 6).reshape(3, 2)
+
+
+class Scaled:
+    """A float array that changes the output and has no gradient, beside a parameter that has one."""
+
+    def __init__(self) -> None:
+        self.W, self.scale = W0.copy(), np.array([1.5, 0.5])
+
+    def forward(self, x: Any) -> Any:
+        self.x = x
+        return (x @ self.W) * self.scale
+
+    def backward(self, dy: Any) -> Any:
+        self.dW = self.x.T @ (dy * self.scale)
+        return (dy * self.scale) @ self.W.T
+
+
+class Deep:
+    """The same array inside an inner layer that keeps it in a list."""
+
+    def __init__(self) -> None:
+        self.inner = [Scaled()]
+
+    def forward(self, x: Any) -> Any:
+        return self.inner[0].forward(x)
+
+    def backward(self, dy: Any) -> Any:
+        return self.inner[0].backward(dy)
+
+
+class Accumulates:
+    """Both gradients are added up."""
+
+    def __init__(self) -> None:
+        self.W, self.b = W0.copy(), np.zeros(2)
+        self.dW, self.db = np.zeros((3, 2)), np.zeros(2)
+
+    def forward(self, x: Any) -> Any:
+        self.x = x
+        return x @ self.W + self.b
+
+    def backward(self, dy: Any) -> Any:
+        self.dW += self.x.T @ dy
+        self.db += dy.sum(0)
+        return dy @ self.W.T
+
+
+class Overwrites(Accumulates):
+    """Both are overwritten."""
+
+    def backward(self, dy: Any) -> Any:
+        self.dW, self.db = self.x.T @ dy, dy.sum(0)
+        return dy @ self.W.T
+
+
+class Mixed(Accumulates):
+    """One is added up, the other overwritten."""
+
+    def backward(self, dy: Any) -> Any:
+        self.dW += self.x.T @ dy
+        self.db = dy.sum(0)
+        return dy @ self.W.T
+
+
+class Twice(Accumulates):
+    """Adds the gradient of b to what stands there twice over: right from zero, wrong from the second backward on."""
+
+    def backward(self, dy: Any) -> Any:
+        self.dW += self.x.T @ dy
+        self.db = 2 * self.db + dy.sum(0)
+        return dy @ self.W.T

@@ -1,0 +1,208 @@
+"""y = x W + b with its parameters and gradients under every name and in every container that people use.
+
+`factor` multiplies the gradient of W.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+W0 = np.linspace(-1.0, 1.5, 6).reshape(3, 2)
+B0 = np.array([0.5, -0.25])
+
+
+class Linear:
+    """Attributes W and b."""
+
+    factor = 1.0
+
+    def __init__(self) -> None:
+        self.W, self.b = W0.copy(), B0.copy()
+
+    def forward(self, x: Any) -> Any:
+        self.x = x
+        return x @ self.W + self.b
+
+    def pull(self, dy: Any) -> tuple[Any, Any, Any]:
+        return dy @ self.W.T, self.factor * (self.x.T @ dy), dy.sum(0)
+
+
+def named(gradient_of_W: str, gradient_of_b: str, W: str = "W", b: str = "b") -> type:
+    """A linear layer whose attributes have these names."""
+
+    class Named:
+        factor = 1.0
+
+        def __init__(self) -> None:
+            setattr(self, W, W0.copy())
+            setattr(self, b, B0.copy())
+
+        def forward(self, x: Any) -> Any:
+            self.x = x
+            return x @ getattr(self, W) + getattr(self, b)
+
+        def backward(self, dy: Any) -> Any:
+            setattr(self, gradient_of_W, self.factor * (self.x.T @ dy))
+            setattr(self, gradient_of_b, dy.sum(0))
+            return dy @ getattr(self, W).T
+
+    return Named
+
+
+class InOneDict(Linear):
+    """Attributes W and b; gradients in a dict."""
+
+    key = "{}"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.grads: dict[str, Any] = {}
+
+    def backward(self, dy: Any) -> Any:
+        dx, self.grads[self.key.format("W")], self.grads[self.key.format("b")] = self.pull(dy)
+        return dx
+
+
+class InOneDictByD(InOneDict):
+    """The keys are dW and db."""
+
+    key = "d{}"
+
+
+class NumpyML:
+    """numpy-ml: dicts `parameters` and `gradients`, accumulated, reset by `flush_gradients`."""
+
+    factor = 1.0
+
+    def __init__(self) -> None:
+        self.X: list[Any] = []
+        self.trainable = True
+        self.parameters = {"W": W0.copy(), "b": B0.copy()}
+        self.gradients = {n: np.zeros_like(p) for n, p in self.parameters.items()}
+        self.derived_variables: dict[str, list[Any]] = {"Z": []}
+
+    def flush_gradients(self) -> None:
+        self.X = []
+        self.derived_variables["Z"] = []
+        for n, g in self.gradients.items():
+            self.gradients[n] = np.zeros_like(g)
+
+    def forward(self, X: Any, retain_derived: bool = True) -> Any:
+        Z = X @ self.parameters["W"] + self.parameters["b"]
+        if retain_derived:
+            self.X.append(X)
+            self.derived_variables["Z"].append(Z)
+        return np.tanh(Z)
+
+    def backward(self, dLdy: Any, retain_grads: bool = True) -> Any:
+        if not isinstance(dLdy, list):
+            dLdy = [dLdy]
+        dX = []
+        for dy, X, Z in zip(dLdy, self.X, self.derived_variables["Z"], strict=False):
+            dZ = dy * (1 - np.tanh(Z) ** 2)
+            dX.append(dZ @ self.parameters["W"].T)
+            if retain_grads:
+                self.gradients["W"] += self.factor * (X.T @ dZ)
+                self.gradients["b"] += dZ.sum(0)
+        return dX[0] if len(self.X) == 1 else dX
+
+
+class FromScratch(Linear):
+    """Deep Learning from Scratch: lists `params` and `grads`, changed in place."""
+
+    def __init__(self) -> None:
+        self.params = [W0.copy(), B0.copy()]
+        self.grads = [np.zeros_like(p) for p in self.params]
+
+    def forward(self, x: Any) -> Any:
+        W, b = self.params
+        self.x = x
+        return x @ W + b
+
+    def backward(self, dout: Any) -> Any:
+        W, _ = self.params
+        self.grads[0][...] = self.factor * (self.x.T @ dout)
+        self.grads[1][...] = dout.sum(0)
+        return dout @ W.T
+
+
+class ListOfGradients(Linear):
+    """Attributes, and a list of gradients beside a list of parameters that is a property."""
+
+    @property
+    def params(self) -> list[Any]:
+        return [self.W, self.b]
+
+    def backward(self, dy: Any) -> Any:
+        dx, dW, db = self.pull(dy)
+        self.grads = [dW, db]
+        return dx
+
+
+class OtherOrder(ListOfGradients):
+    """The gradients stand in another order than the parameters; their shapes tell."""
+
+    def backward(self, dy: Any) -> Any:
+        dx, dW, db = self.pull(dy)
+        self.grads = [db, dW]
+        return dx
+
+
+class Methods(Linear):
+    """`parameters()` and `gradients()`."""
+
+    def parameters(self) -> list[Any]:
+        return [self.W, self.b]
+
+    def gradients(self) -> list[Any]:
+        return [self.cotangent_of_W, self.cotangent_of_b]
+
+    def backward(self, dy: Any) -> Any:
+        dx, self.cotangent_of_W, self.cotangent_of_b = self.pull(dy)
+        return dx
+
+
+class PairsMethod(Linear):
+    """`parameters()` gives pairs (parameter, gradient)."""
+
+    def parameters(self) -> list[Any]:
+        return [(self.W, self.first), (self.b, self.second)]
+
+    def backward(self, dy: Any) -> Any:
+        dx, self.first, self.second = self.pull(dy)
+        return dx
+
+
+class TwoCandidates(Linear):
+    """dW and W_grad differ."""
+
+    def backward(self, dy: Any) -> Any:
+        dx, self.dW, self.db = self.pull(dy)
+        self.W_grad = self.dW + 1
+        return dx
+
+
+class Stray(InOneDict):
+    """A gradient whose owner does not exist."""
+
+    def backward(self, dy: Any) -> Any:
+        self.grads["c"] = 3 * dy.sum(0)
+        return super().backward(dy)
+
+
+class Swapped(FromScratch):
+    """Two parameters of one shape, whose gradients stand in the other's place."""
+
+    def __init__(self) -> None:
+        self.params = [np.array([1.0, 1.5, 0.5]), np.array([0.0, 0.5, 1.0])]
+        self.grads = [np.zeros(3), np.zeros(3)]
+
+    def forward(self, x: Any) -> Any:
+        self.x = x
+        return x * self.params[0] + self.params[1]
+
+    def backward(self, dout: Any) -> Any:
+        self.grads[1][...], self.grads[0][...] = (dout * self.x).sum(0), dout.sum(0)
+        return dout * self.params[0]

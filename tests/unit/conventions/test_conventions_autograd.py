@@ -1,0 +1,77 @@
+"""torch.autograd.Function, torch.nn.Module, torch.library operators and callables around them: right and wrong."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import layers_autograd as layers
+import pytest
+import torch
+from twins import Twins, X, assert_right_is_verified, assert_wrong_is_named, randn, verified_in
+
+from harness import GradientError, const, gradcheck
+
+W, B = randn(3, 2, seed=1), randn(2, seed=2)
+
+
+def both(make, *inputs, tensor: str, verified: str, **words) -> Twins:
+    return Twins(make(layers.RIGHT), make(layers.WRONG), inputs, tensor, verified, words)
+
+
+def through(make):
+    """A callable with parameters in its closure."""
+
+    def made(factor):
+        function = make(factor)
+        return lambda x, w: function.apply(x, w.tanh(), torch.zeros(2, dtype=x.dtype)).square()
+
+    return made
+
+
+TWINS = {
+    "argument that is no tensor": both(layers.power_of, X, 3, tensor="x", verified="x"),
+    "apply": both(lambda f: layers.power_of(f).apply, X, 3, tensor="x", verified="x"),
+    "setup_context": both(layers.affine_of, X, W, B, tensor="w", verified="x w b"),
+    "once_differentiable": both(layers.once_of, X, tensor="x", verified="x"),
+    "indices as second output": both(layers.sort_of, X, tensor="x", verified="x"),
+    "output that is not differentiable": both(layers.floor_of, X, tensor="x", verified="x"),
+    "mark_dirty": both(layers.dirty_of, X, tensor="x", verified="x"),
+    "nn.Module in train": both(
+        layers.module_of, X, tensor="1.weight", verified="input 0.weight 0.bias 1.weight 1.bias", mode="train"
+    ),
+    "nn.Module in eval": both(
+        layers.module_of, X, tensor="1.weight", verified="input 0.weight 0.bias 1.weight 1.bias", mode="eval"
+    ),
+    "callable": both(through(layers.affine_of), X, W, tensor="w", verified="x w"),
+    "custom operator": Twins(layers.operator_of("right", 1.0), layers.operator_of("wrong", 2.0), (X, 0.5), "x", "x"),
+    "partial": both(lambda f: partial(layers.power_of(f).apply), X, 3, tensor="input0", verified="input0"),
+}
+
+
+@pytest.mark.parametrize("twins", TWINS.values(), ids=TWINS)
+def test_right_one_is_verified(twins):
+    assert_right_is_verified(twins)
+
+
+@pytest.mark.parametrize("twins", TWINS.values(), ids=TWINS)
+def test_wrong_twin_is_named(twins):
+    assert_wrong_is_named(twins)
+
+
+def test_subset_that_needs_no_gradient_is_left_out():
+    assert verified_in(gradcheck(layers.affine_of(1.0), X, const(W), B)) == {"x", "b"}
+    assert verified_in(gradcheck(layers.affine_of(2.0), X, const(W), B)) == {"x", "b"}
+
+
+def test_operator_is_found_through_torch_ops():
+    assert verified_in(gradcheck(torch.ops.harness_tests.right, X, 0.5)) == {"x"}
+    with pytest.raises(GradientError, match=r"x\["):
+        gradcheck(torch.ops.harness_tests.wrong.default, X, 0.5)
+
+
+def test_module_is_left_as_it_was():
+    module = layers.module_of(1.0)
+    before = {n: t.clone() for n, t in module.state_dict().items()}
+    gradcheck(module, X)
+    assert all(torch.equal(t, before[n]) for n, t in module.state_dict().items())
+    assert all(p.grad is None for p in module.parameters())

@@ -1,0 +1,92 @@
+"""What backward returns and takes, how forward is called, inputs without a gradient: right and wrong."""
+
+from __future__ import annotations
+
+import layers_backwards as layers
+import numpy as np
+import pytest
+from twins import NX, Twins, assert_right_is_verified, assert_wrong_is_named, pair, randn
+
+from harness import GradientError, gradcheck
+
+ALL = "x W b"
+LABELS, IDS = np.array([0, 2, 1, 1]), np.array([[0, 3], [3, 1]])
+H = randn(4, 2, seed=3).numpy()
+
+TWINS: dict[str, Twins] = {
+    "bare array": pair(layers.Keeps, NX, tensor="W", verified=ALL),
+    "tuple": pair(layers.InTuple, NX, tensor="W", verified=ALL),
+    "list": pair(layers.InList, NX, tensor="W", verified=ALL),
+    "dict": pair(layers.InDict, NX, tensor="W", verified=ALL),
+    "all in a tuple": pair(layers.AllInTuple, NX, tensor="W", verified=ALL),
+    "all in a dict": pair(layers.AllInDict, NX, tensor="W", verified=ALL),
+    "all in a dict by dW": pair(layers.AllInDictByD, NX, tensor="W", verified=ALL),
+    "dx and a dict": pair(layers.InputAndGradients, NX, tensor="W", verified=ALL),
+    "dx and a list": pair(layers.InputAndList, NX, tensor="W", verified=ALL),
+    "attributes only": pair(layers.AttributesOnly, NX, tensor="weights", verified="inputs weights biases"),
+    "__call__": pair(layers.Called, NX, tensor="W", verified=ALL),
+    "lazy": pair(layers.Lazy, NX, tensor="W", verified=ALL),
+    "loss without argument": pair(layers.MSE, NX, NX + 1, tensor="A", verified="A"),
+    "loss with labels": pair(layers.CrossEntropy, NX, LABELS, tensor="x", verified="x"),
+    "token ids": pair(layers.Embedding, IDS, tensor="W", verified="W"),
+    "token ids with None": pair(layers.EmbeddingNone, IDS, tensor="W", verified="W"),
+    "two inputs and outputs": pair(layers.Rnn, NX, H, tensor="Wh", verified="x h Wx Wh"),
+    "list of inputs": pair(layers.Sum, [NX, NX + 1], tensor="X.1", verified="X.0 X.1"),
+    "backward of the first output alone": pair(layers.Cell, NX, H, tensor="Wh", verified="x h Wx Wh"),
+    "sub-layer that must be flushed": pair(layers.Outer, NX, tensor="inner.W", verified="x inner.W inner.b"),
+}
+
+
+@pytest.mark.parametrize("twins", TWINS.values(), ids=TWINS)
+def test_right_layer_is_verified(twins):
+    assert_right_is_verified(twins)
+
+
+@pytest.mark.parametrize("twins", TWINS.values(), ids=TWINS)
+def test_wrong_twin_is_named(twins):
+    assert_wrong_is_named(twins)
+
+
+def test_target_without_gradient_is_said():
+    report = gradcheck(layers.MSE(), NX, NX + 1)
+    assert "backward returns no gradient of Y; not judged" in str(report)
+
+
+def test_first_layer_without_gradient_of_its_input_is_an_error_that_says_what_to_write():
+    with pytest.raises(GradientError, match="x: backward gave no gradient of it"):
+        gradcheck(layers.ParametersOnly(), NX)
+
+
+def test_outputs_that_backward_takes_no_cotangent_of_are_said():
+    report = gradcheck(layers.Cell(), NX, H)
+    assert report.notes == ("backward takes 1 cotangent and the forward gives 2 outputs; the others are not judged",)
+
+
+class AfterFlush(layers.Linear):
+    """Loses what backward needs at its own flush, as numpy-ml's RNNCell."""
+
+    def __init__(self):
+        super().__init__()
+        self.sum = None
+
+    def flush_gradients(self):
+        self.sum = []
+
+    def answer(self, dx, dW, db):
+        self.dW, self.db = dW, db
+        return dx if self.sum is None else dx + np.array(self.sum)
+
+
+def test_layer_whose_own_reset_breaks_its_backward_is_judged_without_and_says_so():
+    report = gradcheck(AfterFlush(), NX)
+    assert "its flush_gradients() is not called: after it backward raised ValueError" in str(report)
+
+
+class WrongAfterFlush(AfterFlush):
+    def answer(self, dx, dW, db):
+        return super().answer(2 * dx, dW, db)
+
+
+def test_and_a_wrong_one_is_failed():
+    with pytest.raises(GradientError):
+        gradcheck(WrongAfterFlush(), NX)

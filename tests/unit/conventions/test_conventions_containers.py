@@ -1,0 +1,46 @@
+"""Parameters in objects, in nested layers and in whole networks: every one is verified under a name of its own."""
+
+from __future__ import annotations
+
+import layers_containers as layers
+import pytest
+from twins import NX, X, assert_right_is_verified, assert_wrong_is_named, pair, verified_in
+
+from harness import NotVerified, gradcheck
+
+LAYERS = "x layers.0.W layers.0.b layers.2.W layers.2.b"
+TWINS = {
+    "W.grad in torch": pair(layers.TensorGrad, X, tensor="W", verified="x W b"),
+    "objects with data and grad": pair(layers.Objects, NX, tensor="W", verified="x W b"),
+    "list of layers": pair(layers.Layers, NX, tensor="layers.0.W", verified=LAYERS),
+    "params shared with layers": pair(layers.TwoLayerNet, NX, tensor="W1", verified="x W1 b1"),
+    "grads copied from layers": pair(layers.CopiedGradients, NX, tensor="W1", verified="x W1 b1"),
+    "lists of weights and biases": pair(
+        layers.Lists, NX, tensor="weights.0", verified="x weights.0 weights.1 biases.0 biases.1"
+    ),
+    "dict of dicts": pair(layers.Nested, NX, tensor="fc1.W", verified="x fc1.W fc1.b fc2.W"),
+    "dicts by dW": pair(layers.DictsWithMore, NX, tensor="W", verified="x W b"),
+    "nn.Module with backward": pair(layers.ModuleWithBackward, X, tensor="weight", verified="x weight bias"),
+}
+
+
+@pytest.mark.parametrize("twins", TWINS.values(), ids=TWINS)
+def test_right_layer_is_verified(twins):
+    assert_right_is_verified(twins)
+
+
+@pytest.mark.parametrize("twins", TWINS.values(), ids=TWINS)
+def test_wrong_twin_is_named(twins):
+    assert_wrong_is_named(twins)
+
+
+def test_array_beside_the_dicts_is_not_skipped():
+    with pytest.raises(NotVerified) as raised:
+        gradcheck(layers.DictsWithMore(scale=True), NX)
+    reason = next(r.reason for r in raised.value.report.results if r.check == "parameter_gradient")
+    assert reason.startswith("scale: `scale` changes the output and has no gradient: set self.dscale in backward")
+    assert {"W", "b"} <= verified_in(raised.value.report)
+
+
+def test_array_beside_the_dicts_may_be_declared_constant():
+    assert gradcheck(layers.DictsWithMore(scale=True), NX, grads={"scale": None}).ok

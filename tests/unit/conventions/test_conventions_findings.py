@@ -1,0 +1,50 @@
+"""Nothing is skipped in silence; gradients that are added up or overwritten are found out and held to it."""
+
+from __future__ import annotations
+
+import layers_findings as layers
+import pytest
+from twins import NX, verified_in
+
+from harness import LayerSpec, NotVerified, Outcome, check, gradcheck
+
+
+@pytest.mark.parametrize(("kind", "name"), [(layers.Scaled, "scale"), (layers.Deep, "inner.0.scale")])
+def test_array_that_changes_the_output_without_gradient_is_a_finding(kind, name):
+    with pytest.raises(NotVerified, match=f"`{name}` changes the output and has no gradient") as raised:
+        gradcheck(kind(), NX)
+    assert verified_in(raised.value.report) == {"x", name.replace("scale", "W")}
+
+
+def accumulation(kind):
+    report = gradcheck(kind(), NX, battery=True, raise_exception=False)
+    assert {r.check for r in report.failures} <= {"accumulation"}
+    return next(r for r in report.results if r.check == "accumulation")
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [(layers.Accumulates, "gradients are added up"), (layers.Overwrites, "gradients are overwritten")],
+)
+def test_what_a_second_backward_does_is_said(kind, said):
+    result = accumulation(kind)
+    assert (result.outcome, result.reason) == (Outcome.PASS, said)
+    assert set(result.tensors) == {"W", "b"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "found", "expected"),
+    [
+        (layers.Mixed, "overwritten", "added up, as the gradient of W is"),
+        (layers.Twice, "neither of the two", "after two backwards the last gradient, or the sum of both"),
+    ],
+)
+def test_gradient_that_differs_from_the_others_is_named(kind, found, expected):
+    result = accumulation(kind)
+    assert result.outcome is Outcome.FAIL
+    assert (result.finding.where[0], result.finding.analytic, result.finding.expected) == ("b", found, expected)
+
+
+def test_specs_are_held_to_it_too():
+    assert check(LayerSpec(layers.Accumulates, inputs="B 3"), examples=3, only="accumulation").ok
+    assert check(LayerSpec(layers.Mixed, inputs="B 3"), examples=3, only="accumulation").failures

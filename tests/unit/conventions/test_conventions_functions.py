@@ -1,0 +1,122 @@
+"""Function pairs, functions that return loss and gradients, chains: right, wrong, and what they leave behind."""
+
+from __future__ import annotations
+
+import copy
+
+import layers_functions as layers
+import numpy as np
+import pytest
+from twins import NX, Twins, X, assert_right_is_verified, assert_wrong_is_named
+
+from harness import SpecError, chain, gradcheck, value_and_grad
+
+W, B, Y = layers.W0, np.zeros(2), np.array([0, 2, 1, 1])
+MORE = np.array([1.0, 1.5, 0.5]), np.array([0.0, 0.5, 1.0])
+RUNNING = {"running_mean": np.array([0.1, 0.2, 0.3]), "running_var": np.array([1.0, 2.0, 0.5])}
+
+
+def cs231n(name: str, *inputs, tensor: str, verified: str) -> Twins:
+    forward, backward = getattr(layers, f"{name}_forward"), getattr(layers, f"{name}_backward")
+    return Twins((forward, backward), (forward, getattr(layers, f"wrong_{name}_backward")), inputs, tensor, verified)
+
+
+def valued(right, wrong, *inputs, tensor: str, verified: str) -> Twins:
+    return Twins(value_and_grad(right), value_and_grad(wrong), inputs, tensor, verified)
+
+
+def of_model(kind):
+    model = kind()
+    return value_and_grad(model.loss, params=model.params)
+
+
+def of_function(kind):
+    model = kind()
+    return value_and_grad(lambda X, labels: model.loss(X, y=labels), params=model.params)
+
+
+MODEL = {"inputs": (NX, Y), "tensor": "W2", "verified": "W1 b1 W2"}
+TWINS = {
+    "affine": cs231n("affine", NX, W, B, tensor="w", verified="x w b"),
+    "relu": cs231n("relu", NX, tensor="x", verified="x"),
+    "batchnorm in train": cs231n("batchnorm", NX, *MORE, {"mode": "train"}, tensor="beta", verified="x gamma beta"),
+    "batchnorm in test": cs231n(
+        "batchnorm", NX, *MORE, {"mode": "test", **RUNNING}, tensor="beta", verified="x gamma beta"
+    ),
+    "dropout": cs231n("dropout", NX, {"mode": "train", "p": 0.6}, tensor="x", verified="x"),
+    "dropout with a seed": cs231n("dropout", NX, {"mode": "train", "p": 0.6, "seed": 1}, tensor="x", verified="x"),
+    "(loss, dx)": valued(layers.softmax_loss, layers.wrong_softmax_loss, NX, Y, tensor="x", verified="x"),
+    "(loss, (dx, dw))": valued(layers.svm_loss_all, layers.wrong_svm_loss_all, NX, W, tensor="w", verified="x w"),
+    "model.loss": Twins(of_model(layers.Model), of_model(layers.WrongModel), **MODEL),
+    "lambda around model.loss": Twins(of_function(layers.Model), of_function(layers.WrongModel), **MODEL),
+    "chain with labels": Twins(
+        chain(layers.Net(), layers.CrossEntropy()),
+        chain(layers.WrongNet(), layers.CrossEntropy()),
+        (NX, np.array([0, 1, 1, 0])),
+        "net.W",
+        "x net.W",
+    ),
+    "chain with a cotangent": Twins(
+        chain(layers.Net(), layers.Squares()), chain(layers.WrongNet(), layers.Squares()), (NX,), "net.W", "x net.W"
+    ),
+}
+
+
+@pytest.mark.parametrize("twins", TWINS.values(), ids=TWINS)
+def test_right_one_is_verified(twins):
+    assert_right_is_verified(twins)
+
+
+@pytest.mark.parametrize("twins", TWINS.values(), ids=TWINS)
+def test_wrong_twin_is_named(twins):
+    assert_wrong_is_named(twins)
+
+
+def test_dict_of_statistics_is_left_alone_and_does_not_leak():
+    given = {"mode": "train"}
+    assert gradcheck((layers.batchnorm_forward, layers.batchnorm_backward), NX, *MORE, given).ok
+    assert given == {"mode": "train"}
+
+
+@pytest.mark.parametrize(
+    "make", [lambda m: m.loss, lambda m: lambda X, labels: m.loss(X, y=labels)], ids=["method", "lambda"]
+)
+def test_model_is_left_as_it_was(make):
+    model = layers.Model()
+    arrays, before = dict(model.params), copy.deepcopy(model.params)
+    gradcheck(value_and_grad(make(model), params=model.params), NX, Y)
+    assert all(model.params[n] is arrays[n] for n in arrays)
+    assert all(np.array_equal(model.params[n], before[n]) for n in arrays)
+
+
+def test_inputs_of_a_model_without_gradient_are_said():
+    model = layers.Model()
+    report = gradcheck(value_and_grad(model.loss, params=model.params), NX, Y)
+    assert report.notes == ("loss returns no gradient of its inputs; not judged",)
+
+
+def test_callable_around_an_object_with_backward_gets_a_note():
+    class Double:
+        def forward(self, x):
+            return 2 * x
+
+        def backward(self, dy):
+            return 3 * dy
+
+    net = Double()
+    report = gradcheck(lambda x: net.forward(x).square().sum(), X)
+    assert report.notes == ("`net.backward` was not run; use chain(net, loss)",)
+
+
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (lambda: value_and_grad(3), r"value_and_grad\(3\): write a function f\(\*inputs\) -> \(loss, grads\)"),
+        (lambda: gradcheck(value_and_grad(lambda x: x.sum()), X), r"must return \(loss, grads\); it returned Tensor"),
+        (lambda: chain(layers.Net), r"chain\(\.\.\.\): Net is no object with forward and backward"),
+        (lambda: chain(layers.Net(), 3), r"chain\(\.\.\.\): int is no object with forward and backward"),
+    ],
+)
+def test_what_cannot_be_used_says_what_to_write(make, text):
+    with pytest.raises(SpecError, match=text):
+        make()

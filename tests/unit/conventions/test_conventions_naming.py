@@ -1,0 +1,95 @@
+"""Where the gradient of a parameter stands: every name and container that people use."""
+
+from __future__ import annotations
+
+import layers_naming as layers
+import pytest
+from twins import NX, assert_right_is_verified, assert_wrong_is_named, pair
+
+from harness import GradientError, NotVerified, SpecError, gradcheck
+
+# name: (class, the name of its weight, all that must be verified)
+KINDS = {
+    "dLdW": (layers.named("dLdW", "dLdb"), "W", "x W b"),
+    "dL_dW": (layers.named("dL_dW", "dL_db"), "W", "x W b"),
+    "W_grad": (layers.named("W_grad", "b_grad"), "W", "x W b"),
+    "weight_grad": (layers.named("weight_grad", "bias_grad", "weight", "bias"), "weight", "x weight bias"),
+    "grad_weights": (layers.named("grad_weights", "grad_biases", "weights", "biases"), "weights", "x weights biases"),
+    "dweights": (layers.named("dweights", "dbiases", "weights", "biases"), "weights", "x weights biases"),
+    "gradW": (layers.named("gradW", "gradb"), "W", "x W b"),
+    "dw for W": (layers.named("dw", "db"), "W", "x W b"),
+    "weights_gradient": (
+        layers.named("weights_gradient", "bias_gradient", "weights", "bias"),
+        "weights",
+        "x weights bias",
+    ),
+    "d_W": (layers.named("d_W", "d_b"), "W", "x W b"),
+    "dW_": (layers.named("dW_", "db_", "W_", "b_"), "W_", "x W_ b_"),
+    "_dW": (layers.named("_dW", "_db", "_W", "_b"), "_W", "x _W _b"),
+    "dW for weight": (layers.named("dW", "db", "weight", "bias"), "weight", "x weight bias"),
+    "dict of gradients": (layers.InOneDict, "W", "x W b"),
+    "dict of gradients by dW": (layers.InOneDictByD, "W", "x W b"),
+    "numpy-ml": (layers.NumpyML, "W", "X W b"),
+    "Deep Learning from Scratch": (layers.FromScratch, "params.0", "x params.0 params.1"),
+    "list of gradients": (layers.ListOfGradients, "W", "x W b"),
+    "list of gradients in another order": (layers.OtherOrder, "W", "x W b"),
+    "parameters() and gradients()": (layers.Methods, "W", "x W b"),
+    "parameters() of pairs": (layers.PairsMethod, "W", "x W b"),
+}
+TWINS = {name: pair(kind, NX, tensor=weight, verified=all_) for name, (kind, weight, all_) in KINDS.items()}
+
+
+@pytest.mark.parametrize("twins", TWINS.values(), ids=TWINS)
+def test_right_layer_is_verified(twins):
+    assert_right_is_verified(twins)
+
+
+@pytest.mark.parametrize("twins", TWINS.values(), ids=TWINS)
+def test_wrong_twin_is_named(twins):
+    assert_wrong_is_named(twins)
+
+
+def test_gradients_found_by_shape_are_said():
+    text = str(gradcheck(layers.OtherOrder(), NX))
+    assert "the gradient of W was found at grads.1 by its shape, out of order" in text
+
+
+def test_two_gradients_that_differ_are_reported_with_the_line_to_write():
+    with pytest.raises(NotVerified) as raised:
+        gradcheck(layers.TwoCandidates(), NX)
+    reason = next(r.reason for r in raised.value.report.results if r.check == "parameter_gradient")
+    assert reason == ("W: `W` has 2 gradients that differ, `dW` and `W_grad`: write LayerSpec(..., grads={'W': 'dW'})")
+
+
+def test_line_to_write_settles_it():
+    assert gradcheck(layers.TwoCandidates(), NX, grads={"W": "dW"}).ok
+    with pytest.raises(GradientError, match=r"W\["):
+        gradcheck(layers.TwoCandidates(), NX, grads={"W": "W_grad"})
+
+
+def test_gradient_that_has_the_shape_and_another_name_is_suggested():
+    with pytest.raises(NotVerified, match="`W` changes the output and has no gradient") as raised:
+        gradcheck(layers.named("curvature", "db")(), NX)
+    reason = next(r.reason for r in raised.value.report.results if r.check == "parameter_gradient")
+    assert "LayerSpec(..., grads={'W': 'curvature'})" in reason
+
+
+def test_gradient_of_nothing_is_named():
+    report = gradcheck(layers.Stray(), NX)
+    assert "`grads.c` is written by backward and is the gradient of nothing that was found" in report.notes
+
+
+def test_declared_gradient_inside_a_dict():
+    assert gradcheck(layers.InOneDict(), NX, grads={"W": "grads.W"}).ok
+    with pytest.raises(SpecError, match="has no array 'Q' after backward"):
+        gradcheck(layers.InOneDict(), NX, grads={"W": "Q"})
+
+
+def test_lists_of_equal_shapes_in_another_order_fail_with_the_line_to_write():
+    with pytest.raises(GradientError) as raised:
+        gradcheck(layers.Swapped(), NX)
+    notes = raised.value.report.notes
+    assert notes[0] == (
+        "`grads.1` fits params.0: if the lists stand in other orders, write grads={'params.0': 'grads.1'}"
+    )
+    assert gradcheck(layers.Swapped(), NX, grads={"params.0": "grads.1", "params.1": "grads.0"}).ok

@@ -1,0 +1,64 @@
+"""A right layer beside its wrong twin: what every convention's tests ask of the two."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import torch
+
+from harness import GradientError, NotVerified, Report, gradcheck
+
+GRADIENTS = ("input_gradient", "parameter_gradient")
+
+
+def randn(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+X = randn(4, 3)
+NX = X.numpy()
+
+
+class Twins(NamedTuple):
+    """A right layer, a wrong one, what both are called with, the tensor that is wrong, and all that must be verified."""
+
+    right: Any
+    wrong: Any
+    inputs: tuple[Any, ...]
+    tensor: str
+    verified: str
+    words: Mapping[str, Any] = {}
+
+
+def pair(kind: type, *inputs: Any, tensor: str, verified: str, **words: Any) -> Twins:
+    """A class whose `factor` multiplies one gradient, with 1 and with 2 in its place."""
+    wrong = type(f"Wrong{kind.__name__}", (kind,), {"factor": 2.0})
+    return Twins(kind(), wrong(), inputs, tensor, verified, words)
+
+
+def verified_in(report: Report) -> set[str]:
+    return {n for r in report.results if r.check in GRADIENTS for n in r.tensors}
+
+
+def assert_right_is_verified(twins: Twins) -> Report:
+    report = gradcheck(twins.right, *twins.inputs, **twins.words)
+    assert report.ok
+    assert verified_in(report) == set(twins.verified.split())
+    return report
+
+
+def assert_wrong_is_named(twins: Twins) -> Report:
+    with pytest.raises(GradientError) as raised:
+        gradcheck(twins.wrong, *twins.inputs, **twins.words)
+    assert not isinstance(raised.value, NotVerified), str(raised.value)
+    report: Report = raised.value.report
+    assert {r.finding.where[0] for r in report.failures if r.finding} == {twins.tensor}
+    return report
+
+
+def asarray(library: str, values: Any) -> Any:
+    values = np.asarray(values, dtype=float)
+    return values if library == "numpy" else torch.tensor(values)
