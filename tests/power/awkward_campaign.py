@@ -21,11 +21,12 @@ import numpy as np  # noqa: E402  (the path comes first)
 from families import FAMILIES as EARLY  # noqa: E402
 from families_after import FAMILIES as AFTER  # noqa: E402
 from families_blind import FAMILIES as BLIND  # noqa: E402
+from families_last import FAMILIES as LAST  # noqa: E402
 from tabulate import tabulate  # noqa: E402
 
 from harness import Outcome  # noqa: E402
 
-LATE = (*AFTER, *BLIND)
+LATE = (*AFTER, *BLIND, *LAST)
 FAMILIES = (*EARLY, *LATE)
 APPLY = (Outcome.PASS, Outcome.FAIL, Outcome.INCONCLUSIVE)
 
@@ -81,7 +82,7 @@ def page(result: dict[str, Any]) -> str:
     listed = [[*key, n, first[key]["seed"], first[key]["why"]] for key, n in sorted(by_family.items())]
     return (
         f"# Right but awkward layers\n\n{result['runs']} runs of {result['families']} families ({result['late_families']} of "
-        f"them written later: `families_after.py`) from {result['functions']} functions, "
+        f"them written later: `families_after.py`, `families_blind.py`, `families_last.py`) from {result['functions']} functions, "
         f"{result['functions_with_parameters']} of which have parameters.\n\nResults that apply: {total}. "
         f"PASS {outcomes['PASS']}, FAIL {outcomes['FAIL']}, ERROR {outcomes['ERROR']}, INCONCLUSIVE "
         f"{outcomes['INCONCLUSIVE']} ({share:.2%}; of the results on gradients alone {of_gradients:.2%}), all listed below (each "

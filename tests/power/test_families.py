@@ -5,11 +5,12 @@ import pytest
 from families import FAMILIES as EARLY
 from families_after import FAMILIES as AFTER
 from families_blind import FAMILIES as BLIND
+from families_last import FAMILIES as LAST
 from family import Family
 
 from harness import Outcome
 
-LATE = (*AFTER, *BLIND)
+LATE = (*AFTER, *BLIND, *LAST)
 FAMILIES = (*EARLY, *LATE)
 
 
