@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,6 +17,7 @@ from harness.outcome import SpecError
 from harness.parts import Reset, reset, resets_of
 from harness.request import Request, call_arguments, input_names, outputs_of, positional_names, required_names
 from harness.returned import inputs_of
+from harness.signatures import parameters_of
 from harness.sources import Sources
 from harness.subject import Leaf
 
@@ -65,6 +65,11 @@ class Calls:
             return (None,)
         # what is not usual for it is done for who asks
         return (TRAIN, EVAL) if EVAL in self.request.within else self.switch.modes
+
+    @property
+    def entered(self) -> list[str | None]:
+        """The modes that it is to be used in, of those that it has."""
+        return [m for m in self.modes if m in (self.request.within or self.modes)]
 
     @cached_property
     def takes_cotangent(self) -> bool:
@@ -151,7 +156,7 @@ class Calls:
 
 
 def _default(function: Callable[..., Any], name: str) -> Any:
-    return inspect.signature(function).parameters[name].default
+    return next(p.default for p in parameters_of(function) if p.name == name)
 
 
 def _variadic(function: Callable[..., Any]) -> bool:

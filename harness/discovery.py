@@ -146,7 +146,7 @@ def overlooked(state: Stateful, dicts: Iterable[str]) -> bool:
     """Whether the outputs depend on an array of the layer that is in none of these dicts of it."""
     inside = tuple(f"{name}." for name in dicts)
     rest = [s for s in walk(state.layer) if not s.label.startswith(inside) and not _alias(state, s)]
-    return bool(rest) and any(_changes(state, rest, mode) for mode in state.modes)
+    return bool(rest) and any(_changes(state, rest, mode) for mode in state.entered)
 
 
 def _alias(state: Stateful, slot: Slot) -> bool:

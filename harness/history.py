@@ -30,7 +30,7 @@ class History:
     def of(cls, layer: Any, forward: Callable[[], Any]) -> History:
         """What three forwards show; `forward` may raise, and then there is no history."""
         found = cls()
-        if next(_places(layer), None) is None:
+        if not any(_may_grow(s.get()) for s in _places(layer)):
             return found
         forward()
         before = [(s, type(v := s.get()), _measure(v)) for s in _places(layer)]
@@ -89,6 +89,11 @@ class History:
         """The same for a script."""
         shrink = [f"del layer{s.code}[{self.kept.get(n, 0)}:]" for n, s in self.lists.items()]
         return shrink + [f"layer{s.code} = 0" for s in self.counters]
+
+
+def _may_grow(value: Any) -> bool:
+    """Whether it is a list, and of no layers alone."""
+    return type(value) is list and (not value or any(is_array(v) or not hasattr(v, "__dict__") for v in value))
 
 
 def _measure(value: Any) -> int:

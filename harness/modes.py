@@ -10,6 +10,7 @@ from types import CodeType
 from typing import Any
 
 from harness.parts import parts_of
+from harness.signatures import parameters_of
 
 TRAIN, EVAL = "train", "eval"
 
@@ -139,7 +140,7 @@ def keywords_of_modes(layer: Any, inputs: int, given: Container[str]) -> Mapping
 
 def _open_parameters(function: Any, inputs: int, given: Container[str]) -> list[inspect.Parameter]:
     try:
-        parameters = list(inspect.signature(function).parameters.values())
+        parameters = parameters_of(function)
     except (TypeError, ValueError):
         return []
     taken = 0

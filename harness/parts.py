@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
+
+from harness.signatures import parameters_of
 
 RESETS = ("zero_grad", "zero_grads", "flush_gradients", "clear_grads", "cleargrads", "clear_gradients", "reset_grads")
 """What the method is called that zeroes the gradients."""
@@ -65,7 +66,7 @@ def reset(ways: Iterable[Reset]) -> str:
 
 def _asks(method: Callable[..., Any]) -> bool:
     try:
-        parameters = inspect.signature(method).parameters.values()
+        parameters = parameters_of(method)
     except (TypeError, ValueError):
         return False
     return any(p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in parameters)

@@ -6,8 +6,6 @@ import copy
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
-from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -19,6 +17,7 @@ from harness.arrays import is_array, library_of, to_native, to_tensor
 from harness.modes import keywords_of_modes
 from harness.naming import gradient_names
 from harness.outcome import SpecError
+from harness.signatures import parameters_of
 from harness.spec import Const
 from harness.subject import Leaf
 
@@ -109,21 +108,8 @@ def required_names(function: Callable[..., Any]) -> list[str]:
     return [p.name for p in _positional(function) if p.default is p.empty]
 
 
-def _positional(function: Callable[..., Any]) -> tuple[inspect.Parameter, ...]:
-    plain = getattr(function, "__func__", None)
-    if isinstance(plain, FunctionType):  # a method is bound anew at each access, its function stays
-        return _remembered(plain)[1:]
-    return _remembered(function) if isinstance(function, FunctionType) else _positional_of(function)
-
-
-@lru_cache(1024)
-def _remembered(function: FunctionType) -> tuple[inspect.Parameter, ...]:
-    return _positional_of(function)
-
-
-def _positional_of(function: Callable[..., Any]) -> tuple[inspect.Parameter, ...]:
-    parameters = inspect.signature(function).parameters.values()
-    return tuple(p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD))
+def _positional(function: Callable[..., Any]) -> list[inspect.Parameter]:
+    return [p for p in parameters_of(function) if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
 
 
 def call_arguments(arguments: Mapping[str, Any], leaves: Mapping[str, Tensor], library: Library) -> list[Any]:

@@ -160,7 +160,7 @@ class Stateful(Calls):
         Its inputs are a decoy, other than those that will be judged: whatever a layer keeps of its first forward shows.
         """
         saved = {**self.read(self.parameters), **self.read(self.buffers)}
-        for mode in [m for m in self.modes if m in (self.request.within or self.modes)]:
+        for mode in self.entered:
             # a mode that refuses these inputs shows nothing; the case will say so
             with self.sources.watched(), suppress(Exception, SystemExit):
                 self._decoyed(mode)
