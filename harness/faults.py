@@ -11,6 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from harness.circumstances import circumstantial_faults, memory_in_order
 from harness.fault import Fault as Fault
 from harness.fault import Faulty as Faulty
 from harness.fault import (
@@ -142,14 +143,6 @@ def _clipped(v: Tensor) -> Tensor:
     return v if size <= limit else v * (limit / size)
 
 
-def _memory_in_order(v: Tensor) -> Tensor:
-    """The numbers as they lie in memory from the first on, as a kernel reads them that takes every tensor for contiguous."""
-    memory = v.as_strided((v.untyped_storage().size() // v.element_size(),), (1,), 0)
-    there = memory[v.storage_offset() :]
-    there = torch.cat([there, there.new_zeros(max(0, v.numel() - there.numel()))])
-    return there[: v.numel()].reshape(v.shape).clone()
-
-
 def _cotangent_faults() -> list[Fault]:
     changes: dict[str, tuple[str, Callable[[Tensor], Tensor]]] = {
         "absolute": ("input_gradient", torch.abs),
@@ -166,7 +159,7 @@ def _cotangent_faults() -> list[Fault]:
         "clipped_by_norm": ("cotangent_scale", _clipped),
         "small_taken_for_zero": ("cotangent_scale", lambda v: torch.where(v.abs() < 1e-12, 0.0, v)),
         "guarded_by_epsilon": ("cotangent_scale", lambda v: v + 1e-10),
-        "memory_in_order": ("cotangent_layout", _memory_in_order),
+        "memory_in_order": ("cotangent_layout", memory_in_order),
         "offset_ignored": ("cotangent_layout", lambda v: v.as_strided(v.shape, v.stride(), 0).clone()),
         "expanded_seen_once": ("cotangent_layout", lambda v: v / v.numel() if v.ndim and not any(v.stride()) else v),
     }
@@ -224,4 +217,5 @@ def catalogue() -> tuple[Fault, ...]:
         *_state_faults(),
         *_random_faults(),
         *regional_faults(),
+        *circumstantial_faults(),
     )

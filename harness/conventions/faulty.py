@@ -22,4 +22,5 @@ def subject(request: Request) -> Subject:
     """The right subject, transformed."""
     right = subject_of(replace(request, layer=request.layer.layer))
     wrong: Subject = request.layer.fault.apply(right)
-    return replace(wrong, again=None)  # the fault is in `run` alone
+    # where the fault is in `run` alone, what has no fault must not stand beside it
+    return replace(wrong, again=None) if wrong.again is right.again else wrong

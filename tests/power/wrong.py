@@ -78,8 +78,14 @@ def inputs_where_it_shows(layer: str, fault: Fault, mode: str | None, seed: int)
     return Faulty(request.layer.to(dtype=dtype), fault), tuple(planted(fault, x) for x in inputs)
 
 
+SPEC_ONLY = ("empty_batch",)
+"""Checks that ask for what a spec alone says: which axis is the batch."""
+
+
 def found_at_an_input(layer: str, fault: Fault, seed: int) -> bool:
     """Whether `gradcheck` fails it on an input where it shows, in one of the layer's modes."""
+    if fault.check in SPEC_ONLY:
+        raise ValueError(f"{fault.name} shows at no input that a layer alone is called with")
     given = next((c.given for c in all_checks() if c.name == fault.check), True)
     keywords = {"dtype": "float32"} if fault.where == "in_float32" else {}
     for mode in modes_of(SPEC[layer]):

@@ -1,0 +1,133 @@
+"""Faults of circumstance: right from a fresh layer at plain inputs, wrong after something else, in other memory, in a batch of
+none or one, or in a second backward."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from harness.fault import Fault, Values, regraded, rerun
+from harness.subject import Evaluation, Gradients, Subject
+
+Seen = list[tuple[int, str | None]]
+"""The rows and the mode of every evaluation so far."""
+
+
+def memory_in_order(v: Tensor) -> Tensor:
+    """The numbers as they lie in memory from the first on, as a kernel reads them that takes every tensor for contiguous."""
+    memory = v.detach().as_strided((v.untyped_storage().size() // v.element_size(),), (1,), 0)
+    there = memory[v.storage_offset() :]
+    there = torch.cat([there, there.new_zeros(max(0, v.numel() - there.numel()))])
+    return there[: v.numel()].reshape(v.shape).clone()
+
+
+def _remembering(spoils: Callable[[Seen], bool]) -> Callable[[Subject], Subject]:
+    """Half as much again of every gradient where what came before is of a kind."""
+
+    def apply(subject: Subject) -> Subject:
+        seen: Seen = []
+
+        def wrap(subject: Subject, leaves: Values, buffers: Values, mode: str | None, seed: int) -> Evaluation:
+            rows = max((len(leaves[n]) for n in subject.wanted("input") if leaves[n].ndim), default=0)
+            seen.append((rows, mode))
+            spoiled = spoils(seen)
+            right = subject.run(leaves, buffers, mode, seed)
+
+            def pullback(cotangents: Sequence[Tensor]) -> Gradients:
+                found = right.pullback(cotangents)
+                return {n: None if g is None else (1.5 * g + 1e-3 if spoiled else g) for n, g in found.items()}
+
+            return replace(right, pullback=pullback)
+
+        return rerun(wrap)(subject)
+
+    return apply
+
+
+def _second_call(subject: Subject, leaves: Values, buffers: Values, mode: str | None, seed: int) -> Evaluation:
+    """The cache is used up by the first backward, and the second answers with what is left."""
+    right = subject.run(leaves, buffers, mode, seed)
+    first: dict[str, Tensor | None] = {}
+
+    def pullback(cotangents: Sequence[Tensor]) -> Gradients:
+        if not first:
+            first.update(right.pullback(cotangents))
+            return first
+        return {n: None if g is None else 2 * g + 1e-3 for n, g in first.items()}
+
+    return replace(right, pullback=pullback)
+
+
+def _unwritten(g: Tensor, x: Tensor) -> Tensor:
+    """What was never written to is read, and shows where it is no number."""
+    memory = torch.empty_like(g)
+    return torch.where(memory.isnan(), memory, g)
+
+
+def _by_memory(subject: Subject, leaves: Values, buffers: Values, mode: str | None, seed: int) -> Evaluation:
+    """Backward reads the inputs as they lie in memory."""
+    strays = {n: memory_in_order(leaves[n]) - leaves[n].detach() for n in subject.wanted("input")}
+    right = subject.run(leaves, buffers, mode, seed)
+
+    def pullback(cotangents: Sequence[Tensor]) -> Gradients:
+        found = dict(right.pullback(cotangents))
+        return found | {n: g + 0.1 * strays[n].nan_to_num(1.0) for n in strays if (g := found.get(n)) is not None}
+
+    return replace(right, pullback=pullback)
+
+
+def _of_nothing(subject: Subject, leaves: Values, buffers: Values, mode: str | None, seed: int) -> Evaluation:
+    """An empty batch is padded to one row, whose gradient is handed out."""
+    right = subject.run(leaves, buffers, mode, seed)
+
+    def pullback(cotangents: Sequence[Tensor]) -> Gradients:
+        found = dict(right.pullback(cotangents))
+        for n in subject.wanted("input"):
+            if (g := found.get(n)) is not None and g.ndim and not len(g):
+                found[n] = g.new_zeros((1, *g.shape[1:]))
+        return found
+
+    return replace(right, pullback=pullback)
+
+
+def _adds_twice(subject: Subject) -> Subject:
+    """What a second backward adds to the kept gradients counts twice."""
+    again = subject.again
+    if again is None:
+        return subject
+
+    def on_top(leaves: Values, buffers: Values, mode: str | None, seed: int) -> Evaluation:
+        right = again(leaves, buffers, mode, seed)
+
+        def pullback(cotangents: Sequence[Tensor]) -> Gradients:
+            found = dict(right.pullback(cotangents))
+            return found | {n: 1.5 * g for n in subject.kept if (g := found.get(n)) is not None}
+
+        return replace(right, pullback=pullback)
+
+    return replace(subject, again=on_top)
+
+
+def circumstantial_faults() -> Iterator[Fault]:
+    """One or two for each check of use."""
+    yield Fault("second_backward_differs", "repeatable", rerun(_second_call))
+    yield Fault("reads_unwritten_memory", "repeatable", regraded("input", _unwritten))
+    yield Fault("wrong_after_a_larger_batch", "reuse", _remembering(lambda s: max(r for r, _ in s) > s[-1][0]))
+    yield Fault("wrong_after_a_smaller_batch", "reuse", _remembering(lambda s: min(r for r, _ in s) < s[-1][0]))
+    yield Fault(
+        "wrong_after_eval",
+        "mode_switch",
+        _remembering(lambda s: s[-1][1] == "train" and any(m == "eval" for _, m in s)),
+    )
+    yield Fault("inputs_as_they_lie_in_memory", "input_layout", rerun(_by_memory))
+    yield Fault("pads_an_empty_batch", "empty_batch", rerun(_of_nothing), "cotangent")
+    yield Fault(
+        "twice_for_one_example",
+        "single_example",
+        regraded("input", lambda g, x: 2 * g if x.ndim and len(x) == 1 else g),
+        where="in_a_batch_of_one",
+    )
+    yield Fault("adds_up_too_much", "accumulation", _adds_twice, "parameter")
