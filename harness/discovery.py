@@ -167,7 +167,8 @@ def _changes(state: Stateful, slots: Iterable[Slot], mode: str | None) -> bool:
     runs = []
     for moved in (False, True):
         for slot, value in before.values():
-            slot.write(value * 1.125 + 0.0625 if moved else value)
+            if slot.holds_like(value):  # else a cache that holds something else by now
+                slot.write(value * 1.125 + 0.0625 if moved else value)
         state.sources.seed(0)
         try:
             runs.append([y.clone() for y in state.forward({n: x.value.clone() for n, x in state.leaves.items()}, mode)])
@@ -176,6 +177,7 @@ def _changes(state: Stateful, slots: Iterable[Slot], mode: str | None) -> bool:
         for name, was in kept.items():
             known[name].write(was)
     for slot, value in before.values():
-        slot.write(value)
+        if slot.holds_like(value):
+            slot.write(value)
     # a value that is refused tells that it is read, unless the mode refuses the inputs anyway
     return len(runs[0]) != len(runs[1]) or any(not torch.equal(a, b) for a, b in zip(*runs, strict=True))

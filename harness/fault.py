@@ -129,6 +129,34 @@ def frozen_mask(subject: Subject, leaves: Values, buffers: Values, mode: str | N
     return subject.run(leaves, buffers, mode, 0)
 
 
+def biased(subject: Subject, leaves: Values, buffers: Values, mode: str | None, seed: int) -> Evaluation:
+    """Train outputs and gradients without the factor 1/(1 − p): right for each other, and wrong beside evaluation."""
+    right = subject.run(leaves, buffers, mode, seed)
+    if mode != "train":
+        return right
+
+    def pullback(cotangents: Sequence[Tensor]) -> Gradients:
+        return {n: None if g is None else 0.75 * g for n, g in right.pullback(cotangents).items()}
+
+    return replace(right, outputs=tuple(0.75 * y for y in right.outputs), pullback=pullback)
+
+
+def shared(subject: Subject, leaves: Values, buffers: Values, mode: str | None, seed: int) -> Evaluation:
+    """The first entry's mask for all entries of a row."""
+    right = subject.run(leaves, buffers, mode, seed)
+    if mode != "train":
+        return right
+    (name,) = subject.wanted("input")
+    x, y = leaves[name], right.outputs[0]
+    gain = (y / x).nan_to_num(0.0).detach()
+    first = gain[..., :1].expand_as(gain)
+
+    def pullback(cotangents: Sequence[Tensor]) -> Gradients:
+        return {name: first * cotangents[0]}
+
+    return replace(right, outputs=(first * x,), pullback=pullback)
+
+
 def writes(what: str) -> Callable[[Subject], Subject]:
     """Backward halves an input, a parameter or the cotangent in place."""
 

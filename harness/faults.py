@@ -16,6 +16,7 @@ from harness.fault import Fault as Fault
 from harness.fault import Faulty as Faulty
 from harness.fault import (
     Values,
+    biased,
     frozen_mask,
     in_mode,
     other_mask,
@@ -23,6 +24,7 @@ from harness.fault import (
     recotangent,
     regraded,
     rerun,
+    shared,
     writes,
 )
 from harness.regions import regional_faults
@@ -205,6 +207,8 @@ def _random_faults() -> list[Fault]:
         Fault("never_masks", "mask", in_mode({"train": "eval"}), "random"),
         Fault("other_mask_in_backward", "mask", rerun(other_mask), "random"),
         Fault("frozen_mask", "mask", rerun(frozen_mask), "random"),
+        Fault("mean_too_small", "unbiased", rerun(biased), "random"),
+        Fault("one_mask_a_row", "unbiased", rerun(shared), "random"),
     ]
 
 

@@ -8,6 +8,7 @@ from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from harness.arrays import is_real, to_tensor
@@ -45,6 +46,11 @@ class Slot:
         value = self.get()
         return None if value is None else to_tensor(value, self.label).detach()
 
+    def holds_like(self, value: Tensor) -> bool:
+        """Whether what stands there can be written over with a value: an array, or a number for a number."""
+        there = self.get()
+        return isinstance(there, (Tensor, np.ndarray)) or (there is not None and value.numel() == 1)
+
     def write(self, value: Tensor) -> None:
         """Set the values: in place where shape and dtype allow, since the layer may hold the same array elsewhere."""
         self.replace(self.get(), value)
@@ -52,7 +58,7 @@ class Slot:
     def replace(self, there: Any, value: Tensor) -> None:
         """The same where it is known already what stands there."""
         if isinstance(there, Tensor):
-            if there.shape == value.shape and there.dtype == value.dtype:
+            if there.shape == value.shape and there.dtype == value.dtype and _written_at_will(there):
                 there.detach().copy_(value.detach())
             else:
                 self.put(value.clone())
@@ -64,6 +70,11 @@ class Slot:
                 self.put(array.copy())
         else:  # a Python or NumPy scalar
             self.put(type(there)(value.item()))
+
+
+def _written_at_will(t: Tensor) -> bool:
+    """Whether every entry has memory of its own: those of an expanded tensor have not."""
+    return all(stride or size < 2 for stride, size in zip(t.stride(), t.shape, strict=True))
 
 
 def held_in(home: Any, key: str | int) -> Any:
@@ -146,6 +157,12 @@ def has_parts(value: Any) -> bool:
     return hasattr(value, "__dict__") or hasattr(type(value), "__slots__")
 
 
+def _seen_by_numpy(t: Tensor) -> np.ndarray:
+    """The same memory; numbers that NumPy has no type for as integers of their size."""
+    t = t.detach()
+    return (t.view(torch.int16) if t.dtype is torch.bfloat16 else t).numpy()
+
+
 def share_memory(a: Any, b: Any) -> bool:
     """Whether two arrays have an entry in common."""
     if isinstance(a, Tensor) and isinstance(b, Tensor):
@@ -153,7 +170,7 @@ def share_memory(a: Any, b: Any) -> bool:
             return False
         if a.device.type != "cpu":
             return True
-        a, b = a.detach().numpy(), b.detach().numpy()
+        a, b = _seen_by_numpy(a), _seen_by_numpy(b)
     if not (isinstance(a, np.ndarray) and isinstance(b, np.ndarray)):
         return False
     try:

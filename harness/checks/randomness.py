@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import torch
 from torch import Tensor
 
 from harness.checks import Check
@@ -20,6 +21,12 @@ SURE = 1e-9
 
 SEEDS = 64
 """Up to how many seeds are tried to see a layer draw."""
+
+DRAWS = 64
+"""How many train forwards the mean is taken over."""
+
+UNLIKELY = 1e-8
+"""The probability of a false alarm that one example may have: below 1e-6 in a run of 25 in each of two statistics."""
 
 
 def mask(session: Session) -> Observation:
@@ -106,6 +113,78 @@ def _multiplies(session: Session, name: str, gain: Tensor) -> bool:
     return bool(((y - gain * other).abs() <= 8 * case.u * (gain * other).abs()).all())
 
 
+def unbiased(session: Session) -> Observation:
+    """The mean of the train outputs over draws is the eval output, and the entries of a mask are drawn independently.
+
+    Asked under the promise "unbiased" and where evaluation is the identity on this layer. By Hoeffding's inequality the mean
+    of n independent numbers of ranges rᵢ is off by more than √(ln(2/δ) Σrᵢ²/2)/n with probability δ; ranges are those seen.
+    """
+    case = session.case
+    if case.mode != "train" or "eval" not in case.subject.modes or not session.random:
+        return Observation(Outcome.SKIP, reason="asked in training, of layers that draw there and have an eval mode")
+    if not case.replays:
+        return Observation(
+            Outcome.INCONCLUSIVE, reason="two forwards under one seed differ: it can't be drawn from at will"
+        )
+    expected = case.at(mode="eval").outputs_at(case.leaves)[0].double().flatten()
+    identity = any(torch.equal(expected, case.leaves[n].double().flatten()) for n in case.subject.wanted("input"))
+    if not identity and "unbiased" not in case.promises:
+        return Observation(
+            Outcome.SKIP, reason='asked under the promise "unbiased", or where evaluation is the identity'
+        )
+    drawn = torch.stack([case.outputs_at(case.leaves, case.seed + 101 + k)[0].double().flatten() for k in range(DRAWS)])
+    if expected.shape != drawn[0].shape or not bool((expected != 0).any()):
+        return Observation(Outcome.SKIP, reason="the outputs in evaluation are zero, or of another shape")
+    shared = "shared_mask" in case.promises
+    if identity and not shared and (why := _dependent(drawn, expected, case.base.outputs[0].shape)):
+        finding = Finding(("output", None), why, "independent entries", "exact", 1, 1)
+        return Observation(Outcome.FAIL, reason=why, finding=finding)
+    return _mean(drawn, expected, identity, shared)
+
+
+def _mean(drawn: Tensor, expected: Tensor, identity: bool, shared: bool) -> Observation:
+    """Whether the mean over draws and entries, each towards its own sign, is what is expected, as a share of its size."""
+    if identity:  # all entries are multiplied by numbers of one kind
+        gains = drawn[:, expected != 0] / expected[expected != 0]
+        ranges = (gains.max() - gains.min()) * expected.abs()
+    else:
+        ranges = drawn.amax(0) - drawn.amin(0)
+    size = float(expected.abs().sum())
+    spread = float(ranges.sum()) if shared else float(ranges.norm())  # what is drawn together varies together
+    smallest = math.sqrt(math.log(2 / UNLIKELY) / 2 / DRAWS) * spread / size
+    off = float(((drawn - expected) * expected.sign()).sum()) / DRAWS / size
+    if abs(off) <= smallest:
+        return Observation(Outcome.PASS, {"output": smallest}, reason=f"a bias of {smallest:.1%} would have been seen")
+    said = f"the mean of {DRAWS} train outputs is {1 + off:.3f} times the eval output, off by more than {smallest:.1%}"
+    finding = Finding(("output", None), f"{1 + off:.4g} times", "1 times", f"{smallest:.2g}", 1, 1)
+    return Observation(Outcome.FAIL, reason=said, finding=finding)
+
+
+def _dependent(drawn: Tensor, expected: Tensor, shape: torch.Size) -> str:
+    """Whether neighbours along an axis are kept and dropped together, or never together."""
+    kept = ((drawn != 0) & (expected != 0)).double().reshape(DRAWS, *shape)
+    off = kept - kept.mean()
+    for axis in range(1, kept.ndim):
+        pairs = kept.shape[axis] // 2
+        if not pairs:
+            continue
+        a, b = (off.movedim(axis, 0)[s : 2 * pairs : 2] for s in (0, 1))
+        # the mean kept share is the draws' own, which makes the products a little smaller: no false alarm comes of it
+        if abs(float((a * b).mean())) > math.sqrt(math.log(2 / UNLIKELY) / 2 / a.numel()):
+            return (
+                f"neighbours along axis {axis - 1} are dropped together: the mask's entries are not drawn independently"
+            )
+    return ""
+
+
 CHECKS = (
+    Check(
+        "unbiased",
+        "random",
+        "the mean of train outputs is the eval output, each entry of a mask drawn on its own",
+        unbiased,
+        given=False,
+        echoes=False,
+    ),
     Check("mask", "random", "a new mask each train forward, the same in backward, none in eval", mask, given=False),
 )

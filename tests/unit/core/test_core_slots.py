@@ -207,3 +207,10 @@ def test_memory_in_common_is_seen(library):
     assert not share_memory(layer.block[0], layer.block[1])
     assert not share_memory(layer.block, layer.block + 0)
     assert not share_memory(layer.block, 1.0)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
+def test_memory_is_compared_in_every_dtype(dtype):
+    t = torch.zeros(4, 6, dtype=dtype)
+    assert share_memory(t[:, 1:3], t.T[2])
+    assert not share_memory(t[:, 1:3], t[:, 3:])

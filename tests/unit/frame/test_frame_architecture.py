@@ -283,7 +283,7 @@ def test_a_cycle_is_seen():
     found = imports(planted("checks.contract", "from harness.checks.mode import state"))
     assert Import("checks.mode", "checks.contract", False) in found
     assert new(out_of_rank(found), out_of_rank(IMPORTS)) == []
-    assert set(cycle(found)) == {"checks.mode", "checks.contract"}
+    assert {"checks.mode", "checks.contract"} <= set(cycle(found))
 
 
 @pytest.mark.parametrize(

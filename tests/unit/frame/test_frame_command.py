@@ -76,7 +76,7 @@ def test_only_and_skip_choose_checks_and_groups(check, specs):
     specs("Twice")
     assert check("mylayers.py", "--only", "input_gradient", "contract").status == 0
     assert check("mylayers.py", "--only", "parameter_gradient").status == 1
-    assert check("mylayers.py", "--skip", "parameter_gradient", "autograd").status == 0
+    assert check("mylayers.py", "--skip", "parameter_gradient", "autograd", "single_example").status == 0
     assert check("mylayers.py", "--skip", "contract").status == 1
 
 

@@ -1,0 +1,31 @@
+"""The mean of train outputs over draws is the eval output, and each entry of a mask is drawn on its own.
+
+Asked of layers whose evaluation is the identity, and under the promise "unbiased": 64 train forwards, against the bound of
+Hoeffding's inequality at a false alarm in 10⁸; a PASS states the smallest bias that would have been seen. Masks that are
+meant to be shared by several entries promise "shared_mask".
+"""
+
+import torch
+
+from harness import LayerSpec
+
+
+class Dropout:
+    """It forgets to divide by the share that it keeps."""
+
+    training = True
+
+    def forward(self, x):
+        self.m = (torch.rand(x.shape) >= 0.5).to(x) if self.training else torch.ones_like(x)
+        return x * self.m
+
+    def backward(self, v):
+        return v * self.m
+
+
+SPEC = LayerSpec(build=Dropout, inputs="B D")
+
+INCONCLUSIVE = (
+    "Two forwards under one seed differ, so that it can't be drawn from at will. Let the layer draw from a generator that "
+    "can be replayed: torch's or NumPy's global one, Python's `random`, or one that it holds as an attribute."
+)

@@ -1,0 +1,106 @@
+"""The mean over masks, and their independence: layers that keep it beside layers that don't."""
+
+import pytest
+import torch
+
+from harness import LayerSpec, Outcome, check, floats
+
+
+class Dropout:
+    """Inverted dropout at one half."""
+
+    training = True
+
+    def train(self):
+        self.training = True
+
+    def eval(self):
+        self.training = False
+
+    def draw(self, x):
+        return (torch.rand(x.shape) >= 0.5).to(x) * 2
+
+    def forward(self, x):
+        self.m = self.draw(x) if self.training else torch.ones_like(x)
+        return x * self.m
+
+    def backward(self, dy):
+        return dy * self.m
+
+
+class Uncompensated(Dropout):
+    def draw(self, x):
+        return super().draw(x) / 2
+
+
+class OfColumns(Dropout):
+    """One mask for all entries of a row, as of channels."""
+
+    def draw(self, x):
+        return super().draw(x[..., :1]).expand_as(x)
+
+
+class Alternating(Dropout):
+    """Of two neighbours one is kept."""
+
+    def draw(self, x):
+        m = super().draw(x)
+        m[..., 1::2] = 2 - m[..., 0 : 2 * (x.shape[-1] // 2) : 2]
+        return m
+
+
+class Noise(Dropout):
+    """Noise of mean zero on the outputs: no mask, and right under the promise."""
+
+    shift = 0.0
+
+    def forward(self, x):
+        self.m = torch.full_like(x, 2.0)
+        return 2 * x + (torch.randn(x.shape).to(x) + self.shift if self.training else 0)
+
+
+class Shifted(Noise):
+    """Its noise grows what it is added to."""
+
+    def forward(self, x):
+        y = super().forward(x)
+        return y * 1.5 if self.training else y
+
+    def backward(self, dy):
+        return dy * self.m * (1.5 if self.training else 1)
+
+
+def unbiased(layer, examples=12, **more):
+    spec = LayerSpec(build=layer, inputs=(floats("B D"),), **more)
+    return next(r for r in check(spec, examples=examples, only=("unbiased",)).results if r.mode == "train")
+
+
+@pytest.mark.parametrize("layer", [Dropout])
+def test_right_masks_pass_and_the_smallest_bias_seen_is_stated(layer):
+    found = unbiased(layer)
+    assert found.outcome is Outcome.PASS
+    assert "would have been seen" in found.reason
+
+
+@pytest.mark.parametrize(
+    ("layer", "said"),
+    [
+        (Uncompensated, "times the eval output"),
+        (OfColumns, "not drawn independently"),
+        (Alternating, "not drawn independently"),
+    ],
+)
+def test_wrong_masks_fail(layer, said):
+    found = unbiased(layer)
+    assert found.outcome is Outcome.FAIL
+    assert said in found.reason
+
+
+def test_a_mask_that_is_meant_to_be_shared_promises_so():
+    assert unbiased(OfColumns, promises=("shared_mask",)).outcome is Outcome.PASS
+
+
+def test_only_the_promise_asks_it_of_a_layer_whose_eval_is_not_the_identity():
+    assert unbiased(Noise).outcome is Outcome.SKIP
+    assert unbiased(Noise, promises=("unbiased",)).outcome is Outcome.PASS
+    assert unbiased(Shifted, promises=("unbiased",), examples=25).outcome is Outcome.FAIL
