@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from harness.fault import Fault, Values, regraded, rerun
-from harness.subject import Evaluation, Gradients, Subject
+from harness.subject import Evaluation, Gradients, Place, Subject
 
 Seen = list[tuple[int, str | None]]
 """The rows and the mode of every evaluation so far."""
@@ -111,6 +111,44 @@ def _adds_twice(subject: Subject) -> Subject:
     return replace(subject, again=on_top)
 
 
+def _own_buffer() -> Callable[[Subject], Subject]:
+    """Gradients of inputs are handed out in a buffer that the next backward fills again."""
+
+    def apply(subject: Subject) -> Subject:
+        buffers_of: dict[tuple[str, torch.Size], Tensor] = {}
+
+        def wrap(subject: Subject, leaves: Values, buffers: Values, mode: str | None, seed: int) -> Evaluation:
+            right = subject.run(leaves, buffers, mode, seed)
+            laid: dict[Place, Tensor] = {}
+
+            def pullback(cotangents: Sequence[Tensor]) -> Gradients:
+                found = right.pullback(cotangents)
+                for n in subject.wanted("input"):
+                    if (g := found.get(n)) is not None:
+                        laid["gradient", n] = buffers_of.setdefault((n, g.shape), torch.zeros_like(g)).copy_(g)
+                return found
+
+            return replace(right, pullback=pullback, memory=lambda: laid)
+
+        return rerun(wrap)(subject)
+
+    return apply
+
+
+def _parameter_itself(subject: Subject, leaves: Values, buffers: Values, mode: str | None, seed: int) -> Evaluation:
+    """The gradient of a parameter lies where the parameter does."""
+    right = subject.run(leaves, buffers, mode, seed)
+    memory = right.memory
+    if memory is None:
+        return right
+
+    def laid() -> dict[Place, Tensor]:
+        found = dict(memory())
+        return {(what, n): found.get(("parameter", n), t) for (what, n), t in found.items()}
+
+    return replace(right, memory=laid)
+
+
 def circumstantial_faults() -> Iterator[Fault]:
     """One or two for each check of use."""
     yield Fault("second_backward_differs", "repeatable", rerun(_second_call))
@@ -130,4 +168,6 @@ def circumstantial_faults() -> Iterator[Fault]:
         regraded("input", lambda g, x: 2 * g if x.ndim and len(x) == 1 else g),
         where="in_a_batch_of_one",
     )
+    yield Fault("hands_out_its_buffer", "aliasing", _own_buffer())
+    yield Fault("gradient_in_the_parameters_memory", "aliasing", rerun(_parameter_itself), "parameter")
     yield Fault("adds_up_too_much", "accumulation", _adds_twice, "parameter")

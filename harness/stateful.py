@@ -25,7 +25,7 @@ from harness.request import (
 from harness.returned import is_returned
 from harness.slots import Slot, share_memory, standing
 from harness.sources import Sources
-from harness.subject import Evaluation, Leaf, Recipe, Subject
+from harness.subject import Evaluation, Leaf, Place, Recipe, Subject
 
 
 def has_backward(layer: Any) -> bool:
@@ -42,6 +42,8 @@ class Stateful(Calls):
     buffers: dict[str, Slot] = field(default_factory=dict)
     pulled: dict[str, Slot] = field(default_factory=dict)
     """Where the gradients of inputs stand that backward does not return."""
+    laid: dict[str, Tensor | None] = field(default_factory=dict, init=False)
+    """The last backward's gradients on the layer's own memory."""
     numbers: dict[str, type] = field(default_factory=dict)
     """The parameters that are plain numbers, with their type."""
 
@@ -58,6 +60,7 @@ class Stateful(Calls):
         found = self.pull(cotangents)
         found |= {n: gradient(g, n) for n, g in standing(self.pulled).items() if found.get(n) is None}
         found |= {n: gradient(g, n) for n, g in standing(self.gradients).items()}
+        self.laid = found
         return {n: None if g is None else g.clone() for n, g in found.items()}
 
     def clear(self) -> None:
@@ -92,7 +95,15 @@ class Stateful(Calls):
     def _evaluate(self, leaves: Mapping[str, Tensor], mode: str | None, seed: int) -> Evaluation:
         self.sources.seed(seed)
         outputs = self.forward(leaves, mode)
-        return Evaluation(outputs, self.backward, lambda: self.read(self.buffers), lambda: self.read(self.parameters))
+        return Evaluation(
+            outputs, self.backward, lambda: self.read(self.buffers), lambda: self.read(self.parameters), self.memory
+        )
+
+    def memory(self) -> dict[Place, Tensor]:
+        """Where the last backward's gradients and the parameters lie."""
+        parameters = {n: s.read() for n, s in self.parameters.items() if n not in self.numbers}
+        found: dict[Place, Tensor] = {("gradient", n): g for n, g in self.laid.items() if g is not None}
+        return found | {("parameter", n): t for n, t in parameters.items() if t is not None}
 
     def _load(self, leaves: Mapping[str, Tensor], buffers: Mapping[str, Tensor]) -> None:
         for name, there in standing(self.parameters).items():

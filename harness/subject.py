@@ -23,6 +23,10 @@ class Leaf:
     """Whether a gradient is claimed for it; integers and declared constants have none."""
 
 
+Place = tuple[Literal["gradient", "parameter"], str]
+"""What lies there, and the leaf's name."""
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """One forward: its outputs, the pullback that belongs to it, and the buffers after it."""
@@ -34,6 +38,8 @@ class Evaluation:
     """The buffers at the time of the call."""
     now: Callable[[], Mapping[str, Tensor]] = dict
     """The leaves as they are in the layer at the time of the call: what forward and backward have left of them."""
+    memory: Callable[[], Mapping[Place, Tensor]] | None = None
+    """The last pullback's gradients and the parameters on the layer's own memory; None where that can't be seen."""
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,9 @@ from harness.stencil import NOISES
 AROUND = 24
 """At how many points around a kink its pieces are looked for: one of three is missed with probability (2/3)²⁴ = 6e-5."""
 
+ALIKE = 12
+"""At how many points around slopes that are all alike say that no pieces meet: of three they are so with probability 6e-6."""
+
 RADII = (2.0**-14, 2.0**-20)
 """How far around, in units of the spread; a kink is there at both."""
 
@@ -117,14 +120,14 @@ class Surroundings:
             for h in steps:
                 yield self.f.quick(gradients, d, h).off
 
-    def around(self, d: Direction, radius: float) -> tuple[float, float]:
+    def around(self, d: Direction, radius: float, points: int = AROUND) -> tuple[float, float]:
         """Between which values the derivative along d lies at points around: each output takes its own least and largest.
 
         At a kink of several pieces (the middle one of three equal entries, sorted) what lies around the point may be no
         one-sided slope at it: any convex combination of nearby gradients is one of the point (Clarke, "Optimization and
         Nonsmooth Analysis", 1983).
         """
-        slopes = torch.stack([self._slope(d, number, radius) for number in range(AROUND)])
+        slopes = torch.stack([self._slope(d, number, radius) for number in range(points)])
         low, high = slopes.amin(0).sum(), slopes.amax(0).sum()
         slack = 1e-6 * float(slopes.abs().amax(0).sum())
         return float(low) - slack, float(high) + slack
@@ -135,6 +138,9 @@ class Surroundings:
         in on one, and rounding must not make up what lies between."""
         radii = (RADII[0], min(RADII[1], found.step))
         if NOISES * self.f.rounding / (radii[1] / STEP_AROUND) > 0.05 * abs(found.off):
+            return False
+        low, high = self.around(d, radii[1], ALIKE)
+        if high - low < 1e-3 * abs(found.off):  # one piece alone
             return False
         claim = self.f.claimed(gradients, self.f.spread(d, 1.0))
         coarse, fine = (self.around(d, radius) for radius in radii)

@@ -31,6 +31,7 @@ _ORDER = (
     "cotangent",
     "contract",
     "repetition",
+    "memory",
     "inputs",
     "batch",
     "mode",

@@ -108,7 +108,7 @@ def histories(case: Case) -> Iterator[tuple[str, Evaluation]]:
             other.evaluate(1)
         yield f"after a forward and backward {what}", _forward(case)
     if case.subject.recast is not None:
-        twin = replace(case, subject=case.subject.recast(case.dtype), leaves=_decoy(case))
+        twin = replace(case, subject=case.subject.recast(case.dtype), leaves=decoyed(case))
         evaluation = _forward(case)
         with suppress(Refused):
             twin.forward(dict(twin.leaves))
@@ -136,7 +136,7 @@ def _moved(case: Case, outputs: tuple[Tensor, ...]) -> Finding | None:
 
 
 def _others(case: Case) -> Iterator[tuple[str, Case]]:
-    yield "with other values", case.at(leaves=_decoy(case))
+    yield "with other values", case.at(leaves=decoyed(case))
     for what, change in (("of half as many rows", _halved), ("of twice as many rows", _doubled)):
         leaves = _rows(case, change)
         if leaves is not None:
@@ -146,7 +146,7 @@ def _others(case: Case) -> Iterator[tuple[str, Case]]:
             yield f"in mode {mode}", case.at(mode=mode)
 
 
-def _decoy(case: Case) -> dict[str, Tensor]:
+def decoyed(case: Case) -> dict[str, Tensor]:
     """The inputs' values in another order."""
     inputs = case.subject.wanted("input")
     return {n: t.flatten().roll(1).reshape(t.shape) if n in inputs else t.clone() for n, t in case.leaves.items()}
@@ -172,7 +172,7 @@ def _reentrant(case: Case) -> bool:
     """Whether a pullback still belongs to its own forward after another one."""
     evaluation = _forward(case)
     try:
-        case.forward(_decoy(case))
+        case.forward(decoyed(case))
         found = _pulled(case, evaluation)
     except (Refused, BackwardRaised):
         return False

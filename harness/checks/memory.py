@@ -1,0 +1,80 @@
+"""Who shares memory with whom, and what a later step would spoil."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from itertools import combinations
+
+from torch import Tensor
+
+from harness.arrays import same_bytes
+from harness.checks import Check
+from harness.checks.contract import exact
+from harness.checks.repetition import decoyed
+from harness.domain import BackwardRaised, Refused, backward_may_raise
+from harness.outcome import Outcome
+from harness.session import Observation, Session
+from harness.slots import share_memory
+from harness.subject import Place
+
+
+def aliasing(session: Session) -> Observation:
+    """What was handed out stays as it was when the layer is used again, and an update in place changes one thing alone.
+
+    Failed where outputs or returned gradients are overwritten by a later backward or forward, and where a kept gradient
+    shares memory with another or with a parameter. That a returned gradient is the cotangent's own memory is said.
+    """
+    case = session.case
+    leaves = {n: t.clone() for n, t in case.leaves.items()}
+    evaluation = case.forward(leaves)
+    if evaluation.memory is None or not case.wanted:
+        return Observation(
+            Outcome.SKIP, reason="what backward hands out can't be looked at: it is allocated for each call"
+        )
+    given = tuple(v.clone() for v in case.base.cotangents)
+    with backward_may_raise():
+        evaluation.pullback(given)
+    laid = evaluation.memory()
+    handed = {f"output{k}": y.detach() for k, y in enumerate(evaluation.outputs)}
+    handed |= {
+        f"the gradient of {n}": t for (what, n), t in laid.items() if what == "gradient" and n not in case.subject.kept
+    }
+    copies = {n: t.clone() for n, t in handed.items()}
+    with suppress(Refused, BackwardRaised):
+        case.at(leaves=decoyed(case)).evaluate(2)
+    for n, t in handed.items():
+        if not same_bytes(t, copies[n]):
+            why = f"{n} is overwritten when the layer is used again"
+            return Observation(Outcome.FAIL, reason=why, finding=exact(n, "overwritten by the next use", "left alone"))
+    if pair := next(_spoiling(laid, case.subject.kept), ""):
+        return Observation(Outcome.FAIL, reason=pair, finding=exact(pair.split(" and ")[0], "shared memory", "its own"))
+    sources = {**dict(zip(_names(given), given, strict=True)), **leaves}
+    said = [
+        f"{n} lies in the memory of {m}" for n, t in handed.items() for m, s in sources.items() if share_memory(t, s)
+    ]
+    return Observation(Outcome.PASS, dict.fromkeys(case.wanted, 0.0), reason="; ".join(said))
+
+
+def _names(given: tuple[Tensor, ...]) -> list[str]:
+    return ["its cotangent" if len(given) == 1 else f"cotangent {k}" for k in range(len(given))]
+
+
+def _spoiling(laid: Mapping[Place, Tensor], kept: tuple[str, ...]) -> Iterator[str]:
+    """Pairs of which an update in place of one changes the other."""
+    places = [p for p in laid if p[0] == "parameter" or p[1] in kept]
+    for a, b in combinations(places, 2):
+        if "gradient" in (a[0], b[0]) and share_memory(laid[a], laid[b]):
+            yield f"the {a[0]} of {a[1]} and the {b[0]} of {b[1]} share memory".replace("parameter of", "parameter")
+
+
+CHECKS = (
+    Check(
+        "aliasing",
+        "contract",
+        "what was handed out is not overwritten later; kept gradients have memory of their own",
+        aliasing,
+        given=False,
+        echoes=False,
+    ),
+)
