@@ -62,7 +62,8 @@ def agreement(
     if torch.equal(a, b):
         return Verdict(Outcome.PASS, 0.0)
     sizes = (b if size is None else size.double()).abs()
-    scale, apart = rms(sizes), (a - b).abs()
+    apart = (a - b).abs()
+    scale = rms(sizes) or float(sizes.amax())  # the squares may underflow
     allowed = 64 * claim.case.u * (sizes + scale)
     worst = float(apart.max()) / scale if scale else float("inf")
     # what grows with the cotangent is rounded in proportion

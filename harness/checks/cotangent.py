@@ -66,7 +66,7 @@ def cotangent_layout(session: Session) -> Observation:
     case = session.case
     v, g = case.base.cotangents, case.base.gradients
     level = [torch.full_like(t, _first(t)) for t in v]
-    flat = [torch.as_tensor(_first(t)).to(t).expand(t.shape) for t in v]
+    flat = [torch.full((), _first(t), dtype=t.dtype, device=t.device).expand(t.shape) for t in v]
     cases: list[Asked] = [(what, [lay(t) for t in v], _times(g, 1.0), None) for what, lay in LAYOUTS.items()]
     cases = [c for c in cases if any(moved(a, b) for a, b in zip(c[1], v, strict=True))]
     if any(t.numel() > 1 for t in v):

@@ -119,3 +119,19 @@ def test_a_layout_keeps_the_values_and_changes_the_strides(lay):
     other = lay(t)
     assert torch.equal(other, t)
     assert other.stride() != t.stride()
+
+
+def test_an_expanded_cotangent_is_the_same_number_to_the_last_digit():
+    found = outcome(Scale(), "cotangent_layout")
+    assert found.tensors == {"x": 0.0}
+
+
+def test_gradients_whose_squares_underflow_are_compared():
+    class Tiny(Scale):
+        def forward(self, x):
+            return 1e-200 * x
+
+        def backward(self, dy):
+            return (1e-200 * dy) * (1 + 1e-15 * (dy.stride(0) == 0))
+
+    assert outcome(Tiny(), "cotangent_layout").outcome is Outcome.PASS
