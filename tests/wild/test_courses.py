@@ -13,7 +13,7 @@ import pytest
 import torch
 
 sys.path.append(str(Path(__file__).parent))
-from courses import cs231n, dezero, fromscratch, makemore, mytorch
+from courses import cs231n, dezero, fromscratch, makemore, mytorch, opacus
 
 from harness import GradientError, NotVerified, Report, chain, const, gradcheck, value_and_grad
 
@@ -136,9 +136,18 @@ OTHERS = {
         trained(dezero.Linear), trained(dezero.WrongLinear), (X, Z[:, :2]), "params.0", "params.0 params.1"
     ),
 }
+OPACUS = {
+    "Linear with the sums": Row(opacus.Summed(), opacus.WrongSummed(), (torch.randn(4, 3),), "weight", "x weight bias"),
+}
 ROWS = {
     f"{course} {name}": row
-    for course, rows in {"cs231n": CS231N, "mytorch": MYTORCH, "fromscratch": SCRATCH, "other": OTHERS}.items()
+    for course, rows in {
+        "cs231n": CS231N,
+        "mytorch": MYTORCH,
+        "fromscratch": SCRATCH,
+        "other": OTHERS,
+        "opacus": OPACUS,
+    }.items()
     for name, row in rows.items()
 }
 
@@ -165,3 +174,30 @@ def test_wrong_twin_is_failed_on_the_right_tensors(row):
         gradcheck(row.wrong, *row.inputs, **row.words)
     assert not isinstance(raised.value, NotVerified), str(raised.value)
     assert failed_in(raised.value.report) == set(row.wrongs.split())
+
+
+PER_EXAMPLE = {
+    opacus.GradSample: "weight.grad_sample",
+    opacus.ByName: "weight_grad_sample",
+    opacus.InDict: "per_sample_grads.weight",
+}
+
+
+@pytest.mark.parametrize("kind", PER_EXAMPLE)
+def test_gradients_of_each_example_are_not_supported_and_what_to_write_is_said(kind):
+    with pytest.raises(NotVerified) as raised:
+        gradcheck(kind(), torch.randn(4, 3))
+    said = (
+        f"weight: `{PER_EXAMPLE[kind]}` holds one gradient for each of 4 examples, which is not supported: "
+        "keep their sum too, which is judged, self.dweight = ….sum(0)"
+    )
+    assert said in str(raised.value)
+
+
+def test_under_the_name_of_a_gradient_they_are_wrong_and_the_sum_is_said_to_be_missing():
+    with pytest.raises(GradientError) as raised:
+        gradcheck(opacus.ByUsualName(), torch.randn(5, 3))
+    said = (
+        "its gradient has shape (5, 2, 3), it has (2, 3): one for each of 5 examples (not supported), sum them: .sum(0)"
+    )
+    assert f"weight: {said}" in raised.value.report.failures[0].reason
