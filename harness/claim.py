@@ -39,13 +39,22 @@ class Claim:
         if g is None:
             return Verdict(Outcome.FAIL, reason="backward gave no gradient of it")
         if g.shape != x.shape:
-            return Verdict(Outcome.FAIL, reason=f"its gradient has shape {tuple(g.shape)}, it has {tuple(x.shape)}")
+            said = f"its gradient has shape {tuple(g.shape)}, it has {tuple(x.shape)}"
+            return Verdict(Outcome.FAIL, reason=said + self._per_example(name, g))
         if g.numel() == 0:
             return Verdict(Outcome.PASS, 0.0)
         if not math.isfinite(self.sizes[name]) and not all_finite(g) and not self._singular(name):
             bad = int((~torch.isfinite(g)).sum())
             return Verdict(Outcome.FAIL, reason=f"{bad} of {g.numel()} entries of the gradient are not finite")
         return None
+
+    def _per_example(self, name: str, g: Tensor) -> str:
+        """What is said of a gradient that has the examples of the batch as one more axis."""
+        inputs = [n for n, leaf in self.case.subject.leaves.items() if leaf.role == "input" and n != name]
+        sizes = {self.case.leaves[n].shape[0] for n in inputs if self.case.leaves[n].dim()}
+        if g.shape[1:] != self.case.leaves[name].shape or not g.dim() or g.shape[0] not in sizes:
+            return ""
+        return f": one for each of {g.shape[0]} examples (not supported), sum them: .sum(0)"
 
     def _singular(self, name: str) -> bool:
         """Whether the function has no slope wherever the gradient is not finite; if so these entries are set aside."""

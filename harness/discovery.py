@@ -138,7 +138,7 @@ def sorted_out(state: Stateful, owners: Owners, written: Iterable[str] = ()) -> 
         state.buffers[name] = slot
         short = name.rpartition(".")[2]
         if not {name, slot.label} & known and not short.startswith(STATISTICS) and name not in owners.findings:
-            findings[name] = f"`{name}` changes the output and has no gradient: {owners.advice(slot, name)}"
+            findings[name] = owners.missing(slot, name)
     return findings
 
 

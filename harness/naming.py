@@ -85,3 +85,9 @@ def short_names(labels: Sequence[str]) -> Mapping[str, str]:
 def gradient_names(name: str) -> tuple[str, ...]:
     """The usual names for the gradient of an input that backward returns by name."""
     return (f"d{name}", f"grad_{name}", f"{name}_grad", f"d_{name}", f"dLd{name}", f"delta_{name}", f"g{name}")
+
+
+def per_example(place: str) -> bool:
+    """Whether an array is called as one gradient for each example of a batch: Opacus' `grad_sample`, and the like."""
+    words = re.sub(r"[^a-z]", "", place.lower())
+    return "grad" in words and any(word in words for word in ("sample", "example", "individual"))

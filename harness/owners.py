@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from harness.arrays import is_array, same_bytes
-from harness.naming import GRADIENTS, gradient_rank, short_names
+from harness.naming import GRADIENTS, gradient_rank, per_example, short_names
 from harness.outcome import SpecError
 from harness.slots import Slot
 
@@ -136,15 +136,21 @@ class Owners:
         taken = {s.label for s in (*parameters.values(), *gradients.values())}
         return [self.slots[label] for label in self.aliases if label not in taken]
 
-    def advice(self, slot: Slot, name: str) -> str:
-        """What to write where no gradient is found."""
+    def missing(self, slot: Slot, name: str) -> str:
+        """What is said of an array that matters and has no gradient, and what to write."""
         short = name.rpartition(".")[2]
         taken = {place.label for _, place in self.pairs.values()}
+        for place in sorted(self.pulled - taken):
+            if per_example(place) and (shape := self.values[place].shape)[1:] == _shape(slot):
+                return (
+                    f"`{place}` holds one gradient for each of {shape[0]} examples, which is not supported: "
+                    f"keep their sum too, which is judged, self.d{short} = ….sum(0)"
+                )
         like = [p for p in self.values if p in self.pulled - taken and self.values[p].shape == _shape(slot)]
         guess = like[0] if len(like) == 1 else "its gradient"
         return (
-            f"set self.d{short} in backward, or write LayerSpec(..., grads={{{name!r}: {guess!r}}}), "
-            "or None there if it is a constant"
+            f"`{name}` changes the output and has no gradient: set self.d{short} in backward, or write "
+            f"LayerSpec(..., grads={{{name!r}: {guess!r}}}), or None there if it is a constant"
         )
 
 

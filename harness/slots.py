@@ -68,8 +68,9 @@ class Slot:
                 there[...] = array
             else:
                 self.put(array.copy())
-        else:  # a Python or NumPy scalar
+        elif value.numel() == 1:  # a Python or NumPy scalar
             self.put(type(there)(value.item()))
+        # else a number stands where an array did, such as a mask that is 1 in eval: a cache, which forward writes anew
 
 
 def _written_at_will(t: Tensor) -> bool:

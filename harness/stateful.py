@@ -68,13 +68,14 @@ class Stateful(Calls):
         self.returned = None
         if self.begin():
             return
+        parameters = list(standing(self.parameters).values())
         for slot in (*self.gradients.values(), *self.pulled.values()):
-            if (g := slot.read()) is None:
+            if (there := slot.get()) is None:
                 continue
-            if any(share_memory(slot.get(), p.get()) for p in self.parameters.values()):
-                slot.put(0 * slot.get())  # a backward that answered with the parameter itself
+            if any(share_memory(there, p) for p in parameters):
+                slot.put(0 * there)  # a backward that answered with the parameter itself
             else:
-                slot.write(torch.zeros_like(g))
+                slot.replace(there, torch.zeros_like(to_tensor(there, slot.label).detach()))
 
     def run(
         self, leaves: Mapping[str, Tensor], buffers: Mapping[str, Tensor], mode: str | None, seed: int

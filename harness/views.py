@@ -55,9 +55,11 @@ def places(layer: Any) -> dict[str, Slot]:
     for slot in walk(layer, scalars=True, beside=_views):
         found.setdefault(slot.label, slot)
         value = slot.get()
-        if isinstance(value, Tensor) and value.is_leaf and value.grad is not None:
-            own = Slot(value, "grad", f"{slot.label}.grad", f"{slot.code}.grad")
-            found.setdefault(own.label, own)
+        if isinstance(value, Tensor) and value.is_leaf:
+            for key in ("grad", "grad_sample"):
+                if getattr(value, key, None) is not None:
+                    own = Slot(value, key, f"{slot.label}.{key}", f"{slot.code}.{key}")
+                    found.setdefault(own.label, own)
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from textwrap import indent, shorten
 
 from tabulate import tabulate
@@ -15,6 +16,9 @@ ROWS = 18
 
 EVIDENCE = 6
 """How many lines of a finding it shows; two findings, the rows and the notes then fit into 40 lines."""
+
+REASON = 150
+"""How many characters of a reason stand in its row."""
 
 
 def verdict_line(report: Report) -> str:
@@ -61,7 +65,7 @@ def report_text(report: Report) -> str:
     parts = [verdict_line(report), indent(table(shown), "  ")]
     if len(shown) < len(report.results):
         parts.append(f"  … and {len(report.results) - len(shown)} more results: {count_line([report])}")
-    parts += _evidence(report)
+    parts += _evidence(report) or _open(report)
     parts += [f"  note: {shorten(note, 200)}" for note in report.notes[:3]]
     return "\n".join(parts)
 
@@ -79,6 +83,13 @@ def _evidence(report: Report) -> list[str]:
     return parts
 
 
+def _open(report: Report) -> list[str]:
+    """Where nothing failed: in full what the table cuts short, since it may say what to write."""
+    cut = [r for r in report.results if r.outcome is Outcome.INCONCLUSIVE and len(r.reason) > REASON]
+    told = {r.reason: evidence(replace(r, reason=r.reason.replace("; ", "\n")), EVIDENCE) for r in reversed(cut)}
+    return list(told.values())[::-1][:2]
+
+
 def table(results: Iterable[Result]) -> str:
     """A row a result."""
     rows = [(r.check, r.mode or "", r.outcome.value, summary(r)) for r in results]
@@ -90,7 +101,7 @@ def summary(result: Result) -> str:
     if result.outcome is Outcome.PASS:
         said = ", ".join(f"{n} {r:.0e}" if r else n for n, r in result.tensors.items())
         return shorten(said + (f" ({result.reason})" if result.reason else ""), 110)
-    return shorten(result.reason, 150)
+    return shorten(result.reason, REASON)
 
 
 def evidence(result: Result, most: int | None = None) -> str:

@@ -59,6 +59,13 @@ def test_layers_of_a_network_are_switched_together(mode):
     assert_wrong_is_named(twins)
 
 
+@pytest.mark.parametrize("mode", ["train", "eval"])
+def test_an_array_in_one_mode_may_be_a_number_in_the_other(mode):
+    twins = pair(layers.OneInEval, NX, tensor="x", verified="x", mode=mode)
+    assert_right_is_verified(twins)
+    assert_wrong_is_named(twins)
+
+
 def test_layers_in_different_modes_are_left_in_them():
     net = layers.Net()
     net.layers[0].training = False
