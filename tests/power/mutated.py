@@ -18,7 +18,7 @@ from statements import SOURCES
 from subjects import SPEC
 from torch import Tensor
 
-from harness import LayerSpec, ints
+from harness import LayerSpec, floats, ints
 
 FIRST = ("layer", "generator")
 """What other modules import."""
@@ -134,7 +134,7 @@ def _linears(build: Any) -> list[LayerSpec]:
     def models(S: int, D_in: int, D_out: int) -> Any:
         return build(D_in, D_out, generators(S))
 
-    return [leading, LayerSpec(models, "S B D_in", "Linear, S models", dims={**FEW, **widths}, reference=linear)]
+    return [leading, LayerSpec(models, "*batch S B D_in", "Linear, S models", dims={**FEW, **widths}, reference=linear)]
 
 
 def _norms(build: Any, reference: Any) -> list[LayerSpec]:
@@ -144,7 +144,7 @@ def _norms(build: Any, reference: Any) -> list[LayerSpec]:
     def models(S: int, D: int) -> Any:
         return build(D, leading=(S,))
 
-    return [leading, LayerSpec(models, "S B D", f"{name}, S models", dims=FEW, reference=reference)]
+    return [leading, LayerSpec(models, "*batch S B D", f"{name}, S models", dims=FEW, reference=reference)]
 
 
 def _losses(build: Any) -> list[LayerSpec]:
@@ -156,7 +156,10 @@ def _losses(build: Any) -> list[LayerSpec]:
 
     inputs = ("*batch B C", ints("*batch B", below="C"))
     leading = LayerSpec(build, inputs, "SoftmaxCrossEntropy, leading axes", reference=cross_entropy)
-    return [leading, replace(leading, build=First, name="SoftmaxCrossEntropy, no cotangent")]
+    # beyond the 709 at which exp overflows: finite for all finite logits
+    far = (floats("B C", low=-3000.0, high=3000.0), ints("B", below="C"))
+    large = LayerSpec(build, far, "SoftmaxCrossEntropy, large logits", reference=F.cross_entropy)
+    return [leading, replace(leading, build=First, name="SoftmaxCrossEntropy, no cotangent"), large]
 
 
 def _dropouts(build: Any) -> list[LayerSpec]:
@@ -168,8 +171,9 @@ def _dropouts(build: Any) -> list[LayerSpec]:
 
     rates = {"p": (0.0, 0.2, 0.5)}
     return [
-        LayerSpec(several, "S B D", "Dropout, S generators", dims=FEW, options=rates, reference=dropout),
+        LayerSpec(several, "S *rest", "Dropout, S generators", dims=FEW, options=rates, reference=dropout),
         LayerSpec(default, "B D", "Dropout, default generator", options=rates, reference=dropout),
+        LayerSpec(build, "B D", "Dropout, p almost 1", options={"p": (1 - 2.0**-40,)}, reference=dropout),
     ]
 
 
