@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from itertools import zip_longest
+from functools import cache
 
 import torch
 from mutants import Mutant
@@ -35,15 +35,25 @@ def killed_by(mutant: Mutant, seed: int = 0) -> str | None:
     with undisturbed(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         made = specs(classes(mutant))[mutant.module]
-        rounds = zip_longest(*(failures(spec, seed) for spec in made))
-        return next((found for each in rounds for found in each if found), None)
+        return next((found for found in _in_turn([failures(spec, seed) for spec in made]) if found), None)
+
+
+def _in_turn(each: list[Iterator[str | None]]) -> Iterator[str | None]:
+    """One of each, then the next of each; none is drawn before it is asked for."""
+    while each:
+        for one in list(each):
+            try:
+                yield next(one)
+            except StopIteration:
+                each.remove(one)
 
 
 def failures(spec: LayerSpec, seed: int) -> Iterator[str | None]:
     """For one example after the other the first check to fail it; at last RAISES where a mode refuses most of them."""
-    refused, seen = dict.fromkeys(modes_of(spec), 0), dict.fromkeys(modes_of(spec), 0)
-    for example in examples(spec, EXAMPLES, seed):
-        for mode in seen:
+    design, modes = _design(str(spec.name), seed)
+    refused, seen = dict.fromkeys(modes, 0), dict.fromkeys(modes, 0)
+    for example in design:
+        for mode in modes:
             try:
                 yield _failed_at(spec, example, mode)
                 seen[mode] += 1
@@ -51,6 +61,13 @@ def failures(spec: LayerSpec, seed: int) -> Iterator[str | None]:
                 refused[mode] += 1
                 yield RAISES if _accepted(spec, example, mode) else None
     yield RAISES if any(refused[m] > seen[m] for m in seen) else None
+
+
+@cache
+def _design(name: str, seed: int) -> tuple[list[Example], tuple[str | None, ...]]:
+    """The examples and modes of a spec, from its right twin: they take longer than most mutants live."""
+    spec = next(s for each in specs(classes(None)).values() for s in each if s.name == name)
+    return examples(spec, EXAMPLES, seed), modes_of(spec)
 
 
 def _failed_at(spec: LayerSpec, example: Example, mode: str | None) -> str | None:

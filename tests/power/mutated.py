@@ -10,6 +10,7 @@ from functools import cache
 from types import CodeType, ModuleType
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812  (PyTorch's own custom)
 from mutants import Mutant
@@ -87,7 +88,7 @@ def batch_norm(z: Tensor, gamma: Tensor, beta: Tensor, running_mean: Tensor, run
 
 def cross_entropy(z: Tensor, y: Tensor) -> Tensor:
     """PyTorch's own over the last axis."""
-    return F.cross_entropy(z.movedim(-1, 1), y, reduction="none").mean(-1)
+    return F.cross_entropy(z.movedim(-1, 1), y.long(), reduction="none").mean(-1)
 
 
 def mlp_drawing_nothing(
@@ -159,7 +160,12 @@ def _losses(build: Any) -> list[LayerSpec]:
     # beyond the 709 at which exp overflows: finite for all finite logits
     far = (floats("B C", low=-3000.0, high=3000.0), ints("B", below="C"))
     large = LayerSpec(build, far, "SoftmaxCrossEntropy, large logits", reference=F.cross_entropy)
-    return [leading, replace(leading, build=First, name="SoftmaxCrossEntropy, no cotangent"), large]
+    small = LayerSpec(build, ("B C", _bytes), "SoftmaxCrossEntropy, labels of a byte", reference=cross_entropy)
+    return [leading, replace(leading, build=First, name="SoftmaxCrossEntropy, no cotangent"), large, small]
+
+
+def _bytes(B: int, C: int, rng: np.random.Generator) -> Tensor:
+    return torch.as_tensor(rng.integers(0, C, B) % 256, dtype=torch.uint8)
 
 
 def _dropouts(build: Any) -> list[LayerSpec]:
@@ -169,10 +175,10 @@ def _dropouts(build: Any) -> list[LayerSpec]:
     def default(p: float) -> Any:
         return build(p)
 
-    rates = {"p": (0.0, 0.2, 0.5)}
+    odd = {"B": (1, 3, 5), "D": (1, 3, 5)}  # bits are drawn two entries at a time
     return [
-        LayerSpec(several, "S *rest", "Dropout, S generators", dims=FEW, options=rates, reference=dropout),
-        LayerSpec(default, "B D", "Dropout, default generator", options=rates, reference=dropout),
+        LayerSpec(several, "S B D", "Dropout, S generators", dims=FEW, options={"p": (0.2, 0.5)}, reference=dropout),
+        LayerSpec(default, "B D", "Dropout, odd sizes", dims=odd, options={"p": (0.2, 0.5)}, reference=dropout),
         LayerSpec(build, "B D", "Dropout, p almost 1", options={"p": (1 - 2.0**-40,)}, reference=dropout),
     ]
 
