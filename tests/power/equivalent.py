@@ -24,7 +24,15 @@ BITS = "return pairs.random_(-(2**63), None, generator=generator).view(torch.int
 ONES = "w = (torch.ones_like(Σe[..., :1, :]) if δL is None else δL[..., None, None]) / B"
 ONE_MODEL = "if W.ndim == 2:  # one model: its sum over all rows is one product"
 
+OTHER = "if (grad.shape, grad.dtype, grad.device) != (p.shape, p.dtype, p.device):"
+OTHER_TEST = "(grad.shape, grad.dtype, grad.device) != (p.shape, p.dtype, p.device)"
+NEW = "grad = torch.zeros_like(p)  # another parameter was put in place: the old one's gradient says nothing"
+SUMMED = "self.grads[name] = grad.add_(gradient.reshape(p.shape) if same_size else gradient.sum_to_size(p.shape))"
+
 COMMUTES = "x·y = y·x, to the bit"
+ADDED = (
+    "_accumulate adds up what is left; where the numbers are as many as the parameter's, all axes added up are of one"
+)
 WHOLE = "min(round(self.p * 2 ** 32), 2 ** 32 - 1)"
 """What BELOW subtracts 2³¹ from."""
 
@@ -63,6 +71,16 @@ EQUIVALENT: dict[Key, str] = {
     **of(
         "dropout", "Dropout._bits", PAIRS, "more pairs than are used; the first of them are the same",
         *(f"(shape.numel() + 1) // 2 → {e}" for e in ("(shape.numel() + 1) * 2", "shape.numel() + 1")),
+        "2 → 1", "1 → 2",
+    ),
+    **of(
+        "layer", "Layer._keep", "self._kept = tuple(t.detach() for t in tensors)",
+        "the same numbers, and backward runs under no_grad; memory and deepcopy alone differ (test_layer_contract.py)",
+        "t.detach() → t",
+    ),
+    **of(
+        "layer", "Layer._accumulate", SUMMED, "sum_to_size adds up axes of one, which is to reshape",
+        "gradient.reshape(p.shape) if same_size else gradient.sum_to_size(p.shape) → gradient.sum_to_size(p.shape)",
     ),
     **of(
         "linear", "Linear.backward", ONE_MODEL,
@@ -70,8 +88,23 @@ EQUIVALENT: dict[Key, str] = {
         "2 → 0", "2 → 1", "2 → -2", "W.ndim == 2 → False",
     ),
     **of(
+        "instance_norm", "InstanceNorm.forward", "return self._keep(torch.addcmul(β, γ, ẑ), ẑ, invstd, γ)", COMMUTES,
+        "torch.addcmul(β, γ, ẑ) → torch.addcmul(β, ẑ, γ)",
+    ),
+    **of(
+        "instance_norm", "InstanceNorm.backward",
+        "δz = δẑ.sub_(δẑ.mean(-1, keepdim=True)).addcmul_(ẑ, δẑẑ.mean(-1, keepdim=True), value=-1)", COMMUTES,
+        "δẑ.sub_(δẑ.mean(-1, keepdim=True)).addcmul_(ẑ, δẑẑ.mean(-1, keepdim=True), value=-1) → "
+        "δẑ.sub_(δẑ.mean(-1, keepdim=True)).addcmul_(δẑẑ.mean(-1, keepdim=True), ẑ, value=-1)",
+    ),
+    **of(
+        "instance_norm", "InstanceNorm.backward",
+        "self._accumulate(gamma=δaẑ.sum(-2, keepdim=True), beta=δa.sum(-2, keepdim=True))", ADDED,
+        "δaẑ.sum(-2, keepdim=True) → δaẑ", "δa.sum(-2, keepdim=True) → δa",
+    ),
+    **of(
         "linear", "Linear.backward", "self._accumulate(b=δa.sum(-2, keepdim=True))",
-        "_accumulate adds up what is left; as many numbers as b has are its own, but for axes of one",
+        ADDED,
         "δa.sum(-2, keepdim=True) → δa",
     ),
     **of(
@@ -91,6 +124,8 @@ RATE = (
 )
 NEAR_ONE = "wrong only at p > 1 − 2⁻³³, where nothing is dropped instead of everything: no check looks at a mask's rate"
 RARE = "another mask with probability 2⁻²⁴ an entry or less: no feasible number of draws shows it"
+OVERWRITES = "gradients are replaced, not added to: `repeatable` takes both, and no check starts from gradients that are not zero"
+UNREACHED = "a parameter of another shape, dtype or device in another's place: no check puts one there (test_layer_contract.py does)"
 DEVICE = "seen on another device alone: check(spec, device='cuda')"
 DEFAULT = (
     "draws from the default generator whatever generator it has: all are replayed, and no check moves the layer's alone"
@@ -98,6 +133,18 @@ DEFAULT = (
 ALIAS = "the value is right; what is returned is the very tensor that was handed over: no check of aliasing"
 
 WEAK: dict[Key, str] = {
+    **of(
+        "layer", "Layer._accumulate", OTHER, OVERWRITES,
+        f"{OTHER_TEST} → (grad.shape, grad.dtype, grad.device) == (p.shape, p.dtype, p.device)", f"{OTHER_TEST} → True",
+        "(grad.shape, grad.dtype, grad.device) → (grad.dtype, grad.shape, grad.device)",
+        "(grad.shape, grad.dtype, grad.device) → (grad.shape, grad.device, grad.dtype)",
+        *(f"(p.shape, p.dtype, p.device) → (p.{e})" for e in ("dtype, p.shape, p.device", "shape, p.device, p.dtype")),
+    ),
+    **of("layer", "Layer._accumulate", OTHER, UNREACHED, f"{OTHER_TEST} → False"),
+    **of(
+        "layer", "Layer._accumulate", NEW, UNREACHED, "left out",
+        *(f"torch.zeros_like(p) → {e}" for e in ("torch.ones_like(p)", "p", "torch.zeros_like()")),
+    ),
     **of("dropout", "Dropout.forward", "return self._keep(z.clone())", ALIAS, "z.clone() → z"),
     **of("dropout", "Dropout.backward", DROPPED, ALIAS, "δa.clone() → δa"),
     **of(

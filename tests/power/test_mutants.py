@@ -41,7 +41,7 @@ def test_check_fails_a_mutant_unless_it_is_known_to_survive(mutant: Mutant):
     assert (killed_by(mutant) is None) == known
 
 
-@pytest.mark.parametrize("name", [n for n in SOURCES if n not in ("layer", "generator")])
+@pytest.mark.parametrize("name", [n for n in SOURCES if n not in ("layer", "generator")][part() % 3 :: 3])
 def test_right_twins_are_not_failed(name: str):
     with undisturbed():
         assert {found for spec in specs(classes(None))[name] for found in failures(spec, 0)} == {None}
