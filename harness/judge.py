@@ -203,9 +203,8 @@ class Judge:
     def hidden(self, name: str, differences: Differences, units: Units, still: bool) -> float:
         """What may be lost inside, beside numbers as large as the outputs are nearby or where the entries are equal, of order
         one at least where nothing moves at all: over the second rung's step it changes them by less than their last digits.
-        As a slope times the unit of a step; what is in dispute below it is not refuted, unless autograd refutes it too."""
-        if self.trusted is not None and name not in self.tight:
-            return 0.0
+        As a slope times the unit of a step; what is in dispute below it is not refuted: of softmax's p − 1 no digit is left
+        where p is nearly 1, whatever autograd makes of it."""
         step = {name: differences.direction(1, [name])[name] * units.reach.to(self.case.leaves[name])}
         sides = [c.abs() for side in (1.0, -1.0) if (c := differences.change(step, side)) is not None]
         sides = [torch.where(c.isfinite(), c, 0.0) for c in (*sides, self.level(name, self.blocks(name)).abs())]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import linecache
+from dataclasses import replace
+from dis import get_instructions
 
 import torch
 from torch import Tensor
@@ -12,6 +13,7 @@ from harness.case import Case
 from harness.checks import Check
 from harness.checks.contract import exact
 from harness.domain import BackwardRaised, Refused, backward_may_raise
+from harness.evidence import finding_of
 from harness.outcome import Outcome
 from harness.report import Finding
 from harness.session import Observation, Session, observed
@@ -51,17 +53,28 @@ def _of_nothing(name: str, g: Tensor | None, x: Tensor, finite: bool) -> Finding
     return None
 
 
+LIBRARIES = ("numpy", "scipy", "torch")
+"""What raises in these of its own accord is no word of the layer's."""
+
+
 def _refused(refusal: Refused) -> Observation:
-    """A refusal by the layer's own `raise` is an answer; a crash on the way is not."""
-    error = refusal.__cause__
-    trace = None if error is None else error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    line = "" if trace is None else linecache.getline(trace.tb_frame.f_code.co_filename, trace.tb_lineno).strip()
-    if line.startswith(("raise", "assert")):
+    """A refusal by the layer's own `raise` or `assert` is an answer; a crash on the way is not."""
+    if _raised_on_purpose(refusal.__cause__):
         return Observation(Outcome.SKIP, reason=f"it refuses an empty batch: {refusal}")
     finding = exact("output", f"the forward raised {refusal}", "empty outputs, or an error that says what is asked for")
     return Observation(Outcome.FAIL, reason=f"the forward crashes on an empty batch: {refusal}", finding=finding)
+
+
+def _raised_on_purpose(error: BaseException | None) -> bool:
+    """Whether the instruction that raised is a `raise`; by the compiled code, since not every layer has a source to read."""
+    trace = None if error is None else error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    if trace is None or str(trace.tb_frame.f_globals.get("__name__", "")).split(".")[0] in LIBRARIES:
+        return False
+    return any(
+        i.offset == trace.tb_lasti and i.opname == "RAISE_VARARGS" for i in get_instructions(trace.tb_frame.f_code)
+    )
 
 
 def single_example(session: Session) -> Observation:
@@ -85,7 +98,17 @@ def single_example(session: Session) -> Observation:
         )
     if not one.wanted:
         return Observation(Outcome.SKIP, reason="nothing wants a gradient")
-    return observed(Session(one).judge.verdicts)
+    return _judged(Session(one))
+
+
+def _judged(session: Session) -> Observation:
+    """The gradients at a batch of one, with the finding there: the engine's would be of the whole batch."""
+    verdicts = session.judge.verdicts
+    seen = observed(verdicts)
+    if seen.failed is None:
+        return seen
+    name, verdict = seen.failed
+    return replace(seen, failed=None, finding=finding_of(session, name, verdict, []))
 
 
 def _among_others(case: Case, one: Case) -> Finding | None:

@@ -24,9 +24,6 @@ BITS = "return pairs.random_(-(2**63), None, generator=generator).view(torch.int
 ONES = "w = (torch.ones_like(Σe[..., :1, :]) if δL is None else δL[..., None, None]) / B"
 ONE_MODEL = "if W.ndim == 2:  # one model: its sum over all rows is one product"
 
-OTHER = "if (grad.shape, grad.dtype, grad.device) != (p.shape, p.dtype, p.device):"
-OTHER_TEST = "(grad.shape, grad.dtype, grad.device) != (p.shape, p.dtype, p.device)"
-NEW = "grad = torch.zeros_like(p)  # another parameter was put in place: the old one's gradient says nothing"
 SUMMED = "self.grads[name] = grad.add_(gradient.reshape(p.shape) if same_size else gradient.sum_to_size(p.shape))"
 
 COMMUTES = "x·y = y·x, to the bit"
@@ -119,39 +116,17 @@ EQUIVALENT: dict[Key, str] = {
     ),
 }  # fmt: skip
 
-RATE = (
-    "no check compares a mask's rate and scale with anything; `unbiased` would: the train mean is not the eval output"
-)
-NEAR_ONE = "wrong only at p > 1 − 2⁻³³, where nothing is dropped instead of everything: no check looks at a mask's rate"
+NEAR_ONE = "wrong only at p > 1 − 2⁻³³, where nothing is dropped instead of everything: no draw at such a p tells"
 RARE = "another mask with probability 2⁻²⁴ an entry or less: no feasible number of draws shows it"
-OVERWRITES = "gradients are replaced, not added to: `repeatable` takes both, and no check starts from gradients that are not zero"
-UNREACHED = "a parameter of another shape, dtype or device in another's place: no check puts one there (test_layer_contract.py does)"
 DEVICE = "seen on another device alone: check(spec, device='cuda')"
 DEFAULT = (
     "draws from the default generator whatever generator it has: all are replayed, and no check moves the layer's alone"
 )
-ALIAS = "the value is right; what is returned is the very tensor that was handed over: no check of aliasing"
+ALIAS = "the value is right; what is returned is the very tensor that was handed over, which `aliasing` says and does not fail"
 
 WEAK: dict[Key, str] = {
-    **of(
-        "layer", "Layer._accumulate", OTHER, OVERWRITES,
-        f"{OTHER_TEST} → (grad.shape, grad.dtype, grad.device) == (p.shape, p.dtype, p.device)", f"{OTHER_TEST} → True",
-        "(grad.shape, grad.dtype, grad.device) → (grad.dtype, grad.shape, grad.device)",
-        "(grad.shape, grad.dtype, grad.device) → (grad.shape, grad.device, grad.dtype)",
-        *(f"(p.shape, p.dtype, p.device) → (p.{e})" for e in ("dtype, p.shape, p.device", "shape, p.device, p.dtype")),
-    ),
-    **of("layer", "Layer._accumulate", OTHER, UNREACHED, f"{OTHER_TEST} → False"),
-    **of(
-        "layer", "Layer._accumulate", NEW, UNREACHED, "left out",
-        *(f"torch.zeros_like(p) → {e}" for e in ("torch.ones_like(p)", "p", "torch.zeros_like()")),
-    ),
     **of("dropout", "Dropout.forward", "return self._keep(z.clone())", ALIAS, "z.clone() → z"),
     **of("dropout", "Dropout.backward", DROPPED, ALIAS, "δa.clone() → δa"),
-    **of(
-        "dropout", "Dropout._mask", BELOW, RATE,
-        f"{WHOLE} - 2 ** 31 → {WHOLE} / 2 ** 31", f"{WHOLE} - 2 ** 31 → 2 ** 31 - {WHOLE}",
-        "2 → 3", "31 → 30", "32 → 31", "32 → 31 (2)",
-    ),
     **of(
         "dropout", "Dropout._mask", BELOW, NEAR_ONE,
         f"{WHOLE} → round(self.p * 2 ** 32)",
@@ -168,16 +143,5 @@ WEAK: dict[Key, str] = {
     **of(
         "dropout", "Dropout._bits", BITS, DEFAULT,
         "pairs.random_(-2 ** 63, None, generator=generator) → pairs.random_(-2 ** 63, None)",
-    ),
-    **of(
-        "dropout", "Dropout._bits", BITS, RATE,
-        *(f"2 ** 63 → {e}" for e in ("2 * 63", "63 ** 2", "2", "63")), "2 → 0", "2 → 1", "63 → 0", "63 → 62",
-    ),
-    **of(
-        "dropout", "Dropout._mask", SCALED, RATE,
-        "(bits >= below).to(z.dtype).div_(1 - self.p) → (bits >= below).to(z.dtype).mul_(1 - self.p)",
-        "(bits >= below).to(z.dtype).div_(1 - self.p) → (bits >= below).to(z.dtype)",
-        *(f"1 - self.p → {e}" for e in ("1 + self.p", "1 * self.p", "1 / self.p", "self.p - 1", "1", "self.p")),
-        "1 → 0", "1 → 2", "1 → -1", "self.p → 0", "self.p → 2 * self.p", "bits >= below → bits < below",
     ),
 }  # fmt: skip

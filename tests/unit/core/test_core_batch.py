@@ -156,10 +156,25 @@ def test_a_wrong_one_fails(layer, name, said):
     assert said in found.reason
 
 
+def test_the_finding_for_one_example_is_of_one():
+    (found,) = outcomes(WrongForOne, "single_example").values()
+    assert found.finding.where[1][0] == 0
+    assert "B=1" in found.finding.example
+    assert "no evidence" not in found.reason
+
+
 def test_a_layer_may_say_that_it_takes_no_empty_batch():
     (found,) = outcomes(Refuses, "empty_batch").values()
     assert found.outcome is Outcome.SKIP
     assert "give at least one row" in found.reason
+
+
+def test_so_may_one_without_a_source_to_read():
+    scope = {"Affine": Affine}
+    lines = "class Quiet(Affine):\n def forward(self, x):\n  if not len(x): raise ValueError('no rows')\n  return super().forward(x)"
+    exec(lines.replace("super()", "Affine").replace("forward(x)", "forward(self, x)"), scope)
+    (found,) = outcomes(scope["Quiet"], "empty_batch").values()
+    assert found.outcome is Outcome.SKIP
 
 
 def test_an_example_that_depends_on_others_in_eval_fails():
