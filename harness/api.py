@@ -129,8 +129,10 @@ def gradcheck(
             assert base is not None
             names = constants(base.subject)
             cases = [lambda _: base] + ([lambda _: _redrawn(base, names)] if names else [])
+            name = str(made.dtype).removeprefix("torch.")
+            checks = checks if reference is None else _asked(battery, name)
             plan = Plan(made.subject.name, (base.mode,), cases, checks, [*made.subject.notes, *made.notes])
-            settings = {"seed": seed, "device": str(where_given), "dtype": str(made.dtype).removeprefix("torch.")}
+            settings = {"seed": seed, "device": str(where_given), "dtype": name}
             report = collect(plan.layer, engine.events(plan), settings)
     if raise_exception:
         report.raise_for_failures()
@@ -138,9 +140,9 @@ def gradcheck(
 
 
 @cache
-def _asked(battery: bool) -> tuple[Check, ...]:
-    """The checks of one input: what falls out of the gradient's evaluations, or all."""
-    return tuple(c for c in selected() if battery or c.given)
+def _asked(battery: bool, dtype: str = "") -> tuple[Check, ...]:
+    """The checks of one input: what falls out of the gradient's evaluations and that of a dtype, or all."""
+    return tuple(c for c in selected() if battery or c.given or c.name == dtype)
 
 
 @contextmanager

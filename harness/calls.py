@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -15,6 +16,7 @@ from harness.history import History
 from harness.modes import EVAL, TRAIN, Switch, forward_of, switch_of
 from harness.outcome import SpecError
 from harness.parts import Reset, reset, resets_of
+from harness.rates import rate_of
 from harness.request import Request, call_arguments, input_names, outputs_of, positional_names, required_names
 from harness.returned import inputs_of
 from harness.signatures import parameters_of
@@ -43,6 +45,8 @@ class Calls:
     """What it gathers from forward to forward."""
     begun: str = field(default="", init=False)
     """The layer's own method that was run last to begin anew."""
+    bundled: bool | None = field(default=None, init=False)
+    """Whether backward takes the cotangents of several outputs as one tuple; None: not asked yet."""
     returned: Any = field(default=None, init=False)
     """What the last backward returned."""
 
@@ -78,8 +82,13 @@ class Calls:
 
     @cached_property
     def asked(self) -> list[str]:
-        """What backward can't do without."""
-        return required_names(self.layer.backward)
+        """The cotangents that backward can't do without."""
+        return [n for n in required_names(self.layer.backward) if n != self.rate]
+
+    @cached_property
+    def rate(self) -> str:
+        """The name of the learning rate that backward asks for; empty where it does not. It is given 0: no step."""
+        return rate_of(self.layer.backward)
 
     @cached_property
     def switch(self) -> Switch | None:
@@ -98,7 +107,28 @@ class Calls:
             result = getattr(self.layer, self.output, None)
         outputs = outputs_of(result, self.name)
         self.given = len(outputs)
-        return outputs[: self.most]
+        if self.bundled is None and self.given > 1:
+            self.bundled = self.most == len(self.asked) == 1 and self._takes_all(outputs)
+        return outputs if self.bundled else outputs[: self.most]
+
+    def _takes_all(self, outputs: Sequence[Tensor]) -> bool:
+        """Whether backward goes through with all cotangents in one tuple, and gives gradients of the inputs' shapes."""
+        given = tuple(to_native(y.detach().clone(), self.library) for y in outputs)
+        try:
+            returned = copy.deepcopy(self.layer).backward(given, **self.words)
+            found = inputs_of(self._flat(returned), self.leaves, self.inputs, self.name)
+        except Exception:  # it takes one cotangent
+            return False
+        parts = returned if isinstance(returned, (tuple, list)) else (returned,)
+        if any(part is v for part in parts for v in (given, *given)):
+            return False  # it hands on what it was given
+        shapes = [g.shape == self.leaves[n].value.shape for n, g in found.items() if g is not None]
+        return bool(shapes) and all(shapes)
+
+    @property
+    def words(self) -> dict[str, float]:
+        """The keywords of backward."""
+        return {self.rate: 0.0} if self.rate else {}
 
     def enter(self, mode: str | None) -> None:
         """Put the layer into a mode by its own switch."""
@@ -110,7 +140,8 @@ class Calls:
         """How many cotangents backward can take: what the forward gives beside as many outputs is not judged."""
         if _variadic(self.layer.backward) or not (names := positional_names(self.layer.backward)):
             return None
-        return max(1, len([n for n in names if not isinstance(_default(self.layer.backward, n), bool)]))
+        cotangents = [n for n in names if n != self.rate and not isinstance(_default(self.layer.backward, n), bool)]
+        return max(1, len(cotangents))
 
     @property
     def compute(self) -> Callable[..., Any]:
@@ -124,19 +155,27 @@ class Calls:
             SpecError: it asks for more than one cotangent an output.
             BackwardRaised: it raises after the layer began anew in its own way.
         """
-        given = [_scalar(to_native(v, self.library)) for v in cotangents] if self.takes_cotangent else []
+        given: list[Any] = [_scalar(to_native(v, self.library)) for v in cotangents] if self.takes_cotangent else []
+        given = [tuple(given)] if self.bundled else given
         if len(self.asked) > len(given):
             raise SpecError(
                 f"{self.name}.backward asks for {len(self.asked)} arguments ({', '.join(self.asked)}) "
                 f"and the forward has {len(given)} outputs: a backward is called with one cotangent an output"
             )
         try:
-            self.returned = self._flat(self.layer.backward(*given))
+            self.returned = self._flat(self.layer.backward(*given, **self.words))
         except Exception as error:
             if not self.begun or isinstance(error, SpecError):
                 raise
             raise BackwardRaised(f"{type(error).__name__}: {error}, after the layer's own {self.begun}()") from error
         return inputs_of(self.returned, self.leaves, self.inputs, self.name)
+
+    @property
+    def code(self) -> str:
+        """What a script gives backward: the cotangents `v`."""
+        all_ = "tuple(give(w) for w in v)" if self.bundled else "*[give(w) for w in v]"
+        words = [f"{n}={value}" for n, value in self.words.items()]
+        return ", ".join([*([all_] if self.takes_cotangent else []), *words])
 
     def _flat(self, returned: Any) -> Any:
         """Where an argument is a list of arrays, its gradients may come as a list among the others."""

@@ -76,12 +76,19 @@ def _discovered(state: Stateful) -> Subject:
             state.parameters[name], state.gradients[name] = slot, place
     _unnamed(state, owners)
     state.pulled = _of_inputs(state, given, after, pulled, found)
-    notes = (*owners.notes, *_left_out(state, outputs), *in_another_order(state, found))
+    rate = (
+        [f"backward is called with {state.rate}=0: a gradient that it keeps nowhere is not judged"]
+        if state.rate
+        else []
+    )
+    notes = (*owners.notes, *_left_out(state, outputs), *in_another_order(state, found), *rate)
     findings = {**owners.findings, **sorted_out(state, owners, written)}
     return state.subject(unclaimed=findings, notes=notes)
 
 
 def _left_out(state: Stateful, outputs: Sequence[Tensor]) -> list[str]:
+    if state.bundled:
+        return [f"backward is given the cotangents of the {len(outputs)} outputs as one tuple"]
     if state.most is None or len(outputs) < state.most or state.given <= len(outputs):
         return []
     return [

@@ -6,6 +6,7 @@ import re
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from harness.aggregate import Seen, result, smallest_failure, with_finding
 from harness.case import Case
@@ -14,6 +15,7 @@ from harness.domain import BackwardRaised, Refused, forward_may_refuse
 from harness.events import Event, Finished, Noted, Started
 from harness.events import Refused as RefusedEvent
 from harness.evidence import finding_of
+from harness.finer import finer
 from harness.outcome import Outcome, SpecError
 from harness.report import Result
 from harness.session import Observation, Session
@@ -60,7 +62,7 @@ def events(plan: Plan) -> Iterator[Event]:
             yield Noted(plan.layer, note)
         for check in plan.checks:
             failed = [*broken, *(accepted if check.name == "reference" else ())]
-            yield Finished(_result(plan.layer, check, mode, sessions, failed, refused))
+            yield Finished(_result(plan.layer, check, mode, sessions, failed, refused, plan.checks))
 
 
 def _accepted(session: Session | None) -> list[str]:
@@ -83,10 +85,17 @@ def _accepted(session: Session | None) -> list[str]:
 
 
 def _result(
-    layer: str, check: Check, mode: str | None, sessions: list[Session], broken: list[str], refused: list[str]
+    layer: str,
+    check: Check,
+    mode: str | None,
+    sessions: list[Session],
+    broken: list[str],
+    refused: list[str],
+    checks: Sequence[Check],
 ) -> Result:
     seen = [Seen(None, Observation(Outcome.FAIL, reason=why)) for why in broken]
-    seen += [Seen(s, observe(check, s)) for s in sessions if check.echoes or not s.case.echo]
+    asked = [s for s in sessions if check.echoes or not s.case.echo]
+    seen += [Seen(s, finer(check, s, _once(check, s), partial(_by_precision, s, sessions, checks))) for s in asked]
     failure = smallest_failure(seen)
     if failure is not None and failure.observation.failed is not None and failure.session is not None:
         name, verdict = failure.observation.failed
@@ -100,6 +109,23 @@ def _result(
         seen = [found if s is failure else s for s in seen]
         seen.sort(key=lambda s: s is not found)
     return result(layer, check.name, mode, seen, refused)
+
+
+def _by_precision(session: Session, sessions: Sequence[Session], checks: Sequence[Check]) -> set[str]:
+    """The tensors that the check of the session's own precision verifies, here or, where their numbers here do not
+    determine them, in another example."""
+    found = [c for c in checks if c.name == session.dtype and c.group == "precision"]
+    if not found or (here := _once(found[0], session)).outcome not in (Outcome.PASS, Outcome.SKIP):
+        return set()
+    elsewhere = {n for s in sessions if s.dtype == session.dtype for n in _once(found[0], s).tensors}
+    return set(here.tensors) | elsewhere if here.outcome is Outcome.PASS else set(here.unverified) & elsewhere
+
+
+def _once(check: Check, session: Session) -> Observation:
+    """The same observation as before where it was asked before."""
+    if check.name not in session.seen:
+        session.seen[check.name] = observe(check, session)
+    return session.seen[check.name]
 
 
 def observe(check: Check, session: Session) -> Observation:

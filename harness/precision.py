@@ -43,8 +43,9 @@ class Point:
 class Lowered:
     """One case, its layer in a lower precision, and what is known of the rounding between the two."""
 
-    def __init__(self, case: Case, subject: Subject, dtype: torch.dtype) -> None:
+    def __init__(self, case: Case, subject: Subject, dtype: torch.dtype, alone: bool = False) -> None:
         self.case, self.subject, self.dtype = case, subject, dtype
+        self.alone = alone  # whether the case is that of a reference, since the layer takes this dtype alone
         self.u = unit_roundoff(dtype)
         self.at = lru_cache(None)(self._at)
         self.near = lru_cache(None)(self._near)

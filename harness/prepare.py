@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -24,7 +25,7 @@ from harness.sources import forget_kept_normal, seed_torch
 from harness.spec import DTYPE_NAMES, Const, Drawn, Floats, InputKind, Ints, LayerSpec, size_expression
 from harness.subject import Subject
 
-WIDEST = (torch.float64, torch.float32)
+WIDEST = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 DTYPES: dict[str, torch.dtype] = {name: getattr(torch, name) for name in DTYPE_NAMES}
 
 
@@ -56,23 +57,33 @@ def prepared(
     if dtype is not None:
         with forward_may_refuse():
             return Prepared(subject := _recastable(request, dtype), dtype, trial=point(subject))
-    problems: list[str] = []
-    for candidate in WIDEST:
+    first: Refused | BackwardRaised | None = None
+    for candidate in _candidates(request):
         try:
             with forward_may_refuse():
                 trial = point(_recastable(request, candidate))
-            problem = _mismatch(trial, request, candidate)
+            if problem := _mismatch(trial, request, candidate):
+                raise Refused(problem)
         except (Refused, BackwardRaised) as raised:
             # what has nothing to do with the dtype is the layer's answer to these values
-            if candidate is not WIDEST[0] or not _speaks_of_dtype(raised.__cause__ or raised):
+            if not _speaks_of_dtype(raised.__cause__ or raised):
                 raise
-            problem = str(raised)
-        if not problem:
+            first = first or raised
+        else:
             name = str(candidate).removeprefix("torch.")
-            notes = () if not problems else (f"judged in {name}: in float64 {problems[0]}",)
+            notes = () if first is None else (f"judged in {name}: in float64 {first}",)
             return Prepared(trial.subject, candidate, notes, trial)
-        problems.append(problem)
-    raise Refused(f"it goes through neither in float64 ({problems[0]}) nor in float32 ({problems[1]})")
+    assert first is not None
+    raise first
+
+
+def _candidates(request: Request) -> list[torch.dtype]:
+    """The dtypes from the widest on; of the two of 16 bits that of the inputs first, NumPy has one alone."""
+    wide, narrow = WIDEST[:2], WIDEST[2:]
+    if request.library == "numpy":
+        return [*wide, torch.float16]
+    given = [x.dtype for x in request.inputs if isinstance(x, Tensor)]
+    return [*wide, *sorted(narrow, key=lambda d: d not in given)]
 
 
 def _recastable(request: Request, dtype: torch.dtype) -> Subject:
@@ -86,8 +97,11 @@ def _recastable(request: Request, dtype: torch.dtype) -> Subject:
 
 
 def _speaks_of_dtype(error: BaseException) -> bool:
-    text = str(error).lower()
-    return any(word in text for word in ("dtype", "double", "float", "scalar type", "datatype"))
+    """By its message, or where that says nothing by the line that raised it, where that can be read: `assert x.dtype == …`."""
+    text = str(error)
+    if not text and isinstance(error, AssertionError):
+        text = traceback.extract_tb(error.__traceback__)[-1].line or "dtype"
+    return any(w in text.lower() for w in ("dtype", "double", "float", "half", "scalar type", "datatype"))
 
 
 def _mismatch(case: Case, request: Request, dtype: torch.dtype) -> str:
@@ -95,7 +109,9 @@ def _mismatch(case: Case, request: Request, dtype: torch.dtype) -> str:
     try:
         base = case.base
     except (Refused, BackwardRaised) as raised:
-        return str(raised) if dtype is WIDEST[0] and _speaks_of_dtype(raised.__cause__ or raised) else ""
+        if _speaks_of_dtype(raised.__cause__ or raised):
+            raise
+        return ""
     if dtype is not WIDEST[0]:
         return ""
     if narrow := [y.dtype for y in base.outputs if y.dtype != dtype]:

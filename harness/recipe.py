@@ -79,6 +79,7 @@ def stateful(
     places: Mapping[str, str],
     gradients: Mapping[str, str],
     mode_line: str,
+    given: str,
     keywords: str = "",
     made: Mapping[str, Any] | None = None,
     output: str = "",
@@ -104,7 +105,7 @@ def stateful(
         "",
         "def backward(v):",
         *(["    layer.zero_grad()"] if callable(getattr(layer, "zero_grad", None)) else []),
-        f"    d = returned = layer.backward({'' if _takes_nothing(layer) else '*[give(w) for w in v]'})",
+        f"    d = returned = layer.backward({given})",
         *_by_name(wanted),
         "    d = d if isinstance(d, (tuple, list)) else (d,)",
         f"    found = {{n: torch.as_tensor(t) for n, t in zip({list(wanted)!r}, d) if t is not None}}",
@@ -140,13 +141,13 @@ def _by_name(wanted: Sequence[str]) -> list[str]:
     return ["    if isinstance(d, dict):", f"        d = [{pick} for n in {list(wanted)!r}]"]
 
 
-def _takes_nothing(layer: Any) -> bool:
-    code = getattr(getattr(layer.backward, "__func__", layer.backward), "__code__", None)
-    return code is not None and code.co_argcount <= 1 and not code.co_flags & 0x04
-
-
 def functions(
-    parts: Mapping[str, Any], library: Library, inputs: Sequence[str], wanted: Sequence[str], keywords: str = ""
+    parts: Mapping[str, Any],
+    library: Library,
+    inputs: Sequence[str],
+    wanted: Sequence[str],
+    keywords: str = "",
+    bundled: bool = False,
 ) -> Recipe:
     """A pair (forward, backward) under those names, or a closure under the name `run`."""
     lines = {n: imported(f, n) for n, f in parts.items()}
@@ -154,7 +155,8 @@ def functions(
         n: (f"{n}_ = {f.__qualname__}" if lines[n][0] else lines[n][1].replace(n, f"{n}_", 1)) for n, f in parts.items()
     }
     call = "run_" if "run" in parts else "forward_"
-    pull = "kept(*[give(w) for w in v])" if "run" in parts else "backward_(*[give(w) for w in v], kept)"
+    all_ = "tuple(give(w) for w in v)" if bundled else "*[give(w) for w in v]"
+    pull = f"kept({all_})" if "run" in parts else f"backward_({all_}, kept)"
     body = [
         "def forward(leaves, buffers, mode, seed):",
         "    global kept",

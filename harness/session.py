@@ -37,6 +37,7 @@ class Session:
 
     def __init__(self, case: Case) -> None:
         self.case = case
+        self.seen: dict[str, Observation] = {}  # what the checks that were asked so far saw, by name
 
     @cached_property
     def judge(self) -> Judge:
@@ -49,6 +50,11 @@ class Session:
         # the same forward and backward
         case = self.case.at(declared=self.case.reference).with_base(self.case.base)
         return Judge(case)
+
+    @property
+    def dtype(self) -> str:
+        """The name of the working precision."""
+        return str(self.case.dtype).removeprefix("torch.")
 
     @cached_property
     def random(self) -> bool:

@@ -161,6 +161,7 @@ class Stateful(Calls):
                 for n, slot in {**self.pulled, **self.gradients}.items()
             },
             "\n    ".join([*([self.switch.line] if self.switch else []), *self.history.lines()]),
+            self.code,
             recipe.keywords_of(self.request.kwargs, self.request.modes),
             self.request.made,
             self.output,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,15 @@ from harness.subject import Evaluation, Leaf, Recipe, Subject
 Pullback = Callable[..., Any]
 
 
+def takes_one(function: Pullback, beside: int = 0) -> bool:
+    """Whether a function asks for one argument and no more, those `beside` it not counted."""
+    try:
+        kinds = [p for p in inspect.signature(function).parameters.values() if p.default is p.empty]
+    except (TypeError, ValueError):
+        return False
+    return len(kinds) == 1 + beside and not any(p.kind is p.VAR_POSITIONAL for p in kinds)
+
+
 @dataclass
 class Stateless:
     """A function of its inputs alone: `call(*inputs, **keywords) -> (outputs, pullback)`."""
@@ -28,6 +38,8 @@ class Stateless:
     request: Request
     sources: Sources
     library: Library
+    bundled: bool = False
+    """Whether the last pullback took the cotangents of several outputs as one tuple."""
 
     @classmethod
     def of(cls, request: Request, name: str, forward: Callable[..., Any], call: Callable[..., Any]) -> Stateless:
@@ -47,7 +59,9 @@ class Stateless:
         outputs = outputs_of(result, self.name)
 
         def pull(cotangents: Sequence[Tensor]) -> dict[str, Tensor | None]:
-            returned = pullback(*(to_native(v, self.library) for v in cotangents))
+            given = tuple(to_native(v, self.library) for v in cotangents)
+            self.bundled = len(given) > 1 and takes_one(pullback)
+            returned = pullback(given) if self.bundled else pullback(*given)
             matched = match(returned, self.leaves, input_names(self.arguments), self.name)
             return {n: None if g is None else g.clone() for n, g in matched.items()}
 
@@ -79,4 +93,5 @@ class Stateless:
             recipe.passed(self.arguments, self.leaves),
             wanted,
             recipe.keywords_of(self.request.kwargs, self.request.modes),
+            self.bundled,
         )

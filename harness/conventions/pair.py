@@ -6,7 +6,7 @@ from typing import Any
 
 from harness.outcome import SpecError
 from harness.request import Request
-from harness.stateless import Stateless
+from harness.stateless import Stateless, takes_one
 from harness.subject import Subject
 
 ORDER = 10
@@ -34,6 +34,8 @@ def subject(request: Request) -> Subject:
                 + (f" of {len(result)}" if isinstance(result, tuple) else "")
             )
         out, cache = result
+        if takes_one(backward, beside=1):
+            return out, lambda cotangent: backward(cotangent, cache)
         return out, lambda *cotangents: backward(*cotangents, cache)
 
     return Stateless.of(request, name, forward, call).subject()

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from dis import get_instructions
+from functools import partial
+from types import FunctionType
 from typing import Any
 
 from torch import Tensor
 
 from harness.arrays import captured
 from harness.outcome import SpecError
+from harness.parts import parts_of
 from harness.request import Request, call_arguments
 from harness.sources import Sources, forget_kept_normal
 from harness.stateful import has_backward
@@ -40,21 +45,43 @@ def subject(request: Request) -> Subject:
     result = call(*call_arguments(arguments, values, request.library), **keywords)
     if isinstance(result, tuple) and len(result) == 2 and callable(result[1]):
         return Stateless.of(request, name, call, call).subject()
+    unrun = [f"`{code}.backward` was not run; use chain({whole}, loss)" for code, whole in _unrun(call).items()]
     if request.library == "numpy":
         raise SpecError(
             f"{name} computes in NumPy and returns no pullback, so there is no backward to check: give a pair "
-            "(forward, backward), or a closure run(*inputs) -> (outputs, pullback)"
-            + "".join(f"; `{n}.backward` was not run: use chain({n}, loss)" for n in _unrun(call))
+            "(forward, backward), or a closure run(*inputs) -> (outputs, pullback)" + "".join(f"; {n}" for n in unrun)
         )
     made = traced(request, name, arguments, call, "the backward of a callable is what autograd computes")
-    return replace(made, notes=tuple(f"`{n}.backward` was not run; use chain({n}, loss)" for n in _unrun(call)))
+    return replace(made, notes=tuple(unrun))
 
 
-def _unrun(function: Any) -> list[str]:
-    """The names under which a function holds objects with a backward of their own, which autograd goes past."""
-    code = getattr(function, "__code__", None)
-    if code is None:
-        return []
+def _unrun(function: Any) -> dict[str, str]:
+    """{how a function reaches an object with a backward of its own, which autograd goes past: what `chain` is given}."""
+    found: dict[str, str] = {}
+    for name, thing in _held(function).items():
+        if isinstance(thing, (list, tuple, Mapping)):
+            inside = [code for code, part in parts_of(thing, name) if has_backward(part)]
+            found |= {inside[0]: f"*{name}.values()" if isinstance(thing, Mapping) else f"*{name}"} if inside else {}
+        elif not isinstance(thing, (Tensor, type)) and has_backward(thing):
+            found[name] = name
+    return found
+
+
+def _held(function: Any) -> dict[str, Any]:
+    """What a function computes with beside its arguments: its closure, globals and defaults, or its object's attributes."""
+    if isinstance(function, partial):
+        return {**_held(function.func), **{type(a).__name__: a for a in function.args}, **function.keywords}
+    owner = getattr(function, "__self__", None)
+    if owner is None and not isinstance(function, FunctionType):
+        owner, function = function, type(function).__call__
+    function = getattr(function, "__func__", function)
+    if not isinstance(function, FunctionType):
+        return {}
+    code = function.__code__
     held = dict(zip(code.co_freevars, captured(function), strict=False))
-    held |= {n: function.__globals__[n] for n in code.co_names if n in function.__globals__}
-    return [n for n, thing in held.items() if not isinstance(thing, Tensor) and has_backward(thing)]
+    used = {i.argval for i in get_instructions(code) if i.opname in ("LOAD_GLOBAL", "LOAD_NAME")}
+    held |= {n: function.__globals__[n] for n in used if n in function.__globals__}
+    defaults = function.__defaults__ or ()
+    held |= dict(zip(code.co_varnames[code.co_argcount - len(defaults) : code.co_argcount], defaults, strict=False))
+    own = getattr(owner, "__dict__", {})
+    return held | {f"self.{n}": own[n] for n in code.co_names if n in own}

@@ -262,3 +262,63 @@ class Outer:
 
     def backward(self, dy: Any) -> Any:
         return self.inner.backward(dy * (1 - np.tanh(self.inner.kept[0] @ self.inner.W + self.inner.b) ** 2))
+
+
+class Bundle(Linear):
+    """Two outputs, and a backward that takes their cotangents as one tuple."""
+
+    def forward(self, x: Any) -> Any:
+        y = super().forward(x)
+        return y, y**2
+
+    def backward(self, grads: Any) -> Any:
+        dy, dsquare = grads
+        dy = dy + 2 * (self.x @ self.W + self.b) * dsquare
+        self.dW, self.db = self.factor * (self.x.T @ dy), dy.sum(0)
+        return dy @ self.W.T
+
+
+class Indexed(Bundle):
+    """The same by position: it would take the rows of a single cotangent too."""
+
+    def backward(self, grads: Any) -> Any:
+        return super().backward((grads[0], grads[1]))
+
+
+class First(Linear):
+    """Two outputs of one shape, and a backward of the first that also goes through, in another shape, with a tuple."""
+
+    def forward(self, x: Any) -> Any:
+        y = super().forward(x)
+        return y, 1.0 * y
+
+    def backward(self, dy: Any) -> Any:
+        self.dW = self.factor * np.einsum("bi,...bo->...io", self.x, dy)
+        self.db = np.sum(dy, axis=-2)
+        return dy @ self.W.T if isinstance(dy, np.ndarray) else np.asarray(dy) @ self.W.T
+
+
+class Updates(Linear):
+    """Takes a step by itself, as in tutorials; keeps the gradients too."""
+
+    def backward(self, dy: Any, learning_rate: Any) -> Any:
+        dx = dy @ self.W.T
+        self.dW, self.db = self.factor * (self.x.T @ dy), dy.sum(0)
+        self.W -= learning_rate * self.dW
+        self.b -= learning_rate * self.db
+        return dx
+
+
+class UpdatesByDefault(Updates):
+    def backward(self, dy: Any, lr: float = 0.1) -> Any:  # type: ignore[override]
+        return super().backward(dy, lr)
+
+
+class KeepsNothing(Linear):
+    """The same without a gradient to look at."""
+
+    def backward(self, output_error: Any, learning_rate: Any) -> Any:
+        dx = output_error @ self.W.T
+        self.W -= learning_rate * (self.x.T @ output_error)
+        self.b -= learning_rate * output_error.sum(0)
+        return dx

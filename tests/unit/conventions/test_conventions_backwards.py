@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from twins import NX, Twins, assert_right_is_verified, assert_wrong_is_named, pair, randn
 
-from harness import GradientError, gradcheck
+from harness import GradientError, NotVerified, gradcheck
 
 ALL = "x W b"
 LABELS, IDS = np.array([0, 2, 1, 1]), np.array([[0, 3], [3, 1]])
@@ -33,6 +33,11 @@ TWINS: dict[str, Twins] = {
     "two inputs and outputs": pair(layers.Rnn, NX, H, tensor="Wh", verified="x h Wx Wh"),
     "list of inputs": pair(layers.Sum, [NX, NX + 1], tensor="X.1", verified="X.0 X.1"),
     "backward of the first output alone": pair(layers.Cell, NX, H, tensor="Wh", verified="x h Wx Wh"),
+    "cotangents in one tuple": pair(layers.Bundle, NX, tensor="W", verified=ALL),
+    "cotangents in one tuple, by position": pair(layers.Indexed, NX, tensor="W", verified=ALL),
+    "backward of the first of two alike": pair(layers.First, NX, tensor="W", verified=ALL),
+    "learning rate": pair(layers.Updates, NX, tensor="W", verified=ALL),
+    "learning rate with a default": pair(layers.UpdatesByDefault, NX, tensor="W", verified=ALL),
     "sub-layer that must be flushed": pair(layers.Outer, NX, tensor="inner.W", verified="x inner.W inner.b"),
 }
 
@@ -60,6 +65,40 @@ def test_first_layer_without_gradient_of_its_input_is_an_error_that_says_what_to
 def test_outputs_that_backward_takes_no_cotangent_of_are_said():
     report = gradcheck(layers.Cell(), NX, H)
     assert report.notes == ("backward takes 1 cotangent and the forward gives 2 outputs; the others are not judged",)
+
+
+@pytest.mark.parametrize("kind", [layers.Bundle, layers.Indexed])
+def test_cotangents_in_one_tuple_are_said(kind):
+    assert gradcheck(kind(), NX).notes == ("backward is given the cotangents of the 2 outputs as one tuple",)
+
+
+def test_a_learning_rate_is_zero_and_said():
+    layer = layers.Updates()
+    said = "backward is called with learning_rate=0: a gradient that it keeps nowhere is not judged"
+    assert gradcheck(layer, NX).notes == (said,)
+    assert np.array_equal(layer.W, layers.W0)
+
+
+def test_a_step_without_a_gradient_to_look_at_is_not_verified_and_says_what_to_write():
+    with pytest.raises(NotVerified, match=r"`W` changes the output and has no gradient: set self\.dW in backward"):
+        gradcheck(layers.KeepsNothing(), NX)
+
+
+@pytest.mark.parametrize("factor", [1.0, 2.0])
+def test_functions_that_take_the_cotangents_in_one_tuple(factor):
+    def forward(x):
+        return (np.sin(x), x**2), x
+
+    def backward(douts, x):
+        return douts[0] * np.cos(x) + factor * 2 * douts[1] * x
+
+    def run(x):
+        outputs, cache = forward(x)
+        return outputs, lambda douts: backward(douts, cache)
+
+    for layer in ((forward, backward), run):
+        report = gradcheck(layer, NX, raise_exception=False)
+        assert report.ok if factor == 1.0 else report.failures[0].finding.where[0] == "x"
 
 
 class AfterFlush(layers.Linear):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from functools import partial
 
 import layers_functions as layers
 import numpy as np
@@ -95,17 +96,59 @@ def test_inputs_of_a_model_without_gradient_are_said():
     assert report.notes == ("loss returns no gradient of its inputs; not judged",)
 
 
-def test_callable_around_an_object_with_backward_gets_a_note():
-    class Double:
-        def forward(self, x):
-            return 2 * x
+class Double:
+    def forward(self, x):
+        return 2 * x
 
-        def backward(self, dy):
-            return 3 * dy
+    def backward(self, dy):
+        return 3 * dy
 
+
+class Holder:
+    def __init__(self):
+        self.net = Double()
+
+    def loss(self, x):
+        return self.net.forward(x).square().sum()
+
+    __call__ = loss
+
+
+def around_net():
     net = Double()
-    report = gradcheck(lambda x: net.forward(x).square().sum(), X)
-    assert report.notes == ("`net.backward` was not run; use chain(net, loss)",)
+    return lambda x: net.forward(x).square().sum()
+
+
+def around_layers():
+    layers_ = [Double(), Double()]
+    return lambda x: layers_[1].forward(layers_[0].forward(x)).square().sum()
+
+
+def by_default(x, net=Double()):  # noqa: B008
+    return net.forward(x).square().sum()
+
+
+@pytest.mark.parametrize(
+    ("made", "code", "whole"),
+    [
+        (around_net(), "net", "net"),
+        (around_layers(), "layers_[0]", "*layers_"),
+        (Holder().loss, "self.net", "self.net"),
+        (Holder(), "self.net", "self.net"),
+        (by_default, "net", "net"),
+        (partial(by_default, net=Double()), "net", "net"),
+    ],
+    ids=["closure", "list", "method", "object", "default", "partial"],
+)
+def test_callable_around_an_object_with_backward_gets_a_note(made, code, whole):
+    report = gradcheck(made, X)
+    assert report.notes == (f"`{code}.backward` was not run; use chain({whole}, loss)",)
+
+
+def test_and_in_numpy_an_error_that_says_so():
+    net = layers.Net()
+    with pytest.raises(SpecError, match=r"returns no pullback.*; `net.backward` was not run; use chain\(net, loss\)"):
+        gradcheck(lambda x: net.forward(x) + 1, NX)
 
 
 @pytest.mark.parametrize(

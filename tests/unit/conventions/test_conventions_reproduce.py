@@ -22,6 +22,8 @@ CASES = {
     "__call__": (backwards.Called, (NX,), "W"),
     "list of inputs": (backwards.Sum, ([NX, NX + 1],), "X.1"),
     "first output alone": (backwards.Cell, (NX, H), "Wh"),
+    "cotangents in one tuple": (backwards.Bundle, (NX,), "W"),
+    "learning rate": (backwards.Updates, (NX,), "W"),
     "forward(train_flg=)": (modes.TrainFlg, (NX,), "gamma"),
     "layers of a network": (modes.Net, (NX,), "layers.0.gamma"),
     "method": (naming.Methods, (NX,), "W"),

@@ -1,0 +1,153 @@
+"""Kernels that take only float32, bfloat16 or float16: judged in what they take, against their reference in float64."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from harness import GradientError, LayerSpec, NotVerified, Outcome, check, gradcheck
+
+NARROW = (torch.float32, torch.bfloat16, torch.float16)
+FAR = {torch.float32: 1.001, torch.bfloat16: 1.5, torch.float16: 1.1}
+"""A factor on a gradient that is far outside the rounding of each."""
+
+
+def randn(*shape):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(0))
+
+
+def silu_of(takes, factor=1.0, says=True):
+    """x σ(x) w as a fused kernel: it computes in float32 inside and refuses what it was not compiled for."""
+
+    class Silu(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x, w):
+            if says and x.dtype is not takes:
+                raise TypeError(f"Silu takes {takes}, not {x.dtype}")
+            assert x.dtype is takes
+            ctx.save_for_backward(x, w)
+            return (x.float() * x.float().sigmoid() * w.float()).to(takes)
+
+        @staticmethod
+        def backward(ctx, dy):
+            x, w = (t.float() for t in ctx.saved_tensors)
+            s, dy = x.sigmoid(), dy.float()
+            dx, dw = dy * w * s * (1 + x * (1 - s)), (dy * x * s).sum(0)
+            return dx.to(takes), (factor * dw).to(takes)
+
+    return Silu
+
+
+def silu(x, w):
+    return torch.nn.functional.silu(x) * w
+
+
+class RMSNorm:
+    def __init__(self, D, takes, factor=1.0):
+        self.gamma, self.takes, self.factor = torch.ones(D), takes, factor
+
+    def forward(self, x):
+        if x.dtype is not self.takes:
+            raise TypeError(f"RMSNorm takes {self.takes}, not {x.dtype}")
+        self.x, x = x, x.float()
+        self.r = torch.rsqrt(x.square().mean(-1, keepdim=True) + 1e-5)
+        return (x * self.r * self.gamma.float()).to(self.takes)
+
+    def backward(self, dy):
+        xhat, d = self.x.float() * self.r, dy.float() * self.gamma.float()
+        self.dgamma = (self.factor * (dy.float() * xhat).sum(0)).to(self.takes)
+        return ((d - xhat * (d * xhat).mean(-1, keepdim=True)) * self.r).to(self.takes)
+
+
+def rmsnorm(x, gamma):
+    return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + 1e-5) * gamma
+
+
+KERNELS = {
+    "autograd.Function": (silu_of, silu, (randn(8, 6), randn(6)), {"x", "w"}, "w"),
+    "class": (lambda *a: RMSNorm(6, *a), rmsnorm, (randn(8, 6),), {"x", "gamma"}, "gamma"),
+}
+
+
+def short(dtype):
+    return str(dtype).removeprefix("torch.")
+
+
+@pytest.mark.parametrize("takes", NARROW, ids=short)
+@pytest.mark.parametrize(("made", "reference", "inputs", "all_", "_"), KERNELS.values(), ids=KERNELS)
+def test_right_one_is_verified_beside_its_reference_in_float64(takes, made, reference, inputs, all_, _):
+    report = gradcheck(made(takes), *inputs, reference=reference)
+    found = {r.check: r for r in report.results}[short(takes)]
+    assert found.outcome is Outcome.PASS
+    assert set(found.tensors) == all_
+    assert max(found.tensors.values()) < {torch.float32: 1e-5, torch.bfloat16: 0.2, torch.float16: 0.02}[takes]
+    assert report.notes[0].startswith(f"judged in {short(takes)}: in float64 TypeError: ")
+
+
+@pytest.mark.parametrize("takes", NARROW, ids=short)
+@pytest.mark.parametrize(("made", "reference", "inputs", "_", "tensor"), KERNELS.values(), ids=KERNELS)
+def test_wrong_twin_is_failed_on_its_tensor(takes, made, reference, inputs, _, tensor):
+    with pytest.raises(GradientError) as raised:
+        gradcheck(made(takes, FAR[takes]), *inputs, reference=reference)
+    found = next(r for r in raised.value.report.failures if r.check == short(takes))
+    assert found.finding.where[0] == tensor
+    said = ("expected is what the reference gives in float64 at the same numbers", "no single entry is out")
+    assert str(found.finding.diagnosis[0]).startswith(said)
+
+
+@pytest.mark.parametrize("takes", NARROW[1:], ids=short)
+def test_without_a_reference_it_is_not_verified_and_the_report_says_what_to_give(takes):
+    with pytest.raises(NotVerified, match=f"in {short(takes)} differences tell little: give reference="):
+        gradcheck(silu_of(takes), *KERNELS["autograd.Function"][2])
+
+
+def test_a_kernel_that_only_asserts_its_dtype():
+    assert gradcheck(silu_of(torch.bfloat16, 1.0, False), *KERNELS["autograd.Function"][2], reference=silu).ok
+
+
+def test_a_reference_that_leaves_float64_verifies_nothing():
+    def coarse(x, w):
+        return silu(x.float(), w.float())
+
+    report = gradcheck(
+        silu_of(torch.bfloat16), *KERNELS["autograd.Function"][2], reference=coarse, raise_exception=False
+    )
+    found = {r.check: r for r in report.results}
+    assert not report.ok
+    assert found["bfloat16"].outcome is Outcome.SKIP
+    assert "the reference answers float64 with torch.float32" in found["bfloat16"].reason
+
+
+def test_another_function_than_the_reference_is_failed():
+    report = gradcheck(
+        silu_of(torch.bfloat16),
+        *KERNELS["autograd.Function"][2],
+        reference=lambda x, w: 2 * silu(x, w),
+        raise_exception=False,
+    )
+    assert "bfloat16" in {r.check for r in report.failures}
+
+
+@pytest.mark.parametrize("takes", NARROW, ids=short)
+def test_specs(takes):
+    spec = LayerSpec(build=lambda D: RMSNorm(D, takes), inputs="B D", reference=rmsnorm, name="RMSNorm")
+    report = check(spec, examples=6)
+    assert report.ok, str(report)
+    found = {r.check: r for r in report.results}[short(takes)]
+    assert set(found.tensors) == {"x", "gamma"}
+
+
+def test_specs_of_wrong_ones():
+    spec = LayerSpec(build=lambda D: RMSNorm(D, torch.bfloat16, 1.5), inputs="B D", reference=rmsnorm, name="RMSNorm")
+    report = check(spec, examples=3)
+    assert [r.check for r in report.failures] == ["bfloat16"]
+
+
+def test_what_refuses_every_dtype_is_the_layers_own_error():
+    class Never(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            raise TypeError(f"unsupported dtype {x.dtype}")
+
+    with pytest.raises(TypeError, match=r"unsupported dtype torch\.float64"):
+        gradcheck(Never, randn(2, 3))
