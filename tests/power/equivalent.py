@@ -16,6 +16,9 @@ def of(module: str, function: str, line: str, why: str, *mutations: str) -> dict
 BATCH_NORM_A = "return self._keep(torch.addcmul(β, γ * invstd, c), c, invstd, γ)  # ẑ = c invstd is never stored"
 BATCH_NORM_Z = "return torch.addcmul(k * δβ, s, δa).addcmul_(c, k * invstd * δγ)"
 DROPS = "if not self.training or self.p == 0:"
+OTHER = "if (grad.shape, grad.dtype, grad.device) != (p.shape, p.dtype, p.device):"
+OTHER_TEST = "(grad.shape, grad.dtype, grad.device) != (p.shape, p.dtype, p.device)"
+NEW = "grad = torch.zeros_like(p)  # another parameter was put in place: the old one's gradient says nothing"
 DROPPED = "return mask[0] * δa if mask else δa.clone()"
 BELOW = "below = min(round(self.p * 2**32), 2**32 - 1) - 2**31  # the integers are signed"
 SCALED = "return (bits >= below).to(z.dtype).div_(1 - self.p)"
@@ -116,6 +119,8 @@ EQUIVALENT: dict[Key, str] = {
     ),
 }  # fmt: skip
 
+OVERWRITES = "gradients are replaced, not added to: `accumulation` takes either, as long as it is so for all"
+UNREACHED = "a parameter of another shape, dtype or device in another's place: no check puts one there (test_layer_contract.py does)"
 NEAR_ONE = "wrong only at p > 1 − 2⁻³³, where nothing is dropped instead of everything: no draw at such a p tells"
 RARE = "another mask with probability 2⁻²⁴ an entry or less: no feasible number of draws shows it"
 DEVICE = "seen on another device alone: check(spec, device='cuda')"
@@ -125,6 +130,18 @@ DEFAULT = (
 ALIAS = "the value is right; what is returned is the very tensor that was handed over, which `aliasing` says and does not fail"
 
 WEAK: dict[Key, str] = {
+    **of(
+        "layer", "Layer._accumulate", OTHER, OVERWRITES,
+        f"{OTHER_TEST} → (grad.shape, grad.dtype, grad.device) == (p.shape, p.dtype, p.device)", f"{OTHER_TEST} → True",
+        "(grad.shape, grad.dtype, grad.device) → (grad.dtype, grad.shape, grad.device)",
+        "(grad.shape, grad.dtype, grad.device) → (grad.shape, grad.device, grad.dtype)",
+        *(f"(p.shape, p.dtype, p.device) → (p.{e})" for e in ("dtype, p.shape, p.device", "shape, p.device, p.dtype")),
+    ),
+    **of("layer", "Layer._accumulate", OTHER, UNREACHED, f"{OTHER_TEST} → False"),
+    **of(
+        "layer", "Layer._accumulate", NEW, UNREACHED, "left out",
+        *(f"torch.zeros_like(p) → {e}" for e in ("torch.ones_like(p)", "p", "torch.zeros_like()")),
+    ),
     **of("dropout", "Dropout.forward", "return self._keep(z.clone())", ALIAS, "z.clone() → z"),
     **of("dropout", "Dropout.backward", DROPPED, ALIAS, "δa.clone() → δa"),
     **of(
