@@ -157,6 +157,14 @@ class Case:
         shapes = {n: kinds[n].dims.shape({**self.sizes, self.batch: size}) for n in inputs}  # type: ignore[union-attr]
         return {n: _corner(t, shapes[n]) if n in inputs else t.clone() for n, t in self.leaves.items()}
 
+    def fresh(self) -> Evaluation:
+        """One forward on copies of the leaves.
+
+        Raises:
+            Refused: it raised.
+        """
+        return self.forward({n: t.clone() for n, t in self.leaves.items()})
+
     def pulled(self, cotangents: Sequence[Tensor]) -> Gradients:
         """The gradients of a fresh forward and a backward that is handed these very tensors.
 
@@ -164,7 +172,7 @@ class Case:
             Refused: the forward raised.
             BackwardRaised: the backward raised.
         """
-        evaluation = self.forward({n: t.clone() for n, t in self.leaves.items()})
+        evaluation = self.fresh()
         with backward_may_raise():
             return evaluation.pullback(cotangents)
 

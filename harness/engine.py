@@ -70,7 +70,7 @@ def _accepted(session: Session | None) -> list[str]:
     if session is None or (case := session.case).reference is None:
         return []
     try:
-        case.forward({n: t.clone() for n, t in case.leaves.items()})
+        case.fresh()
         return []  # it went through, and its outputs are not finite: outside its domain
     except Refused as refusal:
         why = str(refusal)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from typing import Any
+
+from harness.signatures import parameters_of
 
 RATES = ("lr", "learning_rate", "learn_rate", "learningrate", "lrate", "step_size", "stepsize", "eta")
 """What it is called, but for case; the first argument is a cotangent whatever its name. `alpha` may be a slope."""
@@ -13,7 +14,7 @@ RATES = ("lr", "learning_rate", "learn_rate", "learningrate", "lrate", "step_siz
 def rate_of(backward: Callable[..., Any]) -> str:
     """The name of that argument; empty where there is none."""
     try:
-        names = [p.name for p in inspect.signature(backward).parameters.values() if p.kind is not p.POSITIONAL_ONLY]
+        names = [p.name for p in parameters_of(backward) if p.kind is not p.POSITIONAL_ONLY]
     except (TypeError, ValueError):
         return ""
     return next((n for n in names[1:] if n.lower() in RATES), "")

@@ -18,10 +18,7 @@ from harness.calls import Calls
 from harness.copies import own_copy
 from harness.history import History
 from harness.modes import forward_of
-from harness.request import (
-    Request,
-    gradient,
-)
+from harness.request import Request, gradient
 from harness.returned import is_returned
 from harness.slots import Slot, share_memory, standing
 from harness.sources import Sources

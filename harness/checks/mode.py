@@ -71,7 +71,7 @@ def mode_switch(session: Session) -> Observation:
         _ = fresh.case.base  # before it was ever in the other mode
         with suppress(Refused, BackwardRaised):  # a mode may refuse the example
             fresh.case.at(mode=mode).evaluate(1)
-        evaluation = fresh.case.forward({n: t.clone() for n, t in case.leaves.items()})
+        evaluation = fresh.case.fresh()
         seen = same_evaluation(fresh, f"after a forward and backward in {mode}", evaluation)
         if seen.outcome is Outcome.FAIL:
             return seen

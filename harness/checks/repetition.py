@@ -19,6 +19,7 @@ from harness.outcome import Outcome
 from harness.poison import poisoned
 from harness.report import Finding
 from harness.session import Observation, Session
+from harness.stateful import decoy
 from harness.subject import Evaluation, Gradients
 
 
@@ -37,7 +38,7 @@ def repeatable(session: Session) -> Observation:
     seen = _same(session, "a second forward and backward", again.gradients)
     if seen.outcome is Outcome.FAIL:
         return seen
-    evaluation = case.forward({n: t.clone() for n, t in case.leaves.items()})
+    evaluation = case.fresh()
     first = evaluation.pullback(tuple(v.clone() for v in case.base.cotangents))
     try:
         second = evaluation.pullback(tuple(v.clone() for v in case.base.cotangents))
@@ -106,10 +107,10 @@ def histories(case: Case) -> Iterator[tuple[str, Evaluation]]:
     for what, other in _others(case):
         with suppress(Refused, BackwardRaised):  # not every layer takes the decoy
             other.evaluate(1)
-        yield f"after a forward and backward {what}", _forward(case)
+        yield f"after a forward and backward {what}", case.fresh()
     if case.subject.recast is not None:
         twin = replace(case, subject=case.subject.recast(case.dtype), leaves=decoyed(case))
-        evaluation = _forward(case)
+        evaluation = case.fresh()
         with suppress(Refused):
             twin.forward(dict(twin.leaves))
         yield "with a forward of another layer of the class in between", evaluation
@@ -147,9 +148,9 @@ def _others(case: Case) -> Iterator[tuple[str, Case]]:
 
 
 def decoyed(case: Case) -> dict[str, Tensor]:
-    """The inputs' values in another order."""
+    """Other inputs of the same kind."""
     inputs = case.subject.wanted("input")
-    return {n: t.flatten().roll(1).reshape(t.shape) if n in inputs else t.clone() for n, t in case.leaves.items()}
+    return {n: decoy(t) if n in inputs else t.clone() for n, t in case.leaves.items()}
 
 
 def _halved(t: Tensor) -> Tensor:
@@ -170,7 +171,7 @@ def _rows(case: Case, change: Callable[[Tensor], Tensor]) -> dict[str, Tensor] |
 
 def _reentrant(case: Case) -> bool:
     """Whether a pullback still belongs to its own forward after another one."""
-    evaluation = _forward(case)
+    evaluation = case.fresh()
     try:
         case.forward(decoyed(case))
         found = _pulled(case, evaluation)
@@ -178,10 +179,6 @@ def _reentrant(case: Case) -> bool:
         return False
     pairs = [(found.get(n), case.base.gradients.get(n)) for n in case.subject.wanted("input")]
     return all(a is not None and b is not None and torch.equal(a, b) for a, b in pairs)
-
-
-def _forward(case: Case) -> Evaluation:
-    return case.forward({n: t.clone() for n, t in case.leaves.items()})
 
 
 def _pulled(case: Case, evaluation: Evaluation) -> Gradients:
