@@ -18,16 +18,11 @@ PLACES = Path(__file__).resolve().parent, Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(p) for p in PLACES if str(p) not in sys.path]
 
 import numpy as np  # noqa: E402  (the path comes first)
-from families import FAMILIES as EARLY  # noqa: E402
-from families_after import FAMILIES as AFTER  # noqa: E402
-from families_blind import FAMILIES as BLIND  # noqa: E402
-from families_last import FAMILIES as LAST  # noqa: E402
+from every_family import FAMILIES, LATE  # noqa: E402
 from tabulate import tabulate  # noqa: E402
 
 from harness import Outcome  # noqa: E402
 
-LATE = (*AFTER, *BLIND, *LAST)
-FAMILIES = (*EARLY, *LATE)
 APPLY = (Outcome.PASS, Outcome.FAIL, Outcome.INCONCLUSIVE)
 
 

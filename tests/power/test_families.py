@@ -2,16 +2,10 @@
 
 import numpy as np
 import pytest
-from families import FAMILIES as EARLY
-from families_after import FAMILIES as AFTER
-from families_blind import FAMILIES as BLIND
-from families_last import FAMILIES as LAST
+from every_family import FAMILIES, LATE
 from family import Family
 
 from harness import Outcome
-
-LATE = (*AFTER, *BLIND, *LAST)
-FAMILIES = (*EARLY, *LATE)
 
 
 @pytest.fixture(autouse=True)
