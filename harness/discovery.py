@@ -20,7 +20,7 @@ from harness.orders import in_another_order
 from harness.owners import Owners
 from harness.returned import beside, in_order
 from harness.slots import Slot, share_memory, walk
-from harness.stateful import Stateful, decoy
+from harness.stateful import Glimpse, Stateful, decoy
 from harness.subject import Gradients, Subject
 from harness.views import places
 
@@ -149,11 +149,20 @@ def sorted_out(state: Stateful, owners: Owners, written: Iterable[str] = ()) -> 
     return findings
 
 
+def unknown(state: Stateful, dicts: Iterable[str]) -> list[Slot]:
+    """The arrays of the layer that are in none of these dicts of it."""
+    inside = tuple(f"{name}." for name in dicts)
+    return [s for s in walk(state.layer) if not s.label.startswith(inside) and not _alias(state, s)]
+
+
 def overlooked(state: Stateful, dicts: Iterable[str]) -> bool:
     """Whether the outputs depend on an array of the layer that is in none of these dicts of it."""
-    inside = tuple(f"{name}." for name in dicts)
-    rest = [s for s in walk(state.layer) if not s.label.startswith(inside) and not _alias(state, s)]
-    return bool(rest) and any(_changes(state, rest, mode) for mode in state.entered)
+    glimpse = state.glimpsed
+    if glimpse is None:
+        rest = unknown(state, dicts)
+        return bool(rest) and any(_changes(state, rest, mode) for mode in state.entered)
+    slots = [s for s, _ in glimpse.before.values()]
+    return bool(slots) and any(_changes(state, slots, mode, glimpse) for mode in state.entered)
 
 
 def _alias(state: Stateful, slot: Slot) -> bool:
@@ -166,23 +175,27 @@ def matters(state: Stateful, slot: Slot) -> bool:
     return any(_changes(state, [slot], mode) for mode in state.modes)
 
 
-def _changes(state: Stateful, slots: Iterable[Slot], mode: str | None) -> bool:
-    """Whether the outputs depend on what stands in these places, all else equal."""
-    before = {s.label: (s, t.clone()) for s in slots if (t := s.read()) is not None}
+def _changes(state: Stateful, slots: Iterable[Slot], mode: str | None, glimpse: Glimpse | None = None) -> bool:
+    """Whether the outputs depend on what stands in these places, all else equal.
+
+    The forward of a glimpse in this mode, which wrote to nothing else since, is not run again.
+    """
+    seen = glimpse if glimpse is not None and glimpse.mode == mode else None
+    before = {s.label: (s, t.clone()) for s in slots if (t := s.read()) is not None} if seen is None else seen.before
     known = {**state.parameters, **state.buffers}
     kept = state.read(known)
-    runs = []
-    for moved in (False, True):
+    inputs = {n: x.value for n, x in state.leaves.items()}
+    runs: list[Sequence[Tensor]] = [] if seen is None else [seen.outputs]
+    for moved in (False, True)[len(runs) :]:
         for slot, value in before.values():
             if slot.holds_like(value):  # else a cache that holds something else by now
                 slot.write(value * 1.125 + 0.0625 if moved else value)
         state.sources.seed(0)
         try:
-            runs.append([y.clone() for y in state.forward({n: x.value.clone() for n, x in state.leaves.items()}, mode)])
+            runs.append([y.clone() for y in state.forward({n: x.clone() for n, x in inputs.items()}, mode)])
         except Exception:  # one of the modes refuses these inputs, or this value
             runs.append([])
-        for name, was in kept.items():
-            known[name].write(was)
+        state.restore(known, kept)
     for slot, value in before.values():
         if slot.holds_like(value):
             slot.write(value)

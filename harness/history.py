@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from harness.arrays import is_array
@@ -30,8 +31,6 @@ class History:
     def of(cls, layer: Any, forward: Callable[[], Any]) -> History:
         """What three forwards show; `forward` may raise, and then there is no history."""
         found = cls()
-        if not any(_may_grow(s.get()) for s in _places(layer)):
-            return found
         forward()
         before = [(s, type(v := s.get()), _measure(v)) for s in _places(layer)]
         forward()
@@ -91,6 +90,11 @@ class History:
         return shrink + [f"layer{s.code} = 0" for s in self.counters]
 
 
+def lengths(layer: Any) -> dict[str, int]:
+    """{place: the length of the list there}, for every list that a forward may add to."""
+    return {s.label: len(s.get()) for s in _places(layer, _may_grow)}
+
+
 def _may_grow(value: Any) -> bool:
     """Whether it is a list, and of no layers alone."""
     return type(value) is list and (not value or any(is_array(v) or not hasattr(v, "__dict__") for v in value))
@@ -102,24 +106,28 @@ def _measure(value: Any) -> int:
 
 
 def _places(
-    thing: Any, above: Slot | None = None, can_reset: bool = False, seen: set[int] | None = None
+    thing: Any,
+    wanted: Callable[[Any], bool] = lambda _: True,
+    above: Slot | None = None,
+    can_reset: bool = False,
+    seen: set[int] | None = None,
 ) -> Iterator[Slot]:
-    """Every place inside an object that has a method to start anew."""
+    """Every place inside an object that has a method to start anew, if what stands there is wanted."""
     seen = set() if seen is None else seen
     if id(thing) in seen:
         return
     seen.add(id(thing))
-    can_reset = can_reset or _can_reset(thing)
+    can_reset = can_reset or _can_reset(type(thing))
     for key, value in entries(thing):
-        slot = inside(thing, key, above)
-        if can_reset and not isinstance(thing, (list, tuple)):
-            yield slot
+        if can_reset and not isinstance(thing, (list, tuple)) and wanted(value):
+            yield inside(thing, key, above)
         if not is_array(value) and has_parts(value):
-            yield from _places(value, slot, can_reset, seen)
+            yield from _places(value, wanted, inside(thing, key, above), can_reset, seen)
 
 
-def _can_reset(thing: Any) -> bool:
-    if isinstance(thing, (dict, list, tuple)):
+@lru_cache(maxsize=1024)
+def _can_reset(kind: type) -> bool:
+    if issubclass(kind, (dict, list, tuple)):
         return False
-    names = [n for kind in type(thing).__mro__ for n in vars(kind) if n.startswith(RESETS)]
-    return any(callable(getattr(type(thing), n, None)) for n in names)
+    names = [n for k in kind.__mro__ for n in vars(k) if n.startswith(RESETS)]
+    return any(callable(getattr(kind, n, None)) for n in names)

@@ -16,17 +16,18 @@ def parts_of(layer: Any, code: str = "layer", seen: set[int] | None = None) -> I
     """Every object with a backward below this one, with how a script reaches it."""
     seen = {id(layer)} if seen is None else seen
     for step, value in _below(layer):
-        if id(value) in seen or isinstance(value, type):
+        if value is None or id(value) in seen or isinstance(value, _WITHOUT_PARTS):
             continue
         if isinstance(value, (list, tuple, Mapping)):
             seen.add(id(value))
             yield from parts_of(value, code + step, seen)
-        elif (
-            callable(getattr(value, "backward", None)) and hasattr(value, "__dict__") and not hasattr(value, "data_ptr")
-        ):
+        elif hasattr(value, "__dict__") and not hasattr(value, "data_ptr") and callable(getattr(value, "backward", None)):
             seen.add(id(value))
             yield code + step, value
             yield from parts_of(value, code + step, seen)
+
+
+_WITHOUT_PARTS = (type, bool, int, float, str)
 
 
 def _below(thing: Any) -> list[tuple[str, Any]]:

@@ -6,6 +6,7 @@ import copy
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -39,7 +40,7 @@ class Request:
     within: tuple[str | None, ...] = ()
     """The modes in which the layer will be called; empty: all that it has."""
 
-    @property
+    @cached_property
     def library(self) -> Library:
         """What the layer computes with: by its inputs where they are NumPy's, else by what its code names."""
         if any(isinstance(i, (np.ndarray, np.floating)) for i in self.inputs):
@@ -49,7 +50,7 @@ class Request:
     def with_modes(self) -> Request:
         """With the modes that a keyword of the layer's forward stands for, unless the caller has named some."""
         words = self.modes or keywords_of_modes(self.layer, len(self.inputs), self.kwargs)
-        return replace(self, modes=words)
+        return replace(self, modes=words) if words != self.modes else self
 
     def arguments(self, function: Callable[..., Any]) -> dict[str, Any]:
         """{name of the parameter of `function`: input}, in the order of the call."""

@@ -21,8 +21,13 @@ def parameters_of(function: Callable[..., Any] | None) -> Parameters:
         ValueError: it is one without a signature, as some built in.
     """
     plain = function.__func__ if isinstance(function, MethodType) else function
-    if type(plain) is not FunctionType or hasattr(plain, "__wrapped__") or hasattr(plain, "__signature__"):
+    if type(plain) is not FunctionType or hasattr(plain, "__signature__"):
         return tuple(inspect.signature(function).parameters.values())  # type: ignore[arg-type]
     if plain not in _known:
         _known[plain] = tuple(inspect.signature(plain).parameters.values())
-    return _known[plain][1:] if plain is not function else _known[plain]
+    known = _known[plain]
+    bound = plain is not function and bool(known) and known[0].kind in _POSITIONAL
+    return known[1:] if bound else known
+
+
+_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
+from functools import lru_cache
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any
 
@@ -138,13 +139,31 @@ def entries(thing: Any) -> list[tuple[str | int, Any]]:
     if isinstance(thing, (list, tuple)):
         return list(enumerate(thing))
     own = {n: v for n, v in vars(thing).items() if not n.startswith("__")} if hasattr(thing, "__dict__") else {}
-    for kind in type(thing).__mro__:
-        for name in getattr(kind, "__slots__", ()):
-            if hasattr(thing, name):
-                own.setdefault(name, getattr(thing, name))
-        if kind.__module__ not in ("builtins", "torch.nn.modules.module"):
-            own |= {n: v for n, v in vars(kind).items() if is_real(v) and n not in own}
+    mro = type(thing).__mro__
+    slots, data = _declared(type(thing), sum(len(vars(kind)) for kind in mro))
+    for name in slots:
+        if hasattr(thing, name):
+            own.setdefault(name, getattr(thing, name))
+    for kind, name in data:
+        if name not in own and is_real(value := vars(kind).get(name)):
+            own[name] = value
     return list(own.items())
+
+
+@lru_cache(maxsize=1024)
+def _declared(kind: type, attributes: int) -> tuple[tuple[str, ...], tuple[tuple[type, str], ...]]:
+    """The slots of a class, and (class, name) of what it and those above it hold beside functions.
+
+    Asked for at each walk, and long to find: remembered as long as the number of `attributes` is the same.
+    """
+    mro = kind.__mro__
+    slots = tuple(name for k in mro for name in getattr(k, "__slots__", ()))
+    own = [k for k in mro if k.__module__ not in ("builtins", "torch.nn.modules.module")]
+    data = tuple((k, n) for k in own for n, v in vars(k).items() if not isinstance(v, _NO_DATA))
+    return slots, data
+
+
+_NO_DATA = (FunctionType, staticmethod, classmethod, property, BuiltinFunctionType)
 
 
 def has_parts(value: Any) -> bool:

@@ -93,6 +93,22 @@ def _numpy_state() -> bytes:
     return ctypes.string_at(generator.ctypes.state_address, MT19937_BYTES)
 
 
+_without_kept_normal: dict[bytes, Any] = {}
+"""{words: whole state}, of the last state that was seen and held no normal deviate for the next call."""
+
+
+def _whole_numpy_state(words: bytes) -> Any:
+    """NumPy's global generator to the last bit. Asking for it takes as long as five forwards of a small layer; where the
+    words have not moved since a state that kept no normal deviate, it is that state."""
+    if words not in _without_kept_normal:
+        state = np.random.get_state(legacy=False)
+        _without_kept_normal.clear()
+        if state["has_gauss"]:
+            return state
+        _without_kept_normal[words] = state
+    return _without_kept_normal[words]
+
+
 def forget_kept_normal() -> None:
     """Bring NumPy's global generator to where the next draw, whatever it is of, moves its words."""
     np.random.seed(0)
@@ -189,7 +205,8 @@ class Sources:
 def globals_preserved() -> Iterator[None]:
     """Leave the global generators, and those found in closures, as they were."""
     torch_state, python_state = torch.get_rng_state(), random.getstate()
-    numpy_state, numpy_words = np.random.get_state(legacy=False), _numpy_state()
+    numpy_words = _numpy_state()
+    numpy_state = _whole_numpy_state(numpy_words)
     if numpy_state["has_gauss"]:
         forget_kept_normal()
     cuda_states = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from harness import recipe
 from harness.arrays import to_tensor
 from harness.calls import Calls
 from harness.copies import own_copy
-from harness.history import History
+from harness.history import History, lengths
 from harness.modes import forward_of
 from harness.request import Request, gradient
 from harness.returned import is_returned
@@ -28,6 +28,15 @@ from harness.subject import Evaluation, Leaf, Place, Recipe, Subject
 def has_backward(layer: Any) -> bool:
     """Whether it is an object with a backward, and a forward or a `__call__`."""
     return not isinstance(layer, type) and callable(getattr(layer, "backward", None)) and forward_of(layer) is not None
+
+
+@dataclass(frozen=True)
+class Glimpse:
+    """A forward on the inputs given, and what stood before it in places that are not known yet."""
+
+    mode: str | None
+    before: Mapping[str, tuple[Slot, Tensor]]
+    outputs: Sequence[Tensor]
 
 
 @dataclass
@@ -43,6 +52,8 @@ class Stateful(Calls):
     """The last backward's gradients on the layer's own memory."""
     numbers: dict[str, type] = field(default_factory=dict)
     """The parameters that are plain numbers, with their type."""
+    glimpsed: Glimpse | None = field(default=None, init=False)
+    """A forward after which nothing but parameters and buffers has been written to."""
 
     @classmethod
     def of(cls, request: Request) -> Stateful:
@@ -164,25 +175,54 @@ class Stateful(Calls):
             self.output,
         )
 
-    def probe(self) -> None:
+    def probe(self, unknown: Callable[[], Iterable[Slot]] = tuple) -> None:
         """One forward in each mode that will be used, to see which global generators it draws from.
 
         Its inputs are a decoy, other than those that will be judged: whatever a layer keeps of its first forward shows.
+        What is `unknown` after it is remembered before one on the inputs given, where something is or lists may grow.
         """
-        saved = {**self.read(self.parameters), **self.read(self.buffers)}
-        for mode in self.entered:
-            # a mode that refuses these inputs shows nothing; the case will say so
-            with self.sources.watched(), suppress(Exception, SystemExit):
-                self._decoyed(mode)
+        known = {**self.parameters, **self.buffers}
+        saved = self.read(known)
+        first, *others = self.entered or self.modes[:1]
+        for mode in (first, *others):
+            self._watched(mode)
+        self.restore(known, saved)
+        lists, slots = lengths(self.layer), list(unknown())
+        if not lists and not slots:
+            return
         with suppress(Exception, SystemExit):
-            self.history = History.of(self.layer, lambda: self._decoyed((self.request.within or self.modes)[0]))
-        slots = {**self.parameters, **self.buffers}
-        for name, there in standing(slots).items():
-            if name in saved:
-                slots[name].replace(there, saved[name])
+            self.glimpsed = self._glimpse(first, slots)
+            if lengths(self.layer) != lists:
+                self.history = History.of(self.layer, lambda: self._decoyed(first))
+        if self.history.lists:
+            self.glimpsed = None
+        self.restore(known, saved)
+
+    def _watched(self, mode: str | None) -> None:
+        # a mode that refuses these inputs shows nothing; the case will say so
+        with self.sources.watched(), suppress(Exception, SystemExit):
+            self._decoyed(mode)
 
     def _decoyed(self, mode: str | None) -> None:
-        self.forward({n: decoy(leaf.value) for n, leaf in self.leaves.items()}, mode)
+        self.forward(self.decoys, mode)
+
+    @cached_property
+    def decoys(self) -> dict[str, Tensor]:
+        """Other inputs than those given."""
+        return {n: decoy(leaf.value) for n, leaf in self.leaves.items()}
+
+    def _glimpse(self, mode: str | None, slots: Iterable[Slot]) -> Glimpse:
+        before = {s.label: (s, t.clone()) for s in slots if (t := s.read()) is not None}
+        self.sources.seed(0)
+        outputs = self.forward({n: leaf.value.clone() for n, leaf in self.leaves.items()}, mode)
+        return Glimpse(mode, before, [y.clone() for y in outputs])
+
+    @staticmethod
+    def restore(slots: Mapping[str, Slot], values: Mapping[str, Tensor]) -> None:
+        """Write these values back into their places."""
+        for name, there in standing(slots).items():
+            if name in values:
+                slots[name].replace(there, values[name])
 
 
 def _data(slot: Slot) -> str:

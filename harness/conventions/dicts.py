@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from harness.arrays import is_array, is_real
-from harness.discovery import discovered, overlooked
+from harness.discovery import discovered, overlooked, unknown
 from harness.naming import gradient_rank
 from harness.outcome import SpecError
 from harness.request import Request
@@ -16,6 +16,8 @@ from harness.subject import Subject
 from harness.views import Shown
 
 ORDER = 30
+
+DICTS = ("params", "grads", "buffers")
 
 
 def recognises(layer: Any) -> bool:
@@ -33,8 +35,8 @@ def subject(request: Request) -> Subject:
     layer = state.layer
     state.parameters = _slots(layer, "params")
     state.buffers = _slots(layer, "buffers") if isinstance(getattr(layer, "buffers", None), Mapping) else {}
-    state.probe()
-    if request.grads or overlooked(state, ("params", "grads", "buffers")):
+    state.probe(lambda: unknown(state, DICTS))
+    if request.grads or overlooked(state, DICTS):
         return discovered(Stateful.of(request))
     state.parameters = _slots(layer, "params")
     keys = {name: _gradient_key(layer.grads, name) for name in state.parameters}
