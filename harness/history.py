@@ -117,7 +117,7 @@ def _places(
     if id(thing) in seen:
         return
     seen.add(id(thing))
-    can_reset = can_reset or _can_reset(type(thing))
+    can_reset = can_reset or _can_reset(type(thing))  # type: ignore[arg-type]
     for key, value in entries(thing):
         if can_reset and not isinstance(thing, (list, tuple)) and wanted(value):
             yield inside(thing, key, above)

@@ -21,7 +21,9 @@ def parts_of(layer: Any, code: str = "layer", seen: set[int] | None = None) -> I
         if isinstance(value, (list, tuple, Mapping)):
             seen.add(id(value))
             yield from parts_of(value, code + step, seen)
-        elif hasattr(value, "__dict__") and not hasattr(value, "data_ptr") and callable(getattr(value, "backward", None)):
+        elif (
+            hasattr(value, "__dict__") and not hasattr(value, "data_ptr") and callable(getattr(value, "backward", None))
+        ):
             seen.add(id(value))
             yield code + step, value
             yield from parts_of(value, code + step, seen)

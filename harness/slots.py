@@ -140,7 +140,7 @@ def entries(thing: Any) -> list[tuple[str | int, Any]]:
         return list(enumerate(thing))
     own = {n: v for n, v in vars(thing).items() if not n.startswith("__")} if hasattr(thing, "__dict__") else {}
     mro = type(thing).__mro__
-    slots, data = _declared(type(thing), sum(len(vars(kind)) for kind in mro))
+    slots, data = _declared(type(thing), sum(len(vars(kind)) for kind in mro))  # type: ignore[arg-type]
     for name in slots:
         if hasattr(thing, name):
             own.setdefault(name, getattr(thing, name))

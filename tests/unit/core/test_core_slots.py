@@ -214,3 +214,12 @@ def test_memory_is_compared_in_every_dtype(dtype):
     t = torch.zeros(4, 6, dtype=dtype)
     assert share_memory(t[:, 1:3], t.T[2])
     assert not share_memory(t[:, 1:3], t[:, 3:])
+
+
+def test_an_array_put_on_a_class_after_it_was_walked_is_found() -> None:
+    class Late:
+        pass
+
+    assert [*walk(Late())] == []
+    Late.table = np.ones(2)  # type: ignore[attr-defined]
+    assert [s.label for s in walk(Late())] == ["table"]

@@ -1,0 +1,102 @@
+"""What discovery costs, and what it remembers."""
+
+from __future__ import annotations
+
+from functools import wraps
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from harness import gradcheck
+from harness.signatures import parameters_of
+
+X = torch.randn(4, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+
+
+class Scaled:
+    """y = factor · γ x: parameters in dicts, a list anew at each forward, and an array beside the dicts."""
+
+    factor: Any = 2.0
+
+    def __init__(self) -> None:
+        self.params = {"gamma": torch.tensor([0.5, 1.0, 2.0], dtype=torch.float64)}
+        self.grads = {"gamma": torch.zeros(3, dtype=torch.float64)}
+        self.forwards = 0
+
+    def zero_grad(self) -> None:
+        self.grads["gamma"].zero_()
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.forwards += 1
+        self.x, self.kept = x, [x.shape, 0]
+        return self.factor * self.params["gamma"] * x
+
+    def backward(self, v: Tensor) -> Tensor:
+        self.grads["gamma"] += (self.factor * self.x * v).sum(0)
+        return self.factor * self.params["gamma"] * v
+
+
+class Overlooked(Scaled):
+    """Its factor is an array that is in no dict."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.factor = torch.full((3,), 2.0, dtype=torch.float64)
+
+
+def test_discovery_of_dicts_takes_three_forwards(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls, forward = [0], Scaled.forward
+
+    def counting(self: Scaled, x: Tensor) -> Tensor:
+        calls[0] += 1
+        return forward(self, x)
+
+    monkeypatch.setattr(Scaled, "forward", counting)
+    assert gradcheck(Scaled(), X).ok
+    # a decoy, one on the inputs given, one with what it left moved; then base, two of a difference and autograd's own
+    assert calls[0] == 3 + 4
+
+
+def test_what_the_one_look_shows_to_matter_is_named() -> None:
+    report = gradcheck(Overlooked(), X, raise_exception=False)
+    assert not report.ok
+    assert "factor" in str(report)
+
+
+def _wrapped(function: Any) -> Any:
+    @wraps(function)
+    def inner(*args: Any) -> Any:
+        return function(*args)
+
+    return inner
+
+
+def _plain(function: Any) -> Any:
+    def inner(*args: Any) -> Any:
+        return function(*args)
+
+    return inner
+
+
+@pytest.mark.parametrize(("wrap", "names"), [(_wrapped, ["x", "y"]), (_plain, ["args"])])
+def test_a_wrapped_method_asks_for_what_is_inside(wrap: Any, names: list[str]) -> None:
+    class Layer:
+        @wrap
+        def forward(self, x: Any, y: Any) -> Any: ...
+
+    for _ in range(2):  # found, then remembered
+        assert [p.name for p in parameters_of(Layer().forward)] == names
+
+
+def test_a_kept_normal_deviate_is_given_back_after_a_run_that_was_remembered() -> None:
+    np.random.seed(3)  # noqa: NPY002
+    assert gradcheck(Scaled(), X).ok
+    np.random.standard_normal()  # noqa: NPY002  (keeps a second one)
+    state = np.random.get_state(legacy=False)
+    assert gradcheck(Scaled(), X).ok
+    after = np.random.get_state(legacy=False)
+    assert (after["has_gauss"], after["gauss"]) == (state["has_gauss"], state["gauss"])
+    assert (after["state"]["key"] == state["state"]["key"]).all()
