@@ -41,6 +41,7 @@ class Judge:
         self.case, self.number = case, number
         self.differences = Differences(case)
         self.claim = Claim(self.differences)
+        self._along: dict[str, Differences] = {}
         self._blocks: dict[str, Blocks | None] = {}
         self._secants: dict[str, float] = {}
         self.kinks: dict[str, list[int]] = {}
@@ -157,6 +158,8 @@ class Judge:
         lines = [self.line(name, d) for d in directions]
         scale = self.scale(name, lines)
         need = self.need(name, scale)
+        if not all(line.settled(need) for line in lines) and self._finer(name):
+            lines = [self.line(name, d) for d in directions]
         if all(line.settled(need) for line in lines):
             return Verdict(Outcome.PASS, self.relative(max(line.bound for line in lines), scale))
         if not self.case.replays:
@@ -181,6 +184,21 @@ class Judge:
         if self.claim.gradients[name].numel() <= ENTRIES or self.blocks(name) is not None:
             return Place(self).by_entries(name, scale)
         return Verdict(Outcome.INCONCLUSIVE, self.relative(max(x.bound for x in lines), scale), self._short_of(lines))
+
+    def _finer(self, name: str) -> bool:
+        """Whether less rounding is met along this tensor alone than along all together, as by a γ behind a normalisation
+        of nearly constant columns; if so that is what its differences are held to from here on."""
+        if len(self.case.wanted) < 2:
+            return False
+        own = self.differences.measured(name, self.differences.scales[name])
+        if 4 * own.rounding > self.differences.rounding:
+            return False
+        self._along[name] = own
+        return True
+
+    def along(self, name: str) -> Differences:
+        """The differences along one tensor."""
+        return self._along.get(name, self.differences)
 
     def _slack(self, name: str, d: Direction) -> float:
         """What the claim's rounding may add up to along a direction."""
@@ -223,7 +241,7 @@ class Judge:
         if self.claim.sizes[name] > max(backward, self.differences.floor(name)):
             return 0.0
         first = 2.0 ** -(FIRST + 2) * LEAST
-        return backward + self.differences.rounding / first / self.differences.unit(name)
+        return backward + self.along(name).rounding / first / self.differences.unit(name)
 
     def _directions(self, name: str) -> list[Direction]:
         """Random ones, and the one along which the claim and autograd differ most."""
@@ -237,7 +255,7 @@ class Judge:
     def line(self, name: str, d: Direction) -> Line:
         """What the ladder says along a direction through one tensor."""
         need = self.need(name, self.claim.sizes[name])
-        return Line.settle(Ladder(self.differences, self.claim.gradients, d), self.differences.unit(name), need)
+        return Line.settle(Ladder(self.along(name), self.claim.gradients, d), self.differences.unit(name), need)
 
     def blocks(self, name: str) -> Blocks | None:
         """The tensor's entries in blocks that do not interact."""
@@ -249,7 +267,7 @@ class Judge:
         """What it says about one entry, the claim's rounding forgiven: in steps of the whole's spread, else of its block's, or
         of its own size."""
         blocks = self._blocks.get(name)
-        f, g = self.differences, self.claim.gradients[name]
+        f, g = self.along(name), self.claim.gradients[name]
         whole = Units(f.scales[name], f.scales[name])
         if blocks is None:
             return self._entry(f, g, name, k, need, slack, whole)
@@ -271,15 +289,15 @@ class Judge:
         neither.
         """
         if bool(mask.all()) or not self.case.subject.takes_cotangent:
-            return self.differences, self.claim.gradients[name]
+            return self.along(name), self.claim.gradients[name]
         vs = self.case.base.cotangents
         parts = torch.split(mask, [v.numel() for v in vs])
         claimed = self.case.evaluate(1, tuple(v * m.reshape(v.shape) for v, m in zip(vs, parts, strict=True)))
         g = claimed.gradients.get(name)
         if g is None or g.shape != self.claim.gradients[name].shape:
-            return self.differences, self.claim.gradients[name]
+            return self.along(name), self.claim.gradients[name]
         held = self.differences.held.get(name)
-        return self.differences.within(mask), g if held is None else g.masked_fill(held, 0.0)
+        return self.along(name).within(mask), g if held is None else g.masked_fill(held, 0.0)
 
     def _entry(
         self, differences: Differences, g: Tensor, name: str, k: int, need: float, slack: float, units: Units
@@ -332,7 +350,7 @@ class Judge:
         trusted = {name: self.trusted[name]}
         need = self.need(name, rms(trusted[name]))
         lines = [
-            Line.settle(Ladder(self.differences, trusted, d), self.differences.unit(name), need)
+            Line.settle(Ladder(self.along(name), trusted, d), self.differences.unit(name), need)
             for d in self._directions(name)
         ]
         return not any(line.refuted or line.kinked for line in lines)

@@ -113,7 +113,7 @@ class Place:
         """What rows of entries show, and which entries are to be looked at alone: the worst suspects, and what is open."""
         g = self.judge.claim.gradients[name].double().reshape(-1)
         slack = ROUNDINGS * self.judge.claim.rounding[name].reshape(-1)
-        found = Together(self.judge.differences, name, g, slack, torch.full_like(g, need), blocks).climbed()
+        found = Together(self.judge.along(name), name, g, slack, torch.full_like(g, need), blocks).climbed()
         open_ = (~found.done).nonzero().flatten().tolist()
         return found, [*self._suspects(found, g), *(open_ if len(open_) <= LOCAL else [])]
 
@@ -142,7 +142,7 @@ class Place:
         need[entries] = self.judge.case.tau * g[entries].square().mean(0).sqrt().expand_as(entries)
         slack[entries] = ROUNDINGS * (spread[entries] + spread[entries].median(0).values)
         slack[entries] += self._expressible(name, blocks)
-        found = Together(self.judge.differences, name, g, slack, need, blocks).climbed()
+        found = Together(self.judge.along(name), name, g, slack, need, blocks).climbed()
         wrong = [k for k in self._suspects(found, g) if self._outside(name, k, float(need[k]), float(slack[k]))]
         if not wrong:
             return None

@@ -7,6 +7,7 @@ from fractions import Fraction
 from typing import Any
 
 import core_layers as layers
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -387,3 +388,29 @@ def test_judge_gives_a_verdict_on_every_wanted_tensor():
     subject = subject_of(Request(layers.closure, (X, X.T.contiguous())))
     judge = Judge(Case(subject, subject.values(), {}))
     assert {n: v.outcome for n, v in judge.verdicts.items()} == {"x": PASS, "w": PASS}
+
+
+class ConstantColumn:
+    """y = γ c/√(mean c² + 10⁻⁵) + β with c = x − mean x over rows, in NumPy: in a constant column it is all rounding of x."""
+
+    def __init__(self, factor: float = 1.0) -> None:
+        self.gamma, self.beta = np.array([1.3, -0.7, 0.9]), np.array([0.2, 0.4, -0.6])
+        self.factor = factor
+
+    def forward(self, x: np.ndarray) -> np.ndarray:
+        c = x - x.mean(0)
+        self.r = 1 / np.sqrt((c * c).mean(0) + 1e-5)
+        self.h = c * self.r
+        return self.gamma * self.h + self.beta
+
+    def backward(self, v: np.ndarray) -> np.ndarray:
+        self.dgamma, self.dbeta = (v * self.h).sum(0), self.factor * v.sum(0)
+        d = v * self.gamma
+        return self.r * (d - d.mean(0) - self.h * (d * self.h).mean(0))
+
+
+@pytest.mark.parametrize(("factor", "outcome"), [(1.0, PASS), (1 + 1e-5, FAIL)])
+def test_rounding_of_other_tensors_is_not_held_against_one(factor: float, outcome: Outcome) -> None:
+    x = 1e4 * np.array([[1.0, 1, -1], [-1, 1, -1], [1, 1, 1], [1, 1, -1]])
+    report = gradcheck(ConstantColumn(factor), x, raise_exception=False)
+    assert {r.check: r.outcome for r in report.results}["parameter_gradient"] is outcome
