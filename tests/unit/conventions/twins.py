@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import torch
+from contents import contents, global_state
 
 from harness import GradientError, NotVerified, Report, gradcheck
 
@@ -44,8 +45,10 @@ def verified_in(report: Report) -> set[str]:
 
 
 def assert_right_is_verified(twins: Twins) -> Report:
+    before = contents((twins.right, twins.inputs, twins.words)), global_state()
     report = gradcheck(twins.right, *twins.inputs, **twins.words)
     assert report.ok
+    assert (contents((twins.right, twins.inputs, twins.words)), global_state()) == before
     assert verified_in(report) == set(twins.verified.split())
     return report
 
