@@ -95,8 +95,8 @@ def test_a_kept_normal_deviate_is_given_back_after_a_run_that_was_remembered() -
     np.random.seed(3)  # noqa: NPY002
     assert gradcheck(Scaled(), X).ok
     np.random.standard_normal()  # noqa: NPY002  (keeps a second one)
-    state = np.random.get_state(legacy=False)
+    state = np.random.get_state(legacy=False)  # noqa: NPY002
     assert gradcheck(Scaled(), X).ok
-    after = np.random.get_state(legacy=False)
+    after = np.random.get_state(legacy=False)  # noqa: NPY002
     assert (after["has_gauss"], after["gauss"]) == (state["has_gauss"], state["gauss"])
     assert (after["state"]["key"] == state["state"]["key"]).all()
