@@ -181,7 +181,9 @@ class Case:
         if self.subject.again is None:
             return None
         buffers = {n: t.clone() for n, t in self.buffers.items()}
-        evaluation = self.subject.again({n: t.clone() for n, t in self.leaves.items()}, buffers, self.mode, self.seed)
+        leaves = {n: t.clone() for n, t in self.leaves.items()}
+        with forward_may_refuse():
+            evaluation = self.subject.again(leaves, buffers, self.mode, self.seed)
         with backward_may_raise():
             return evaluation.pullback(self._cotangents(tuple(y.detach() for y in evaluation.outputs), cotangent_seed))
 

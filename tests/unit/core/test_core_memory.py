@@ -120,3 +120,25 @@ def test_a_buffer_in_numpy_fails():
 
 def test_what_autograd_hands_out_is_not_looked_at():
     assert aliasing(torch.nn.Linear(3, 2).double()).outcome is Outcome.SKIP
+
+
+class LeftBehind(Affine):
+    """Backward returns nothing and leaves dx; `buffered`: in one array that every backward fills again."""
+
+    buffered = False
+
+    def backward(self, dy):
+        dx = super().backward(dy)
+        if self.buffered and getattr(self, "dx", None) is not None and self.dx.shape == dx.shape:
+            self.dx.copy_(dx)
+        else:
+            self.dx = dx
+
+
+class LeftInABuffer(LeftBehind):
+    buffered = True
+
+
+@pytest.mark.parametrize(("layer", "outcome"), [(LeftBehind, Outcome.PASS), (LeftInABuffer, Outcome.FAIL)])
+def test_gradient_of_an_input_that_is_left_on_the_layer(layer, outcome):
+    assert aliasing(layer()).outcome is outcome
