@@ -74,7 +74,7 @@ RANKS = [
     {"conventions.*", "diagnosis", "differences", "prepare", "reproduce"},
     {"blocks", "sample", "special", "surroundings", "verdict"},
     {"claim", "inside", "line"},
-    {"precision", "together", "upcast"},
+    {"ladders", "precision", "together", "upcast"},
     {"place"},
     {"judge"},
     {"comparison", "session"},

@@ -1,0 +1,184 @@
+"""What ladders of steps show of the gradients that one backward claims: along directions and at entries, on which scale, and
+how fine that must be."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from harness.arrays import rms
+from harness.blocks import Blocks, Units, blocks_of
+from harness.case import Case
+from harness.claim import Claim
+from harness.differences import FIRST, SECOND, Differences
+from harness.domain import Refused
+from harness.estimate import Direction
+from harness.line import LEAST, Ladder, Line
+from harness.verdict import ROUNDINGS
+
+COARSEST = 1e-3
+"""The largest share of the gradient that a verified bound may be, however coarse the forward's last digit is."""
+
+
+class Ladders:
+    """The differences of one case beside its claim."""
+
+    def __init__(self, case: Case) -> None:
+        self.case = case
+        self.differences = Differences(case)
+        self.claim = Claim(self.differences)
+        self._along: dict[str, Differences] = {}
+        self._blocks: dict[str, Blocks | None] = {}
+        self._secants: dict[str, float] = {}
+
+    def finer(self, name: str) -> bool:
+        """Whether less rounding is met along this tensor alone than along all together, as by a γ behind a normalisation
+        of nearly constant columns; if so that is what its differences are held to from here on."""
+        if len(self.case.wanted) < 2:
+            return False
+        own = self.differences.measured(name, self.differences.scales[name])
+        if 4 * own.rounding > self.differences.rounding:
+            return False
+        self._along[name] = own
+        return True
+
+    def along(self, name: str) -> Differences:
+        """The differences along one tensor."""
+        return self._along.get(name, self.differences)
+
+    def slack(self, name: str, d: Direction) -> float:
+        """What the claim's rounding may add up to along a direction."""
+        return ROUNDINGS * float((self.claim.rounding[name] * d[name].double()).norm())
+
+    def level(self, name: str, blocks: Blocks | None) -> Tensor:
+        """The change of the outputs where the entries of each block, or all of a tensor, are equal; 0 where that is unknown."""
+        x = self.case.leaves[name]
+        flat = x.detach().reshape(-1).clone()
+        entries = torch.arange(len(flat)).reshape(-1, 1) if blocks is None else blocks.entries
+        flat[entries] = flat[entries].mean(0).expand_as(entries)
+        found = self.differences.change({name: flat.reshape(x.shape) - x})
+        zero = torch.zeros_like(self.differences.y)
+        return zero if found is None else torch.where(found.isfinite(), found, zero)
+
+    def hidden_along(self, name: str, line: Line) -> float:
+        """What may be lost inside along a direction through one tensor."""
+        units = Units(self.differences.scales[name], self.differences.scales[name])
+        return self.hidden(name, self.differences, units, line.flow == 0) / self.differences.unit(name)
+
+    def hidden(self, name: str, differences: Differences, units: Units, still: bool) -> float:
+        """What may be lost inside, beside numbers as large as the outputs are nearby or where the entries are equal, of order
+        one at least where nothing moves at all: over the second rung's step it changes them by less than their last digits.
+        As a slope times the unit of a step; what is in dispute below it is not refuted: of softmax's p − 1 no digit is left
+        where p is nearly 1, whatever autograd makes of it."""
+        step = {name: differences.direction(1, [name])[name] * units.reach.to(self.case.leaves[name])}
+        sides = [c.abs() for side in (1.0, -1.0) if (c := differences.change(step, side)) is not None]
+        sides = [torch.where(c.isfinite(), c, 0.0) for c in (*sides, self.level(name, self.blocks(name)).abs())]
+        numbers = torch.stack(sides).amax(0)
+        return (
+            64 * self.case.u * float((differences.v * (numbers.clamp(min=1.0) if still else numbers)).norm()) / SECOND
+        )
+
+    def zero(self, name: str) -> float:
+        """For a gradient that is nothing but rounding, how small it is known to be; 0 for any other.
+
+        A true zero (a bias in front of a centring) has no size of its own to compare a bound with: what is left of it is
+        the rounding of both passes, of the forward's as much as the ladder's first rung shows where nothing moves.
+        """
+        backward = ROUNDINGS * rms(self.claim.rounding[name])
+        if self.claim.sizes[name] > max(backward, self.differences.floor(name)):
+            return 0.0
+        first = 2.0 ** -(FIRST + 2) * LEAST
+        return backward + self.along(name).rounding / first / self.differences.unit(name)
+
+    def line(self, name: str, d: Direction) -> Line:
+        """What the ladder says along a direction through one tensor."""
+        need = self.need(name, self.claim.sizes[name])
+        return Line.settle(Ladder(self.along(name), self.claim.gradients, d), self.differences.unit(name), need)
+
+    def blocks(self, name: str) -> Blocks | None:
+        """The tensor's entries in blocks that do not interact."""
+        if name not in self._blocks:
+            self._blocks[name] = blocks_of(self.differences, name)
+        return self._blocks[name]
+
+    def entry(self, name: str, k: int, need: float, slack: float) -> Line:
+        """What it says about one entry, the claim's rounding forgiven: in steps of the whole's spread, else of its block's, or
+        of its own size."""
+        blocks = self._blocks.get(name)
+        f, g = self.along(name), self.claim.gradients[name]
+        whole = Units(f.scales[name], f.scales[name])
+        if blocks is None:
+            return self._entry(f, g, name, k, need, slack, whole)
+        f, g = self._part(name, blocks.outputs_of(k))
+        line = self._entry(f, g, name, k, need, slack, whole)
+        for units in () if line.outside or line.settled(need) else blocks.units(self.differences, name):
+            try:
+                line = self._entry(f.measured(name, units.step), g, name, k, need, slack, units)
+            except Refused:
+                continue
+            if line.outside or line.settled(need):
+                break
+        return line
+
+    def _part(self, name: str, mask: Tensor) -> tuple[Differences, Tensor]:
+        """The differences and the claim of some of the outputs alone.
+
+        The claim of a cotangent that is zero elsewhere: what the others depend on by less than their last digit is in
+        neither.
+        """
+        if bool(mask.all()) or not self.case.subject.takes_cotangent:
+            return self.along(name), self.claim.gradients[name]
+        vs = self.case.base.cotangents
+        parts = torch.split(mask, [v.numel() for v in vs])
+        claimed = self.case.evaluate(1, tuple(v * m.reshape(v.shape) for v, m in zip(vs, parts, strict=True)))
+        g = claimed.gradients.get(name)
+        if g is None or g.shape != self.claim.gradients[name].shape:
+            return self.along(name), self.claim.gradients[name]
+        held = self.differences.held.get(name)
+        return self.along(name).within(mask), g if held is None else g.masked_fill(held, 0.0)
+
+    def _entry(
+        self, differences: Differences, g: Tensor, name: str, k: int, need: float, slack: float, units: Units
+    ) -> Line:
+        ladder = Ladder(differences, {name: g}, differences.one(name, k))
+        line = Line.settle(ladder, differences.unit(name, k), need, least=1.0)
+        if not line.refuted:
+            return line.forgiven(slack)
+        return line.forgiven(slack, self.hidden(name, differences, units, line.flow == 0) / differences.unit(name, k))
+
+    def scale(self, name: str, lines: list[Line]) -> float:
+        """s: rms g, or the rms of ‖v ⊙ J u‖/‖u‖ where it is larger: the entries' size before cancellation.
+
+        A zero at a point where nothing moves (x² at 0) has the scale τ times the slope from afar.
+        """
+        flows = (line.flow / self.differences.length(name) for line in lines)
+        return max([self.claim.sizes[name], *flows, self.case.tau * self._afar(name)])
+
+    def need(self, name: str, scale: float) -> float:
+        """How fine a bound must be: τ·s, or the smallest slope that the forward can express, as long as that is small.
+
+        Small beside the gradient, or beside the slopes of the outputs in whatever they depend on.
+        """
+        fine, floor = self.case.tau * scale, self.differences.floor(name)
+        if floor <= fine:
+            return fine
+        share = COARSEST * max(scale, self.differences.variation / self.differences.unit(name))
+        return max(fine, min(floor, share))
+
+    def _afar(self, name: str) -> float:
+        """The slope of the function from afar where the claim is nothing that the forward can express; else 0."""
+        if name not in self._secants:
+            zero = self.claim.sizes[name] <= self.differences.floor(name)
+            self._secants[name] = self.differences.secant(name) if zero else 0.0
+        return self._secants[name]
+
+    def relative(self, bound: float, scale: float) -> float:
+        """A bound as a share of the gradient's scale; the bound itself where there is no scale."""
+        return bound / scale if scale > 0 else (0.0 if bound == 0 else bound)
+
+    def short_of(self, lines: list[Line]) -> str:
+        """Why lines are no finer."""
+        worst = max(lines, key=lambda line: line.bound)
+        if worst.kinked:
+            return "the function has kinks here, and the tensor is too large to look at each entry"
+        return "the differences are no finer: the forward's own rounding hides it"
