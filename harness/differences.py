@@ -37,6 +37,11 @@ NOISE_STEP = 2.0**-20
 coarse enough to cross the quanta of a float32 computation inside a float64 layer."""
 
 
+FINE_NOISE_STEP = 2.0**-36
+"""Where it is measured again for a function that is not smooth on the scale of 2⁻²⁰, as 1/√(σ² + ε) in constant columns; only
+of outputs that still move from point to point."""
+
+
 class Differences:
     """Central differences of one case's outputs along directions, contracted with its cotangents."""
 
@@ -60,6 +65,13 @@ class Differences:
         part.__dict__["noise"] = part._rounding(part.direction(0, [name]))
         return part
 
+    def alone(self, name: str) -> Differences:
+        """The same with the noise along one leaf alone, at two steps the smaller."""
+        part = self.measured(name, self.scales[name])
+        fine = part._rounding(part.direction(0, [name]), FINE_NOISE_STEP)
+        part.__dict__["noise"] = torch.minimum(part.noise, fine)
+        return part
+
     @cached_property
     def y(self) -> Tensor:
         """The outputs, of one axis."""
@@ -80,9 +92,9 @@ class Differences:
         """The standard deviation of each output's rounding, measured."""
         return self._rounding(self.direction(0, self.case.wanted))
 
-    def _rounding(self, d: Direction) -> Tensor:
-        step = self.spread(d, NOISE_STEP)
-        return rounding_of(lambda k: self.change(step, k), self.y, self.case.u)
+    def _rounding(self, d: Direction, size: float = NOISE_STEP) -> Tensor:
+        step = self.spread(d, size)
+        return rounding_of(lambda k: self.change(step, k), self.y, self.case.u, moving=size < NOISE_STEP)
 
     def unit(self, name: str, k: int | None = None) -> float:
         """The unit of a step in one entry; the smallest over all entries, in which an error bound is largest."""

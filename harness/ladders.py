@@ -32,11 +32,9 @@ class Ladders:
         self._secants: dict[str, float] = {}
 
     def finer(self, name: str) -> bool:
-        """Whether less rounding is met along this tensor alone than along all together, as by a γ behind a normalisation
-        of nearly constant columns; if so that is what its differences are held to from here on."""
-        if len(self.case.wanted) < 2:
-            return False
-        own = self.differences.measured(name, self.differences.scales[name])
+        """Whether less rounding is met along this tensor alone, or nearer to the point, than along all together, as by a γ
+        behind a normalisation of nearly constant columns; if so its differences are held to that from here on."""
+        own = self.differences.alone(name)
         if 4 * own.rounding > self.differences.rounding:
             return False
         self._along[name] = own

@@ -12,13 +12,13 @@ from harness.domain import Refused
 from harness.draws import VANISHING
 
 
-def rounding_of(change: Callable[[float], Tensor | None], y: Tensor, u: float) -> Tensor:
+def rounding_of(change: Callable[[float], Tensor | None], y: Tensor, u: float, moving: bool = False) -> Tensor:
     """The standard deviation of each output's rounding, from changes of the outputs y over multiples of a small step
     (Moré & Wild, "Estimating computational noise", SIAM J. Sci. Comput. 33, 2011): fourth to sixth differences over twelve
     close points hold nothing but noise.
 
     Never less than half a unit in the last place, which no measurement at few points can rule out; infinite for an output
-    that is rounded on purpose.
+    that is rounded on purpose, and where it must be `moving` for one that stands still: its quanta are wider than the step.
 
     Raises:
         Refused: the function's domain ends on both sides, very near.
@@ -34,6 +34,7 @@ def rounding_of(change: Callable[[float], Tensor | None], y: Tensor, u: float) -
     # an output that stands still from point to point and jumps by more than 2⁻¹² of its size is rounded on purpose
     changes = torch.diff(samples, dim=0).abs()
     stairs = (changes == 0).sum(0) >= 8
+    measured[stairs & moving] = torch.inf
     measured[stairs & (changes.amax(0) > 2.0**-12 * rms(y / size))] = torch.inf
     floor = y.abs() * u
     return torch.maximum(torch.nan_to_num(measured, nan=float("inf")), floor)

@@ -393,9 +393,9 @@ def test_judge_gives_a_verdict_on_every_wanted_tensor():
 class ConstantColumn:
     """y = γ c/√(mean c² + 10⁻⁵) + β with c = x − mean x over rows, in NumPy: in a constant column it is all rounding of x."""
 
-    def __init__(self, factor: float = 1.0) -> None:
+    def __init__(self, beta: float = 1.0, column: float = 1.0) -> None:
         self.gamma, self.beta = np.array([1.3, -0.7, 0.9]), np.array([0.2, 0.4, -0.6])
-        self.factor = factor
+        self.factor, self.columns = beta, np.array([1.0, column, 1.0])
 
     def forward(self, x: np.ndarray) -> np.ndarray:
         c = x - x.mean(0)
@@ -406,11 +406,38 @@ class ConstantColumn:
     def backward(self, v: np.ndarray) -> np.ndarray:
         self.dgamma, self.dbeta = (v * self.h).sum(0), self.factor * v.sum(0)
         d = v * self.gamma
-        return self.r * (d - d.mean(0) - self.h * (d * self.h).mean(0))
+        return self.columns * self.r * (d - d.mean(0) - self.h * (d * self.h).mean(0))
 
 
-@pytest.mark.parametrize(("factor", "outcome"), [(1.0, PASS), (1 + 1e-5, FAIL)])
-def test_rounding_of_other_tensors_is_not_held_against_one(factor: float, outcome: Outcome) -> None:
+@pytest.mark.parametrize(
+    ("factors", "wrong"),
+    [({}, ()), ({"beta": 1 + 1e-5}, ("parameter_gradient",)), ({"column": 1 + 1e-5}, ("input_gradient",))],
+    ids=["right", "beta", "column"],
+)
+def test_rounding_of_other_tensors_or_farther_away_is_not_held_against_one(
+    factors: dict[str, float], wrong: tuple[str, ...]
+) -> None:
     x = 1e4 * np.array([[1.0, 1, -1], [-1, 1, -1], [1, 1, 1], [1, 1, -1]])
-    report = gradcheck(ConstantColumn(factor), x, raise_exception=False)
-    assert {r.check: r.outcome for r in report.results}["parameter_gradient"] is outcome
+    report = gradcheck(ConstantColumn(**factors), x, raise_exception=False)
+    for check in ("input_gradient", "parameter_gradient"):
+        outcome = next(r.outcome for r in report.results if r.check == check)
+        assert outcome is (FAIL if check in wrong else PASS)
+
+
+class Inner32:
+    """tanh in float32 inside a float64 interface, where fine steps cross no quantum."""
+
+    def forward(self, x: np.ndarray) -> np.ndarray:
+        self.y = np.tanh(x.astype(np.float32)).astype(np.float64)
+        return self.y
+
+    def backward(self, v: np.ndarray) -> np.ndarray:
+        return v * (1 - self.y**2)
+
+
+def test_an_output_that_stands_still_at_fine_steps_keeps_the_noise_of_coarse_ones() -> None:
+    x = np.linspace(-2.0, 2.0, 8) + 1e-9
+    subject = subject_of(Request(Inner32(), (x,)))
+    f = Differences(Case(subject, subject.values(), subject.buffers))
+    assert torch.equal(f.alone("x").noise, f.measured("x", f.scales["x"]).noise)
+    assert float(f.noise.median()) > 1e-9
