@@ -1,7 +1,8 @@
 """The checker beside its peers, in one run: times, calls, memory, growth, detection, false alarms.
 
     python benchmarks/checkers.py --quick                       time ratios at (4, 8) and (16, 32) alone, half a minute
-    python benchmarks/checkers.py --out benchmarks/results      everything; writes checkers.json and checkers.md
+    python benchmarks/checkers.py --out benchmarks/results      everything; writes checkers.json and checkers.md, and goes
+                                                                on where a run of the same setting was cut off
 
 Every table comes from interleaved repeats with one thread and no garbage collection, so that a busy machine slows all.
 The peers check the same hand-written backward: PyTorch's gradcheck by way of a torch.autograd.Function of the inputs
@@ -35,10 +36,14 @@ from benchmarks.operations import setting  # noqa: E402
 SMALL, MIDDLE = SIZES[:2], (16, 32)
 
 
-def measured(seconds: float, seeds: int) -> dict[str, Any]:
-    """Every table's rows."""
-    found: dict[str, Any] = {"setting": where(seconds), "times": times(SIZES, tuple(CONTESTANTS), seconds)}
-    parts: dict[str, Callable[[], Any]] = {
+def measured(seconds: float, seeds: int, parts: Path | None) -> dict[str, Any]:
+    """Every table's rows; each is kept in the file `parts`, and taken from there by a later run of the same setting."""
+    found: dict[str, Any] = {"setting": where(seconds) | {"seeds": seeds}}
+    if parts is not None and parts.exists():
+        kept = json.loads(parts.read_text(encoding="utf-8"))
+        found = kept if kept["setting"] == found["setting"] else found
+    tables: dict[str, Callable[[], Any]] = {
+        "times": lambda: times(SIZES, tuple(CONTESTANTS), seconds),
         "summary": lambda: summary(found["times"]),
         "exponents": lambda: exponents(found["times"]),
         "calls": lambda: [row for layer in OPERATIONS for row in calls(layer, *MIDDLE)],
@@ -48,9 +53,14 @@ def measured(seconds: float, seeds: int) -> dict[str, Any]:
         "escalations": lambda: escalations(MIDDLE, ("core", "public", "fast"), seconds / 4),
         "failures": lambda: failures(MIDDLE, ("core", "public", "fast", "slow"), seconds / 4),
     }
-    for name, part in parts.items():
+    for name, table in tables.items():
+        if name in found:
+            continue
         print(f"{name} …", file=sys.stderr, flush=True)  # a quarter of an hour in all: say where it stands
-        found[name] = part()
+        found[name] = table()
+        if parts is not None:
+            parts.parent.mkdir(parents=True, exist_ok=True)
+            parts.write_text(json.dumps(found), encoding="utf-8")
     return found
 
 
@@ -79,14 +89,15 @@ def main() -> None:
         rows = times(SMALL, tuple(CONTESTANTS), arguments.seconds or 0.1)
         print(page.ratios(rows), page.means(summary(rows)), sep="\n\n")
         return
-    found = measured(arguments.seconds or 1.0, arguments.seeds)
+    parts = arguments.out / "checkers.parts.json" if arguments.out else None
+    found = measured(arguments.seconds or 1.0, arguments.seeds, parts)
     text = page.page(found)
     print(text)
-    if arguments.out:
-        arguments.out.mkdir(parents=True, exist_ok=True)
+    if parts is not None:
         (arguments.out / "checkers.md").write_text(text, encoding="utf-8")
         data = json.dumps(found, indent=1, ensure_ascii=False)
         (arguments.out / "checkers.json").write_text(data + "\n", encoding="utf-8")
+        parts.unlink()
 
 
 if __name__ == "__main__":
