@@ -34,8 +34,11 @@ class Ladders:
     def finer(self, name: str) -> bool:
         """Whether less rounding is met along this tensor alone, or nearer to the point, than along all together, as by a γ
         behind a normalisation of nearly constant columns; if so its differences are held to that from here on."""
-        own = self.differences.alone(name)
-        if 4 * own.rounding > self.differences.rounding:
+        try:
+            own = self.differences.alone(name)
+            if 4 * own.rounding > self.differences.rounding:
+                return False
+        except Refused:  # steps of the whole's spread leave the domain
             return False
         self._along[name] = own
         return True
