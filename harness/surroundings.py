@@ -125,9 +125,12 @@ class Surroundings:
 
         At a kink of several pieces (the middle one of three equal entries, sorted) what lies around the point may be no
         one-sided slope at it: any convex combination of nearby gradients is one of the point (Clarke, "Optimization and
-        Nonsmooth Analysis", 1983).
+        Nonsmooth Analysis", 1983). Points outside the domain say nothing; where all are, nothing lies between.
         """
-        slopes = torch.stack([self._slope(d, number, radius) for number in range(points)])
+        seen = [s for number in range(points) if (s := self._slope(d, number, radius)) is not None]
+        if not seen:
+            return math.inf, -math.inf
+        slopes = torch.stack(seen)
         low, high = slopes.amin(0).sum(), slopes.amax(0).sum()
         slack = 1e-6 * float(slopes.abs().amax(0).sum())
         return float(low) - slack, float(high) + slack
@@ -147,12 +150,16 @@ class Surroundings:
         lasting = fine[1] - fine[0] >= 0.5 * (coarse[1] - coarse[0])
         return lasting and all(low <= claim <= high for low, high in (coarse, fine))
 
-    def _slope(self, d: Direction, number: int, radius: float) -> Tensor:
-        """v ⊙ the slopes of the outputs along d at a point a little off, all entries of d's leaves moved."""
+    def _slope(self, d: Direction, number: int, radius: float) -> Tensor | None:
+        """v ⊙ the slopes of the outputs along d at a point a little off, all entries of d's leaves moved; None outside the
+        domain."""
         off = self.f.exact(self.f.spread(self.f.direction(60 + number, list(d)), radius))
         h = radius / STEP_AROUND
         e = self.f.exact(self.f.spread(d, h))
-        ends = [self.f.at({n: off[n] + side * e[n] for n in d}, 1.0) for side in (1.0, -1.0)]
+        try:
+            ends = [self.f.at({n: off[n] + side * e[n] for n in d}, 1.0) for side in (1.0, -1.0)]
+        except Refused:
+            return None
         return self.f.v * (ends[0] - ends[1]) / (2 * h)
 
     def jumps(self, d: Direction) -> bool:
