@@ -140,8 +140,9 @@ class Case:
             outputs,
             gradients,
             cotangents,
-            handed,
-            handed_cotangents,
+            # as they are now: a layer may keep what it was handed (`self.db = dout`), and its gradients are zeroed later
+            {n: t.clone() for n, t in handed.items()},
+            tuple(v.clone() for v in handed_cotangents),
             evaluation.now(),
             after_forward,
             evaluation.buffers(),

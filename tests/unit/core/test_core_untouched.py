@@ -110,3 +110,23 @@ def test_check_leaves_a_layer_that_stands_for_its_build():
     before = contents(layer)
     check(LayerSpec(build=layer, inputs="B 3"), examples=3)
     assert contents(layer) == before
+
+
+class KeepsItsCotangent:
+    """W x + b of one example: the gradient of b is the cotangent itself."""
+
+    def __init__(self) -> None:
+        self.W, self.b = torch.ones(3, 4), torch.zeros(3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.x = x
+        return self.W @ x + self.b
+
+    def backward(self, dy: Tensor) -> Tensor:
+        self.dW, self.db = torch.outer(dy, self.x), dy
+        return self.W.T @ dy
+
+
+def test_a_cotangent_kept_as_a_gradient_is_not_written_to():
+    report = gradcheck(KeepsItsCotangent(), torch.randn(4), battery=True, raise_exception=False)
+    assert report.ok, str(report)
