@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from math import prod
 
 import torch
 from torch import Tensor
@@ -39,3 +40,14 @@ LAYOUTS: Mapping[str, Callable[[Tensor], Tensor]] = {
 def moved(a: Tensor, b: Tensor) -> bool:
     """Whether two tensors of one shape lie differently in memory."""
     return a.stride() != b.stride() or a.storage_offset() != b.storage_offset()
+
+
+def dense(t: Tensor) -> bool:
+    """Whether its entries fill their memory without gaps, in any order."""
+    by_stride = sorted(zip(t.stride(), t.shape, strict=True))
+    steps = [(stride, size) for stride, size in by_stride if size > 1]
+    return all(stride == expected for (stride, _), expected in zip(steps, _filled([n for _, n in steps]), strict=True))
+
+
+def _filled(sizes: list[int]) -> list[int]:
+    return [prod(sizes[:k]) for k in range(len(sizes))]

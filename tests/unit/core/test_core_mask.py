@@ -44,3 +44,24 @@ def test_backward_without_the_mask_fails():
     x = torch.randn(6, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     assert outcome(Dropout(), x) is Outcome.PASS
     assert outcome(Dropout(masked_backward=False), x) is Outcome.FAIL
+
+
+class DrawnLikeItsInput(Dropout):
+    """Drawn in the order of the input's memory; its wrong twin takes every memory for a plain one."""
+
+    def __init__(self, flat: bool = False) -> None:
+        super().__init__()
+        self.flat = flat
+
+    def forward(self, x):
+        self.m = (torch.rand_like(x) > 0.5) * 2.0
+        if self.flat and not x.is_contiguous():
+            return self.m * x.as_strided(x.shape, torch.empty(x.shape).stride(), x.storage_offset()).nan_to_num(0.0)
+        return self.m * x
+
+
+def test_a_draw_in_the_order_of_memory_is_no_dependence_on_layout():
+    x = torch.randn(6, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    right, wrong = (gradcheck(DrawnLikeItsInput(f), x, battery=True, raise_exception=False) for f in (False, True))
+    assert right.ok, str(right)
+    assert next(r for r in wrong.results if r.check == "input_layout").outcome is Outcome.FAIL
