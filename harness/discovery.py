@@ -184,6 +184,8 @@ def _changes(state: Stateful, slots: Iterable[Slot], mode: str | None, glimpse: 
     before = {s.label: (s, t.clone()) for s in slots if (t := s.read()) is not None} if seen is None else seen.before
     known = {**state.parameters, **state.buffers}
     kept = state.read(known)
+    state.watch(mode)
+    state.restore(known, kept)
     inputs = {n: x.value for n, x in state.leaves.items()}
     runs: list[Sequence[Tensor]] = [] if seen is None else [seen.outputs]
     for moved in (False, True)[len(runs) :]:

@@ -52,6 +52,8 @@ class Stateful(Calls):
     """The last backward's gradients on the layer's own memory."""
     numbers: dict[str, type] = field(default_factory=dict)
     """The parameters that are plain numbers, with their type."""
+    watched: set[str | None] = field(default_factory=set, init=False)
+    """The modes in which a forward has shown what it draws from."""
     glimpsed: Glimpse | None = field(default=None, init=False)
     """A forward after which nothing but parameters and buffers has been written to."""
 
@@ -185,7 +187,7 @@ class Stateful(Calls):
         saved = self.read(known)
         first, *others = self.entered or self.modes[:1]
         for mode in (first, *others):
-            self._watched(mode)
+            self.watch(mode)
         self.restore(known, saved)
         lists, slots = lengths(self.layer), list(unknown())
         if not lists and not slots:
@@ -198,7 +200,11 @@ class Stateful(Calls):
             self.glimpsed = None
         self.restore(known, saved)
 
-    def _watched(self, mode: str | None) -> None:
+    def watch(self, mode: str | None) -> None:
+        """Which global generators a forward in this mode draws from, if none has shown it yet: others are not replayed."""
+        if mode in self.watched:
+            return
+        self.watched.add(mode)
         # a mode that refuses these inputs shows nothing; the case will say so
         with self.sources.watched(), suppress(Exception, SystemExit):
             self._decoyed(mode)

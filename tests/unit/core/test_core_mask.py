@@ -1,8 +1,9 @@
 """A mask is read off outputs only where the layer does multiply by one."""
 
+import numpy as np
 import torch
 
-from harness import Outcome, gradcheck
+from harness import LayerSpec, Outcome, check, gradcheck
 
 
 class Hidden:
@@ -60,8 +61,27 @@ class DrawnLikeItsInput(Dropout):
         return self.m * x
 
 
+class PutAway:
+    """Dropout that keeps no mask in eval, from a generator that only train forwards draw from."""
+
+    def __init__(self) -> None:
+        self.training, self.mask = True, None
+
+    def forward(self, x):
+        self.mask = (np.random.rand(*x.shape) > 0.5) / 0.5 if self.training else None  # noqa: NPY002
+        return x * self.mask if self.training else x
+
+    def backward(self, d):
+        return d if self.mask is None else d * self.mask
+
+
 def test_a_draw_in_the_order_of_memory_is_no_dependence_on_layout():
     x = torch.randn(6, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     right, wrong = (gradcheck(DrawnLikeItsInput(f), x, battery=True, raise_exception=False) for f in (False, True))
     assert right.ok, str(right)
     assert next(r for r in wrong.results if r.check == "input_layout").outcome is Outcome.FAIL
+
+
+def test_a_mask_from_train_alone_is_no_buffer():
+    report = check(LayerSpec(build=PutAway, inputs="B D"), examples=3, only=("mode_switch",))
+    assert [r.outcome for r in report.results] == [Outcome.PASS, Outcome.PASS], str(report)
