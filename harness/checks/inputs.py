@@ -50,6 +50,7 @@ def special_values(session: Session) -> Observation:
 def input_layout(session: Session) -> Observation:
     """The same inputs in other memory give the same outputs and gradients.
 
+    A forward that raises, as `view` does, has said what it asks for; a wrong answer is what fails.
     `torch.rand_like` draws in the order of its argument's memory, and keeps that order where the memory has no gaps: there a
     layer that draws may answer with another draw.
     """
@@ -57,19 +58,23 @@ def input_layout(session: Session) -> Observation:
     if not case.replays or not case.wanted:
         return Observation(Outcome.SKIP, reason="no two evaluations of it compare")
     inputs = [n for n, leaf in case.subject.leaves.items() if leaf.role == "input"]
-    seen, redrawn = Observation(Outcome.SKIP, reason="the inputs have one layout"), ""
+    seen, redrawn, refused = Observation(Outcome.SKIP, reason="the inputs have one layout"), "", ""
     for what, lay in LAYOUTS.items():
         leaves = {n: lay(t) if n in inputs else t.clone() for n, t in case.leaves.items()}
         if any(moved(leaves[n], case.leaves[n]) for n in inputs):
             may_redraw = session.random and all(dense(leaves[n]) for n in inputs)
-            evaluation = case.forward(leaves)  # nothing may run between it and its backward
+            try:
+                evaluation = case.forward(leaves)  # nothing may run between it and its backward
+            except Refused as refusal:  # `x.view(...)` says itself what memory it asks for
+                refused = f"refuses inputs in {what}: {refusal}"
+                continue
             if may_redraw and outputs_moved(case, evaluation):
                 redrawn = f"another draw with inputs in {what}: not compared there"
                 continue
             seen = same_evaluation(session, f"inputs in {what}", evaluation)
             if seen.outcome is Outcome.FAIL:
                 return seen
-    return replace(seen, reason=redrawn) if redrawn else seen
+    return replace(seen, reason=refused or redrawn) if refused or redrawn else seen
 
 
 def judged(point: Special) -> Verdicts:

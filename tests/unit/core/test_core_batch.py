@@ -124,6 +124,17 @@ class FlatMemory(Affine):
         return dx
 
 
+class Viewed:
+    """Asks for memory without gaps, and says so."""
+
+    def forward(self, x):
+        self.shape = x.shape
+        return x.view(len(x), -1)
+
+    def backward(self, dy):
+        return dy.reshape(self.shape)
+
+
 def outcomes(layer, name):
     report = check(LayerSpec(build=layer, inputs=(floats("B D"),)), examples=6, only=(name,))
     return {r.mode: r for r in report.results}
@@ -199,3 +210,11 @@ def test_without_a_spec_no_dimension_is_known_to_be_the_batch():
     by_name = {r.check: r for r in report.results}
     assert by_name["empty_batch"].outcome is Outcome.SKIP
     assert "LayerSpec" in by_name["empty_batch"].reason
+
+
+def test_a_layer_may_refuse_a_layout():
+    report = gradcheck(Viewed(), torch.randn(2, 3, 4), battery=True, raise_exception=False)
+    found = next(r for r in report.results if r.check == "input_layout")
+    assert found.outcome in (Outcome.PASS, Outcome.SKIP), found.reason
+    assert "refuses inputs in" in found.reason
+    assert report.ok, str(report)
