@@ -48,7 +48,9 @@ def _whole(case: Case, g: Tensor, r: Tensor) -> Iterator[str]:
     if _explains(factor * r, g, r):
         for text in named_factors(factor, case.sizes):
             yield f"every entry is {text} times what it should be"
-        yield f"{_NUMBER} of what it should be: {factor:.6g} times"
+        size, rest = f"{factor:.6g}", factor - 1
+        size = f"1 {'+' if rest > 0 else '-'} {abs(rest):.2g}" if size == "1" else size
+        yield f"{_NUMBER} of what it should be: {size} times"
 
 
 def named_factors(factor: float, sizes: Mapping[str, Any]) -> list[str]:

@@ -42,10 +42,8 @@ class Finding:
             if tensor.startswith("output")
             else "backward gives "
         )
-        lines = [
-            f"{place}: {gives}{short(self.analytic)}"
-            + (f", expected {short(self.expected)}" if self.expected != "" else "")
-        ]
+        analytic, expected = told_apart(self.analytic, self.expected)
+        lines = [f"{place}: {gives}{analytic}" + (f", expected {expected}" if expected else "")]
         if isinstance(self.allowed, float):
             lines[0] += f" ± {self.allowed:.1e}"
         if self.total > 1:
@@ -59,6 +57,13 @@ class Finding:
 def short(value: float | str) -> str:
     """Six significant digits: enough to recognise a factor, few enough to read."""
     return f"{value:.6g}" if isinstance(value, float) else value
+
+
+def told_apart(a: float | str, b: float | str) -> tuple[str, str]:
+    """Two numbers with as many digits as it takes to see that they differ, six at least."""
+    if isinstance(a, float) and isinstance(b, float) and a != b:
+        return next(pair for n in range(6, 18) if len(set(pair := (f"{a:.{n}g}", f"{b:.{n}g}"))) > 1)
+    return short(a), short(b)
 
 
 @dataclass(frozen=True)

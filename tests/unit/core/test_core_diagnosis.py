@@ -251,3 +251,18 @@ def test_gradient_that_is_never_computed():
             return 0 * dy
 
     assert diagnosed(Zero) == (ZERO,)
+
+
+def test_what_differs_is_shown_to_differ():
+    class Almost:
+        def forward(self, x):
+            self.x = x
+            return x * x
+
+        def backward(self, d):
+            return 2 * self.x * d * (1 + 1e-7)
+
+    finding = gradcheck(Almost(), randn(3), raise_exception=False).failures[0].finding
+    gives, expected = (word.split()[-1] for word in str(finding).split(" ± ")[0].split(", expected "))
+    assert gives != expected
+    assert "every entry is the same multiple of what it should be: 1 + 1e-07 times" in finding.diagnosis
