@@ -123,12 +123,12 @@ def same_evaluation(session: Session, what: str, evaluation: Evaluation) -> Obse
         BackwardRaised: the backward raised.
     """
     outputs = tuple(y.detach().clone() for y in evaluation.outputs)
-    if moved := _moved(session.case, outputs):
+    if moved := moved_outputs(session.case, outputs):
         return Observation(Outcome.FAIL, reason=f"{what}: {moved.analytic}", finding=moved)
     return _same(session, what, _pulled(session.case, evaluation))
 
 
-def _moved(case: Case, outputs: tuple[Tensor, ...]) -> Finding | None:
+def moved_outputs(case: Case, outputs: tuple[Tensor, ...]) -> Finding | None:
     """Outputs that are others than the base's: the layer remembers more than its parameters and buffers."""
     for k, (y, z) in enumerate(zip(outputs, case.base.outputs, strict=True)):
         if y.shape != z.shape or float((y - z).abs().amax() if y.numel() else 0.0) > case.tau * rms(z):
