@@ -16,9 +16,9 @@ WIDTHS = range(1, 7)
 
 
 def batch_norm(z: Tensor, gamma: Tensor, beta: Tensor, running_mean: Tensor, running_var: Tensor, mode: str) -> Tensor:
-    """PyTorch's own, which refuses a batch of one in training as ours does."""
-    mean, var = (t.flatten().clone() for t in (running_mean, running_var))
-    return F.batch_norm(z, mean, var, gamma.flatten(), beta.flatten(), training=mode == "train", eps=1e-5)
+    """PyTorch's own: it refuses a batch of one in training and moves the statistics, as ours does."""
+    affine, state = (gamma.flatten(), beta.flatten()), (running_mean.view(-1), running_var.view(-1))
+    return F.batch_norm(z, *state, *affine, training=mode == "train", momentum=0.1, eps=1e-5)
 
 
 def dropout(z: Tensor, p: float, mode: str) -> Tensor:

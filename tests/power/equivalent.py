@@ -47,6 +47,11 @@ EQUIVALENT: dict[Key, str] = {
         "torch.addcmul(k * δβ, s, δa) → torch.addcmul(k * δβ, δa, s)",
     ),
     **of(
+        "batch_norm", "BatchNorm._track", "if old.shape != new.shape:",
+        "the same numbers in new memory, which the dict holds: in place or not, test_layer_contract.py alone says",
+        "old.shape != new.shape → True",
+    ),
+    **of(
         "dropout", "Dropout.forward", DROPS,
         "at p = 0 a mask is drawn after all: below = −2³¹, every int32 is ≥ it, 1 − p = 1, and 1·z = z",
         "not self.training or self.p == 0 → not self.training", "0 → 1", "0 → -1",
