@@ -83,6 +83,8 @@ def single_example(session: Session) -> Observation:
     leaves = case.batch_of(1)
     if leaves is None:
         return Observation(Outcome.SKIP, reason=UNKNOWN)
+    if case.sizes[case.batch] == 1:
+        return _judged(session) if case.wanted else Observation(Outcome.SKIP, reason="nothing wants a gradient")
     one = case.at(leaves=leaves, sizes={**case.sizes, case.batch: 1}, label=f"{case.label}, {case.batch}=1")
     try:
         _ = one.base

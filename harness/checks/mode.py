@@ -81,37 +81,36 @@ def _unused_or_unmoved(session: Session, name: str) -> Finding | None:
     case = session.case
     if not {"train", "eval"} <= set(case.subject.modes):
         return None
+    start = case.buffers[name]
     try:
-        start = case.buffers[name]
-        moved = not same_bytes(start, case.at(mode="train").forward(session.case.subject.values()).buffers()[name])
-        read = {mode: _reads(session, name, mode) for mode in ("train", "eval")}
+        moved = not same_bytes(start, session.trained[name])
+        if case.mode == "eval" and moved and not _reads(session, name, "eval"):
+            return exact(name, "kept by train forwards and not used in eval", "evaluation through running statistics")
+        if case.mode == "train" and not moved and _reads(session, name, "eval") and not _reads(session, name, "train"):
+            return exact(name, "used in eval and not moved by a train forward", "moved by train forwards")
     except Refused:  # one of the modes refuses the example
         return None
-    if case.mode == "eval" and moved and not read["eval"]:
-        return exact(name, "kept by train forwards and not used in eval", "evaluation through running statistics")
-    if case.mode == "train" and not moved and read["eval"] and not read["train"]:
-        return exact(name, "used in eval and not moved by a train forward", "moved by train forwards")
     return None
 
 
 def _reads(session: Session, name: str, mode: str) -> bool:
     """Whether the outputs in this mode depend on a buffer."""
     case = session.case.at(mode=mode)
+    outputs = session.case.base.outputs if mode == session.case.mode else case.outputs_at(case.leaves)
     other = case.at(buffers={**case.buffers, name: case.buffers[name] * 1.25 + 0.125})
-    pairs = zip(case.outputs_at(case.leaves), other.outputs_at(case.leaves), strict=True)
-    return not all(torch.equal(a, b) for a, b in pairs)
+    return not all(torch.equal(a, b) for a, b in zip(outputs, other.outputs_at(case.leaves), strict=True))
 
 
 def mode_switch(session: Session) -> Observation:
     """Forward and backward are the same in a layer that has been in the other mode, and in one that never was."""
     case = session.case
     others = [m for m in case.subject.modes if m != case.mode]
-    if not others or case.subject.recast is None:
+    if not others or session.twin is None:
         return Observation(Outcome.SKIP, reason="the layer has one mode")
     if not case.replays or not case.wanted:
         return Observation(Outcome.SKIP, reason="no two evaluations of it compare")
     for mode in others:
-        fresh = Session(case.at(subject=case.subject.recast(case.dtype, (case.mode,))))
+        fresh = Session(case.at(subject=session.twin))
         _ = fresh.case.base  # before it was ever in the other mode
         with suppress(Refused, BackwardRaised):  # a mode may refuse the example
             fresh.case.at(mode=mode).evaluate(1)
