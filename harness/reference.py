@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +11,7 @@ from torch import Tensor
 from harness.arrays import Library, library_of, to_native, to_tensor
 from harness.outcome import SpecError
 from harness.request import outputs_of
+from harness.signatures import parameters_of
 from harness.subject import Subject
 
 
@@ -65,8 +65,12 @@ class Reference:
     def _arguments(
         self, subject: Subject, inputs: Mapping[str, Any], named: Mapping[str, Any]
     ) -> tuple[list[Any], dict[str, Any]]:
+        try:
+            asked = parameters_of(self.function)
+        except ValueError:  # a builtin such as torch.tanh has no signature: it is called with the inputs
+            return list(inputs.values()), {}
         waiting, given, by_name = list(inputs), [], {}
-        for p in inspect.signature(self.function).parameters.values():
+        for p in asked:
             if p.kind is p.VAR_POSITIONAL:
                 given += [inputs[n] for n in waiting]
                 waiting = []
