@@ -191,6 +191,8 @@ class LayerSpec:
         for promise in self.promises:
             if promise not in PROMISES:
                 raise SpecError(f"promises={promise!r} is not one of {', '.join(PROMISES)}")
+        if {"accumulates", "overwrites"} <= set(self.promises):
+            raise SpecError("promises: gradients either accumulate or are overwritten: write one of the two")
         if isinstance(self.modes, str) or set(self.modes or ()) - {"train", "eval"}:
             raise SpecError(
                 f'modes={self.modes!r}: write ("train", "eval"), one of them, or a mapping of them to keywords'
