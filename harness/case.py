@@ -56,6 +56,8 @@ class Case:
     batch: str = ""
     """The dimension that only inputs have, along their first axis: examples that stand beside each other; a starred one
     counts by the first of its axes; empty: unknown."""
+    handed: bool = False
+    """Whether the spec's `build` asked for a generator."""
     echo: bool = False
     """Whether it stands beside another point of the same layer that is judged in full: other parameters, same inputs."""
 

@@ -210,6 +210,7 @@ def case_of(
         domains(spec, subject),
         spec.promises,
         batch_dimension(spec),
+        not {"generator", "rng"}.isdisjoint(spec.build_arguments()),
     )
     return case.at(buffers=moved_buffers(case, spec, example)), made
 

@@ -99,6 +99,8 @@ class Subject:
     """False for a loss whose backward takes no argument: the cotangent is one."""
     draws: bool = False
     """Whether it holds a random generator, or was seen to move a global one."""
+    strays: str = ""
+    """The global generator that it was seen to draw from instead of the one that it holds; empty: none."""
     unclaimed: Mapping[str, str] = field(default_factory=dict)
     """{tensor: finding} for what the forward depends on and no gradient is found for."""
     notes: tuple[str, ...] = ()

@@ -119,6 +119,7 @@ def traced(request: Request, name: str, arguments: Mapping[str, Any], call: Call
         tuple(request.modes) or (None,),
         autograd_is_backward=reason,
         draws=bool(sources),
+        strays=sources.strays,
         partially=lambda some, of=None: running(some, partial(bare_pullback, some=of)),
         recipe=partial(
             recipe.traced,

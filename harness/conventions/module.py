@@ -70,6 +70,7 @@ def subject(request: Request) -> Subject:
         modes,
         autograd_is_backward=reason,
         draws=bool(sources),
+        strays=sources.strays,
         partially=lambda some, of=None: running(some, partial(bare_pullback, some=of)),
         recipe=partial(recipe.module, request.layer, name, given, wanted, list(parameters), request.made),
     )

@@ -1,8 +1,9 @@
 """A mask is read off outputs only where the layer does multiply by one."""
 
+import pytest
 import torch
 
-from harness import Outcome, gradcheck
+from harness import LayerSpec, Outcome, check, gradcheck
 
 
 class Hidden:
@@ -44,3 +45,41 @@ def test_backward_without_the_mask_fails():
     x = torch.randn(6, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     assert outcome(Dropout(), x) is Outcome.PASS
     assert outcome(Dropout(masked_backward=False), x) is Outcome.FAIL
+
+
+class Own:
+    """Dropout at one half, from the generator that it is handed."""
+
+    stray = False
+
+    def __init__(self, generator):
+        self.generator, self.training = generator, True
+
+    def forward(self, x):
+        own = None if self.stray else self.generator
+        self.m = (torch.rand(x.shape, generator=own) < 0.5).to(x) * 2 if self.training else torch.ones_like(x)
+        return x * self.m
+
+    def backward(self, v):
+        return v * self.m
+
+
+class Stray(Own):
+    stray = True
+
+
+class HeldForItsWeights(Own):
+    """Its generator made its weights; nobody asked for masks from it."""
+
+    stray = True
+
+    def __init__(self):
+        super().__init__(torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize(
+    ("layer", "expected"), [(Own, Outcome.PASS), (Stray, Outcome.FAIL), (HeldForItsWeights, Outcome.PASS)]
+)
+def test_a_layer_that_is_handed_a_generator_draws_from_it(layer, expected):
+    results = check(LayerSpec(build=layer, inputs="B D"), examples=6, only=("mask",)).results
+    assert next(r.outcome for r in results if r.mode == "train") is expected
