@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
-from functools import partial
 
 import torch
 from torch import Tensor
@@ -112,13 +111,23 @@ def _adds_twice(subject: Subject) -> Subject:
     return replace(subject, again=on_top)
 
 
-def _overwrites(subject: Subject) -> Subject:
-    """A second backward puts the kept gradients in the place of the first's, in a layer that promises to add them up."""
-    return subject if subject.again is None else replace(subject, again=partial(_cleared, subject))
+def _overwrites_one(subject: Subject) -> Subject:
+    """A second backward puts one kept gradient in the place of the first's, and adds the others up."""
+    again = subject.again
+    if again is None:
+        return subject
 
+    def on_top(leaves: Values, buffers: Values, mode: str | None, seed: int) -> Evaluation:
+        right = again(leaves, buffers, mode, seed)
 
-def _cleared(subject: Subject, leaves: Values, buffers: Values, mode: str | None, seed: int) -> Evaluation:
-    return subject.run(leaves, buffers, mode, seed)
+        def pullback(cotangents: Sequence[Tensor]) -> Gradients:
+            both = dict(right.pullback(cotangents))
+            alone = subject.run(leaves, buffers, mode, seed).pullback(cotangents)
+            return both | {n: alone[n] for n in subject.kept[-1:]}
+
+        return replace(right, pullback=pullback)
+
+    return replace(subject, again=on_top)
 
 
 def _own_buffer() -> Callable[[Subject], Subject]:
@@ -232,7 +241,7 @@ def circumstantial_faults() -> Iterator[Fault]:
     )
     yield Fault("hands_out_its_buffer", "aliasing", _own_buffer())
     yield Fault("gradient_in_the_parameters_memory", "aliasing", rerun(_parameter_itself), "parameter")
-    yield Fault("overwrites_what_it_promises_to_add_up", "accumulation", _overwrites, "parameter")
+    yield Fault("overwrites_one_and_adds_up_the_others", "accumulation", _overwrites_one, "parameter")
     yield Fault("adds_up_too_much", "accumulation", _adds_twice, "parameter")
     in_parts = {
         "wrong_where_one_alone_is_asked_for": _wrong_alone,
