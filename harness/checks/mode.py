@@ -93,12 +93,18 @@ def _unused_or_unmoved(session: Session, name: str) -> Finding | None:
     return None
 
 
+SHIFTS = (0.125, 64.0, -64.0)
+"""By how much a buffer is moved to see whether it is read: behind a saturated function a small step changes nothing."""
+
+
 def _reads(session: Session, name: str, mode: str) -> bool:
     """Whether the outputs in this mode depend on a buffer."""
     case = session.case.at(mode=mode)
     outputs = session.case.base.outputs if mode == session.case.mode else case.outputs_at(case.leaves)
-    other = case.at(buffers={**case.buffers, name: case.buffers[name] * 1.25 + 0.125})
-    return not all(torch.equal(a, b) for a, b in zip(outputs, other.outputs_at(case.leaves), strict=True))
+    others = (case.at(buffers={**case.buffers, name: case.buffers[name] * 1.25 + by}) for by in SHIFTS)
+    return any(
+        not torch.equal(a, b) for other in others for a, b in zip(outputs, other.outputs_at(case.leaves), strict=True)
+    )
 
 
 def mode_switch(session: Session) -> Observation:

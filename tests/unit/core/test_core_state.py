@@ -1,11 +1,13 @@
 """`state`: how running statistics move is held to a reference that moves those it is handed."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
 from specs import batch_norm
 
-from harness import LayerSpec, Outcome, check
+from harness import LayerSpec, Outcome, check, floats
 from layers import BatchNorm
 
 
@@ -121,3 +123,36 @@ class BiasedVariance(BatchNorm):
 def test_the_variance_that_is_kept_is_torch_s():
     assert in_train(BatchNorm, batch_norm).outcome is Outcome.PASS
     assert in_train(BiasedVariance, batch_norm).outcome is Outcome.FAIL
+
+
+class Saturated(BatchNorm):
+    """tanh far from zero: a small step of the statistics changes no digit of it."""
+
+    def forward(self, z):
+        self.y = torch.tanh(40 + super().forward(z))
+        return self.y
+
+    def backward(self, δa):
+        return super().backward(δa * (1 - self.y**2))
+
+
+class Unread(BatchNorm):
+    """Evaluation takes the batch's own statistics."""
+
+    def forward(self, z):
+        training, kept = self.training, copy.deepcopy(self.buffers)
+        a = super(Unread, self.train()).forward(z)
+        self.training = training
+        if not training:
+            self.buffers.update(kept)
+        return a
+
+
+def in_eval(build):
+    results = check(LayerSpec(build, floats("B D", low=-2.0, high=2.0)), examples=6, only=("state",)).results
+    return next(r.outcome for r in results if r.mode == "eval")
+
+
+def test_what_is_read_behind_a_saturated_function_is_read():
+    assert in_eval(Saturated) is Outcome.PASS
+    assert in_eval(Unread) is Outcome.FAIL
