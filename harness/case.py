@@ -54,7 +54,10 @@ class Case:
     promises: Sequence[str] = ()
     """What the spec promises of the layer beyond what every layer must hold, such as "reentrant"."""
     batch: str = ""
-    """The dimension that only inputs have, along their first axis: examples that stand beside each other; empty: unknown."""
+    """The dimension that only inputs have, along their first axis: examples that stand beside each other; a starred one
+    counts by the first of its axes; empty: unknown."""
+    handed: bool = False
+    """Whether the spec's `build` asked for a generator."""
     echo: bool = False
     """Whether it stands beside another point of the same layer that is judged in full: other parameters, same inputs."""
 
@@ -148,15 +151,24 @@ class Case:
             evaluation.buffers(),
         )
 
-    def batch_of(self, size: int) -> dict[str, Tensor] | None:
-        """The leaves with the first examples alone; None where it is not known which axis that is, or an input is drawn by a
-        function and may depend on it in any way."""
+    @property
+    def batch_size(self) -> int | None:
+        """How many examples there are; None where it is not known which axis that is, or this case does not have it."""
+        size = self.sizes.get(self.batch) if self.batch else None
+        return size if isinstance(size, int) else size[0] if size else None
+
+    def of_batch(self, size: int) -> Case | None:
+        """The case with the first examples alone; None where there is no batch, or an input is drawn by a function and may
+        depend on it in any way."""
         kinds = self.domains
         inputs = [n for n, leaf in self.subject.leaves.items() if leaf.role == "input"]
-        if not self.batch or any(not isinstance(kinds.get(n), (Floats, Ints)) for n in inputs):
+        if self.batch_size is None or any(not isinstance(kinds.get(n), (Floats, Ints)) for n in inputs):
             return None
-        shapes = {n: kinds[n].dims.shape({**self.sizes, self.batch: size}) for n in inputs}  # type: ignore[union-attr]
-        return {n: _corner(t, shapes[n]) if n in inputs else t.clone() for n, t in self.leaves.items()}
+        axes = self.sizes[self.batch]
+        sizes = {**self.sizes, self.batch: size if isinstance(axes, int) else (size, *axes[1:])}
+        shapes = {n: kinds[n].dims.shape(sizes) for n in inputs}  # type: ignore[union-attr]
+        leaves = {n: _corner(t, shapes[n]) if n in inputs else t.clone() for n, t in self.leaves.items()}
+        return self.at(leaves=leaves, sizes=sizes, label=f"{self.label}, {self.batch}={sizes[self.batch]}")
 
     def fresh(self) -> Evaluation:
         """One forward on copies of the leaves.

@@ -3,14 +3,14 @@ none or one, or in a second backward."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from harness.fault import Fault, Values, regraded, rerun
-from harness.subject import Evaluation, Gradients, Place, Subject
+from harness.subject import Evaluation, Gradients, Place, Run, Subject
 
 Seen = list[tuple[int, str | None]]
 """The rows and the mode of every evaluation so far."""
@@ -111,6 +111,25 @@ def _adds_twice(subject: Subject) -> Subject:
     return replace(subject, again=on_top)
 
 
+def _overwrites_one(subject: Subject) -> Subject:
+    """A second backward puts one kept gradient in the place of the first's, and adds the others up."""
+    again = subject.again
+    if again is None:
+        return subject
+
+    def on_top(leaves: Values, buffers: Values, mode: str | None, seed: int) -> Evaluation:
+        right = again(leaves, buffers, mode, seed)
+
+        def pullback(cotangents: Sequence[Tensor]) -> Gradients:
+            both = dict(right.pullback(cotangents))
+            alone = subject.run(leaves, buffers, mode, seed).pullback(cotangents)
+            return both | {n: alone[n] for n in subject.kept[-1:]}
+
+        return replace(right, pullback=pullback)
+
+    return replace(subject, again=on_top)
+
+
 def _own_buffer() -> Callable[[Subject], Subject]:
     """Gradients of inputs are handed out in a buffer that the next backward fills again."""
 
@@ -149,6 +168,58 @@ def _parameter_itself(subject: Subject, leaves: Values, buffers: Values, mode: s
     return replace(right, memory=laid)
 
 
+def _in_part(
+    change: Callable[[Gradients, Collection[str], Collection[int] | None], Gradients],
+) -> Callable[[Subject], Subject]:
+    """`change(gradients, the leaves that require one, the outputs that have a cotangent)` where only a part is asked for."""
+
+    def apply(subject: Subject) -> Subject:
+        right = subject.partially
+        if right is None:
+            return subject
+
+        def partially(wanted: Collection[str], outputs: Collection[int] | None = None) -> Run:
+            def run(leaves: Values, buffers: Values, mode: str | None, seed: int) -> Evaluation:
+                whole = right(wanted, outputs)(leaves, buffers, mode, seed)
+                return replace(whole, pullback=lambda vs: change(whole.pullback(vs), wanted, outputs))
+
+            return run
+
+        return replace(subject, partially=partially)
+
+    return apply
+
+
+def _wrong_alone(found: Gradients, wanted: Collection[str], outputs: Collection[int] | None) -> Gradients:
+    return {n: None if g is None else g + 0.1 * (len(wanted) == 1) for n, g in found.items()}
+
+
+def _none_beside_a_frozen_one(found: Gradients, wanted: Collection[str], outputs: Collection[int] | None) -> Gradients:
+    return {n: g if len(wanted) == 1 or n != max(found) or outputs else None for n, g in found.items()}
+
+
+def _missing_alone(found: Gradients, wanted: Collection[str], outputs: Collection[int] | None) -> Gradients:
+    return {} if len(wanted) == 1 else found
+
+
+def _crashes_alone(found: Gradients, wanted: Collection[str], outputs: Collection[int] | None) -> Gradients:
+    if len(wanted) == 1:
+        raise TypeError("unsupported operand type(s) for *: 'NoneType' and 'Tensor'")
+    return found
+
+
+def _crashes_without_a_cotangent(
+    found: Gradients, wanted: Collection[str], outputs: Collection[int] | None
+) -> Gradients:
+    if outputs is not None:
+        raise AttributeError("'NoneType' object has no attribute 'sum'")
+    return found
+
+
+def _last_output_ignored(found: Gradients, wanted: Collection[str], outputs: Collection[int] | None) -> Gradients:
+    return {n: None if g is None else 0 * g for n, g in found.items()} if outputs and max(outputs) else found
+
+
 def circumstantial_faults() -> Iterator[Fault]:
     """One or two for each check of use."""
     yield Fault("second_backward_differs", "repeatable", rerun(_second_call))
@@ -170,4 +241,14 @@ def circumstantial_faults() -> Iterator[Fault]:
     )
     yield Fault("hands_out_its_buffer", "aliasing", _own_buffer())
     yield Fault("gradient_in_the_parameters_memory", "aliasing", rerun(_parameter_itself), "parameter")
+    yield Fault("overwrites_one_and_adds_up_the_others", "accumulation", _overwrites_one, "parameter")
     yield Fault("adds_up_too_much", "accumulation", _adds_twice, "parameter")
+    in_parts = {
+        "wrong_where_one_alone_is_asked_for": _wrong_alone,
+        "none_beside_a_frozen_one": _none_beside_a_frozen_one,
+        "missing_where_one_alone_is_asked_for": _missing_alone,
+        "crashes_where_one_alone_is_asked_for": _crashes_alone,
+        "crashes_without_a_cotangent": _crashes_without_a_cotangent,
+        "output_ignored_alone": _last_output_ignored,
+    }
+    yield from (Fault(name, "partial", _in_part(change), "parts") for name, change in in_parts.items())

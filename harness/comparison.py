@@ -10,6 +10,7 @@ from torch import Tensor
 from harness.arrays import rms
 from harness.case import Case
 from harness.claim import Claim
+from harness.domain import Refused, forward_may_refuse
 from harness.outcome import Outcome
 from harness.report import Finding
 from harness.verdict import ROUNDINGS, Verdict
@@ -89,3 +90,22 @@ def entry_farthest_off(name: str, found: Tensor | None, expected: Tensor | None)
     index = tuple(int(i) for i in (apart == apart.max()).nonzero()[0]) if apart.ndim else ()
     wrong = int((apart > 0).sum())
     return Finding((name, index), float(found[index]), float(expected[index]), "rounding", wrong, apart.numel())
+
+
+def not_finite(case: Case) -> Finding | None:
+    """Outputs that are not finite where the reference's are; None too where either raises, or there is no reference."""
+    if case.reference is None:
+        return None
+    try:
+        with forward_may_refuse():
+            expected = case.reference.outputs(case.subject, case.leaves, case.buffers, case.mode)
+        found = case.fresh().outputs
+    except Refused:
+        return None
+    for k, (y, z) in enumerate(zip(found, expected, strict=False)):
+        wrong = (~y.isfinite() & z.isfinite()) if y.shape == z.shape else torch.zeros_like(y, dtype=torch.bool)
+        if bool(wrong.any()):
+            where = tuple(int(i) for i in wrong.nonzero()[0])
+            said = f"output{k} has {int(wrong.sum())} entries that are not finite where the reference's are"
+            return Finding((f"output{k}", where), said, float(z[where]), "exact", int(wrong.sum()), wrong.numel())
+    return None

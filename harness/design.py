@@ -21,6 +21,10 @@ CANDIDATES = 60
 """How many random rows compete for the next place in the covering design."""
 
 
+AXES = 3
+"""How many axes a starred dimension stands for at most."""
+
+
 @dataclass(frozen=True)
 class Example:
     """Sizes, options, a value stratum, and the seed that everything else is drawn from."""
@@ -38,7 +42,7 @@ class Example:
 def strategy(spec: LayerSpec) -> st.SearchStrategy[Example]:
     """Hypothesis draws sizes, options, stratum and one integer; values come from the integer."""
     sizes: dict[str, st.SearchStrategy[Any]] = {n: st.sampled_from(v) for n, v in spec.sizes.items()}
-    sizes |= {n: st.lists(st.integers(1, 3), max_size=2).map(tuple) for n in spec.starred}
+    sizes |= {n: st.lists(st.integers(1, 3), max_size=AXES).map(tuple) for n in spec.starred}
     options = {n: st.sampled_from(range(len(v))) for n, v in spec.options.items()}
     return st.builds(
         lambda s, o, stratum, number: Example(s, {n: spec.options[n][k] for n, k in o.items()}, stratum, number),
@@ -91,7 +95,7 @@ def _row(spec: LayerSpec, rng: random.Random) -> Row:
     for name, values in spec.sizes.items():
         sizes[name] = rng.choice(_levels(values) if rng.random() < 0.75 else values)
     for name in spec.starred:
-        sizes[name] = tuple(rng.choices((1, 2, 3), k=rng.choice((0, 1, 2))))
+        sizes[name] = tuple(rng.choices((1, 2, 3), k=rng.choice(range(AXES + 1))))
     options = {name: rng.choice(values) for name, values in spec.options.items()}
     return sizes, options, rng.choice(STRATA)
 

@@ -67,7 +67,7 @@ class Differences:
 
     def alone(self, name: str) -> Differences:
         """The same with the noise along one leaf alone, at two steps the smaller."""
-        part = self.measured(name, self.scales[name])
+        part = copy(self) if self.case.wanted == [name] else self.measured(name, self.scales[name])
         fine = part._rounding(part.direction(0, [name]), FINE_NOISE_STEP)
         part.__dict__["noise"] = torch.minimum(part.noise, fine)
         return part

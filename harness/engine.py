@@ -11,6 +11,7 @@ from functools import partial
 from harness.aggregate import Seen, result, smallest_failure, with_finding
 from harness.case import Case
 from harness.checks import Check
+from harness.comparison import not_finite
 from harness.domain import BackwardRaised, Refused, forward_may_refuse
 from harness.events import Event, Finished, Noted, Started
 from harness.events import Refused as RefusedEvent
@@ -71,7 +72,8 @@ def _accepted(session: Session | None) -> list[str]:
         return []
     try:
         case.fresh()
-        return []  # it went through, and its outputs are not finite: outside its domain
+        off = not_finite(case)  # where the reference isn't finite either, the example is outside the domain
+        return [] if off is None else [clean(f"{off.analytic} ({case.label})")]
     except Refused as refusal:
         why = str(refusal)
     try:

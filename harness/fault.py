@@ -23,7 +23,7 @@ class Fault:
     """The check that must see it."""
     apply: Callable[[Subject], Subject]
     needs: str = "input"
-    """What a layer must have for the fault to change anything: input, parameter, buffers, random, modes, batch."""
+    """What a layer must have for the fault to change anything: input, parameter, buffers, random, modes, batch, parts."""
     where: str = ""
     """The region that an input must reach for it to show, one of `harness.regions.REGIONS`; empty: it shows anywhere."""
 

@@ -185,6 +185,11 @@ def _contract_faults() -> list[Fault]:
     ]
 
 
+def _biased_variance(start: Values, right: Values) -> Values:
+    """A running variance without its B/(B − 1), as of a batch of eight."""
+    return {n: start[n] + 7 / 8 * (t - start[n]) if "var" in n else t for n, t in right.items()}
+
+
 def _state_faults() -> list[Fault]:
     def kept(start: Values, right: Values) -> Values:
         return start
@@ -192,7 +197,12 @@ def _state_faults() -> list[Fault]:
     def moved(start: Values, right: Values) -> Values:
         return {n: 0.9 * t + 0.1 for n, t in right.items()}
 
+    def slower(start: Values, right: Values) -> Values:
+        return {n: start[n] + 0.99 * (t - start[n]) for n, t in right.items()}
+
     return [
+        Fault("another_momentum", "state", rebuffered("train", slower), "buffers"),
+        Fault("biased_variance_kept", "state", rebuffered("train", _biased_variance), "buffers"),
         Fault("moves_in_eval", "state", rebuffered("eval", moved), "buffers"),
         Fault("moves_in_backward", "state", rebuffered("backward", moved), "buffers"),
         Fault("never_moves", "state", rebuffered("train", kept), "buffers"),

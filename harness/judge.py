@@ -147,7 +147,8 @@ class Judge(Ladders):
         lines = [self.line(name, d) for d in directions]
         scale = self.scale(name, lines)
         need = self.need(name, scale)
-        if not all(line.settled(need) for line in lines) and self.finer(name):
+        hidden = [line for line in lines if not line.settled(need) and not line.kinked and not line.refuted]
+        if hidden and self.finer(name):
             lines = [self.line(name, d) for d in directions]
         if all(line.settled(need) for line in lines):
             return Verdict(Outcome.PASS, self.relative(max(line.bound for line in lines), scale))

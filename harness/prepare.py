@@ -18,6 +18,7 @@ from harness.conventions import subject_of
 from harness.design import Example
 from harness.domain import BackwardRaised, Refused, forward_may_refuse
 from harness.draws import parameter_like, real_values, rng_of
+from harness.outcome import SpecError
 from harness.reference import Reference
 from harness.request import Request
 from harness.slots import walk
@@ -135,7 +136,7 @@ def request_of(spec: LayerSpec, example: Example, mode: str | None, device: torc
     """The layer that the spec builds at this example, with its inputs drawn.
 
     Raises:
-        SpecError: an input function returned no array.
+        SpecError: an input function returned no array, or integers of no domain are asked for.
     """
     layer = build(spec, example, mode, device)
     inputs = tuple(_input(kind, example, k) for k, kind in enumerate(spec.kinds))
@@ -172,7 +173,12 @@ def _input(kind: Floats | Ints | Drawn, example: Example, position: int) -> Any:
         return Const(tensor) if kind.grad is False else tensor
     if isinstance(kind, Ints):
         low, below = (size_expression(b, example.sizes) for b in (kind.low, kind.below))
-        return torch.as_tensor(np.asarray(rng.integers(low, below, kind.dims.shape(example.sizes))))
+        dtype = kind.dtypes[example.seed % len(kind.dtypes)]
+        if not np.iinfo(dtype).min <= low < below <= np.iinfo(dtype).max + 1:
+            raise SpecError(
+                f"ints(low={low}, below={below}) has numbers that are no {dtype}, or none at all: {example}"
+            )
+        return torch.as_tensor(np.asarray(rng.integers(low, below, kind.dims.shape(example.sizes), dtype)))
     known = {**example.sizes, **example.options, "rng": rng}
     return kind.draw(**{n: known[n] for n in inspect.signature(kind.draw).parameters})
 
@@ -204,15 +210,17 @@ def case_of(
         domains(spec, subject),
         spec.promises,
         batch_dimension(spec),
+        not {"generator", "rng"}.isdisjoint(spec.build_arguments()),
     )
     return case.at(buffers=moved_buffers(case, spec, example)), made
 
 
 def batch_dimension(spec: LayerSpec) -> str:
-    """The plain dimension that begins the first input's shape and that the layer is not built with; empty where none does."""
+    """The dimension that begins the first input's shape and that the layer is not built with, a starred one if more come after
+    it; empty where none does."""
     kind = spec.kinds[0]
-    first = None if isinstance(kind, Drawn) or not kind.dims.parts else kind.dims.parts[0]
-    name = first.id if isinstance(first, ast.Name) else ""
+    first, *rest = (None,) if isinstance(kind, Drawn) or not kind.dims.parts else kind.dims.parts
+    name = first.id if isinstance(first, ast.Name) else first if isinstance(first, str) and rest else ""
     return "" if name in spec.build_arguments() else name
 
 

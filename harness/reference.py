@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor
 
-from harness.arrays import Library, library_of, to_native
+from harness.arrays import Library, library_of, to_native, to_tensor
 from harness.outcome import SpecError
 from harness.request import outputs_of
+from harness.signatures import parameters_of
 from harness.subject import Subject
 
 
@@ -19,7 +19,8 @@ from harness.subject import Subject
 class Reference:
     """A user's function of inputs, and by name of parameters, buffers, dims, options and mode.
 
-    A parameter `0.W` is named `_0_W`; the names `params` and `buffers` get the whole dicts.
+    A parameter `0.W` is named `_0_W`; the names `params` and `buffers` get the whole dicts. Buffers that it moves, in place or by
+    putting others into the dict, are what the layer's must have become.
     """
 
     function: Callable[..., Any]
@@ -39,21 +40,37 @@ class Reference:
         Raises:
             SpecError: it asks for something that there is not.
         """
+        return self.evaluate(subject, leaves, buffers, mode)[0]
+
+    def evaluate(
+        self, subject: Subject, leaves: Mapping[str, Tensor], buffers: Mapping[str, Tensor], mode: str | None
+    ) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
+        """Its real outputs, and the buffers as it leaves them: those that it is handed are its own to move in place.
+
+        Raises:
+            SpecError: it asks for something that there is not.
+        """
         library: Library = "torch" if self.computes_in_torch else "numpy"
-        native = {n: to_native(t, library) for n, t in {**leaves, **buffers}.items()}
+        moved = {n: t.detach().clone() for n, t in buffers.items()}
+        native = {n: to_native(t, library) for n, t in {**leaves, **moved}.items()}
         inputs = [n for n, leaf in subject.leaves.items() if leaf.role == "input"]
         params = {n: native[n] for n, leaf in subject.leaves.items() if leaf.role == "parameter"}
         state = {n: native[n] for n in buffers}
         plain = {_identifier(n): v for n, v in {**params, **state}.items()}
         named = {**self.named, **plain, "mode": mode, "params": params, "buffers": state}
         arguments = self._arguments(subject, {n: native[n] for n in inputs}, named)
-        return outputs_of(self.function(*arguments[0], **arguments[1]), "the reference")
+        outputs = outputs_of(self.function(*arguments[0], **arguments[1]), "the reference")
+        return outputs, {n: to_tensor(t, n).detach() for n, t in state.items()}
 
     def _arguments(
         self, subject: Subject, inputs: Mapping[str, Any], named: Mapping[str, Any]
     ) -> tuple[list[Any], dict[str, Any]]:
+        try:
+            asked = parameters_of(self.function)
+        except ValueError:  # a builtin such as torch.tanh has no signature: it is called with the inputs
+            return list(inputs.values()), {}
         waiting, given, by_name = list(inputs), [], {}
-        for p in inspect.signature(self.function).parameters.values():
+        for p in asked:
             if p.kind is p.VAR_POSITIONAL:
                 given += [inputs[n] for n in waiting]
                 waiting = []

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
 import torch
+from torch import Tensor
 
 from harness.case import Case
 from harness.domain import Refused
@@ -14,6 +16,7 @@ from harness.draws import rng_of
 from harness.judge import Judge
 from harness.outcome import Outcome
 from harness.report import Finding
+from harness.subject import Subject
 from harness.verdict import Verdict
 
 
@@ -55,6 +58,24 @@ class Session:
     def dtype(self) -> str:
         """The name of the working precision."""
         return str(self.case.dtype).removeprefix("torch.")
+
+    @cached_property
+    def twin(self) -> Subject | None:
+        """The layer made again, which is never put into another mode than the case's before `mode_switch` does; None where
+        it can't be. Looking for its parameters takes as many forwards as a check, and so it is made once."""
+        recast = self.case.subject.recast
+        return None if recast is None else recast(self.case.dtype, (self.case.mode,))
+
+    @cached_property
+    def trained(self) -> Mapping[str, Tensor]:
+        """The buffers after a train forward.
+
+        Raises:
+            Refused: it raised.
+        """
+        if self.case.mode == "train":
+            return self.case.base.buffers_after_forward
+        return self.case.at(mode="train").fresh().buffers()
 
     @cached_property
     def random(self) -> bool:

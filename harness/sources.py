@@ -171,6 +171,17 @@ def _restorer(generator: Any) -> Callable[[], None]:
     return lambda: void(generator.setstate(kept))
 
 
+def _state(generator: Any) -> object:
+    """What tells whether a generator has moved."""
+    if isinstance(generator, torch.Generator):
+        return generator.get_state().numpy().tobytes()
+    if isinstance(generator, np.random.Generator):
+        return repr(generator.bit_generator.state)
+    return repr(
+        generator.get_state(legacy=False) if isinstance(generator, np.random.RandomState) else generator.getstate()
+    )
+
+
 class Sources:
     """The generators a layer draws from: those inside it, and the global ones that it was seen to move."""
 
@@ -178,14 +189,18 @@ class Sources:
         found = generators_in(*roots)
         for generator in found:  # a layer that can't be copied draws from its owner's generators
             restored_later(_restorer(generator))
+        self._own = found
+        self._own_moved = False
         self._seeders = [seeder(g) for g in found]
         self._globals: dict[str, Seeder] = {}
 
     @contextmanager
     def watched(self) -> Iterator[None]:
-        """Note which global generators move inside the block."""
+        """Note which generators move inside the block."""
         before = {name: state() for name, (state, _) in _GLOBALS.items()}
+        own = [_state(g) for g in self._own]
         yield
+        self._own_moved = self._own_moved or own != [_state(g) for g in self._own]
         for name, (state, seed) in _GLOBALS.items():
             if state() != before[name]:
                 self._globals[name] = seed
@@ -196,6 +211,11 @@ class Sources:
             reseed(seed + k)
         for reseed in self._globals.values():
             reseed(seed)
+
+    @property
+    def strays(self) -> str:
+        """The global generator that is drawn from in the place of those that the layer holds; empty where none is."""
+        return next(iter(self._globals), "") if self._own and not self._own_moved else ""
 
     def __bool__(self) -> bool:
         return bool(self._seeders or self._globals)

@@ -14,6 +14,7 @@ from harness.outcome import SpecError
 RESERVED = ("mode", "generator", "rng", "dtype", "device")
 PROMISES = ("unbiased", "accumulates", "overwrites", "reentrant", "shared_mask")
 DTYPE_NAMES = ("float64", "float32", "bfloat16", "float16")
+INT_NAMES = ("int64", "int32", "int16", "int8", "uint8")
 DEFAULT_SIZES = tuple(range(1, 7))
 
 
@@ -36,6 +37,8 @@ class Ints:
     dims: Dimensions
     below: int | str
     low: int | str = 0
+    dtypes: tuple[str, ...] = ("int64",)
+    """Those that it comes in, one an example."""
 
 
 @dataclass(frozen=True)
@@ -81,15 +84,22 @@ def floats(
     return Floats(Dimensions(shape), low, high, low_open, high_open, grad)
 
 
-def ints(shape: str, below: int | str, low: int | str = 0) -> Ints:
+def ints(shape: str, below: int | str, low: int | str = 0, dtype: str | Sequence[str] = "int64") -> Ints:
     """An integer input (labels, token ids) with values in [low, below); no gradient is wanted.
 
     Args:
         shape: a dimension expression such as "B".
         below: an integer or an expression such as "C": values stay below it.
         low: the smallest value, an integer or an expression.
+        dtype: int64, int32, int16, int8 or uint8; of several each example has one.
+
+    Raises:
+        SpecError: another dtype.
     """
-    return Ints(Dimensions(shape), below, low)
+    dtypes = (dtype,) if isinstance(dtype, str) else tuple(dtype)
+    if not dtypes or set(dtypes) - set(INT_NAMES):
+        raise SpecError(f"ints(dtype={dtype!r}): write one or several of {', '.join(INT_NAMES)}")
+    return Ints(Dimensions(shape), below, low, dtypes)
 
 
 def const(x: Any) -> Const:
@@ -114,7 +124,8 @@ class LayerSpec:
         options: {name: values}; every value occurs in the examples.
         dtypes: default: float64 on a copy where the layer accepts it, else the widest that it accepts.
         reference: the same function by other means; called with the inputs, and by name with parameters, buffers,
-            dims, options and mode, as far as it names them.
+            dims, options and mode, as far as it names them. Buffers that it moves in place (those it is handed are copies)
+            are what the layer's must become.
         derivative_of: the function whose derivative backward declares (straight-through estimators).
         grads: {parameter: name of its gradient}, only where discovery needs help; None: it has no gradient.
         promises: any of "unbiased", "accumulates", "overwrites", "reentrant", "shared_mask".
@@ -180,6 +191,8 @@ class LayerSpec:
         for promise in self.promises:
             if promise not in PROMISES:
                 raise SpecError(f"promises={promise!r} is not one of {', '.join(PROMISES)}")
+        if {"accumulates", "overwrites"} <= set(self.promises):
+            raise SpecError("promises: gradients either accumulate or are overwritten: write one of the two")
         if isinstance(self.modes, str) or set(self.modes or ()) - {"train", "eval"}:
             raise SpecError(
                 f'modes={self.modes!r}: write ("train", "eval"), one of them, or a mapping of them to keywords'

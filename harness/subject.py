@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -65,6 +65,18 @@ class Run(Protocol):
         """The outputs at `leaves`, and the pullback that belongs to them."""
 
 
+class Partially(Protocol):
+    """`run` where some leaves alone require gradients, and cotangents come for some outputs alone, the others' being None."""
+
+    def __call__(self, wanted: Collection[str], outputs: Collection[int] | None = None, /) -> Run:
+        """A `run` whose pullback leaves out what autograd does not reach, and keeps None where a backward returned none.
+
+        Args:
+            wanted: the leaves that require gradients.
+            outputs: those whose cotangent is taken; None: all.
+        """
+
+
 class Recast(Protocol):
     """The layer made again: in a dtype, and tried in some of its modes alone."""
 
@@ -87,6 +99,8 @@ class Subject:
     """False for a loss whose backward takes no argument: the cotangent is one."""
     draws: bool = False
     """Whether it holds a random generator, or was seen to move a global one."""
+    strays: str = ""
+    """The global generator that it was seen to draw from instead of the one that it holds; empty: none."""
     unclaimed: Mapping[str, str] = field(default_factory=dict)
     """{tensor: finding} for what the forward depends on and no gradient is found for."""
     notes: tuple[str, ...] = ()
@@ -94,6 +108,8 @@ class Subject:
     """The parameters whose gradients the layer keeps on itself, where a backward may add to what stands there."""
     again: Run | None = None
     """`run` without clearing those gradients first."""
+    partially: Partially | None = None
+    """`run` for a part of the gradients; None where backward always computes all of them."""
     recast: Recast | None = None
     """The same layer made again, in another dtype or the same."""
     recipe: Callable[[], Recipe] | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -12,7 +12,10 @@ from torch import Tensor
 from harness import recipe
 from harness.request import Request, call_arguments, outputs_of
 from harness.sources import Sources, module_state, reachable, restored_later
-from harness.subject import Evaluation, Gradients, Subject
+from harness.subject import Evaluation, Gradients, Run, Subject
+
+Pulling = Callable[[Sequence[Tensor], Mapping[str, Tensor]], Callable[[Sequence[Tensor]], Gradients]]
+"""Outputs with their graph, and the leaves at its ends → the pullback."""
 
 
 def graph_pullback(outputs: Sequence[Tensor], leaves: Mapping[str, Tensor]) -> Callable[[Sequence[Tensor]], Gradients]:
@@ -30,7 +33,44 @@ def graph_pullback(outputs: Sequence[Tensor], leaves: Mapping[str, Tensor]) -> C
     return pull
 
 
-def tracked(leaves: Mapping[str, Tensor], wanted: Sequence[str]) -> dict[str, Tensor]:
+def bare_pullback(
+    outputs: Sequence[Tensor], leaves: Mapping[str, Tensor], some: Collection[int] | None = None
+) -> Callable[[Sequence[Tensor]], Gradients]:
+    """What autograd itself gives: None for None, and nothing for a leaf that its graph does not reach.
+
+    Args:
+        some: the outputs whose cotangent is taken, None: all of them.
+    """
+
+    def pull(cotangents: Sequence[Tensor]) -> dict[str, Tensor | None]:
+        taken = [(y, v) for k, (y, v) in enumerate(zip(outputs, cotangents, strict=True)) if some is None or k in some]
+        live = [(y, v) for y, v in taken if y.requires_grad]
+        there = _reached([y for y, _ in live])
+        names = [n for n, leaf in leaves.items() if id(leaf) in there]
+        if not names:
+            return {}
+        ys, vs = zip(*live, strict=True)
+        found = torch.autograd.grad(ys, [leaves[n] for n in names], vs, allow_unused=True)
+        return {n: None if g is None else g.clone() for n, g in zip(names, found, strict=True)}
+
+    return pull
+
+
+def _reached(outputs: Sequence[Tensor]) -> set[int]:
+    """The ids of the leaves at the ends of the outputs' graph."""
+    ends = {id(y) for y in outputs if y.grad_fn is None}
+    waiting, seen = [y.grad_fn for y in outputs if y.grad_fn is not None], set()
+    while waiting:
+        node = waiting.pop()
+        if node in seen:
+            continue
+        seen.add(node)
+        ends |= {id(node.variable)} if hasattr(node, "variable") else set()
+        waiting += [f for f, _ in node.next_functions if f is not None]
+    return ends
+
+
+def tracked(leaves: Mapping[str, Tensor], wanted: Collection[str]) -> dict[str, Tensor]:
     """The leaves on the same memory, those that want a gradient requiring it."""
     return {n: t.detach().requires_grad_(n in wanted) if t.is_floating_point() else t for n, t in leaves.items()}
 
@@ -52,18 +92,22 @@ def traced(request: Request, name: str, arguments: Mapping[str, Any], call: Call
         given = {n: t.clone() for n, t in live.items()} if writes else live
         return outputs_of(call(*call_arguments(arguments, given, "torch"), **keywords), name)
 
-    def run(values: Mapping[str, Tensor], buffers: Mapping[str, Tensor], mode: str | None, seed: int) -> Evaluation:
-        nonlocal writes
-        live = tracked(values, wanted)
-        try:
-            outputs = outputs_at(live, mode, seed)
-        except RuntimeError as error:
-            if writes or "leaf Variable that requires grad" not in str(error):
-                raise
-            writes = True  # it works in place and says so (mark_dirty), which autograd allows on what is no leaf
-            outputs = outputs_at(live, mode, seed)
-        return Evaluation(tuple(y.detach() for y in outputs), graph_pullback(outputs, live))
+    def running(some: Collection[str], pullback: Pulling) -> Run:
+        def run(values: Mapping[str, Tensor], buffers: Mapping[str, Tensor], mode: str | None, seed: int) -> Evaluation:
+            nonlocal writes
+            live = tracked(values, some)
+            try:
+                outputs = outputs_at(live, mode, seed)
+            except RuntimeError as error:
+                if writes or "leaf Variable that requires grad" not in str(error):
+                    raise
+                writes = True  # it works in place and says so (mark_dirty), which autograd allows on what is no leaf
+                outputs = outputs_at(live, mode, seed)
+            return Evaluation(tuple(y.detach() for y in outputs), pullback(outputs, live))
 
+        return run
+
+    run = running(wanted, graph_pullback)
     with sources.watched():
         for mode in request.modes or (None,):
             run({n: leaf.value.clone() for n, leaf in leaves.items()}, {}, mode, 0)
@@ -75,6 +119,8 @@ def traced(request: Request, name: str, arguments: Mapping[str, Any], call: Call
         tuple(request.modes) or (None,),
         autograd_is_backward=reason,
         draws=bool(sources),
+        strays=sources.strays,
+        partially=lambda some, of=None: running(some, partial(bare_pullback, some=of)),
         recipe=partial(
             recipe.traced,
             request.layer,

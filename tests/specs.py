@@ -13,12 +13,13 @@ from harness import LayerSpec, ints
 from layers import BatchNorm, Dropout, InstanceNorm, Linear, Sequential, SoftmaxCrossEntropy, Tanh
 
 WIDTHS = range(1, 7)
+ACCUMULATES = ("accumulates",)
 
 
 def batch_norm(z: Tensor, gamma: Tensor, beta: Tensor, running_mean: Tensor, running_var: Tensor, mode: str) -> Tensor:
-    """PyTorch's own, which refuses a batch of one in training as ours does."""
-    mean, var = (t.flatten().clone() for t in (running_mean, running_var))
-    return F.batch_norm(z, mean, var, gamma.flatten(), beta.flatten(), training=mode == "train", eps=1e-5)
+    """PyTorch's own: it refuses a batch of one in training and moves the statistics, as ours does."""
+    affine, state = (gamma.flatten(), beta.flatten()), (running_mean.view(-1), running_var.view(-1))
+    return F.batch_norm(z, *state, *affine, training=mode == "train", momentum=0.1, eps=1e-5)
 
 
 def dropout(z: Tensor, p: float, mode: str) -> Tensor:
@@ -42,13 +43,15 @@ SPECS = [
         dims={"D_out": [*WIDTHS, 33]},  # beyond a block of 32 too
         name="Linear",
         reference=lambda z, W, b: F.linear(z, W.T, b),
+        promises=ACCUMULATES,
     ),
     LayerSpec(
         build=InstanceNorm,
         inputs="B D",
         reference=lambda z, gamma, beta: F.layer_norm(z, z.shape[-1:], gamma, beta, 1e-5),
+        promises=ACCUMULATES,
     ),
-    LayerSpec(build=BatchNorm, inputs="B D", reference=batch_norm),
+    LayerSpec(build=BatchNorm, inputs="B D", reference=batch_norm, promises=ACCUMULATES),
     LayerSpec(build=Tanh, inputs="B D", reference=lambda z: 2 * torch.sigmoid(2 * z) - 1),
     LayerSpec(
         build=Dropout,
@@ -63,6 +66,7 @@ SPECS = [
         inputs="B D_in",
         dims={"H": WIDTHS, "D_out": WIDTHS},
         reference=mlp,
+        promises=ACCUMULATES,
         name="MLP",
     ),
     LayerSpec(
@@ -72,6 +76,7 @@ SPECS = [
         inputs="B D_in",
         dims={"H": WIDTHS, "D_out": WIDTHS},
         options={"p": (0.0, 0.2, 0.5)},
+        promises=ACCUMULATES,
         name="MLPWithBatchNormAndDropout",
     ),
 ]

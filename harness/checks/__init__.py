@@ -32,6 +32,7 @@ _ORDER = (
     "contract",
     "repetition",
     "memory",
+    "partial",
     "inputs",
     "batch",
     "mode",

@@ -25,11 +25,11 @@ def empty_batch(session: Session) -> Observation:
     """No examples at all: outputs and gradients have their shapes, and parameters that nothing depended on have the gradient
     zero. A mean over nothing may be NaN, and a layer may say with an error of its own that it takes no empty batch."""
     case = session.case
-    leaves = case.batch_of(0)
-    if leaves is None:
+    none = case.of_batch(0)
+    if none is None:
         return Observation(Outcome.SKIP, reason=UNKNOWN)
     try:
-        evaluation = case.forward({n: t.clone() for n, t in leaves.items()})
+        evaluation = none.fresh()
     except Refused as refusal:
         return _refused(refusal)
     outputs = evaluation.outputs
@@ -38,7 +38,7 @@ def empty_batch(session: Session) -> Observation:
         gradients = evaluation.pullback(cotangents)
     nothing = all(bool(torch.isfinite(y).all()) for y in outputs)
     for n in case.wanted:
-        if finding := _of_nothing(n, gradients.get(n), leaves[n], nothing):
+        if finding := _of_nothing(n, gradients.get(n), none.leaves[n], nothing):
             return Observation(Outcome.FAIL, reason=str(finding).split("\n")[0], finding=finding)
     return Observation(Outcome.PASS, dict.fromkeys(case.wanted, 0.0))
 
@@ -80,10 +80,11 @@ def _raised_on_purpose(error: BaseException | None) -> bool:
 def single_example(session: Session) -> Observation:
     """A batch of one has right gradients; in evaluation an example alone gives what it gives among others."""
     case = session.case
-    leaves = case.batch_of(1)
-    if leaves is None:
+    one = case.of_batch(1)
+    if one is None:
         return Observation(Outcome.SKIP, reason=UNKNOWN)
-    one = case.at(leaves=leaves, sizes={**case.sizes, case.batch: 1}, label=f"{case.label}, {case.batch}=1")
+    if case.batch_size == 1:
+        return _judged(session) if case.wanted else Observation(Outcome.SKIP, reason="nothing wants a gradient")
     try:
         _ = one.base
     except Refused as refusal:
@@ -116,7 +117,7 @@ def _among_others(case: Case, one: Case) -> Finding | None:
     if case.random:
         return None  # `mask` reports a layer that draws in eval
     for k, (y, alone) in enumerate(zip(case.base.outputs, one.base.outputs, strict=True)):
-        if not y.ndim or y.shape[1:] != alone.shape[1:] or len(y) != case.sizes[case.batch] or len(alone) != 1:
+        if not y.ndim or y.shape[1:] != alone.shape[1:] or len(y) != case.batch_size or len(alone) != 1:
             continue
         if float((y[:1] - alone).abs().amax()) > case.tau * rms(alone) if alone.numel() else False:
             return exact(f"output{k}", "another output for the first example alone", "the same as among others")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from torch import Tensor
@@ -76,8 +77,13 @@ def unmutated(session: Session) -> Observation:
     return verdict(session, problems, list(pairs))
 
 
+WAYS = {"accumulates": "added up", "overwrites": "overwritten"}
+"""{promise: what a second backward then does to the gradients that the layer keeps}."""
+
+
 def accumulation(session: Session) -> Observation:
-    """Gradients that the layer keeps are all added to what stands there, or all put in its place."""
+    """Gradients that the layer keeps are all added to what stands there, or all put in its place: as promised, else the one
+    or the other, and it is said which."""
     case = session.case
     kept = [n for n in case.wanted if n in case.subject.kept]
     if not kept or case.subject.again is None:
@@ -87,18 +93,31 @@ def accumulation(session: Session) -> Observation:
     both = case.on_top(2)
     assert both is not None
     ways = {n: _way(first.get(n), second.get(n), both.get(n), 64 * case.u) for n in kept}
-    problems = {
-        n: exact(n, "neither of the two", "after two backwards the last gradient, or the sum of both")
+    problems = _neither(ways) or _unlike_promise(ways, case.promises) or _unlike_each_other(ways)
+    said = next((f"gradients are {w}" for w in WAYS.values() if w in ways.values()), "")
+    return verdict(session, problems, kept) if problems else replace(verdict(session, {}, kept), reason=said)
+
+
+def _neither(ways: Mapping[str, str]) -> dict[str, Finding]:
+    expected = "after two backwards the last gradient, or the sum of both"
+    return {n: exact(n, "neither of the two", expected) for n, way in ways.items() if way == ""}
+
+
+def _unlike_promise(ways: Mapping[str, str], promises: Sequence[str]) -> dict[str, Finding]:
+    promised = [(p, w) for p, w in WAYS.items() if p in promises]
+    return {
+        n: exact(n, way, f'{w}, as the promise "{p}" says')
+        for p, w in promised
         for n, way in ways.items()
-        if way == ""
+        if way not in (w, "either")
     }
-    added, put = ([n for n, way in ways.items() if way == w] for w in ("added up", "overwritten"))
-    if added and put and not problems:
-        problems[put[0]] = exact(put[0], "overwritten", f"added up, as the gradient of {', '.join(added)} is")
-    if problems:
-        return verdict(session, problems, kept)
-    said = "gradients are added up" if added else "gradients are overwritten" if put else ""
-    return replace(verdict(session, {}, kept), reason=said)
+
+
+def _unlike_each_other(ways: Mapping[str, str]) -> dict[str, Finding]:
+    added, put = ([n for n, way in ways.items() if way == w] for w in WAYS.values())
+    if not added or not put:
+        return {}
+    return {put[0]: exact(put[0], "overwritten", f"added up, as the gradient of {', '.join(added)} is")}
 
 
 def _way(first: Tensor | None, second: Tensor | None, both: Tensor | None, tolerance: float) -> str:
@@ -119,7 +138,7 @@ CHECKS = (
     Check(
         "accumulation",
         "contract",
-        "gradients kept on the layer are all added up or all overwritten",
+        "gradients kept on the layer are all added up or all overwritten, as promised",
         accumulation,
         given=False,
         echoes=False,

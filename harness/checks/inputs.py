@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from harness.aggregate import ENOUGH
 from harness.checks import Check
-from harness.checks.repetition import outputs_moved, same_evaluation
+from harness.checks.repetition import moved_outputs, same_evaluation
+from harness.comparison import not_finite
 from harness.domain import BackwardRaised, Refused
 from harness.evidence import finding_of
 from harness.layouts import LAYOUTS, dense, moved
@@ -22,8 +23,9 @@ Verdicts = dict[str, Verdict]
 def special_values(session: Session) -> Observation:
     """The gradients at the case's special points, judged as everywhere: FAIL outside a computed bound alone.
 
-    A point that the forward refuses says nothing; nor does an end of the domain, or saturation, where differences are
-    not known. A tensor is verified if it was at four in five of the others.
+    A point that the forward refuses says nothing, unless its outputs are not finite where the reference's are; nor does an
+    end of the domain, or saturation, where differences are not known. A tensor is verified if it was at four in five of the
+    others.
     """
     case = session.case
     if not case.wanted:
@@ -34,6 +36,8 @@ def special_values(session: Session) -> Observation:
     for point in special_points(case):
         try:
             verdicts = judged(point)
+            if not verdicts and (finding := not_finite(point.case)):
+                return Observation(Outcome.FAIL, reason=f"at {point.what}: {finding.analytic}", finding=finding)
         except BackwardRaised as raised:
             return Observation(
                 Outcome.FAIL, reason=f"at {point.what}: the forward went through and backward raised {raised}"
@@ -68,7 +72,7 @@ def input_layout(session: Session) -> Observation:
             except Refused as refusal:  # `x.view(...)` says itself what memory it asks for
                 refused = f"refuses inputs in {what}: {refusal}"
                 continue
-            if may_redraw and outputs_moved(case, evaluation):
+            if may_redraw and moved_outputs(case, tuple(y.detach() for y in evaluation.outputs)):
                 redrawn = f"another draw with inputs in {what}: not compared there"
                 continue
             seen = same_evaluation(session, f"inputs in {what}", evaluation)

@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from harness.case import Case
 from harness.checks import Check
 from harness.draws import rng_of, signed_like
 from harness.outcome import Outcome
@@ -22,7 +23,7 @@ SURE = 1e-9
 SEEDS = 64
 """Up to how many seeds are tried to see a layer draw."""
 
-DRAWS = 64
+DRAWS = 63
 """How many train forwards the mean is taken over."""
 
 UNLIKELY = 1e-8
@@ -34,6 +35,9 @@ def mask(session: Session) -> Observation:
     case = session.case
     if case.mode == "eval" and "train" in case.subject.modes:
         return _evaluation(session)
+    if case.handed and (other := case.subject.strays):
+        finding = Finding(("generator", None), f"draws from {other}'s global one", "from its own", "exact", 1, 1)
+        return Observation(Outcome.FAIL, reason=f"{finding.analytic}, not from the generator it holds", finding=finding)
     if not session.random:
         return _silent(session)
     if not case.replays:
@@ -120,7 +124,7 @@ def unbiased(session: Session) -> Observation:
     of n independent numbers of ranges rᵢ is off by more than √(ln(2/δ) Σrᵢ²/2)/n with probability δ; ranges are those seen.
     """
     case = session.case
-    if case.mode != "train" or "eval" not in case.subject.modes or not session.random:
+    if case.mode != "train" or "eval" not in case.subject.modes or not case.subject.draws:
         return Observation(Outcome.SKIP, reason="asked in training, of layers that draw there and have an eval mode")
     if not case.replays:
         return Observation(
@@ -132,6 +136,8 @@ def unbiased(session: Session) -> Observation:
         return Observation(
             Outcome.SKIP, reason='asked under the promise "unbiased", or where evaluation is the identity'
         )
+    if not session.random:
+        return _never_dropped(case, expected)
     drawn = torch.stack([case.outputs_at(case.leaves, case.seed + 101 + k)[0].double().flatten() for k in range(DRAWS)])
     if expected.shape != drawn[0].shape or not bool((expected != 0).any()):
         return Observation(Outcome.SKIP, reason="the outputs in evaluation are zero, or of another shape")
@@ -140,6 +146,21 @@ def unbiased(session: Session) -> Observation:
         finding = Finding(("output", None), why, "independent entries", "exact", 1, 1)
         return Observation(Outcome.FAIL, reason=why, finding=finding)
     return _mean(drawn, expected, identity, shared)
+
+
+def _never_dropped(case: Case, expected: Tensor) -> Observation:
+    """Every draw the same: of multiples that are never negative and 1 in the mean one is g or more with probability 1/g at
+    most (Markov's inequality), one of N in each of n draws with N g⁻ⁿ."""
+    y = case.base.outputs[0].double().flatten()
+    there = expected != 0
+    gains = y[there] / expected[there] if y.shape == expected.shape else expected[:0]
+    gain = float(gains.max()) if gains.numel() else 0.0
+    draws = math.ceil(math.log(gains.numel() / UNLIKELY) / math.log(gain)) if gain > 1 else math.inf
+    if draws > DRAWS or any(case.differs(case.seed + 101 + k) for k in range(int(draws) - 1)):
+        return Observation(Outcome.SKIP, reason="it was not seen to draw here")
+    said = f"in each of {draws} draws an entry is {gain:.4g} times the eval output, which the mean should be"
+    finding = Finding(("output", None), f"always {gain:.4g} times", f"at most one in {gain:.4g} draws", "exact", 1, 1)
+    return Observation(Outcome.FAIL, reason=said, finding=finding)
 
 
 def _mean(drawn: Tensor, expected: Tensor, identity: bool, shared: bool) -> Observation:

@@ -34,12 +34,11 @@ def repeatable(session: Session) -> Observation:
         return Observation(Outcome.SKIP, reason="nothing wants a gradient")
     if failed := _unwritten(session):
         return failed
-    again = case.evaluate(1)
-    seen = _same(session, "a second forward and backward", again.gradients)
+    evaluation = case.fresh()
+    first = _pulled(case, evaluation)
+    seen = _same(session, "a second forward and backward", first)
     if seen.outcome is Outcome.FAIL:
         return seen
-    evaluation = case.fresh()
-    first = evaluation.pullback(tuple(v.clone() for v in case.base.cotangents))
     try:
         second = evaluation.pullback(tuple(v.clone() for v in case.base.cotangents))
     except (Exception, SystemExit):
@@ -89,7 +88,7 @@ def reuse(session: Session) -> Observation:
     if not case.replays or not case.wanted:
         return Observation(Outcome.SKIP, reason="no two evaluations of it compare")
     seen = Observation(Outcome.PASS, dict.fromkeys(case.wanted, 0.0))
-    for what, evaluation in histories(case):
+    for what, evaluation in histories(session):
         seen = same_evaluation(session, what, evaluation)
         if seen.outcome is Outcome.FAIL:
             return seen
@@ -102,17 +101,17 @@ def reuse(session: Session) -> Observation:
     return replace(seen, reason=why)
 
 
-def histories(case: Case) -> Iterator[tuple[str, Evaluation]]:
+def histories(session: Session) -> Iterator[tuple[str, Evaluation]]:
     """What came before or between, and an evaluation then."""
-    for what, other in _others(case):
+    case, twin = session.case, session.twin
+    for what, other in _others(case, modes=twin is None):
         with suppress(Refused, BackwardRaised):  # not every layer takes the decoy
             other.evaluate(1)
         yield f"after a forward and backward {what}", case.fresh()
-    if case.subject.recast is not None:
-        twin = replace(case, subject=case.subject.recast(case.dtype), leaves=decoyed(case))
+    if twin is not None:
         evaluation = case.fresh()
         with suppress(Refused):
-            twin.forward(dict(twin.leaves))
+            case.at(subject=twin).forward(decoyed(case))
         yield "with a forward of another layer of the class in between", evaluation
 
 
@@ -122,27 +121,28 @@ def same_evaluation(session: Session, what: str, evaluation: Evaluation) -> Obse
     Raises:
         BackwardRaised: the backward raised.
     """
-    if moved := outputs_moved(session.case, evaluation):
+    outputs = tuple(y.detach().clone() for y in evaluation.outputs)
+    if moved := moved_outputs(session.case, outputs):
         return Observation(Outcome.FAIL, reason=f"{what}: {moved.analytic}", finding=moved)
     return _same(session, what, _pulled(session.case, evaluation))
 
 
-def outputs_moved(case: Case, evaluation: Evaluation) -> Finding | None:
+def moved_outputs(case: Case, outputs: tuple[Tensor, ...]) -> Finding | None:
     """Outputs that are others than the base's: the layer remembers more than its parameters and buffers."""
-    outputs = [y.detach() for y in evaluation.outputs]
     for k, (y, z) in enumerate(zip(outputs, case.base.outputs, strict=True)):
         if y.shape != z.shape or float((y - z).abs().amax() if y.numel() else 0.0) > case.tau * rms(z):
             return exact(f"output{k}", "its outputs are others", "the same outputs from the same inputs")
     return None
 
 
-def _others(case: Case) -> Iterator[tuple[str, Case]]:
+def _others(case: Case, modes: bool) -> Iterator[tuple[str, Case]]:
+    """Other points of the layer, and, where no second layer can be made for `mode_switch`, other modes."""
     yield "with other values", case.at(leaves=decoyed(case))
     for what, change in (("of half as many rows", _halved), ("of twice as many rows", _doubled)):
         leaves = _rows(case, change)
         if leaves is not None:
             yield what, case.at(leaves=leaves)
-    for mode in case.subject.modes:
+    for mode in case.subject.modes if modes else ():
         if mode != case.mode:
             yield f"in mode {mode}", case.at(mode=mode)
 

@@ -23,4 +23,8 @@ def subject(request: Request) -> Subject:
     right = subject_of(replace(request, layer=request.layer.layer))
     wrong: Subject = request.layer.fault.apply(right)
     # where the fault is in `run` alone, what has no fault must not stand beside it
-    return replace(wrong, again=None) if wrong.again is right.again else wrong
+    return replace(
+        wrong,
+        again=None if wrong.again is right.again else wrong.again,
+        partially=None if wrong.partially is right.partially else wrong.partially,
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import partial
 from typing import Any
 
@@ -14,8 +14,8 @@ from torch.func import functional_call
 from harness import recipe
 from harness.request import Request, call_arguments, outputs_of
 from harness.sources import Sources
-from harness.subject import Evaluation, Leaf, Subject
-from harness.traced import graph_pullback, tracked
+from harness.subject import Evaluation, Leaf, Run, Subject
+from harness.traced import Pulling, bare_pullback, graph_pullback, tracked
 
 ORDER = 20
 
@@ -39,17 +39,21 @@ def subject(request: Request) -> Subject:
     wanted = [n for n, leaf in leaves.items() if leaf.wanted]
     sources = Sources(module)
 
-    def run(values: Mapping[str, Tensor], state: Mapping[str, Tensor], mode: str | None, seed: int) -> Evaluation:
-        sources.seed(seed)
-        module.train(mode == "train")
-        live = tracked(values, wanted)
-        after = {n: b.clone() for n, b in state.items()}
-        held = {n: live[n] for n in parameters} | after
-        given = call_arguments(arguments, live, "torch")
-        outputs = outputs_of(functional_call(module, held, tuple(given), dict(request.kwargs)), type(module).__name__)
-        return Evaluation(
-            tuple(y.detach() for y in outputs), graph_pullback(outputs, live), lambda: after, lambda: held
-        )
+    def running(some: Collection[str], pullback: Pulling) -> Run:
+        def run(values: Mapping[str, Tensor], state: Mapping[str, Tensor], mode: str | None, seed: int) -> Evaluation:
+            sources.seed(seed)
+            module.train(mode == "train")
+            live = tracked(values, some)
+            after = {n: b.clone() for n, b in state.items()}
+            held = {n: live[n] for n in parameters} | after
+            given = call_arguments(arguments, live, "torch")
+            result = functional_call(module, held, tuple(given), dict(request.kwargs))
+            outputs = outputs_of(result, type(module).__name__)
+            return Evaluation(tuple(y.detach() for y in outputs), pullback(outputs, live), lambda: after, lambda: held)
+
+        return run
+
+    run = running(wanted, graph_pullback)
 
     with sources.watched():
         for mode in ("train", "eval"):
@@ -66,5 +70,7 @@ def subject(request: Request) -> Subject:
         modes,
         autograd_is_backward=reason,
         draws=bool(sources),
+        strays=sources.strays,
+        partially=lambda some, of=None: running(some, partial(bare_pullback, some=of)),
         recipe=partial(recipe.module, request.layer, name, given, wanted, list(parameters), request.made),
     )

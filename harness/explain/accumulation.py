@@ -1,7 +1,8 @@
 """Gradients that the layer keeps on itself are all added to what stands there, or all put in its place.
 
 Two backwards, the second without clearing what the first left: every kept gradient must then be the sum of both or the
-second alone, and all of a layer in the same way; the report says in which.
+second alone, and all of a layer in the same way; the report says in which. The promise "accumulates" or "overwrites"
+holds the layer to one of them.
 """
 
 import torch

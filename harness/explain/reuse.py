@@ -1,7 +1,7 @@
 """Backward belongs to its own forward, whatever came before it or in between.
 
-Before: a forward and backward at other values, of half and twice as many rows, in the other mode. In between: a forward
-of another layer of the class. That a second forward replaces what the first kept is said, and is a failure only under
+Before: a forward and backward at other values, and of half and twice as many rows (the other mode is `mode_switch`'s). In
+between: a forward of another layer of the class. That a second forward replaces what the first kept is said, and is a failure only under
 the promise "reentrant".
 """
 

@@ -1,7 +1,8 @@
-"""Running statistics move in train forwards only, and eval reads them.
+"""Running statistics move in train forwards only, as a reference's do, and eval reads them.
 
 A statistic that eval moves makes predictions depend on what was predicted before; one that backward moves counts a
-batch twice; one that train keeps and eval does not read is kept for nothing.
+batch twice; one that train keeps and eval does not read is kept for nothing. A reference that moves the buffers it is
+handed in place, as torch's batch_norm does, says how they move: momentum, and which variance is kept, are held to it.
 """
 
 import torch

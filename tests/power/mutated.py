@@ -72,13 +72,14 @@ def instance_norm(z: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
 
 
 def batch_norm(z: Tensor, gamma: Tensor, beta: Tensor, running_mean: Tensor, running_var: Tensor, mode: str) -> Tensor:
-    """PyTorch's own, once for each leading index."""
+    """PyTorch's own, once for each leading index; it moves statistics that have all leading axes."""
 
     def rows(t: Tensor) -> Tensor:
-        return t.expand(*z.shape[:-2], 1, z.shape[-1]).reshape(-1, z.shape[-1])
+        each = t.expand(*z.shape[:-2], 1, z.shape[-1])
+        return (each if z.ndim == 2 or each.shape == t.shape else each.clone()).reshape(-1, z.shape[-1])
 
     made = [
-        F.batch_norm(x, mean.clone(), var.clone(), g, b, mode == "train", eps=1e-5)
+        F.batch_norm(x, mean, var, g, b, mode == "train", momentum=0.1, eps=1e-5)
         for x, mean, var, g, b in zip(
             z.reshape(-1, *z.shape[-2:]), *map(rows, (running_mean, running_var, gamma, beta)), strict=True
         )

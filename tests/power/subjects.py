@@ -8,12 +8,50 @@ from typing import Any
 
 import torch
 from specs import SPECS
+from torch import Tensor
 
 from harness import LayerSpec
 from harness.faults import Fault, Faulty
 from harness.sample import layer_name
 
+
+class Affine(torch.autograd.Function):
+    """x W + b and the sum of the squares of x, each gradient computed where it is asked for."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, W: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+        ctx.save_for_backward(x, W)
+        ctx.set_materialize_grads(False)
+        return x @ W + b, x.square().sum()
+
+    @staticmethod
+    def backward(ctx: Any, δy: Tensor | None, δs: Tensor | None) -> tuple[Tensor | None, ...]:
+        x, W = ctx.saved_tensors
+        x_wanted, W_wanted, b_wanted = ctx.needs_input_grad
+        δx = δW = δb = None
+        if x_wanted:
+            parts = [*([] if δy is None else [δy @ W.T]), *([] if δs is None else [2 * δs * x])]
+            δx = sum(parts[1:], start=parts[0]) if parts else None
+        if δy is not None:
+            δW = x.T @ δy if W_wanted else None
+            δb = δy.sum(0) if b_wanted else None
+        return δx, δW, δb
+
+
+class TwoOutputs(torch.nn.Module):
+    """`Affine` with its parameters."""
+
+    def __init__(self, D_in: int, D_out: int) -> None:
+        super().__init__()
+        self.W = torch.nn.Parameter(torch.randn(D_in, D_out))
+        self.b = torch.nn.Parameter(torch.zeros(D_out))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return Affine.apply(x, self.W, self.b)
+
+
 SPEC = {layer_name(spec): spec for spec in SPECS}
+SPEC["TwoOutputs"] = LayerSpec(TwoOutputs, "B D_in", "TwoOutputs", dims={"D_out": range(1, 7)})
 HAS = {
     "Linear": {"input", "parameter", "cotangent", "matrix"},
     "InstanceNorm": {"input", "parameter", "cotangent"},
@@ -21,6 +59,7 @@ HAS = {
     "Tanh": {"input", "cotangent"},
     "Dropout": {"random"},
     "SoftmaxCrossEntropy": {"input"},
+    "TwoOutputs": {"parts"},
 }
 
 

@@ -96,6 +96,10 @@ SPEC_ONLY = ("empty_batch",)
 """Checks that ask for what a spec alone says: which axis is the batch."""
 
 
+BY_REFERENCE = ("reference", "state")
+"""Checks that hold a layer to a reference."""
+
+
 def without_evidence() -> AbstractContextManager[Any]:
     """What explains a failure takes longer than finding it, and changes no verdict."""
     return patch("harness.engine.finding_of", lambda session, name, *more: exact(name, "", ""))
@@ -103,7 +107,7 @@ def without_evidence() -> AbstractContextManager[Any]:
 
 def the_check_alone(name: str) -> AbstractContextManager[Any]:
     """The battery without the checks that are not asked about, which would take nearly all of the time."""
-    return patch("harness.api._asked", lambda battery: selected((name,)))
+    return patch("harness.api._asked", lambda *_: selected((name,)))
 
 
 def found_at_an_input(layer: str, fault: Fault, seed: int) -> bool:
@@ -118,7 +122,7 @@ def found_at_an_input(layer: str, fault: Fault, seed: int) -> bool:
             given = True  # on an input where it shows the gradient's own checks see it
         with without_evidence(), nullcontext() if given else the_check_alone(fault.check):
             report = gradcheck(
-                faulty, *inputs, mode=mode, reference=SPEC[layer].reference if fault.check == "reference" else None,
+                faulty, *inputs, mode=mode, reference=SPEC[layer].reference if fault.check in BY_REFERENCE else None,
                 battery=not given, seed=seed, raise_exception=False, **keywords,
             )  # fmt: skip
         if report.failures:

@@ -6,7 +6,7 @@ import layers_findings as layers
 import pytest
 from twins import NX, verified_in
 
-from harness import LayerSpec, NotVerified, Outcome, check, gradcheck
+from harness import LayerSpec, NotVerified, Outcome, SpecError, check, gradcheck
 
 
 @pytest.mark.parametrize(("kind", "name"), [(layers.Scaled, "scale"), (layers.Deep, "inner.0.scale")])
@@ -43,6 +43,32 @@ def test_gradient_that_differs_from_the_others_is_named(kind, found, expected):
     result = accumulation(kind)
     assert result.outcome is Outcome.FAIL
     assert (result.finding.where[0], result.finding.analytic, result.finding.expected) == ("b", found, expected)
+
+
+def promised(kind, *promises):
+    spec = LayerSpec(kind, inputs="B 3", promises=promises)
+    (result,) = check(spec, examples=3, only="accumulation").results
+    return result
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "promise"),
+    [
+        (layers.Accumulates, layers.Overwrites, "accumulates"),
+        (layers.Overwrites, layers.Accumulates, "overwrites"),
+    ],
+)
+def test_a_promise_is_held_to(right, wrong, promise):
+    assert promised(right, promise).outcome is Outcome.PASS
+    failed = promised(wrong, promise)
+    assert failed.outcome is Outcome.FAIL
+    assert f'as the promise "{promise}" says' in failed.finding.expected
+    assert promised(wrong).outcome is Outcome.PASS
+
+
+def test_two_promises_that_exclude_each_other_are_refused():
+    with pytest.raises(SpecError, match="write one of the two"):
+        promised(layers.Accumulates, "accumulates", "overwrites")
 
 
 def test_specs_are_held_to_it_too():

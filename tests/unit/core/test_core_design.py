@@ -122,9 +122,9 @@ def test_default_range_written_out_is_given_too():
     assert max(e.sizes["B"] for e in examples(spec, 25, 0)) == 6
 
 
-def test_starred_dimension_has_none_one_and_two_axes():
+def test_starred_dimension_has_none_to_three_axes():
     drawn = examples(LayerSpec(build=Identity, inputs="*batch D"), 25, 0)
-    assert {len(e.sizes["batch"]) for e in drawn} == {0, 1, 2}
+    assert {len(e.sizes["batch"]) for e in drawn} == {0, 1, 2, 3}
 
 
 def test_spec_without_dimensions_has_examples():

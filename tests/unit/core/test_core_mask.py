@@ -1,6 +1,7 @@
 """A mask is read off outputs only where the layer does multiply by one."""
 
 import numpy as np
+import pytest
 import torch
 
 from harness import LayerSpec, Outcome, check, gradcheck
@@ -85,3 +86,41 @@ def test_a_draw_in_the_order_of_memory_is_no_dependence_on_layout():
 def test_a_mask_from_train_alone_is_no_buffer():
     report = check(LayerSpec(build=PutAway, inputs="B D"), examples=3, only=("mode_switch",))
     assert [r.outcome for r in report.results] == [Outcome.PASS, Outcome.PASS], str(report)
+
+
+class Own:
+    """Dropout at one half, from the generator that it is handed."""
+
+    stray = False
+
+    def __init__(self, generator):
+        self.generator, self.training = generator, True
+
+    def forward(self, x):
+        own = None if self.stray else self.generator
+        self.m = (torch.rand(x.shape, generator=own) < 0.5).to(x) * 2 if self.training else torch.ones_like(x)
+        return x * self.m
+
+    def backward(self, v):
+        return v * self.m
+
+
+class Stray(Own):
+    stray = True
+
+
+class HeldForItsWeights(Own):
+    """Its generator made its weights; nobody asked for masks from it."""
+
+    stray = True
+
+    def __init__(self):
+        super().__init__(torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize(
+    ("layer", "expected"), [(Own, Outcome.PASS), (Stray, Outcome.FAIL), (HeldForItsWeights, Outcome.PASS)]
+)
+def test_a_layer_that_is_handed_a_generator_draws_from_it(layer, expected):
+    results = check(LayerSpec(build=layer, inputs="B D"), examples=6, only=("mask",)).results
+    assert next(r.outcome for r in results if r.mode == "train") is expected

@@ -96,6 +96,19 @@ def test_wrong_masks_fail(layer, said):
     assert said in found.reason
 
 
+class NeverDrops(Dropout):
+    """Scales for a mask that it draws and does not apply."""
+
+    def draw(self, x):
+        return 0 * super().draw(x) + 2
+
+
+def test_a_scale_without_its_mask_is_no_luck():
+    found = unbiased(NeverDrops)
+    assert found.outcome is Outcome.FAIL
+    assert "times the eval output, which the mean should be" in found.reason
+
+
 def test_a_mask_that_is_meant_to_be_shared_promises_so():
     assert unbiased(OfColumns, promises=("shared_mask",)).outcome is Outcome.PASS
 

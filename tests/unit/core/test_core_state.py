@@ -1,0 +1,158 @@
+"""`state`: how running statistics move is held to a reference that moves those it is handed."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from specs import batch_norm
+
+from harness import LayerSpec, Outcome, check, floats
+from layers import BatchNorm
+
+
+class Mean:
+    """Centres by the batch's mean, and keeps a running one."""
+
+    momentum = 0.1
+
+    def __init__(self, D):
+        self.running_mean, self.training = torch.zeros(D), True
+
+    def forward(self, x):
+        self.m = x.mean(0) if self.training else self.running_mean
+        if self.training:
+            self.running_mean = self.moved(self.m)
+        return x - self.m
+
+    def moved(self, m):
+        return (1 - self.momentum) * self.running_mean + self.momentum * m
+
+    def backward(self, v):
+        return v - v.mean(0) if self.training else v
+
+
+class OtherMomentum(Mean):
+    momentum = 0.11
+
+
+class FirstIsTaken(BatchNorm):
+    """The first batch's statistics are taken whole."""
+
+    def _track(self, **statistics):
+        fresh = not self.buffers["running_mean"].any()
+        momentum, self.momentum = self.momentum, 1.0 if fresh else self.momentum
+        super()._track(**statistics)
+        self.momentum = momentum
+
+
+class Row(BatchNorm):
+    """Its first statistics become rows."""
+
+    def _track(self, **statistics):
+        for name, new in statistics.items():
+            self.buffers[name] = self.buffers[name].lerp(new, self.momentum)
+
+
+def reference(x, running_mean, mode):
+    m = x.mean(0) if mode == "train" else running_mean.clone()
+    if mode == "train":
+        running_mean.lerp_(m.detach(), 0.1)
+    return x - m
+
+
+def into_the_dict(x, buffers, mode):
+    m = x.mean(0) if mode == "train" else buffers["running_mean"]
+    if mode == "train":
+        buffers["running_mean"] = 0.9 * buffers["running_mean"] + 0.1 * m
+    return x - m
+
+
+def in_numpy(x, running_mean, mode):
+    m = np.mean(x, 0) if mode == "train" else running_mean.copy()
+    if mode == "train":
+        running_mean[:] = 0.9 * running_mean + 0.1 * m
+    return x - m
+
+
+def moving_nothing(x, running_mean, mode):
+    return x - (x.mean(0) if mode == "train" else running_mean)
+
+
+def in_train(build, function, only=("state",), examples=6):
+    report = check(LayerSpec(build, "B D", reference=function), examples=examples, only=only)
+    return next(r for r in report.results if r.mode == "train" and r.check == only[-1])
+
+
+@pytest.mark.parametrize("function", [reference, into_the_dict, in_numpy])
+def test_the_same_rule_passes_and_another_fails(function):
+    assert in_train(Mean, function).outcome is Outcome.PASS
+    failed = in_train(OtherMomentum, function)
+    assert failed.outcome is Outcome.FAIL
+    assert "running_mean, as the reference moves it" in failed.reason
+
+
+@pytest.mark.parametrize("build", [FirstIsTaken, Row])
+def test_what_a_fresh_layer_does_counts(build):
+    assert in_train(build, batch_norm).outcome is Outcome.FAIL
+
+
+def test_a_reference_that_moves_nothing_says_nothing_about_it():
+    result = in_train(OtherMomentum, moving_nothing)
+    assert result.outcome is Outcome.PASS
+    assert "moves none of the buffers" in result.reason
+
+
+def test_a_reference_moves_copies():
+    assert in_train(Mean, reference, ("reference", "state")).outcome is Outcome.PASS
+    assert in_train(Mean, reference, ("reference",)).outcome is Outcome.PASS
+
+
+class BiasedVariance(BatchNorm):
+    """Keeps the variance that it normalises by."""
+
+    def _track(self, running_mean, running_var):
+        B = self.rows
+        super()._track(running_mean=running_mean, running_var=running_var * ((B - 1) / B))
+
+    def forward(self, z):
+        self.rows = len(z)
+        return super().forward(z)
+
+
+def test_the_variance_that_is_kept_is_torch_s():
+    assert in_train(BatchNorm, batch_norm).outcome is Outcome.PASS
+    assert in_train(BiasedVariance, batch_norm).outcome is Outcome.FAIL
+
+
+class Saturated(BatchNorm):
+    """tanh far from zero: a small step of the statistics changes no digit of it."""
+
+    def forward(self, z):
+        self.y = torch.tanh(40 + super().forward(z))
+        return self.y
+
+    def backward(self, δa):
+        return super().backward(δa * (1 - self.y**2))
+
+
+class Unread(BatchNorm):
+    """Evaluation takes the batch's own statistics."""
+
+    def forward(self, z):
+        training, kept = self.training, copy.deepcopy(self.buffers)
+        a = super(Unread, self.train()).forward(z)
+        self.training = training
+        if not training:
+            self.buffers.update(kept)
+        return a
+
+
+def in_eval(build):
+    results = check(LayerSpec(build, floats("B D", low=-2.0, high=2.0)), examples=6, only=("state",)).results
+    return next(r.outcome for r in results if r.mode == "eval")
+
+
+def test_what_is_read_behind_a_saturated_function_is_read():
+    assert in_eval(Saturated) is Outcome.PASS
+    assert in_eval(Unread) is Outcome.FAIL
