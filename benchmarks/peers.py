@@ -114,6 +114,28 @@ def of_subject(subject: Subject, mode: str | None, seed: int = 0) -> Evaluate:
     return evaluate
 
 
+def bare(subject: Subject, mode: str | None, seed: int = 0) -> Evaluate:
+    """Any subject on the very tensors that the peer has, so that it may see what is written to them."""
+    names = subject.wanted()
+
+    def run(leaves: Sequence[Tensor]) -> Evaluation:
+        values = subject.values() | dict(zip(names, leaves, strict=True))
+        return subject.run(values, {n: t.clone() for n, t in subject.buffers.items()}, mode, seed)
+
+    def evaluate(leaves: Sequence[Tensor]) -> tuple[tuple[Tensor, ...], Pullback]:
+        own = [t.detach() for t in leaves]
+        outputs = tuple(y.detach().clone() for y in run(own).outputs)
+
+        def pullback(cotangents: Sequence[Tensor]) -> list[Tensor | None]:
+            # run again: a subject's pullback may be called once, and a later forward may have undone it
+            found = run(own).pullback(cotangents)
+            return [found.get(n) for n in names]
+
+        return outputs, pullback
+
+    return evaluate
+
+
 def torch_check(evaluate: Evaluate, leaves: Sequence[Tensor], fast_mode: bool) -> bool:
     """`torch.autograd.gradcheck` with its defaults."""
     live = tuple(t.detach().clone().requires_grad_() for t in leaves)

@@ -13,6 +13,24 @@ from harness.subject import Evaluation, Gradients, Subject
 Values = Mapping[str, Tensor]
 Wrap = Callable[[Subject, Values, Values, "str | None", int], Evaluation]
 
+GROUPS: dict[str, tuple[str, ...]] = {
+    "gradient": ("input_gradient", "parameter_gradient", "autograd", "reference"),
+    "cotangent": ("cotangent_linear", "cotangent_scale", "cotangent_layout"),
+    "contract": ("shapes", "dtypes", "unmutated", "aliasing", "partial", "repeatable", "accumulation"),
+    "mode": ("mode_switch", "mask", "unbiased"),
+    "state": ("state", "reuse"),
+    "precision": ("float32", "bfloat16", "float16"),
+    "region": (
+        "special_values",
+        "input_layout",
+        "empty_batch",
+        "single_example",
+        "input_gradient",
+        "parameter_gradient",
+    ),
+}
+"""{group: the checks that must see its faults}; a gradient that is wrong in one region alone is of the group region."""
+
 
 @dataclass(frozen=True)
 class Fault:
@@ -26,6 +44,21 @@ class Fault:
     """What a layer must have for the fault to change anything: input, parameter, buffers, random, modes, batch, parts."""
     where: str = ""
     """The region that an input must reach for it to show, one of `harness.regions.REGIONS`; empty: it shows anywhere."""
+    rescales: bool = False
+    """Whether all that it does to a gradient is to multiply it by a number."""
+    kind: str = ""
+    """Its group, where the check that must see it does not say."""
+
+    @property
+    def group(self) -> str:
+        """One of `GROUPS`: by the check that must see it, those of the cotangent and of statistics by what they change."""
+        if self.kind:
+            return self.kind
+        if self.needs == "cotangent" and self.name.startswith("cotangent_"):
+            return "cotangent"
+        if self.needs == "buffers":
+            return "state"
+        return next(g for g, checks in GROUPS.items() if self.check in checks and (g != "gradient" or not self.where))
 
 
 class Faulty:

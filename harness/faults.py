@@ -27,115 +27,10 @@ from harness.fault import (
     shared,
     writes,
 )
+from harness.gradients import further_gradient_faults, gradient_faults
+from harness.grains import grainy_faults
+from harness.modal import modal_faults
 from harness.regions import regional_faults
-
-# What happens to a gradient
-
-
-def _along(axis: int, unit: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Tensor, Tensor], Tensor]:
-    """Adds a tenth of the gradient's size times a pattern; a tensor too small to hold the pattern keeps its gradient."""
-
-    def change(g: Tensor, x: Tensor) -> Tensor:
-        if g.ndim < -axis or g.shape[axis] < 2:
-            return g
-        return g + 0.1 * g.square().mean().sqrt() * unit(g, x)
-
-    return change
-
-
-def _constant(axis: int) -> Callable[[Tensor, Tensor], Tensor]:
-    return _along(axis, lambda g, x: torch.ones_like(g))
-
-
-def _centred(axis: int) -> Callable[[Tensor, Tensor], Tensor]:
-    def unit(g: Tensor, x: Tensor) -> Tensor:
-        c = x.detach() - x.detach().mean(axis, keepdim=True)
-        return c / (c.square().mean(axis, keepdim=True).sqrt() + 1e-30)
-
-    return _along(axis, unit)
-
-
-def _reduced(axis: int) -> Callable[[Tensor, Tensor], Tensor]:
-    """The gradient's mean along an axis in every entry, as a reduction over the wrong axis leaves it."""
-    return lambda g, x: g.mean(axis, keepdim=True).expand_as(g).clone() if g.ndim >= -axis else g
-
-
-def _entry(factor: float) -> Callable[[Tensor, Tensor], Tensor]:
-    """The largest entry alone is off."""
-
-    def change(g: Tensor, x: Tensor) -> Tensor:
-        wrong = g.clone()
-        if g.numel():
-            wrong.view(-1)[int(g.abs().argmax())] *= factor
-        return wrong
-
-    return change
-
-
-def _typical_entry(factor: float) -> Callable[[Tensor, Tensor], Tensor]:
-    """The entry of median size alone is off."""
-
-    def change(g: Tensor, x: Tensor) -> Tensor:
-        wrong = g.clone()
-        if g.numel():
-            wrong.view(-1)[int(g.abs().flatten().argsort()[g.numel() // 2])] *= factor
-        return wrong
-
-    return change
-
-
-def _swapped(g: Tensor, x: Tensor) -> Tensor:
-    """Two neighbouring entries trade places."""
-    wrong = g.clone().flatten()
-    if g.numel() > 1:
-        wrong[:2] = wrong[:2].flip(0)
-    return wrong.reshape(g.shape)
-
-
-def _transposed(g: Tensor, x: Tensor) -> Tensor:
-    return g.T.clone() if g.ndim == 2 and g.shape[0] == g.shape[1] else g
-
-
-def _scaled(factor: float) -> Callable[[Tensor, Tensor], Tensor]:
-    return lambda g, x: factor * g
-
-
-def _by_batch(power: int) -> Callable[[Tensor, Tensor], Tensor]:
-    """A missing or an extra 1/B."""
-    return lambda g, x: g * float(x.shape[0] if x.ndim else 1) ** power
-
-
-def _gradient_faults() -> list[Fault]:
-    roles = {"input": "input_gradient", "parameter": "parameter_gradient"}
-    changes: dict[str, Callable[[Tensor, Tensor], Tensor | None]] = {
-        "zero": lambda g, x: torch.zeros_like(g),
-        "flipped_sign": _scaled(-1.0),
-        "twice": _scaled(2.0),
-        "slightly_large": _scaled(1 + 1e-5),
-        "one_entry": _entry(1 + 1e-4),
-        "typical_entry": _typical_entry(1 + 1e-4),
-        "swapped_neighbours": _swapped,
-        "rolled": lambda g, x: g.roll(1),
-        "reversed": lambda g, x: g.flatten().flip(0).reshape(g.shape),
-        "missing_mean_term": _constant(-1),
-        "wrong_axis": _reduced(-1),
-    }
-    found = [
-        Fault(f"{role}_{name}", check, regraded(role, change), role)
-        for role, check in roles.items()
-        for name, change in changes.items()
-    ]
-    only_inputs: dict[str, Callable[[Tensor, Tensor], Tensor | None]] = {
-        "missing_mean_term_batch": _constant(-2),
-        "missing_projection": _centred(-1),
-        "missing_projection_batch": _centred(-2),
-        "wrong_axis_batch": _reduced(-2),
-        "missing_1_over_B": _by_batch(1),
-        "extra_1_over_B": _by_batch(-1),
-    }
-    found += [Fault(f"input_{n}", "input_gradient", regraded("input", c)) for n, c in only_inputs.items()]
-    found.append(Fault("parameter_transposed", "parameter_gradient", regraded("parameter", _transposed), "matrix"))
-    return found
 
 
 def _clipped(v: Tensor) -> Tensor:
@@ -225,11 +120,14 @@ def _random_faults() -> list[Fault]:
 def catalogue() -> tuple[Fault, ...]:
     """Every fault; `needs` says which layers it can be put into."""
     return (
-        *_gradient_faults(),
+        *gradient_faults(),
+        *further_gradient_faults(),
         *_cotangent_faults(),
         *_contract_faults(),
         *_state_faults(),
         *_random_faults(),
         *regional_faults(),
         *circumstantial_faults(),
+        *modal_faults(),
+        *grainy_faults(),
     )

@@ -114,8 +114,11 @@ def _same(a: Tensor, b: Tensor) -> bool:
 
 
 def _drawn_freely(case: Case, name: str) -> bool:
-    """Whether its entries may be anything in a range: not those of an input that a function of the spec draws."""
-    return case.leaves[name].numel() > 0 and not isinstance(case.domains.get(name), Drawn)
+    """Whether its entries may be anything in a range: not those of an input that a function of the spec draws, nor a target
+    without a gradient, which may have to be one-hot or to sum to one, unless its range is declared."""
+    kind = case.domains.get(name)
+    free = isinstance(kind, Floats) or name not in case.unreturned
+    return case.leaves[name].numel() > 0 and not isinstance(kind, Drawn) and free
 
 
 def _indices(case: Case) -> list[str]:

@@ -31,6 +31,10 @@ SLOPES = 64
 """How many units of its last digit a forward may be off by, as in the floor of `Differences`."""
 
 
+NO_KERNEL = ("not implemented for", "is unsupported in linalg")
+"""What torch and NumPy say where they have no kernel of a dtype: that backward asked for one is no fault of its own."""
+
+
 def precision(dtype: torch.dtype, session: Session) -> Observation:
     """Every gradient in `dtype`, against the same layer in the case's precision at the same numbers.
 
@@ -68,9 +72,18 @@ def _lowered(session: Session, dtype: torch.dtype, alone: bool) -> Lowered:
     """The layer in the lower precision, run once.
 
     Raises:
-        Refused: it does not take the dtype, overflows there, or torch has no kernel for it.
+        Refused: it does not take the dtype, overflows there, or its library has no kernel for it.
         BackwardRaised: the forward took the dtype and backward raised.
     """
+    try:
+        return _recast(session, dtype, alone)
+    except BackwardRaised as raised:
+        if any(words in str(raised) for words in NO_KERNEL):
+            raise Refused(str(raised)) from raised
+        raise
+
+
+def _recast(session: Session, dtype: torch.dtype, alone: bool) -> Lowered:
     recast = session.case.subject.recast
     if recast is None:
         raise Refused("how to make it in another dtype is not known")
@@ -79,12 +92,7 @@ def _lowered(session: Session, dtype: torch.dtype, alone: bool) -> Lowered:
     if set(subject.leaves) != set(session.case.leaves):
         raise Refused(f"there its tensors are {', '.join(subject.leaves)}")
     low = Lowered(session.case, subject, dtype, alone)
-    try:
-        _ = low.base
-    except BackwardRaised as raised:
-        if "not implemented for" in str(raised):
-            raise Refused(str(raised)) from raised
-        raise
+    _ = low.base
     return low
 
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import ast
-import subprocess
 from collections import Counter
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
+from commit import turn
 from equivalent import EQUIVALENT, WEAK
 from killed import RAISES, failures, killed_by
 from mutants import Mutant, _changed, mutants
@@ -18,21 +17,9 @@ from statements import SOURCES, Program
 from harness.api import undisturbed
 
 PARTS = 6
-
-
-def part() -> int:
-    """Which sixth: by the commit that is checked out, the first where there is no git."""
-    here = Path(__file__).parent
-    try:
-        head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=True).stdout
-    except (OSError, subprocess.CalledProcessError):
-        return 0
-    return int(head, 16) % PARTS
-
-
 EVERY = mutants()
 JUDGED = [m for m in EVERY if m.kind != "validation"]
-SIXTH = JUDGED[part() :: PARTS]
+SIXTH = JUDGED[turn(PARTS) :: PARTS]
 
 
 @pytest.mark.parametrize("mutant", SIXTH, ids=str)
@@ -41,7 +28,7 @@ def test_check_fails_a_mutant_unless_it_is_known_to_survive(mutant: Mutant):
     assert (killed_by(mutant) is None) == known
 
 
-@pytest.mark.parametrize("name", [n for n in SOURCES if n not in ("layer", "generator")][part() % 3 :: 3])
+@pytest.mark.parametrize("name", [n for n in SOURCES if n not in ("layer", "generator")][turn(3) :: 3])
 def test_right_twins_are_not_failed(name: str):
     with undisturbed():
         assert {found for spec in specs(classes(None))[name] for found in failures(spec, 0)} == {None}

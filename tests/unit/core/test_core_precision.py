@@ -118,6 +118,17 @@ def test_backward_raising_in_a_dtype_that_forward_takes_is_its_fault():
     assert "backward raised" in found["bfloat16"].reason
 
 
+def test_backward_that_asks_for_a_kernel_which_numpy_has_not_is_not_failed():
+    class Solves(Square):
+        def backward(self, d):
+            return np.linalg.solve(np.eye(len(d), dtype=d.dtype), 2 * self.x * d)
+
+    found = results(Solves(), X.numpy())
+    assert found["float16"].outcome is Outcome.SKIP
+    assert "float16 is unsupported in linalg" in found["float16"].reason
+    assert found["float32"].outcome is Outcome.PASS
+
+
 def test_draws_that_depend_on_the_dtype_are_said():
     class Drop:
         def forward(self, x):

@@ -209,3 +209,31 @@ def test_a_jump_is_never_failed():
 def test_without_special_points_it_does_not_apply():
     result = special(Sine(), torch.zeros(0, 3, dtype=torch.float64))
     assert result.outcome is Outcome.SKIP
+
+
+class OneHot:
+    """Cross entropy of one-hot targets, right where they sum to one; `factor` is what its backward multiplies by at ties."""
+
+    def __init__(self, factor: float = 1.0) -> None:
+        self.factor = factor
+
+    def forward(self, z, t):
+        e = np.exp(z - z.max(-1, keepdims=True))
+        self.p, self.t = e / e.sum(-1, keepdims=True), t
+        self.ties = len(np.unique(z)) < z.size
+        return -(t * np.log(self.p)).sum() / len(z)
+
+    def backward(self):
+        return (self.factor if self.ties else 1.0) * (self.p - self.t) / len(self.t)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_target_without_a_gradient_is_left_as_it_is(seed: int):
+    def special(factor: float) -> Outcome:
+        report = gradcheck(
+            OneHot(factor), X[:, :3].numpy(), np.eye(3)[[0, 2, 1, 1]], battery=True, seed=seed, raise_exception=False
+        )
+        return next(r.outcome for r in report.results if r.check == "special_values")
+
+    assert special(1.0) is Outcome.PASS
+    assert special(1.5) is Outcome.FAIL
