@@ -20,6 +20,9 @@ FRESH = 3
 LARGE = 10_000
 """From how many entries on one fresh draw is enough: each is judged in full."""
 
+COSTLY = 40
+"""The same where autograd is no second opinion: each entry is differenced."""
+
 
 def finding_of(session: Session, name: str, verdict: Verdict, others: list[Session], judge: str = "judge") -> Finding:
     """The finding for one tensor's failed verdict; `others` are failing sessions of other sizes."""
@@ -55,7 +58,7 @@ def _diagnosis(
     first = sentences(verdict.case or session.case, name, claimed, verdict.expected)
     if not first:
         return ()
-    fresh = FRESH if claimed.numel() <= LARGE else 1
+    fresh = FRESH if claimed.numel() <= (COSTLY if session.judge.trusted is None else LARGE) else 1
     draws = [*others[: 2 * fresh], *(f for k in range(1, fresh + 1) if (f := session.fresh(k)) is not None)]
     tested = [s for other in draws[: 2 * fresh] if (s := _again(other, name, judge)) is not None]
     return common(first, *tested)
@@ -74,7 +77,7 @@ def _again(session: Session, name: str, judge: str) -> list[str] | None:
     """The sentences at another draw; None where the fault does not show."""
     try:
         other: Judge = getattr(session, judge)
-        verdict = other.verdicts.get(name)
+        verdict = other.of(name)
     except BackwardRaised:
         return None
     if verdict is None or verdict.outcome is not Outcome.FAIL or verdict.expected is None:

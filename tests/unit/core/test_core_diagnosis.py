@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import core_layers as layers
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -13,6 +14,7 @@ from torch import Tensor
 from harness import LayerSpec, check, gradcheck
 from harness.case import Case
 from harness.diagnosis import common, named_factors, sentences
+from harness.judge import Judge
 from harness.subject import Evaluation, Leaf, Subject
 
 F64 = torch.float64
@@ -266,3 +268,35 @@ def test_what_differs_is_shown_to_differ():
     gives, expected = (word.split()[-1] for word in str(finding).split(" ± ")[0].split(", expected "))
     assert gives != expected
     assert "every entry is the same multiple of what it should be: 1 + 1e-07 times" in finding.diagnosis
+
+
+class TwiceTwice:
+    """y = tanh(a x) b in NumPy, where every entry is differenced; the gradients of x and a are twice what they should be."""
+
+    def __init__(self) -> None:
+        self.a, self.b = np.array([0.7, -1.2, 0.4]), np.array([1.5, 0.3, -0.8])
+
+    def forward(self, x: np.ndarray) -> np.ndarray:
+        self.x, self.t = x, np.tanh(self.a * x)
+        return self.t * self.b
+
+    def backward(self, v: np.ndarray) -> np.ndarray:
+        d = 2 * v * self.b * (1 - self.t**2)
+        self.da, self.db = (d * self.x).sum(0), (v * self.t).sum(0)
+        return d * self.a
+
+
+def test_on_fresh_draws_only_the_tensor_that_failed_is_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    escalated: list[tuple[int, str]] = []
+    original = Judge.escalated
+
+    def noted(self: Judge, name: str) -> Any:
+        escalated.append((id(self.case), name))
+        return original(self, name)
+
+    monkeypatch.setattr(Judge, "escalated", noted)
+    report = gradcheck(TwiceTwice(), randn(4, 3).numpy(), raise_exception=False)
+    assert all("2 times" in f.finding.diagnosis[0] for f in report.failures if f.finding)
+    names = {c: {n for k, n in escalated if k == c} for c, _ in escalated}
+    assert sorted(map(len, names.values()), reverse=True)[0] == 3  # at the input as given all are judged
+    assert sum(len(n) == 1 for n in names.values()) >= 3  # on each fresh draw one
