@@ -51,6 +51,7 @@ class Lowered:
         self.near = lru_cache(None)(self._near)
         self.kept = lru_cache(None)(self._kept)
         self.autograd = lru_cache(None)(self._autograd)
+        self.own = lru_cache(None)(self._own)
         self.reference = lru_cache(None)(self._reference)
 
     # The points
@@ -159,6 +160,11 @@ class Lowered:
     def _autograd(self, k: int) -> Gradients | None:
         """Autograd through the layer's own forward, all of it in the lower precision; None where there is none."""
         return self._traced(k, self.case.declared)
+
+    def _own(self, k: int) -> Gradients | None:
+        """Autograd through the forward of a layer that takes this dtype alone, beside the reference that stands for it: what a
+        right backward of that very formula is off by, as 1 − a² is where tanh has rounded to 1."""
+        return self._traced(k, None) if self.alone and not self.subject.autograd_is_backward else None
 
     def _reference(self, k: int) -> Gradients | None:
         """The same through the reference."""

@@ -194,7 +194,8 @@ class Scales:
         kept = self.low.error(self.low.kept, self.name, points)
         traced = self.low.error(self._oracle(), self.name, points)
         least = torch.finfo(self.low.dtype)
-        errors = [e for e in (kept, traced) if e is not None]
+        own = self.low.error(self.low.own, self.name, points) if self.low.alone else None
+        errors = [e for e in (kept, traced, own) if e is not None]
         entries = ROUNDINGS * (response.entries + self.low.u * self.size + least.smallest_normal * least.eps)
         total = max(response.rms, self.low.u * self.size) + least.smallest_normal * least.eps
         return Allowance(

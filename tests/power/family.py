@@ -28,11 +28,12 @@ class Family:
     parameters: bool = False
     """Whether the layer has parameters."""
 
-    def report(self, seed: int, wrong: bool = False) -> Report:
+    def report(self, seed: int, wrong: bool = False, battery: bool = False) -> Report:
         """The right layer (or its wrong twin) at one draw."""
         # one stream for the layer and one for its inputs: the twins see the same inputs
         for_layer, for_inputs = (np.random.default_rng([seed, crc32(self.name.encode()), k]) for k in range(2))
         make = self.wrong if wrong else self.right
         assert make is not None
         layer = make(for_layer)
-        return gradcheck(layer, *self.draw(for_inputs), seed=seed, raise_exception=False, **self.keywords)
+        words = {"seed": seed, "battery": battery, "raise_exception": False, **self.keywords}
+        return gradcheck(layer, *self.draw(for_inputs), **words)

@@ -151,3 +151,25 @@ def test_what_refuses_every_dtype_is_the_layers_own_error():
 
     with pytest.raises(TypeError, match=r"unsupported dtype torch\.float64"):
         gradcheck(Never, randn(2, 3))
+
+
+class Tanh:
+    """1 − a² cancels where a is nearly 1; the reference's own derivative does not."""
+
+    def __init__(self, factor: float = 1.0) -> None:
+        self.factor = factor
+
+    def forward(self, x):
+        self.a = torch.tanh(x)
+        return self.a
+
+    def backward(self, dy):
+        return self.factor * dy * (1 - self.a * self.a)
+
+
+@pytest.mark.parametrize(("factor", "outcome"), [(1.0, Outcome.PASS), (1.01, Outcome.FAIL)])
+def test_a_formula_that_rounds_more_than_the_reference_is_held_to_its_own_rounding(factor: float, outcome: Outcome):
+    spec = LayerSpec(
+        lambda: Tanh(factor), "B D", "Tanh", dtypes=("float32",), reference=lambda x: 2 * torch.sigmoid(2 * x) - 1
+    )
+    assert [r.outcome for r in check(spec, examples=6, seed=1, only=("float32",)).results] == [outcome]

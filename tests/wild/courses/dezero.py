@@ -127,6 +127,8 @@ def run(function: type) -> Any:
         y = function()(*variables)
 
         def back(gy: Any) -> Any:
+            for x in variables:
+                x.cleargrad()
             y.grad = gy
             y.backward()
             return tuple(x.grad for x in variables)
