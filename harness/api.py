@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from harness import engine
-from harness.arrays import is_array
+from harness.arrays import all_finite, is_array
 from harness.case import Case
 from harness.checks import Check, selected
 from harness.checks.randomness import RATES
@@ -23,10 +24,10 @@ from harness.draws import constant_like, directions_like
 from harness.engine import MakeCase, Plan
 from harness.events import Event, Finished, Noted
 from harness.events import Refused as RefusedEvent
-from harness.modes import present_mode
+from harness.modes import EVAL, TRAIN, present_mode
 from harness.options import usable_device
 from harness.outcome import Outcome, SpecError
-from harness.prepare import DTYPES, case_of, constants, prepared
+from harness.prepare import DTYPES, case_of, constants, is_constant, prepared
 from harness.reference import Reference
 from harness.report import Report, Result
 from harness.request import Request, is_list_of_arrays
@@ -127,8 +128,8 @@ def gradcheck(
         else:
             base = made.trial
             assert base is not None
-            names = constants(base.subject)
-            cases = [lambda _: base] + ([lambda _: _redrawn(base, names)] if names else [])
+            names, buffers = constants(base.subject), _moved(base)
+            cases = [lambda _: base] + ([lambda _: _redrawn(base, names, buffers)] if names or buffers else [])
             name = str(made.dtype).removeprefix("torch.")
             checks = checks if reference is None else _asked(battery, name)
             plan = Plan(made.subject.name, (base.mode,), cases, checks, [*made.subject.notes, *made.notes])
@@ -219,13 +220,31 @@ def _rates(layer: Any) -> dict[str, float]:
     return {n: v for n in RATES if isinstance(v := getattr(layer, n, None), float)}
 
 
-def _redrawn(case: Case, names: Sequence[str]) -> Case:
-    """The same inputs beside other values of these parameters."""
+def _redrawn(case: Case, names: Sequence[str], buffers: Mapping[str, Tensor] | None) -> Case:
+    """The same inputs beside other values of these parameters, and with these buffers."""
     moved = directions_like([case.leaves[n] for n in names], case.seed, 4)
     leaves = {**case.leaves, **{n: constant_like(case.leaves[n], d) for n, d in zip(names, moved, strict=True)}}
-    return case.at(
-        leaves=leaves, label="the input as given, constant parameters redrawn", seed=case.seed + 1, echo=True
-    )
+    done = (["constant parameters redrawn"] if names else []) + (["running statistics moved"] if buffers else [])
+    label = ", ".join(["the input as given", *done])
+    return case.at(leaves=leaves, buffers=buffers or case.buffers, label=label, seed=case.seed + 1, echo=True)
+
+
+def _moved(case: Case) -> Mapping[str, Tensor] | None:
+    """For evaluation with constant statistics (a variance of one hides that nothing is divided by it): where a few train
+    forwards bring them; None where there are none, or train refuses the input."""
+    if case.mode != EVAL or TRAIN not in case.subject.modes or not any(map(is_constant, case.buffers.values())):
+        return None
+    train = case.at(mode=TRAIN)
+    try:
+        for _ in range(MOVES):
+            train = train.at(buffers=train.fresh().buffers())
+    except Refused:
+        return None
+    return train.buffers if all(map(all_finite, train.buffers.values())) else None
+
+
+MOVES = 3
+"""How many train forwards move running statistics off the values that a layer begins with."""
 
 
 def check(

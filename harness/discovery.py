@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -50,7 +52,8 @@ def discovered(state: Stateful) -> Subject:
 
 
 def _discovered(state: Stateful) -> Subject:
-    initial = state.read(places(state.layer))
+    first = places(state.layer)
+    initial, homes = state.read(first), {n: s.get() for n, s in first.items()}
     state.probe()  # what is built at the first forward is there now
     leaves = {n: leaf.value.clone() for n, leaf in state.leaves.items()}
     state.enter(state.modes[0])
@@ -65,14 +68,12 @@ def _discovered(state: Stateful) -> Subject:
     found = state.read(after)
     pulled = {n for n, t in found.items() if n not in start or not same_bytes(t, start[n])}
     written = _written(state, candidates, start)
-    for name, value in {**start, **initial}.items():
-        if name in candidates:
-            candidates[name].write(value)
+    _bring_back(candidates, {**start, **initial}, homes)
     own = {n: s for n, s in candidates.items() if n not in state.leaves}
     owners = Owners.of(state.name, own, after, pulled, found, state.request.grads)
     state.parameters, state.gradients = {}, {}
     for name, (slot, place) in owners.pairs.items():
-        if slot.label not in written or matters(state, slot):
+        if slot.label not in written:  # what forward writes itself is state, even where the next forward reads it
             state.parameters[name], state.gradients[name] = slot, place
     _unnamed(state, owners)
     state.pulled = _of_inputs(state, given, after, pulled, found)
@@ -83,7 +84,25 @@ def _discovered(state: Stateful) -> Subject:
     )
     notes = (*owners.notes, *_left_out(state, outputs), *in_another_order(state, found), *rate)
     findings = {**owners.findings, **sorted_out(state, owners, written)}
+    state.homes = {n: homes[s.label] for n, s in state.buffers.items() if s.label in homes}
+    _bring_back(candidates, initial, homes)  # the probes have left their values
     return state.subject(unclaimed=findings, notes=notes)
+
+
+def _bring_back(slots: Mapping[str, Slot], values: Mapping[str, Tensor], homes: Mapping[str, Any]) -> None:
+    """Write values into their places: into the arrays that stood there at first, which a forward may have bound to other
+    names or left for others, and into none of these for what a forward has made."""
+    for name, value in values.items():
+        if name not in slots or name in homes:
+            continue
+        there = slots[name].get()
+        if any(share_memory(there, home) for home in homes.values()):
+            slots[name].put(value.clone().numpy() if isinstance(there, np.ndarray) else value.clone())
+        else:
+            slots[name].replace(there, value)
+    for name, home in homes.items():
+        if name in slots and name in values:
+            slots[name].settle(home, values[name])
 
 
 def _left_out(state: Stateful, outputs: Sequence[Tensor]) -> list[str]:

@@ -241,10 +241,11 @@ def redrawn(subject: Subject, seed: int) -> dict[str, Tensor]:
 
 def constants(subject: Subject) -> list[str]:
     """The parameters whose entries are all equal, as γ = 1 and β = 0."""
-    return [n for n, leaf in subject.leaves.items() if leaf.role == "parameter" and _constant(leaf.value)]
+    return [n for n, leaf in subject.leaves.items() if leaf.role == "parameter" and is_constant(leaf.value)]
 
 
-def _constant(t: Tensor) -> bool:
+def is_constant(t: Tensor) -> bool:
+    """Whether all entries of a tensor of real numbers are equal."""
     if not t.is_floating_point() or not t.numel():
         return False
     flat = t.reshape(-1)

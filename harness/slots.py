@@ -56,6 +56,13 @@ class Slot:
         """Set the values: in place where shape and dtype allow, since the layer may hold the same array elsewhere."""
         self.replace(self.get(), value)
 
+    def settle(self, home: Any, value: Tensor) -> None:
+        """Set the values in the array `home`, and put that there if a forward has bound the place to another one."""
+        there = self.get()
+        if isinstance(home, (Tensor, np.ndarray)) and there is not home:
+            self.put(there := home)
+        self.replace(there, value)
+
     def replace(self, there: Any, value: Tensor) -> None:
         """The same where it is known already what stands there."""
         if isinstance(there, Tensor):

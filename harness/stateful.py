@@ -54,6 +54,9 @@ class Stateful(Calls):
     """The parameters that are plain numbers, with their type."""
     watched: set[str | None] = field(default_factory=set, init=False)
     """The modes in which a forward has shown what it draws from."""
+    homes: dict[str, Any] = field(default_factory=dict, init=False)
+    """{buffer: the array that stood there at first}: a forward may bind its name to an output, or to another buffer's array,
+    and writing there would change what is theirs."""
     glimpsed: Glimpse | None = field(default=None, init=False)
     """A forward after which nothing but parameters and buffers has been written to."""
 
@@ -128,8 +131,8 @@ class Stateful(Calls):
                 there.copy_(leaf)
             else:
                 slot.replace(there, leaf)
-        for name, there in standing(self.buffers).items():
-            self.buffers[name].replace(there, buffers[name])
+        for name, slot in self.buffers.items():
+            slot.settle(self.homes.get(name), buffers[name])
 
     def read(self, slots: Mapping[str, Slot]) -> dict[str, Tensor]:
         """Copies of what stands in these places."""
@@ -141,6 +144,9 @@ class Stateful(Calls):
         self.numbers = {
             n: type(v) for n, s in self.parameters.items() if isinstance(v := s.get(), (float, np.floating))
         }
+        for name, there in standing(self.buffers).items():
+            if isinstance(there, (Tensor, np.ndarray)):  # made by a forward, which may have handed it out
+                self.homes.setdefault(name, there.clone() if isinstance(there, Tensor) else there.copy())
         for name, value in self.read(self.parameters).items():
             leaves[name] = Leaf(value, "parameter", self.request.grads.get(name, name) is not None)
         return Subject(

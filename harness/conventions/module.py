@@ -37,6 +37,7 @@ def subject(request: Request) -> Subject:
     buffers = {n: b.detach().clone() for n, b in module.named_buffers()}
     leaves = inputs | parameters
     wanted = [n for n, leaf in leaves.items() if leaf.wanted]
+    frozen = [n for n, p in module.named_parameters() if not p.requires_grad]
     sources = Sources(module)
 
     def running(some: Collection[str], pullback: Pulling) -> Run:
@@ -69,6 +70,7 @@ def subject(request: Request) -> Subject:
         run,
         modes,
         autograd_is_backward=reason,
+        notes=(f"{', '.join(frozen)}: requires_grad is False, not judged",) if frozen else (),
         draws=bool(sources),
         strays=sources.strays,
         partially=lambda some, of=None: running(some, partial(bare_pullback, some=of)),

@@ -7,7 +7,7 @@ import pytest
 import torch
 from specs import batch_norm
 
-from harness import LayerSpec, Outcome, check, floats
+from harness import LayerSpec, Outcome, check, floats, gradcheck
 from layers import BatchNorm
 
 
@@ -156,3 +156,74 @@ def in_eval(build):
 def test_what_is_read_behind_a_saturated_function_is_read():
     assert in_eval(Saturated) is Outcome.PASS
     assert in_eval(Unread) is Outcome.FAIL
+
+
+class Statistics:
+    """(x − m)/√(v + 10⁻⁸) with running m and v bound to the names of the batch's in eval, as course code has them."""
+
+    def __init__(self, forgotten: bool = False) -> None:
+        self.running_m, self.running_v = np.zeros((1, 3)), np.ones((1, 3))
+        self.training, self.forgotten = True, forgotten
+
+    def forward(self, x: np.ndarray) -> np.ndarray:
+        if self.training:
+            self.m, self.v = x.mean(0, keepdims=True), x.var(0, keepdims=True)
+            self.running_m = 0.9 * self.running_m + 0.1 * self.m
+            self.running_v = 0.9 * self.running_v + 0.1 * self.v
+        else:
+            self.m, self.v = self.running_m, self.running_v
+        self.h = (x - self.m) / np.sqrt(self.v + 1e-8)
+        return self.h
+
+    def backward(self, g: np.ndarray) -> np.ndarray:
+        s = np.sqrt(self.v + 1e-8)
+        if not self.training:
+            return g if self.forgotten else g / s
+        return (g - g.mean(0) - self.h * (g * self.h).mean(0)) / s
+
+
+POINTS = np.random.default_rng(5).standard_normal((6, 3))
+
+
+def test_names_that_share_an_array_after_eval_keep_their_own_values() -> None:
+    for mode in ("train", "eval"):
+        report = gradcheck(Statistics(), POINTS, mode=mode, battery=True, raise_exception=False)
+        assert report.ok, str(report)
+
+
+def test_evaluation_is_judged_with_statistics_that_have_moved() -> None:
+    layer = Statistics(forgotten=True)
+    failure = gradcheck(layer, POINTS, mode="eval", raise_exception=False).failures[0]
+    assert failure.check == "input_gradient"  # at a variance of one it is right
+    assert failure.finding is not None
+    assert failure.finding.example == "the input as given, running statistics moved"
+    assert (layer.running_v == 1).all()
+
+
+class Carried:
+    """h ← tanh(x W + h): its output is its state, or a state that it writes over in place."""
+
+    def __init__(self, in_place: bool = False) -> None:
+        self.W, self.h, self.in_place = np.random.default_rng(6).standard_normal((3, 3)), None, in_place
+
+    def forward(self, x: np.ndarray) -> np.ndarray:
+        before = np.zeros_like(x) if self.h is None else self.h
+        after = np.tanh(x @ self.W + before)
+        self.x = x
+        if self.in_place and self.h is not None:
+            self.h[...] = after
+        else:
+            self.h = after
+        return self.h
+
+    def backward(self, g: np.ndarray) -> np.ndarray:
+        d = g * (1 - self.h**2)
+        self.dW, self.dh = self.x.T @ d, d
+        return d @ self.W.T
+
+
+def test_a_state_that_is_handed_out_is_not_written_over_by_the_harness() -> None:
+    report = gradcheck(Carried(), POINTS, battery=True, raise_exception=False)
+    assert report.ok, str(report)
+    found = gradcheck(Carried(in_place=True), POINTS, battery=True, raise_exception=False)
+    assert next(r.outcome for r in found.results if r.check == "aliasing") is Outcome.FAIL
