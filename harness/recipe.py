@@ -45,6 +45,7 @@ def module(
     wanted: Sequence[str],
     parameters: Sequence[str],
     made: Mapping[str, Any] | None,
+    words: str = "",
 ) -> Recipe:
     """A torch.nn.Module, called with its parameters and buffers put in their places."""
     kind = type(layer)
@@ -57,7 +58,7 @@ def module(
         "    layer.train(mode == 'train')",
         f"    live = {{n: t.clone().requires_grad_(n in {list(wanted)!r}) for n, t in leaves.items()}}",
         f"    held = {{**{{n: live[n] for n in {list(parameters)!r}}}, **{{n: t.clone() for n, t in buffers.items()}}}}",
-        f"    y = torch.func.functional_call(layer, held, ({', '.join(inputs)},))",
+        f"    y = torch.func.functional_call(layer, held, ({', '.join(inputs)},){words and f', dict({words})'})",
         "    outputs = y if isinstance(y, tuple) else (y,)",
         "    return [t.detach() for t in outputs]",
         *_GRAPH,

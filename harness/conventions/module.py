@@ -27,6 +27,7 @@ def recognises(layer: Any) -> bool:
 
 def subject(request: Request) -> Subject:
     """The module as a subject: its parameters and buffers by `named_parameters` and `named_buffers`."""
+    request = request.with_modes()
     module = copy.deepcopy(request.layer).to(request.device, request.dtype)
     arguments = request.arguments(module.forward)
     inputs = request.leaves(arguments)
@@ -48,7 +49,8 @@ def subject(request: Request) -> Subject:
             after = {n: b.clone() for n, b in state.items()}
             held = {n: live[n] for n in parameters} | after
             given = call_arguments(arguments, live, "torch")
-            result = functional_call(module, held, tuple(given), dict(request.kwargs))
+            keywords = {**request.kwargs, **request.modes.get(mode or "", {})}
+            result = functional_call(module, held, tuple(given), keywords)
             outputs = outputs_of(result, type(module).__name__)
             return Evaluation(tuple(y.detach() for y in outputs), pullback(outputs, live), lambda: after, lambda: held)
 
@@ -56,13 +58,13 @@ def subject(request: Request) -> Subject:
 
     run = running(wanted, graph_pullback)
 
+    modes = tuple(request.modes) or ("train", "eval")
     with sources.watched():
-        for mode in ("train", "eval"):
+        for mode in modes:
             run({n: leaf.value.clone() for n, leaf in leaves.items()}, buffers, mode, 0)
     reason = "the backward of a module is what autograd computes"
-    modes = ("train", "eval")
     given = [p.replace("give(leaves", "(live") for p in recipe.passed(arguments, inputs)]
-    name = type(module).__name__
+    name, words = type(module).__name__, recipe.keywords_of(request.kwargs, request.modes)
     return Subject(
         name,
         leaves,
@@ -74,5 +76,5 @@ def subject(request: Request) -> Subject:
         draws=bool(sources),
         strays=sources.strays,
         partially=lambda some, of=None: running(some, partial(bare_pullback, some=of)),
-        recipe=partial(recipe.module, request.layer, name, given, wanted, list(parameters), request.made),
+        recipe=partial(recipe.module, request.layer, name, given, wanted, list(parameters), request.made, words),
     )

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import layers_modes as layers
 import pytest
-from twins import NX, assert_right_is_verified, assert_wrong_is_named, pair
+import torch
+from twins import NX, X, assert_right_is_verified, assert_wrong_is_named, pair
 
 from harness import LayerSpec, check, gradcheck
 
@@ -95,3 +98,37 @@ def test_every_forward_replays_the_same_draw(kind):
     twins = pair(kind, NX, tensor="x", verified="x")
     assert_right_is_verified(twins)
     assert_wrong_is_named(twins)
+
+
+class Steeper(torch.autograd.Function):
+    """2 x in training and 3 x in evaluation; its backward knows of training alone."""
+
+    @staticmethod
+    def forward(ctx, x, training):
+        return (2.0 if training else 3.0) * x
+
+    @staticmethod
+    def backward(ctx, g):
+        return 2.0 * g, None
+
+
+class KeywordModule(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fixed = torch.nn.Parameter(torch.ones(3), requires_grad=False)
+
+    def forward(self, x, training=True, k=1.0):
+        return Steeper.apply(k * self.fixed * x, training)
+
+
+def test_a_keyword_of_a_modules_forward_is_its_mode():
+    right = gradcheck(KeywordModule(), X, kwargs={"k": 2.0})
+    assert "fixed: requires_grad is False, not judged" in right.notes
+    wrong = gradcheck(KeywordModule(), X, mode="eval", kwargs={"k": 2.0}, raise_exception=False)
+    (failure,) = wrong.failures
+    layer = KeywordModule()
+    script = failure.finding.reproduce.replace("layer = ...  # fill in: a KeywordModule", "")
+    said: list[str] = []
+    exec(script, {"layer": layer.double(), "print": said.append})
+    numbers = [float(n) for n in re.findall(r"backward (\S+), central difference (\S+)", said[0])[0]]
+    assert numbers[1] == pytest.approx(1.5 * numbers[0])
