@@ -12,11 +12,13 @@ from torch import Tensor
 
 from harness.arrays import Library, to_native
 from harness.domain import BackwardRaised
+from harness.handed import handed_again
 from harness.history import History
 from harness.modes import EVAL, TRAIN, Switch, forward_of, switch_of
 from harness.outcome import SpecError
 from harness.parts import Reset, reset, resets_of
 from harness.rates import rate_of
+from harness.recipe import passed
 from harness.request import Request, call_arguments, input_names, outputs_of, positional_names, required_names
 from harness.returned import inputs_of
 from harness.signatures import parameters_of
@@ -49,6 +51,8 @@ class Calls:
     """Whether backward takes the cotangents of several outputs as one tuple; None: not asked yet."""
     returned: Any = field(default=None, init=False)
     """What the last backward returned."""
+    called: Mapping[str, Any] = field(default_factory=dict, init=False)
+    """What the last forward was called with."""
 
     @property
     def name(self) -> str:
@@ -75,10 +79,19 @@ class Calls:
         """The modes that it is to be used in, of those that it has."""
         return [m for m in self.modes if m in (self.request.within or self.modes)]
 
-    @cached_property
+    @property
     def takes_cotangent(self) -> bool:
         """Whether backward takes one; some losses' take none."""
-        return bool(positional_names(self.layer.backward)) or _variadic(self.layer.backward)
+        return len(self._names) > len(self.repeated) or _variadic(self.layer.backward)
+
+    @cached_property
+    def _names(self) -> list[str]:
+        return positional_names(self.layer.backward)
+
+    @property
+    def repeated(self) -> tuple[str, ...]:
+        """Inputs that backward asks for again, once a forward has shown how many outputs there are."""
+        return handed_again(self.asked, self.arguments, self.given) if self.given else ()
 
     @cached_property
     def asked(self) -> list[str]:
@@ -101,6 +114,7 @@ class Calls:
         keywords = {**self.request.kwargs, **self.request.modes.get(mode or "", {})}
         self.enter(mode)
         inputs = call_arguments(self.arguments, leaves, self.library)
+        self.called = dict(zip(self.arguments, inputs, strict=True))
         result = self.compute(*inputs, **keywords)
         if result is None:  # kept instead of returned
             self.output = next((n for n in OUTPUTS if getattr(self.layer, n, None) is not None), "")
@@ -135,13 +149,16 @@ class Calls:
         if mode is not None and self.switch is not None:
             self.switch.put(mode)
 
-    @cached_property
+    @property
     def most(self) -> int | None:
         """How many cotangents backward can take: what the forward gives beside as many outputs is not judged."""
-        if _variadic(self.layer.backward) or not (names := positional_names(self.layer.backward)):
+        if _variadic(self.layer.backward) or not self._names:
             return None
-        cotangents = [n for n in names if n != self.rate and not isinstance(_default(self.layer.backward, n), bool)]
-        return max(1, len(cotangents))
+        return max(1, len(self._cotangents) - len(self.repeated))
+
+    @cached_property
+    def _cotangents(self) -> list[str]:
+        return [n for n in self._names if n != self.rate and not isinstance(_default(self.layer.backward, n), bool)]
 
     @property
     def compute(self) -> Callable[..., Any]:
@@ -157,10 +174,15 @@ class Calls:
         """
         given: list[Any] = [_scalar(to_native(v, self.library)) for v in cotangents] if self.takes_cotangent else []
         given = [tuple(given)] if self.bundled else given
+        if repeated := self.repeated:
+            cotangents_left = iter(given)
+            given = [self.called[n] if n in repeated else next(cotangents_left) for n in self.asked]
         if len(self.asked) > len(given):
             raise SpecError(
                 f"{self.name}.backward asks for {len(self.asked)} arguments ({', '.join(self.asked)}) "
-                f"and the forward has {len(given)} outputs: a backward is called with one cotangent an output"
+                f"and the forward has {len(given)} outputs: a backward is called with one cotangent an output, and with the "
+                "inputs whose names it asks for; where that is another one, check a closure that calls it: "
+                "def run(*inputs): return layer.forward(*inputs), lambda v: layer.backward(...)"
             )
         try:
             self.returned = self._flat(self.layer.backward(*given, **self.words))
@@ -173,6 +195,12 @@ class Calls:
     @property
     def code(self) -> str:
         """What a script gives backward: the cotangents `v`."""
+        if repeated := self.repeated:
+            cotangents = iter(f"give(v[{k}])" for k in range(self.given))
+            handed = dict(zip(self.arguments, passed(self.arguments, self.leaves), strict=True))
+            return ", ".join(
+                handed[n].replace("leaves", "handed") if n in repeated else next(cotangents) for n in self.asked
+            )
         all_ = "tuple(give(w) for w in v)" if self.bundled else "*[give(w) for w in v]"
         words = [f"{n}={value}" for n, value in self.words.items()]
         return ", ".join([*([all_] if self.takes_cotangent else []), *words])

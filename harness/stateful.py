@@ -177,7 +177,13 @@ class Stateful(Calls):
                 n: slot.code if is_returned(slot) else "layer" + slot.code
                 for n, slot in {**self.pulled, **self.gradients}.items()
             },
-            "\n    ".join([*([self.switch.line] if self.switch else []), *self.history.lines()]),
+            "\n    ".join(
+                [
+                    *(["global handed", "handed = leaves"] if self.repeated else []),
+                    *([self.switch.line] if self.switch else []),
+                    *self.history.lines(),
+                ]
+            ),
             self.code,
             recipe.keywords_of(self.request.kwargs, self.request.modes),
             self.request.made,

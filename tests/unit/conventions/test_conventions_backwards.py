@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from twins import NX, Twins, assert_right_is_verified, assert_wrong_is_named, pair, randn
 
-from harness import GradientError, NotVerified, gradcheck
+from harness import GradientError, NotVerified, SpecError, gradcheck
 
 ALL = "x W b"
 LABELS, IDS = np.array([0, 2, 1, 1]), np.array([[0, 3], [3, 1]])
@@ -38,6 +38,8 @@ TWINS: dict[str, Twins] = {
     "backward of the first of two alike": pair(layers.First, NX, tensor="W", verified=ALL),
     "learning rate": pair(layers.Updates, NX, tensor="W", verified=ALL),
     "learning rate with a default": pair(layers.UpdatesByDefault, NX, tensor="W", verified=ALL),
+    "inputs again, no cotangent": pair(layers.Again, NX, NX + 1, tensor="y_pred", verified="y_pred"),
+    "inputs again": pair(layers.InputAndGradient, NX, tensor="x", verified="x"),
     "sub-layer that must be flushed": pair(layers.Outer, NX, tensor="inner.W", verified="x inner.W inner.b"),
 }
 
@@ -129,3 +131,18 @@ class WrongAfterFlush(AfterFlush):
 def test_and_a_wrong_one_is_failed():
     with pytest.raises(GradientError):
         gradcheck(WrongAfterFlush(), NX)
+
+
+def test_an_argument_that_may_be_anything_is_asked_for_and_a_closure_serves():
+    layer, predictions = layers.Predictions(), np.random.default_rng(0).uniform(0.1, 1.0, (4, 3))
+    with pytest.raises(SpecError, match=r"a closure that calls it: def run\(\*inputs\)"):
+        gradcheck(layer, predictions, LABELS)
+
+    def run(y_pred, y_true):
+        def pullback(v):
+            layer.backward(y_pred, y_true)
+            return v[:, None] * layer.dinputs
+
+        return layer.forward(y_pred, y_true), pullback
+
+    assert gradcheck(run, predictions, LABELS)
