@@ -39,13 +39,25 @@ def subject_of(request: Request) -> Subject:
 
 
 def _unrecognised(layer: Any) -> str:
+    kind = type(layer).__name__
     parts = [n for n in ("forward", "backward", "__call__") if hasattr(layer, n)]
-    near = (
-        get_close_matches("backward", [n for n in dir(layer) if n != "backward"], 1) if "backward" not in parts else []
-    )
+    missing = [n for n in ("forward", "backward") if n not in parts and not (n == "forward" and "__call__" in parts)]
+    others = {n: near for n in missing if (near := _near(layer, n))}
+    if others:
+        renamed = f"{', '.join(f'layer.{n}' for n in others)} = {', '.join(f'layer.{m}' for m in others.values())}"
+        return (
+            f"{kind} is no layer that can be checked: it has {' and '.join(f'`{m}`' for m in others.values())}, which should be "
+            f"named {' and '.join(others)}; before the check write {renamed}"
+        )
     return (
-        f"{type(layer).__name__} is no layer that can be checked: it has {' and '.join(parts) or 'no forward'}"
-        f"{f' and `{near[0]}`, which should be named backward' if near else ''}. "
+        f"{kind} is no layer that can be checked: it has {' and '.join(parts) or 'no forward'}. "
         "Give an object with forward and backward, a pair (forward, backward) of functions, a torch.autograd.Function, "
         "a torch.nn.Module, a callable of tensors, or a closure run(*inputs) -> (outputs, pullback)"
     )
+
+
+def _near(layer: Any, name: str) -> str:
+    """The method that may be what is called `name` here; empty where there is none."""
+    methods = [n for n in dir(layer) if n != name and not n.startswith("__") and callable(getattr(layer, n, None))]
+    longer = [n for n in methods if n.startswith(name)]
+    return (longer or get_close_matches(name, methods, 1) or [""])[0]

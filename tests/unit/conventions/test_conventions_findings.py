@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import layers_findings as layers
 import pytest
 from twins import NX, verified_in
@@ -74,3 +76,21 @@ def test_two_promises_that_exclude_each_other_are_refused():
 def test_specs_are_held_to_it_too():
     assert check(LayerSpec(layers.Accumulates, inputs="B 3"), examples=3, only="accumulation").ok
     assert check(LayerSpec(layers.Mixed, inputs="B 3"), examples=3, only="accumulation").failures
+
+
+class OtherNames:
+    def forward_pass(self, x):
+        self.x = x
+        return x**2
+
+    def backward_pass(self, v):
+        return 2 * v * self.x
+
+
+def test_methods_of_other_names_are_named_with_the_line_to_write():
+    layer = OtherNames()
+    line = "layer.forward, layer.backward = layer.forward_pass, layer.backward_pass"
+    with pytest.raises(SpecError, match=re.escape(f"before the check write {line}")):
+        gradcheck(layer, NX)
+    exec(line, {"layer": layer})
+    assert gradcheck(layer, NX).ok

@@ -245,3 +245,16 @@ def test_unknown_dtype_of_a_spec_is_an_error():
 def test_gap_of_no_check_is_an_error():
     text = message(lambda: check(LayerSpec(build=Identity, inputs="B", gaps={"input_gradeint": "why"}), examples=1))
     assert "input_gradeint" in text
+
+
+class TorchTanh:
+    def forward(self, x):
+        self.y = torch.tanh(x)
+        return self.y
+
+    def backward(self, v):
+        return v * (1 - self.y**2)
+
+
+def test_an_input_drawn_with_numpy_is_handed_to_a_torch_layer_as_a_tensor():
+    assert check(LayerSpec(build=TorchTanh, inputs=(lambda rng: rng.standard_normal((3, 2)),)), examples=3).ok
