@@ -9,7 +9,6 @@ from torch import Tensor
 
 from harness.checks import Check
 from harness.comparison import agreement, entry_farthest_off
-from harness.draws import cotangents_like
 from harness.layouts import LAYOUTS, moved
 from harness.outcome import Outcome
 from harness.session import Observation, Session
@@ -23,12 +22,13 @@ Cotangents = Sequence[Tensor]
 
 
 def cotangent_linear(session: Session) -> Observation:
-    """Sign, doubling, sums and zero: −v, 2v and 0 give −g, 2g and 0, and v + w the sum of what v and w give."""
+    """Sign, doubling, sums and zero: −v, 2v and 0 give −g, 2g and 0, and ones, which `sum()` sends, the sum of what v and
+    1 − v give."""
     if skipped := _nothing_to_vary(session):
         return skipped
     case = session.case
     v = case.base.cotangents
-    w = cotangents_like(case.base.outputs, case.seed, 5)
+    w = [1 - t for t in v]
     g, h = case.base.gradients, case.pulled(w)
     both = {n: _sum(g.get(n), h.get(n)) for n in case.wanted}
     size = {n: _sum(_size(g.get(n)), _size(h.get(n))) for n in case.wanted}
@@ -37,7 +37,7 @@ def cotangent_linear(session: Session) -> Observation:
         [
             ("−v", [-t for t in v], _times(g, -1.0), None),
             ("2v", [2 * t for t in v], _times(g, 2.0), None),
-            ("v + w", [a + b for a, b in zip(v, w, strict=True)], both, size),
+            ("1 = v + (1 − v)", [torch.ones_like(t) for t in v], both, size),
             ("0", [torch.zeros_like(t) for t in v], _times(g, 0.0), None),
         ],
     )

@@ -1,4 +1,4 @@
-"""Backward is linear in its cotangent: −v, 2v and 0 give −g, 2g and 0, and v + w the sum of what v and w give.
+"""Backward is linear in its cotangent: −v, 2v and 0 give −g, 2g and 0, and ones the sum of what v and 1 − v give.
 
 A backward that takes the cotangent's absolute value, clips it, or squares it is no pullback, whatever it gives at one
 cotangent. Exact where the arithmetic is; else within 64 units in the last place of the size before cancellation, the
