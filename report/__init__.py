@@ -2,7 +2,7 @@
 
 In reading order; each module imports only from those above it::
 
-    errors        the one error that the command line turns into a message
+    errors        what the command line turns into a message
     settings      what is run: seeds, epochs, the four models, the constants of the assignment
     store         files: written whole or not at all, read back with errors that say what is wrong
     statistics    mean, sd, confidence interval, paired differences, medians with runs that never arrive
@@ -15,6 +15,7 @@ In reading order; each module imports only from those above it::
     training      the visible loop, for S seeds in one pass
     measures      accuracy, loss, the first epoch at a threshold
     runs          one job: train a group of seeds, measure it, map its decisions
+    ledger        results.sqlite: every finished run, kept
     study         all jobs on any concurrent.futures.Executor
 
     verification  the matrix layers x checks, from harness

@@ -5,9 +5,10 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from concurrent.futures import BrokenExecutor
 from pathlib import Path
 
-from report.errors import UsageError
+from report.errors import LedgerError, UsageError
 
 DESCRIPTION = """Trains {InstanceNorm, BatchNorm} x {no Dropout, p = 0.2} on the spiral over many seeds, verifies every
 layer with harness, and writes summary.json, report.md and its figures."""
@@ -64,11 +65,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UsageError as error:
         print(f"report: error: {error}", file=sys.stderr)
         return 2
+    except LedgerError as error:
+        print(f"report: error: {error}", file=sys.stderr)
+        return 1
+    except BrokenExecutor:
+        print(
+            "report: error: a process was ended from outside (out of memory?); finished runs are kept", file=sys.stderr
+        )
+        return 1
     except OSError as error:
         print(f"report: error: {error}; no file was left half-written", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("report: interrupted; no file was left half-written", file=sys.stderr)
+        print("report: interrupted; finished runs are kept, the same command goes on from them", file=sys.stderr)
         return 130
 
 

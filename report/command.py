@@ -10,7 +10,8 @@ import torch
 
 from report.dataset import load
 from report.errors import UsageError
-from report.progress import across_processes, bar
+from report.ledger import Ledger, key
+from report.progress import bar
 from report.results import save, save_timing
 from report.settings import SPIRAL, Settings
 from report.store import prepare
@@ -58,12 +59,11 @@ def conduct_and_save(settings: Settings, out: Path, processes: int) -> bool:
     total = sum(len(job.seeds) * job.epochs for job in jobs)
     start = time.perf_counter()
     with ExitStack() as stack:
-        progress = stack.enter_context(bar(total, "training"))
-        executor = stack.enter_context(pool(min(processes, len(jobs) + 1)))
-        if processes > 1:
-            progress = stack.enter_context(across_processes(progress))
+        shown = stack.enter_context(bar(total, "training"))
+        executor, progress = stack.enter_context(pool(min(processes, len(jobs) + 1), shown))
+        ledger = stack.enter_context(Ledger.open(out, key(settings, dataset)))
         checks = executor.submit(verify, settings.examples, 0)
-        outcomes = conduct(settings, dataset, executor, progress)
+        outcomes = conduct(settings, dataset, executor, progress, ledger)
         matrix = checks.result()
     seconds = {name: outcome.seconds for name, outcome in outcomes.items()} | {"total": time.perf_counter() - start}
     save(out, settings, dataset, outcomes, matrix)

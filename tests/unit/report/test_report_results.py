@@ -9,7 +9,7 @@ import pytest
 
 from report.command import conduct_and_save
 from report.errors import UsageError
-from report.progress import Lines, across_processes
+from report.progress import Lines
 from report.results import read
 from report.settings import COMPARISONS, EXPERIMENTS, Settings
 from report.statistics import describe, paired
@@ -93,7 +93,7 @@ def test_processes_change_nothing_and_report_progress():
     from report.dataset import load
 
     dataset, told = load(SMALL), []
-    with pool(2) as executor, across_processes(told.append) as progress:
+    with pool(2, told.append) as (executor, progress):
         spread = conduct(SMALL, dataset, executor, progress)
     here = conduct(SMALL, dataset, Inline(), lambda n: None)
     for name, outcome in here.items():
