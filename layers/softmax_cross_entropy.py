@@ -23,10 +23,9 @@ class SoftmaxCrossEntropy(Layer):
         L = (Σe.log() - z.gather(-1, y)).mean((-2, -1))
         return self._keep(L, e, Σe, y)
 
-    @torch.no_grad()
     def backward(self, δL: Tensor | None = None) -> Tensor:
         """Return δz = δL (ŷ − onehot(y))/B with ŷ = e/Σe; δL: (…), None: ones."""
-        e, Σe, y = self._recall(δL)
+        δL, e, Σe, y = self._recall(δL)
         B = y.shape[-2]
         w = (torch.ones_like(Σe[..., :1, :]) if δL is None else δL[..., None, None]) / B
         return (e * (w / Σe)).scatter_add_(-1, y, -w.expand_as(y))

@@ -11,6 +11,7 @@ In reading order; each module imports only from those above it::
     spiral        generate_spiral, and how well the best possible classifier does on it
     dataset       the built-in spiral, or whatever --data names instead; stratified split
     streams       one random stream for each purpose and seed
+    masks         Dropout for many small steps
     model         the network: Linear -> norm -> Tanh -> Dropout, twice, then Linear
     training      the visible loop, for S seeds in one pass
     measures      accuracy, loss, the first epoch at a threshold

@@ -11,7 +11,7 @@ from report.runs import Job, groups, recorded_epochs, run
 from report.settings import BN, EXPERIMENTS, IN, Settings
 from report.streams import streams
 from report.study import Inline, conduct, control, plan, same
-from report.training import epoch_batches, split_by_seed, update
+from report.training import epoch_batches, joined, split_by_seed, update
 
 SEEDS = (3, 8)
 LR = 0.1
@@ -61,10 +61,11 @@ def full_batch(dataset, dtype):
 @pytest.mark.parametrize("experiment", [IN, BN], ids=["in", "bn"])
 def test_one_update_from_the_same_weights_agrees_with_pytorch_at_every_step(dataset, experiment, dtype, close):
     model = build(experiment, SEEDS, (2, 64, 2)).to(dtype=dtype)
+    θ, δθ = joined(model)
     z, y = full_batch(dataset, dtype)
     for _ in range(10):
         peers = [peer(model, s, experiment.norm, dtype) for s in range(len(SEEDS))]
-        update(model, SoftmaxCrossEntropy(), z, y, LR)
+        update(model, SoftmaxCrossEntropy(), z, y, θ, δθ, LR)
         for s, (made, optimiser) in enumerate(peers):
             theirs_steps(made, optimiser, z[s], y[s])
             assert largest_difference(model, made, s) <= close
@@ -76,18 +77,32 @@ def test_one_update_from_the_same_weights_agrees_with_pytorch_at_every_step(data
 @pytest.mark.parametrize("experiment", [IN, BN], ids=["in", "bn"])
 def test_the_first_ten_steps_agree_with_pytorch(dataset, experiment, dtype, close):
     model = build(experiment, SEEDS, (2, 64, 2)).to(dtype=dtype)
+    θ, δθ = joined(model)
     z, y = full_batch(dataset, dtype)
     peers = [peer(model, s, experiment.norm, dtype) for s in range(len(SEEDS))]
     for _ in range(10):
-        update(model, SoftmaxCrossEntropy(), z, y, LR)
+        update(model, SoftmaxCrossEntropy(), z, y, θ, δθ, LR)
         for s, (made, optimiser) in enumerate(peers):
             theirs_steps(made, optimiser, z[s], y[s])
             assert largest_difference(model, made, s) <= close
 
 
+def test_joined_parameters_are_the_models_own_with_their_values():
+    model = build(BN, SEEDS, (2, 8, 3))
+    before = {name: θ.clone() for name, θ in model.params.items()}
+    θ, δθ = joined(model)
+    assert all(torch.equal(before[name], now) for name, now in model.params.items())
+    assert all(g.stride() == model.params[name].stride() for name, g in model.grads.items())
+    θ.fill_(2.0)
+    δθ.fill_(3.0)
+    assert all((now == 2).all() for now in model.params.values())
+    assert all((g == 3).all() for g in model.grads.values())
+    assert θ.numel() == δθ.numel() == sum(now.numel() for now in model.params.values())
+
+
 def test_an_update_leaves_no_gradient_behind(dataset):
     model = build(IN, SEEDS, (2, 64, 2))
-    update(model, SoftmaxCrossEntropy(), *full_batch(dataset, torch.float32), LR)
+    update(model, SoftmaxCrossEntropy(), *full_batch(dataset, torch.float32), *joined(model), LR)
     assert all(not grad.any() for grad in model.grads.values())
 
 
