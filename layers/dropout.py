@@ -40,12 +40,11 @@ class Dropout(Layer):
 
     def _mask(self, z: Tensor) -> Tensor:
         """m/(1−p) in z's shape and dtype."""
-        several = isinstance(self.generator, tuple)
-        if several and z.shape[:1] != (len(self.generator),):
-            needs = f"shape ({len(self.generator)}, …), one leading index a generator"
-            self._refuse("z", f"of shape {tuple(z.shape)}", needs)
+        S = len(self.generator) if isinstance(self.generator, tuple) else None
+        if S is not None and z.shape[:1] != (S,):
+            self._refuse("z", f"of shape {tuple(z.shape)}", f"shape ({S}, …), one leading index a generator")
         n, dtype = (16, torch.int16) if min(self.p, 1 - self.p) >= 2**-6 else (32, torch.int32)
-        entries = z[0].numel() if several else z.numel()
+        entries = z.numel() // (S or 1)
         bits = self._words(-(-entries * n // 64), z.device).view(dtype)[:, :entries].reshape(z.shape)
         below = min(round(self.p * 2**n), 2**n - 1) - 2 ** (n - 1)  # the integers are signed
         # compared straight into floats: by way of booleans it takes several times as long

@@ -99,8 +99,8 @@ class Layer:
         self._like = a.shape, a.dtype, a.device
         return a
 
-    def _recall(self, δa: Any) -> Any:
-        """Return δa and what forward kept, after refusing a δa unlike a; None (for losses: ones) is not judged.
+    def _recall(self, δa: Tensor | None) -> tuple[Tensor, ...]:
+        """Return δa, where there is one, and what forward kept, after refusing a δa unlike a.
 
         All of it is detached: backward is the derivative itself, and nothing is recorded of it.
         """
@@ -110,7 +110,7 @@ class Layer:
             found = "changed in place since forward"
             self._refuse("an input, output or parameter", found, "forward again, or a copy to change", RuntimeError)
         if δa is None:
-            return δa, *self._kept
+            return self._kept
         shape, dtype, device = self._like
         if not isinstance(δa, Tensor) or δa.dtype != dtype:
             self._refuse("the cotangent", _kind(δa), f"a torch.Tensor of {dtype} as forward's output", TypeError)

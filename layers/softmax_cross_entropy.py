@@ -25,9 +25,9 @@ class SoftmaxCrossEntropy(Layer):
 
     def backward(self, δL: Tensor | None = None) -> Tensor:
         """Return δz = δL (ŷ − onehot(y))/B with ŷ = e/Σe; δL: (…), None: ones."""
-        δL, e, Σe, y = self._recall(δL)
+        *given, e, Σe, y = self._recall(δL)
         B = y.shape[-2]
-        w = (torch.ones_like(Σe[..., :1, :]) if δL is None else δL[..., None, None]) / B
+        w = (given[0][..., None, None] if given else torch.ones_like(Σe[..., :1, :])) / B
         return (e * (w / Σe)).scatter_add_(-1, y, -w.expand_as(y))
 
     def _labels(self, z: Tensor, y: Tensor) -> Tensor:

@@ -20,7 +20,8 @@ class SeededDropout(Dropout):
 
     def __init__(self, p: float, sources: Sequence[np.random.BitGenerator]) -> None:
         super().__init__(p)
-        self.generator = tuple(sources)  # type: ignore[assignment]
+        self.sources = tuple(sources)
+        self.generator = self.sources  # type: ignore[assignment]  # as many as leading indices
         self._drawn = np.empty((0, 0, 0), np.uint64)
         self._left: list[Tensor] = []
 
@@ -31,9 +32,9 @@ class SeededDropout(Dropout):
         return words.to(device)
 
     def _draw(self, count: int) -> None:
-        shape = (AHEAD, len(self.generator), count)  # type: ignore[arg-type]
+        shape = (AHEAD, len(self.sources), count)
         if self._drawn.shape != shape:  # else in the same place: new memory takes longer than what goes there
             self._drawn = np.empty(shape, np.uint64)
-        for s, source in enumerate(self.generator):  # type: ignore[arg-type]
-            self._drawn[:, s] = source.random_raw((AHEAD, count))  # type: ignore[union-attr]
+        for s, source in enumerate(self.sources):
+            self._drawn[:, s] = source.random_raw((AHEAD, count))
         self._left = list(torch.from_numpy(self._drawn.view(np.int64)).unbind(0))

@@ -53,7 +53,8 @@ def _viewed(tensors: dict[str, Tensor]) -> Tensor:
     # the order in memory stays: of a W that is stored transposed it is that of Wᵀ
     stored = {name: t if t.is_contiguous() else t.mT for name, t in tensors.items()}
     whole = torch.cat([t.reshape(-1) for t in stored.values()])
-    for (name, t), part in zip(stored.items(), whole.split([t.numel() for t in stored.values()]), strict=True):
+    parts = torch.split(whole, [t.numel() for t in stored.values()])
+    for (name, t), part in zip(stored.items(), parts, strict=True):
         tensors[name] = part.view(t.shape) if t is tensors[name] else part.view(t.shape).mT
     return whole
 
