@@ -15,6 +15,7 @@ In reading order; each module imports only from those above it::
     model         the network: Linear -> norm -> Tanh -> Dropout, twice, then Linear
     training      the visible loop, for S seeds in one pass
     measures      accuracy, loss, the first epoch at a threshold
+    shift         variance shift at the norms, statistics re-estimated
     runs          one job: train a group of seeds, measure it, map its decisions
     ledger        results.sqlite: every finished run, kept
     study         all jobs on any concurrent.futures.Executor

@@ -47,7 +47,7 @@ def key(settings: Settings, dataset: Dataset) -> str:
 def _sources() -> Iterable[Path]:
     """The code that a run goes through."""
     here = Path(__file__).resolve().parent
-    modules = ("streams", "masks", "model", "training", "measures", "runs")
+    modules = ("streams", "masks", "model", "training", "measures", "shift", "runs")
     return [*sorted((here.parent / "layers").glob("*.py")), *(here / f"{m}.py" for m in modules)]
 
 

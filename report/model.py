@@ -19,14 +19,17 @@ def build(experiment: Experiment, seeds: Sequence[int], sizes: tuple[int, int, i
     weights, masks = streams(seeds, "initialisation"), bits(seeds, "masks")
 
     def block(D: int) -> list[Layer]:
-        linear, norm = Linear(D, width, weights), _norm(experiment.norm, width, len(seeds))
-        return [linear, norm, Tanh(), *([SeededDropout(experiment.p, masks)] if experiment.p else [])]
+        dropout = [SeededDropout(experiment.p, masks)] if experiment.p else []
+        return [Linear(D, width, weights), *_norm(experiment.norm, width, len(seeds)), Tanh(), *dropout]
 
     layers = [*block(D), *block(width), Linear(width, K, weights)]
     return Sequential(*layers).to(dtype=torch.float32, device=torch.device(device))
 
 
-def _norm(norm: Norm, width: int, S: int) -> InstanceNorm | BatchNorm:
-    if norm == "in":
-        return InstanceNorm(width, leading=(S,))
-    return BatchNorm(width, leading=(S,))
+def _norm(norm: Norm, width: int, S: int) -> list[Layer]:
+    kinds: dict[Norm, list[type[InstanceNorm] | type[BatchNorm]]] = {
+        "in": [InstanceNorm],
+        "bn": [BatchNorm],
+        "none": [],
+    }
+    return [kind(width, leading=(S,)) for kind in kinds[norm]]

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -13,7 +13,8 @@ from layers import Sequential
 from report.dataset import Dataset
 from report.measures import Threshold, classify, evaluate, evaluate_shared
 from report.model import build
-from report.settings import Experiment, Settings
+from report.settings import EXPERIMENTS, Experiment, Settings
+from report.shift import reestimate, shift
 from report.statistics import Value
 from report.training import Split, split_by_seed, train
 
@@ -46,6 +47,13 @@ class Run:
     weights: dict[str, NDArray[np.float32]] = field(default_factory=dict)  # the final parameters
 
 
+def varied(settings: Settings, job: Job) -> Settings:
+    """The settings with what the experiment has of its own."""
+    e = job.experiment
+    own = {"epochs": settings.epochs * e.longer, "lr": e.lr or settings.lr, "width": e.width or settings.width}
+    return replace(settings, **own)  # type: ignore[arg-type]
+
+
 def recorded_epochs(settings: Settings) -> NDArray[np.int64]:
     """The epochs of which learning curves keep a point: every so many, and the last."""
     epochs = np.arange(settings.record_every, settings.epochs + 1, settings.record_every)
@@ -56,6 +64,7 @@ def run(job: Job, dataset: Dataset, settings: Settings, progress: Progress = lam
     """Train and measure, seed by seed. One thread: small matrices gain nothing from more, and sums keep one order."""
     with one_thread(), torch.inference_mode():
         data = split_by_seed(dataset, job.seeds, settings)
+        settings = varied(settings, job)
         sizes = (dataset.X.shape[1], settings.width, dataset.n_classes)
         model = build(job.experiment, job.seeds, sizes, settings.device)
         observer = Observer(data, settings, job.epochs, progress)
@@ -95,7 +104,9 @@ def _runs(job: Job, model: Sequential, dataset: Dataset, data: Split, observer: 
     """The final measures, on the training, validation and fresh points of each seed."""
     S = observer.S
     values = _final(model, dataset, data, S) | {"epochs_to_95": observer.reached.epochs()}
-    curves, decisions = observer.curves(), _decisions(model, dataset, S, data.z_val.device)
+    curves = observer.curves()
+    decisions = _decisions(model, dataset, S, data.z_val.device) if job.experiment in EXPERIMENTS else None
+    values |= _shifted(model, dataset, data, S)
     weights = {name: θ.cpu().numpy().copy() for name, θ in model.params.items()}
 
     def of(s: int) -> Run:
@@ -120,6 +131,17 @@ def _final(model: Sequential, dataset: Dataset, data: Split, S: int) -> dict[str
         z, y = (torch.from_numpy(part).to(data.y_val.device) for part in (dataset.X_test, dataset.y_test))
         parts["test"] = evaluate_shared(model, z, y, S)
     return {f"{part}_{m}": of[i].tolist() for i, m in enumerate(("accuracy", "loss")) for part, of in parts.items()}
+
+
+def _shifted(model: Sequential, dataset: Dataset, data: Split, S: int) -> dict[str, Sequence[Value]]:
+    """Variance shift at each norm, and what re-estimated statistics make of the accuracies; last, as it moves buffers."""
+    found: dict[str, Sequence[Value]] = {
+        f"variance_shift_{i}": of.tolist() for i, of in enumerate(shift(model, data.z_train), 1)
+    }
+    if not model.buffers:
+        return found
+    reestimate(model, data.z_train)
+    return found | {f"reestimated_{name}": value for name, value in _final(model, dataset, data, S).items()}
 
 
 def grid_axes(X: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -14,7 +14,7 @@ from report.dataset import Dataset
 from report.ledger import Ledger
 from report.progress import heard, joined, send
 from report.runs import CURVES, Job, Progress, Run, groups, recorded_epochs, run
-from report.settings import DROPOUT, EXPERIMENTS, Experiment, Settings
+from report.settings import DROPOUT, EXPERIMENTS, EXPLORATIONS, Experiment, Settings
 from report.statistics import Value
 
 
@@ -65,13 +65,13 @@ def control(settings: Settings) -> tuple[int, int]:
 
 
 def plan(settings: Settings) -> list[Job]:
-    """The groups of seeds of each model, those that draw masks first as they take longest, then the controls."""
+    """All seeds of each model, those that draw masks first as they take longest; the controls; the explorations."""
     order = sorted(EXPERIMENTS, key=lambda e: e.p != DROPOUT)
     jobs = [Job(e, tuple(settings.run_seeds), settings.epochs) for e in order]
     seed, epochs = control(settings)
     if settings.seeds > 1:
         jobs += [Job(e, (seed,), epochs, alone=True) for e in order]
-    return jobs
+    return jobs + [Job(e, tuple(settings.explored_seeds), settings.epochs * e.longer) for e in EXPLORATIONS]
 
 
 def conduct(
@@ -85,7 +85,7 @@ def conduct(
         if ledger:
             ledger.add(job, runs)
         done[job] |= {r.seed: r for r in runs}
-    return {e.name: _gather(e, done, dataset) for e in EXPERIMENTS}
+    return {e.name: _gather(e, done, dataset) for e in (*EXPERIMENTS, *EXPLORATIONS)}
 
 
 def _missing(job: Job, found: Mapping[int, Run]) -> list[int]:

@@ -7,8 +7,9 @@ import torch
 from layers import SoftmaxCrossEntropy
 from report.dataset import load
 from report.model import build
-from report.runs import Job, groups, recorded_epochs, run
-from report.settings import BN, EXPERIMENTS, IN, Settings
+from report.runs import Job, groups, recorded_epochs, run, varied
+from report.settings import BN, BN_DROPOUT, EXPERIMENTS, EXPLORATIONS, IN, IN_DROPOUT, LONGER, Settings
+from report.shift import reestimate, shift, variances
 from report.streams import streams
 from report.study import Inline, conduct, control, plan, same
 from report.training import epoch_batches, joined, split_by_seed, update
@@ -169,11 +170,12 @@ def test_seeds_go_in_even_groups_of_at_most_30():
 
 def test_every_model_trains_every_seed_once_and_the_control_once_more():
     jobs = plan(Settings(seeds=40, seed0=2))
+    assert [job.seeds for job in jobs if job.experiment in EXPLORATIONS] == [tuple(range(2, 12))] * len(EXPLORATIONS)
     for e in EXPERIMENTS:
         whole, control = (job for job in jobs if job.experiment == e)
         assert whole.seeds == tuple(range(2, 42))
         assert len(control.seeds) == control.alone == 1
-    assert len(plan(Settings(seeds=1))) == len(EXPERIMENTS)
+    assert len(plan(Settings(seeds=1))) == len(EXPERIMENTS) + len(EXPLORATIONS)
 
 
 def test_two_groups_give_the_same_values_as_one(dataset, monkeypatch):
@@ -181,7 +183,8 @@ def test_two_groups_give_the_same_values_as_one(dataset, monkeypatch):
     one = conduct(settings, dataset, Inline(), lambda n: None)
     monkeypatch.setattr("report.study.groups", lambda seeds: groups(seeds, 2))
     two = conduct(settings, dataset, Inline(), lambda n: None)
-    for name, outcome in one.items():
+    for name in (e.name for e in EXPERIMENTS):
+        outcome = one[name]
         assert outcome.values == two[name].values
         assert (outcome.votes == two[name].votes).all()
         assert two[name].alone
@@ -205,3 +208,40 @@ def test_training_leaves_the_global_generator_alone(dataset):
     before = torch.get_rng_state()
     run(Job(IN, (1,), 1), dataset, Settings(epochs=1))
     assert torch.equal(before, torch.get_rng_state())
+
+
+def test_an_exploration_varies_what_it_names(dataset):
+    settings = Settings(epochs=3)
+    for e in EXPLORATIONS:
+        job = Job(e, (1,), settings.epochs * e.longer)
+        own = varied(settings, job)
+        assert (own.epochs, own.lr, own.width) == (3 * e.longer, e.lr or 0.1, e.width or 64)
+        (found,) = run(job, dataset, settings)
+        assert found.weights["0.W"].shape == (2, own.width)
+        assert found.decisions is None
+        assert len(found.curves["val_loss"]) == own.epochs
+    assert len({e.name for e in (*EXPERIMENTS, *EXPLORATIONS)}) == len(EXPERIMENTS) + len(EXPLORATIONS)
+    assert LONGER.name == "bn_p0.2_x4"
+    assert LONGER.title == "BatchNorm, p = 0.2, 4× the epochs"
+
+
+def test_without_masks_there_is_no_shift_and_with_them_there_is(dataset):
+    def shifts(e):
+        (found,) = run(Job(e, (1,), 30), dataset, Settings(epochs=30))
+        return [found.values[f"variance_shift_{i}"] for i in (1, 2)]
+
+    assert shifts(IN) == [1, 1]
+    assert shifts(IN_DROPOUT)[0] == 1
+    assert shifts(IN_DROPOUT)[1] < 0.95
+    first, second = shifts(BN_DROPOUT)
+    assert 0.9 < first < 1.1
+    assert second < 0.95
+
+
+def test_reestimated_statistics_are_those_of_the_points_as_they_arrive(dataset):
+    data = split_by_seed(dataset, SEEDS, Settings())
+    model = build(BN_DROPOUT, SEEDS, (2, 8, 2))
+    reestimate(model, data.z_train)
+    for norm, seen in variances(model, data.z_train):
+        assert torch.allclose(norm.buffers["running_var"], seen)
+    assert all(torch.allclose(s, torch.ones(2, dtype=torch.float64)) for s in shift(model, data.z_train))
