@@ -6,6 +6,7 @@ In reading order; each module imports only from those above it::
     settings      what is run: seeds, epochs, the four models, the constants of the assignment
     store         files: written whole or not at all, read back with errors that say what is wrong
     statistics    mean, sd, confidence interval, paired differences, medians with runs that never arrive
+    inference     bootstrap, permutation tests, effect sizes, censored times
     progress      how far the training has come
 
     spiral        generate_spiral, and how well the best possible classifier does on it
@@ -24,6 +25,7 @@ In reading order; each module imports only from those above it::
     summary       summary.json
     results       the directory of a run: what is computed once, and everything else is made from
     tables, figures           numbers and pictures
+    evidence      what tells causes apart
     findings, causes, prose   what was observed, why it may be so, what was run
     document      report.md and the files beside it
     command       what the command line does, in order
