@@ -27,6 +27,8 @@ In reading order; each module imports only from those above it::
     tables, figures           numbers and pictures
     evidence      what tells causes apart
     findings, causes, prose   what was observed, why it may be so, what was run
+    page          report.html
     document      report.md and the files beside it
+    answers, notebook         an executed notebook that stands alone
     command       what the command line does, in order
 """

@@ -6,6 +6,7 @@ from pathlib import Path
 from report import causes, evidence, findings, prose, tables
 from report.figures import all_figures
 from report.findings import Q6, Q6_DROPOUT, Q7, Q7_BN, Reader
+from report.page import html
 from report.results import CURVES, SUMMARY, VERIFICATION, Stored
 from report.settings import EXPERIMENTS, IN_DROPOUT, SPIRAL
 from report.store import write
@@ -33,8 +34,9 @@ def all_tables(stored: Stored) -> Tables:
 
 def publish(stored: Stored, directory: Path) -> list[Path]:
     """Write figures and text; the files written."""
-    contents = all_figures(stored.summary, stored.arrays)
-    contents["report.md"] = markdown(stored, list(contents)).encode()
+    figures = all_figures(stored.summary, stored.arrays)
+    text = markdown(stored, list(figures))
+    contents = figures | {"report.md": text.encode(), "report.html": html(text, figures).encode()}
     contents["tables.tex"] = latex(stored).encode()
     write(directory, contents)
     return [directory / name for name in contents]

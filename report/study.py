@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from report.dataset import Dataset
+from report.errors import UsageError
 from report.ledger import Ledger
 from report.progress import heard, joined, send
 from report.runs import CURVES, Job, Progress, Run, groups, recorded_epochs, run
@@ -25,6 +26,40 @@ class Inline(Executor):
         """An already finished future; an error is raised at once."""
         future: Future[Any] = Future()
         future.set_result(fn(*args, **kwargs))
+        return future
+
+
+@contextmanager
+def cluster(address: str, update: Callable[[int], object]) -> Iterator[tuple[Executor, Progress]]:
+    """The same on Dask's workers; progress comes with each job that is done. A job whose worker is lost runs on another."""
+    try:
+        from distributed import Client
+    except ImportError as error:
+        raise UsageError(f"--scheduler {address}: needs `pip install distributed` ({error})") from None
+    try:
+        client = Client(address, timeout=30)  # type: ignore[no-untyped-call]
+    except (OSError, ValueError) as error:
+        raise UsageError(f"--scheduler {address}: cannot be reached ({error})") from None
+    with client, client.get_executor(pure=False, retries=3) as executor:  # type: ignore[no-untyped-call]
+        yield Counting(executor, update), quiet
+
+
+def quiet(n: int) -> None:
+    """What a job on another machine tells: nothing, its end says all."""
+
+
+class Counting(Executor):
+    """Tells how far a job has come when it is done."""
+
+    def __init__(self, executor: Executor, update: Callable[[int], object]) -> None:
+        self.executor, self.update = executor, update
+
+    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """As the executor's own."""
+        future = self.executor.submit(fn, *args, **kwargs)
+        if args and isinstance(args[0], Job):
+            epochs = len(args[0].seeds) * args[0].epochs
+            future.add_done_callback(lambda _: self.update(epochs))
         return future
 
 

@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import math
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -67,7 +68,7 @@ def rows(results: Iterable[Any]) -> list[Row]:
             check=r.check,
             mode=r.mode,
             outcome=r.outcome.name,
-            resolution=max(map(float, r.tensors.values()), default=None),
+            resolution=max(filter(math.isfinite, map(float, r.tensors.values())), default=None),
             reason=r.reason,
         )
         for r in results

@@ -88,7 +88,8 @@ def test_a_run_writes_everything_and_shows_the_tables(tmp_path, capsys):
     assert main([*TINY, "--out", str(tmp_path / "out")]) == 0
     written = capsys.readouterr()
     assert set(os.listdir(tmp_path / "out")) == {
-        "results.sqlite", "summary.json", "curves.npz", "verification.json", "evidence.json", "timing.json", "report.md", "tables.tex",
+        "results.sqlite",
+        "summary.json", "curves.npz", "verification.json", "evidence.json", "timing.json", "report.md", "report.html", "tables.tex",
         "curves.png", "threshold.png", "paired.png", "boundaries.png",
     }  # fmt: skip
     assert "Q6: InstanceNorm, no Dropout − BatchNorm, no Dropout" in written.out

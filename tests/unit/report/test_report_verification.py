@@ -2,7 +2,7 @@ import sys
 from types import SimpleNamespace
 
 import pytest
-from harness_results import FAILURE, RESULTS
+from harness_results import FAILURE, RESULTS, result
 
 from report import tables, verification
 from report.errors import UsageError
@@ -87,3 +87,9 @@ def test_without_specs_there_is_no_report(tmp_path, monkeypatch, text, message):
         specs()
     assert "the verification matrix needs" in str(caught.value)
     assert message in str(caught.value)
+
+
+def test_a_tensor_without_a_resolution_is_no_number_in_a_file():
+    found = rows([result("Tanh", "input_gradient", "eval", "FAIL", {"z": float("inf"), "w": 2e-9})])
+    assert found[0]["resolution"] == 2e-9
+    assert rows([result("Tanh", "float16", "eval", "FAIL", {"z": float("inf")})])[0]["resolution"] is None
