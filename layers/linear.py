@@ -34,7 +34,7 @@ class Linear(Layer):
         """Return a = z W + b, (…, B, D_out)."""
         self._take(z, self.D_in)
         W, b = self.params["W"], self.params["b"]
-        if z.ndim == 3 and z.shape[:1] == W.shape[:-2]:
+        if _batched(z, W):
             a = torch.baddbmm(b, z, W)
         else:
             a = torch.addmm(b, z, W) if z.ndim == W.ndim == 2 else z @ W + b
@@ -43,7 +43,7 @@ class Linear(Layer):
     def backward(self, δa: Tensor) -> Tensor:
         """δW = zᵀ δa, δb = Σ_b δa_b; return δz = δa Wᵀ."""
         δa, z, W = self._recall(δa)
-        if z.ndim == 3 and z.shape[:1] == W.shape[:-2]:
+        if _batched(z, W):
             δW = self._gradient("W")
             if self.D_out < self.D_in:  # (δaᵀ z)ᵀ, the narrow one first
                 δW.mT.baddbmm_(δa.mT, z)
@@ -56,3 +56,8 @@ class Linear(Layer):
             δz = δa @ W.mT
         self._accumulate(b=δa.sum(-2, keepdim=True))
         return δz
+
+
+def _batched(z: Tensor, W: Tensor) -> bool:
+    """Whether each leading index has a z and a W of its own: all of them are one batched product, the fastest."""
+    return z.ndim == 3 and z.shape[:1] == W.shape[:-2]

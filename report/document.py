@@ -29,7 +29,10 @@ def all_tables(stored: Stored) -> Tables:
     made["Tests of all comparisons"] = tables.tests(s)
     made["Epochs to the threshold"] = tables.arrivals(s)
     made |= {f"Every measure: {e.title}": tables.detail(s, e) for e in EXPERIMENTS if e != IN_DROPOUT}
-    return made | {"Verification of the layers": tables.verification(stored.matrix)}
+    made["Verification of the layers"] = tables.verification(stored.matrix)
+    if stored.peers:
+        made["Peers: faults found"], made["Peers: time"] = tables.detection(stored.peers), tables.times(stored.peers)
+    return made
 
 
 def publish(stored: Stored, directory: Path) -> list[Path]:
@@ -143,7 +146,8 @@ def _verification(stored: Stored, made: Tables) -> list[str]:
     ]
     table = made["Verification of the layers"].markdown()
     independence = prose.independence(stored.summary, stored.control)
-    return _section("Verification", text, table, "\n".join(questions), independence)
+    beside = ["How the harness compares with its peers, from `benchmarks/checkers.py`:"] * bool(stored.peers)
+    return _section("Verification", text, table, "\n".join(questions), independence, *beside, *_titled(made, "Peers: "))
 
 
 def _section(title: str, *blocks: str) -> list[str]:

@@ -123,7 +123,11 @@ def without_norm(x: Explored) -> str:
     if plain is None or masked is None:
         return ""
     both = ", ".join(f"{x.mean(e, x.unseen) or 0:.3f} with {e.title.split(',')[0]}" for e in (IN, BN))
-    return f"*Without a norm* accuracy is {plain:.3f} without Dropout ({both}) and {masked:.3f} with it."
+    lost = (x.mean(BN, x.unseen) or 0) - (x.mean(BN_DROPOUT, x.unseen) or 0)
+    alike = ""
+    if plain - masked > lost / 2 > 0:
+        alike = " It loses much to Dropout as well: what BatchNorm loses is not its own doing alone."
+    return f"*Without a norm* accuracy is {plain:.3f} without Dropout ({both}) and {masked:.3f} with it.{alike}"
 
 
 def sensitivity(x: Explored) -> str:

@@ -17,7 +17,7 @@ from report.statistics import Value, finite
 from report.store import Arrays, read_arrays, read_json, to_json, to_npz, write
 from report.study import Outcome, control
 from report.summary import Summary
-from report.verification import Row
+from report.verification import Row, peers
 
 SUMMARY, CURVES, VERIFICATION, TIMING = "summary.json", "curves.npz", "verification.json", "timing.json"
 EVIDENCE = "evidence.json"
@@ -35,6 +35,7 @@ class Stored:
     matrix: Sequence[Row]
     control: dict[str, Any]
     evidence: Evidence = field(default_factory=dict)
+    peers: dict[str, Any] | None = None
 
 
 def save(
@@ -51,7 +52,7 @@ def save(
     arrays = {"settings": np.array(mark), **_arrays(settings, dataset, of_four)}
     every = {name: {m: finite(v) for m, v in o.values.items()} for name, o in outcomes.items()}
     evidence = {"settings": mark, "experiments": every}
-    checked = {"settings": mark, "control": _control(settings, of_four), "results": list(matrix)}
+    checked = {"settings": mark, "control": _control(settings, of_four), "results": list(matrix), "peers": peers()}
     files = {CURVES: to_npz(arrays), VERIFICATION: to_json(checked), EVIDENCE: to_json(evidence)}
     write(directory, files | {SUMMARY: to_json(content)})
 
@@ -101,4 +102,11 @@ def read(directory: Path) -> Stored:
     for name, found in (marks | {EVIDENCE: evidence.get("settings")}).items():
         if found != settings:
             raise UsageError(f"{directory / name}: comes from a run with other settings than {SUMMARY} beside it")
-    return Stored(content, arrays, verification["results"], verification["control"], evidence["experiments"])
+    return Stored(
+        content,
+        arrays,
+        verification["results"],
+        verification["control"],
+        evidence["experiments"],
+        verification.get("peers"),
+    )

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from tabulate import tabulate
 
@@ -160,6 +161,32 @@ def verification(matrix: Sequence[Row]) -> Table:
         for layer in layers
     ]
     return Table(["layer", *(f"`{check}`" for check in checks)], rows)
+
+
+CONTESTANTS = {"core": "harness, core", "public": "harness", "fast": "PyTorch, fast", "slow": "PyTorch", "jax": "JAX"}
+
+
+def detection(peers: dict[str, Any]) -> Table:
+    """Faults found by the harness and by its peers."""
+    rows = [
+        [CONTESTANTS.get(n, n), f"{found}/{tried}", f"{found / tried:.3f}"]
+        for n, (found, tried) in peers["detection"].items()
+    ]
+    return Table(["checker", "faults found", "share"], rows)
+
+
+def times(peers: dict[str, Any]) -> Table:
+    """A peer's time over the harness's: geometric mean over the layers, and the worst of them."""
+    rows = [
+        [
+            CONTESTANTS.get(r["peer"], r["peer"]),
+            str(r["size"]),
+            f"{r['geomean']:.2f}",
+            f"{r['worst']:.2f} ({r['worst_layer']})",
+        ]
+        for r in peers["times"]
+    ]
+    return Table(["checker", "size", "its time / harness's", "worst layer"], rows)
 
 
 def _cell(results: Sequence[Row]) -> str:
