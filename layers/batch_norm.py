@@ -41,7 +41,7 @@ class BatchNorm(Layer):
             μ = z.mean(-2, keepdim=True)
             c = z - μ  # centred first: E[z²] − μ² would cancel
             σ2 = c.square().mean(-2, keepdim=True)
-            self._track(running_mean=μ, running_var=σ2 * (B / (B - 1)))
+            self._track(running_mean=μ.detach(), running_var=σ2.detach() * (B / (B - 1)))
         else:
             c = z - self.buffers["running_mean"]
             σ2 = self.buffers["running_var"]
@@ -49,14 +49,13 @@ class BatchNorm(Layer):
         self._batch_statistics = self.training
         return self._keep(torch.addcmul(β, γ * invstd, c), c, invstd, γ)  # ẑ = c invstd is never stored
 
-    @torch.no_grad()
     def backward(self, δa: Tensor) -> Tensor:
         """δβ = Σ_b δa, δγ = Σ_b δa ẑ, δẑ = δa γ; return δz.
 
         After a training forward δz = (1/B) invstd (B δẑ − Σ_b δẑ − ẑ Σ_b δẑ ẑ). After one in evaluation μ and σ² were
         constants: δz = invstd δẑ.
         """
-        c, invstd, γ = self._recall(δa)
+        δa, c, invstd, γ = self._recall(δa)
         δβ, δγ = δa.sum(-2, keepdim=True), invstd * (δa * c).sum(-2, keepdim=True)
         self._accumulate(gamma=δγ, beta=δβ)
         s = γ * invstd
@@ -66,7 +65,6 @@ class BatchNorm(Layer):
         k = s / -δa.shape[-2]
         return torch.addcmul(k * δβ, s, δa).addcmul_(c, k * invstd * δγ)
 
-    @torch.no_grad()
     def _track(self, **statistics: Tensor) -> None:
         """Move the running statistics, in place where their shape stays."""
         for name, new in statistics.items():

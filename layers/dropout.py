@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from layers.generator import Generators, admitted, drawn
+from layers.generator import Generators, admitted
 from layers.layer import Layer
 
 
@@ -13,8 +13,8 @@ class Dropout(Layer):
     z: any shape; with a sequence of S generators (S, …), one per leading index. The generator must be on z's device;
     None is `torch.default_generator`.
 
-    An entry is dropped when 32 random bits, read as an integer, lie below p·2³² rounded: with probability p to within
-    2⁻³² (a p below 2⁻³³ drops nothing). The scale is 1/(1−p) for the p given.
+    An entry is dropped when 16 random bits, read as an integer, lie below p·2¹⁶ rounded: with probability p to within
+    2⁻¹⁷. Where p or 1−p is less than 2⁻⁶ there are 32 bits, and 2⁻³³. The scale is 1/(1−p) for the p given.
     """
 
     def __init__(self, p: float, generator: Generators = None) -> None:
@@ -33,25 +33,29 @@ class Dropout(Layer):
         m = self._mask(z)
         return self._keep(m * z, m)
 
-    @torch.no_grad()
     def backward(self, δa: Tensor) -> Tensor:
         """Return δz = m/(1−p) ⊙ δa, or a copy of δa after a forward that dropped nothing."""
-        mask = self._recall(δa)
+        δa, *mask = self._recall(δa)
         return mask[0] * δa if mask else δa.clone()
 
     def _mask(self, z: Tensor) -> Tensor:
         """m/(1−p) in z's shape and dtype."""
-        several = not (self.generator is None or isinstance(self.generator, torch.Generator))
-        shape = z.shape[1:] if several else z.shape
-        bits = drawn(lambda g: self._bits(shape, z.device, g), self.generator)
-        if bits.shape != z.shape:
-            self._refuse("z", f"of shape {tuple(z.shape)}", f"shape ({len(bits)}, …), one leading index a generator")
-        below = min(round(self.p * 2**32), 2**32 - 1) - 2**31  # the integers are signed
-        return (bits >= below).to(z.dtype).div_(1 - self.p)
+        S = len(self.generator) if isinstance(self.generator, tuple) else None
+        if S is not None and z.shape[:1] != (S,):
+            self._refuse("z", f"of shape {tuple(z.shape)}", f"shape ({S}, …), one leading index a generator")
+        n, dtype = (16, torch.int16) if min(self.p, 1 - self.p) >= 2**-6 else (32, torch.int32)
+        entries = z.numel() // (S or 1)
+        bits = self._words(-(-entries * n // 64), z.device).view(dtype)[:, :entries].reshape(z.shape)
+        below = min(round(self.p * 2**n), 2**n - 1) - 2 ** (n - 1)  # the integers are signed
+        # compared straight into floats: by way of booleans it takes several times as long
+        return torch.ge(bits, below, out=torch.empty_like(bits, dtype=z.dtype)).mul_(1 / (1 - self.p))
 
-    def _bits(self, shape: torch.Size, device: torch.device, generator: torch.Generator) -> Tensor:
-        """32 random bits an entry, drawn two entries at a time."""
-        if generator.device != device:
-            self._refuse("the generator", f"on {generator.device}", f"torch.Generator({str(device)!r}), as z is there")
-        pairs = torch.empty((shape.numel() + 1) // 2, dtype=torch.int64, device=device)
-        return pairs.random_(-(2**63), None, generator=generator).view(torch.int32)[: shape.numel()].reshape(shape)
+    def _words(self, count: int, device: torch.device) -> Tensor:
+        """So many integers of 64 random bits from each generator, a row for each."""
+        each = self.generator if isinstance(self.generator, tuple) else (self.generator or torch.default_generator,)
+        words = torch.empty(len(each), count, dtype=torch.int64, device=device)
+        for row, g in zip(words, each, strict=True):
+            if g.device != device:
+                self._refuse("the generator", f"on {g.device}", f"torch.Generator({str(device)!r}), as z is there")
+            row.random_(-(2**63), None, generator=g)
+        return words

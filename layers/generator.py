@@ -7,9 +7,10 @@ import torch
 from torch import Tensor
 
 Generators: TypeAlias = torch.Generator | Sequence[torch.Generator] | None
+Admitted: TypeAlias = torch.Generator | tuple[torch.Generator, ...] | None
 
 
-def admitted(generator: Generators, layer: str) -> Generators:
+def admitted(generator: Generators, layer: str) -> Admitted:
     """A generator, a tuple of them, or None, after refusing anything else."""
     if generator is None or isinstance(generator, torch.Generator):
         return generator

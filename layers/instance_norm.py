@@ -1,7 +1,5 @@
 """Normalisation of each sample over its features."""
 
-from math import sqrt
-
 import torch
 from torch import Tensor
 
@@ -30,19 +28,18 @@ class InstanceNorm(Layer):
         self._take(z, self.D)
         γ, β = self.params["gamma"], self.params["beta"]
         c = z - z.mean(-1, keepdim=True)  # centred first: E[z²] − μ² would cancel
-        σ = torch.linalg.vector_norm(c, dim=-1, keepdim=True) / sqrt(self.D)
-        invstd = (σ.square() + self.eps).rsqrt()
+        n = torch.linalg.vector_norm(c, dim=-1, keepdim=True)
+        invstd = torch.addcmul(n.new_full((), self.eps), n, n, value=1 / self.D).rsqrt()  # σ² = n²/D
         ẑ = c * invstd
         return self._keep(torch.addcmul(β, γ, ẑ), ẑ, invstd, γ)
 
-    @torch.no_grad()
     def backward(self, δa: Tensor) -> Tensor:
         """δβ = Σ_b δa, δγ = Σ_b δa ẑ, δẑ = δa γ; return δz = (1/D) invstd (D δẑ − Σ_i δẑ − ẑ Σ_i δẑ ẑ)."""
-        ẑ, invstd, γ = self._recall(δa)
+        δa, ẑ, invstd, γ = self._recall(δa)
         δaẑ = δa * ẑ
         self._accumulate(gamma=δaẑ.sum(-2, keepdim=True), beta=δa.sum(-2, keepdim=True))
         δẑẑ = δaẑ.mul_(γ)
         δẑ = δa * γ
-        # (1/D) is in the means. In place: for large z, new memory costs more than the arithmetic.
-        δz = δẑ.sub_(δẑ.mean(-1, keepdim=True)).addcmul_(ẑ, δẑẑ.mean(-1, keepdim=True), value=-1)
-        return δz.mul_(invstd)
+        # In place: for large z, new memory costs more than the arithmetic.
+        δz = δẑ.sub_(δẑ.sum(-1, keepdim=True), alpha=1 / self.D)
+        return δz.addcmul_(ẑ, δẑẑ.sum(-1, keepdim=True), value=-1 / self.D).mul_(invstd)

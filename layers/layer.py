@@ -29,6 +29,7 @@ class Layer:
         self.training = True
         self._matrix = {name: _matrix(p) for name, p in params.items()}
         self._kept: tuple[Tensor, ...] | None = None  # None: there was no forward yet
+        self._taken: list[Any] = []  # of the last forward: shapes, dtypes and devices, of z, parameters and buffers
 
     def forward(self, *args: Any, **kwargs: Any) -> Tensor:
         """Return a = f(z), and keep what `backward` needs."""
@@ -68,6 +69,13 @@ class Layer:
         """Refuse a z that is not a float tensor of shape (…, B, D), or that parameters and buffers do not fit."""
         if not isinstance(z, Tensor) or not z.is_floating_point():
             self._refuse("z", _kind(z), "a torch.Tensor of a floating-point dtype", TypeError)
+        held = (*self.params.values(), *self.buffers.values())
+        like = [(t.shape, t.dtype, t.device) for t in (z, *held)]
+        if like != self._taken:  # what fitted once fits again
+            self._fit(z, D)
+            self._taken = like
+
+    def _fit(self, z: Tensor, D: int | None) -> None:
         if D is not None and (z.ndim < 2 or z.shape[-1] != D):
             self._refuse("z", f"of shape {tuple(z.shape)}", f"shape {_shape('…', 'B', D)}")
         for name, p in chain(self.params.items(), self.buffers.items()):
@@ -86,36 +94,47 @@ class Layer:
     def _keep(self, a: Tensor, *tensors: Tensor) -> Tensor:
         """Keep tensors for backward, which will take a δa like a; return a."""
         # Detached: what is kept must neither hold autograd's graph of the forward alive nor bar a deepcopy.
-        self._kept = tuple(t.detach() for t in tensors)
-        self._versions = [_version(t) for t in self._kept]
+        self._kept = tuple([t.detach() for t in tensors])
+        self._versions = _versions(self._kept)
         self._like = a.shape, a.dtype, a.device
         return a
 
     def _recall(self, δa: Tensor | None) -> tuple[Tensor, ...]:
-        """Return what forward kept, after refusing a δa unlike a; None (where a backward allows it) is not judged."""
+        """Return δa, where there is one, and what forward kept, after refusing a δa unlike a.
+
+        All of it is detached: backward is the derivative itself, and nothing is recorded of it.
+        """
         if self._kept is None:
             self._refuse("backward", "without a forward before it", "forward first", RuntimeError)
-        if self._versions != [_version(t) for t in self._kept]:
+        if self._versions != _versions(self._kept):
             found = "changed in place since forward"
             self._refuse("an input, output or parameter", found, "forward again, or a copy to change", RuntimeError)
-        if δa is not None:
-            shape, dtype, device = self._like
-            if not isinstance(δa, Tensor) or δa.dtype != dtype:
-                self._refuse("the cotangent", _kind(δa), f"a torch.Tensor of {dtype} as forward's output", TypeError)
-            if δa.shape != shape:
-                self._refuse("the cotangent", f"of shape {tuple(δa.shape)}", f"forward's output shape {tuple(shape)}")
-            if δa.device != device:
-                self._refuse("the cotangent", f"on {δa.device}", f"{device} as forward's output")
-        return self._kept
+        if δa is None:
+            return self._kept
+        shape, dtype, device = self._like
+        if not isinstance(δa, Tensor) or δa.dtype != dtype:
+            self._refuse("the cotangent", _kind(δa), f"a torch.Tensor of {dtype} as forward's output", TypeError)
+        if δa.shape != shape:
+            self._refuse("the cotangent", f"of shape {tuple(δa.shape)}", f"forward's output shape {tuple(shape)}")
+        if δa.device != device:
+            self._refuse("the cotangent", f"on {δa.device}", f"{device} as forward's output")
+        return δa.detach(), *self._kept
+
+    def _gradient(self, name: str) -> Tensor:
+        """The tensor to which a parameter's gradient is added."""
+        p, grad = self.params[name], self.grads[name]
+        if (grad.shape, grad.dtype, grad.device) != (p.shape, p.dtype, p.device):
+            grad = self.grads[name] = torch.zeros_like(p)  # another parameter was put in place
+        return grad
 
     def _accumulate(self, **gradients: Tensor) -> None:
         """Add each gradient, summed to its parameter's shape."""
         for name, gradient in gradients.items():
-            p, grad = self.params[name], self.grads[name]
-            if (grad.shape, grad.dtype, grad.device) != (p.shape, p.dtype, p.device):
-                grad = torch.zeros_like(p)  # another parameter was put in place: the old one's gradient says nothing
-            same_size = gradient.numel() == p.numel()  # nothing to sum: (1, D) is (D,)
-            self.grads[name] = grad.add_(gradient.reshape(p.shape) if same_size else gradient.sum_to_size(p.shape))
+            grad = self._gradient(name)
+            if gradient.shape != grad.shape:
+                fewer = gradient.numel() > grad.numel()
+                gradient = gradient.sum_to_size(grad.shape) if fewer else gradient.view(grad.shape)
+            grad.add_(gradient)
 
     def _refuse(self, what: str, found: object, needs: str, error: type[Exception] = ValueError) -> NoReturn:
         raise error(f"{type(self).__name__}: found {what} {found}, needs {needs}")
@@ -123,7 +142,7 @@ class Layer:
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
         # The tensors of a copy count their changes anew.
-        self._versions = [_version(t) for t in self._kept or ()]
+        self._versions = _versions(self._kept or ())
 
 
 def _matrix(p: Tensor) -> tuple[int, ...]:
@@ -140,9 +159,9 @@ def _shape(*axes: object) -> str:
     return f"({', '.join(map(str, axes))})"
 
 
-def _version(t: Tensor) -> int:
-    """How often t was changed in place; inference tensors do not count."""
-    return 0 if t.is_inference() else t._version
+def _versions(tensors: tuple[Tensor, ...]) -> list[int]:
+    """How often each was changed in place; inference tensors do not count."""
+    return [0 if t.is_inference() else t._version for t in tensors]
 
 
 def _kind(x: Any) -> str:

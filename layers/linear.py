@@ -25,22 +25,39 @@ class Linear(Layer):
         k = 1 / sqrt(D_in)
         W = drawn(lambda g: torch.empty(D_out, D_in, device=g.device).uniform_(-k, k, generator=g), generator)
         b = drawn(lambda g: torch.empty(D_out, device=g.device).uniform_(-k, k, generator=g), generator)
-        super().__init__(W=W.mT.contiguous(), b=b if b.ndim == 1 else b[:, None])
+        # of many small matrices the narrow side last would be slow
+        W = W.mT if W.ndim == 3 and D_out < D_in else W.mT.contiguous()
+        super().__init__(W=W, b=b if b.ndim == 1 else b[:, None])
         self.D_in, self.D_out = D_in, D_out
 
     def forward(self, z: Tensor) -> Tensor:
         """Return a = z W + b, (…, B, D_out)."""
         self._take(z, self.D_in)
         W, b = self.params["W"], self.params["b"]
-        return self._keep(z @ W + b, z, W)
+        if _batched(z, W):
+            a = torch.baddbmm(b, z, W)
+        else:
+            a = torch.addmm(b, z, W) if z.ndim == W.ndim == 2 else z @ W + b
+        return self._keep(a, z, W)
 
-    @torch.no_grad()
     def backward(self, δa: Tensor) -> Tensor:
         """δW = zᵀ δa, δb = Σ_b δa_b; return δz = δa Wᵀ."""
-        z, W = self._recall(δa)
-        if W.ndim == 2:  # one model: its sum over all rows is one product
-            self._accumulate(W=z.flatten(0, -2).mT @ δa.flatten(0, -2))
+        δa, z, W = self._recall(δa)
+        if _batched(z, W):
+            δW = self._gradient("W")
+            if self.D_out < self.D_in:  # (δaᵀ z)ᵀ, the narrow one first
+                δW.mT.baddbmm_(δa.mT, z)
+            else:
+                δW.baddbmm_(z.mT, δa)
+            δz = torch.bmm(δa, W.mT)
         else:
-            self._accumulate(W=z.mT @ δa)
+            one = W.ndim == 2  # model: its sum over all rows is one product
+            self._accumulate(W=z.flatten(0, -2).mT @ δa.flatten(0, -2) if one else z.mT @ δa)
+            δz = δa @ W.mT
         self._accumulate(b=δa.sum(-2, keepdim=True))
-        return δa @ W.mT
+        return δz
+
+
+def _batched(z: Tensor, W: Tensor) -> bool:
+    """Whether each leading index has a z and a W of its own: all of them are one batched product, the fastest."""
+    return z.ndim == 3 and z.shape[:1] == W.shape[:-2]

@@ -23,12 +23,11 @@ class SoftmaxCrossEntropy(Layer):
         L = (Σe.log() - z.gather(-1, y)).mean((-2, -1))
         return self._keep(L, e, Σe, y)
 
-    @torch.no_grad()
     def backward(self, δL: Tensor | None = None) -> Tensor:
         """Return δz = δL (ŷ − onehot(y))/B with ŷ = e/Σe; δL: (…), None: ones."""
-        e, Σe, y = self._recall(δL)
+        *given, e, Σe, y = self._recall(δL)
         B = y.shape[-2]
-        w = (torch.ones_like(Σe[..., :1, :]) if δL is None else δL[..., None, None]) / B
+        w = (given[0][..., None, None] if given else torch.ones_like(Σe[..., :1, :])) / B
         return (e * (w / Σe)).scatter_add_(-1, y, -w.expand_as(y))
 
     def _labels(self, z: Tensor, y: Tensor) -> Tensor:

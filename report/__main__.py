@@ -5,14 +5,16 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from concurrent.futures import BrokenExecutor
 from pathlib import Path
 
-from report.errors import UsageError
+from report.errors import LedgerError, UsageError
 
 DESCRIPTION = """Trains {InstanceNorm, BatchNorm} x {no Dropout, p = 0.2} on the spiral over many seeds, verifies every
 layer with harness, and writes summary.json, report.md and its figures."""
 EPILOG = """`python -m report tables DIR` rewrites tables, figures and report.md from the results in DIR, without
-training. Exit code: 0 done and verified, 1 a layer was not verified (or a file could not be written), 2 usage."""
+training. `python -m report notebook` writes an executed notebook that stands alone. Exit code: 0 done and verified,
+1 a layer was not verified (or a file could not be written), 2 usage."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -26,6 +28,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--quick", action="store_true", help="small and fast: shows that all works, not the study")
     made.add_argument("--data", metavar="FILE.npz|module:function", help="other points than the built-in spiral")
     made.add_argument("--jobs", type=_positive, help="processes of one thread each (the number of cores)")
+    made.add_argument("--scheduler", metavar="tcp://…", help="run on the workers of this Dask scheduler, not here")
     return made
 
 
@@ -54,21 +57,53 @@ def tables_parser() -> argparse.ArgumentParser:
     return made
 
 
+def notebook_parser() -> argparse.ArgumentParser:
+    """The command line of `notebook`."""
+    made = argparse.ArgumentParser("python -m report notebook", description="Writes an executed notebook.")
+    made.add_argument("--out", type=Path, default=Path("report-out"), metavar="DIR", help="default: %(default)s")
+    made.add_argument("--name", default="study.ipynb", metavar="FILE", help="its file name (%(default)s)")
+    made.add_argument("--seeds", type=_positive, default=10, help="how many runs of each model (%(default)s)")
+    made.add_argument("--epochs", type=_positive, default=1000, help="epochs of each run (%(default)s)")
+    return made
+
+
+def notebook(options: argparse.Namespace) -> int:
+    """The notebook, where it was asked for."""
+    from report.notebook import write
+    from report.store import prepare
+
+    prepare(options.out)
+    path = options.out / (options.name if options.name.endswith(".ipynb") else f"{options.name}.ipynb")
+    write(path, options.seeds, options.epochs)
+    print("written:", path)
+    return 0
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
         if arguments[:1] == ["tables"]:
             return rewrite(tables_parser().parse_args(arguments[1:]).directory)
+        if arguments[:1] == ["notebook"]:
+            return notebook(notebook_parser().parse_args(arguments[1:]))
         return study(parser().parse_args(arguments))
     except UsageError as error:
         print(f"report: error: {error}", file=sys.stderr)
         return 2
+    except LedgerError as error:
+        print(f"report: error: {error}", file=sys.stderr)
+        return 1
+    except BrokenExecutor:
+        print(
+            "report: error: a process was ended from outside (out of memory?); finished runs are kept", file=sys.stderr
+        )
+        return 1
     except OSError as error:
         print(f"report: error: {error}; no file was left half-written", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("report: interrupted; no file was left half-written", file=sys.stderr)
+        print("report: interrupted; finished runs are kept, the same command goes on from them", file=sys.stderr)
         return 130
 
 
@@ -89,7 +124,7 @@ def study(options: argparse.Namespace) -> int:
     from report.command import conduct_and_save, settings_of
 
     settings = settings_of(options)
-    passed = conduct_and_save(settings, options.out, options.jobs or os.cpu_count() or 1)
+    passed = conduct_and_save(settings, options.out, options.jobs or os.cpu_count() or 1, options.scheduler)
     rewrite(options.out)
     if not passed:
         print(f"report: not everything was verified; see Verification in {options.out / 'report.md'}", file=sys.stderr)

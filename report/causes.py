@@ -50,7 +50,7 @@ def batch_norm_with_dropout(r: Reader) -> str:
             ": masks alone do not explain it, the two together do. Known candidates: the masks add variance to the "
             "second block's input that is absent in evaluation, so that running statistics fit it less well; and the "
             "noise of the masks adds to that of the batch statistics in a model that learns slowly to begin with. "
-            "Neither was measured apart here."
+            "The section *What tells the causes apart* has the measurements."
         )
     )
 

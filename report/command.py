@@ -10,11 +10,12 @@ import torch
 
 from report.dataset import load
 from report.errors import UsageError
-from report.progress import across_processes, bar
+from report.ledger import Ledger, key
+from report.progress import bar
 from report.results import save, save_timing
 from report.settings import SPIRAL, Settings
 from report.store import prepare
-from report.study import conduct, plan, pool
+from report.study import cluster, conduct, plan, pool
 from report.verification import checker, specs, verified, verify
 
 QUICK_SEEDS, QUICK_EPOCHS = 3, 40
@@ -45,7 +46,7 @@ def _usable(device: str) -> None:
         raise UsageError(f"--device {device}: torch cannot use it ({reason}); write cpu, or cuda") from None
 
 
-def conduct_and_save(settings: Settings, out: Path, processes: int) -> bool:
+def conduct_and_save(settings: Settings, out: Path, processes: int, scheduler: str | None = None) -> bool:
     """Everything that takes time; whether all layers were verified and no seed depended on another.
 
     What could stop the end is tried at the start: the data, the directory, the harness and its specs.
@@ -58,12 +59,12 @@ def conduct_and_save(settings: Settings, out: Path, processes: int) -> bool:
     total = sum(len(job.seeds) * job.epochs for job in jobs)
     start = time.perf_counter()
     with ExitStack() as stack:
-        progress = stack.enter_context(bar(total, "training"))
-        executor = stack.enter_context(pool(min(processes, len(jobs) + 1)))
-        if processes > 1:
-            progress = stack.enter_context(across_processes(progress))
+        shown = stack.enter_context(bar(total, "training"))
+        place = cluster(scheduler, shown) if scheduler else pool(min(processes, len(jobs) + 1), shown)
+        executor, progress = stack.enter_context(place)
+        ledger = stack.enter_context(Ledger.open(out, key(settings, dataset)))
         checks = executor.submit(verify, settings.examples, 0)
-        outcomes = conduct(settings, dataset, executor, progress)
+        outcomes = conduct(settings, dataset, executor, progress, ledger)
         matrix = checks.result()
     seconds = {name: outcome.seconds for name, outcome in outcomes.items()} | {"total": time.perf_counter() - start}
     save(out, settings, dataset, outcomes, matrix)

@@ -154,7 +154,7 @@ def _trend(r: Reader, experiment: Experiment) -> str:
     still = "was still falling" if after < before else "was no longer falling"
     return (
         f"Its mean training loss {still}: {before:.3f} at epoch {epochs[at]}, {after:.3f} at epoch {epochs[-1]}. "
-        "Whether more epochs would close the distance was not measured here."
+        "Whether more epochs close the distance stands under *What tells the causes apart*."
     )
 
 

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 import torch
 
-from layers import BatchNorm, Dropout, InstanceNorm, Linear, Sequential, Tanh
+from layers import BatchNorm, InstanceNorm, Layer, Linear, Sequential, Tanh
+from report.masks import SeededDropout
 from report.settings import Experiment, Norm
-from report.streams import streams
+from report.streams import bits, streams
 
 
 def build(experiment: Experiment, seeds: Sequence[int], sizes: tuple[int, int, int], device: str = "cpu") -> Sequential:
@@ -15,23 +16,20 @@ def build(experiment: Experiment, seeds: Sequence[int], sizes: tuple[int, int, i
     Weights are drawn on the CPU, in the order of the layers, so that every device starts from the same ones.
     """
     D, width, K = sizes
-    weights = streams(seeds, "initialisation")
-    masks = streams(seeds, "masks", device)
-    S = len(seeds)
-    return Sequential(
-        Linear(D, width, weights),
-        _norm(experiment.norm, width, S),
-        Tanh(),
-        Dropout(experiment.p, masks),
-        Linear(width, width, weights),
-        _norm(experiment.norm, width, S),
-        Tanh(),
-        Dropout(experiment.p, masks),
-        Linear(width, K, weights),
-    ).to(dtype=torch.float32, device=torch.device(device))
+    weights, masks = streams(seeds, "initialisation"), bits(seeds, "masks")
+
+    def block(D: int) -> list[Layer]:
+        dropout = [SeededDropout(experiment.p, masks)] if experiment.p else []
+        return [Linear(D, width, weights), *_norm(experiment.norm, width, len(seeds)), Tanh(), *dropout]
+
+    layers = [*block(D), *block(width), Linear(width, K, weights)]
+    return Sequential(*layers).to(dtype=torch.float32, device=torch.device(device))
 
 
-def _norm(norm: Norm, width: int, S: int) -> InstanceNorm | BatchNorm:
-    if norm == "in":
-        return InstanceNorm(width, leading=(S,))
-    return BatchNorm(width, leading=(S,))
+def _norm(norm: Norm, width: int, S: int) -> list[Layer]:
+    kinds: dict[Norm, list[type[InstanceNorm] | type[BatchNorm]]] = {
+        "in": [InstanceNorm],
+        "bn": [BatchNorm],
+        "none": [],
+    }
+    return [kind(width, leading=(S,)) for kind in kinds[norm]]

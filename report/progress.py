@@ -1,11 +1,13 @@
 """How far the training has come, on stderr: a bar on a terminal, a line for each tenth elsewhere."""
 
 import multiprocessing
+import multiprocessing.connection
+import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from queue import Queue
+from multiprocessing.queues import SimpleQueue
 from typing import TextIO
 
 from tqdm import tqdm
@@ -36,31 +38,48 @@ def bar(total: int, label: str) -> Iterator[Callable[[int], object]]:
         yield shown.update
 
 
-class Sender:
-    """What a job in another process calls; it goes there with the job."""
+_queue: "SimpleQueue[int | None] | None" = None  # of a pool's process: a queue can only be handed over at its start
 
-    def __init__(self, queue: "Queue[int | None]") -> None:
-        self.queue = queue
 
-    def __call__(self, n: int) -> None:
-        """`n` more are done."""
-        self.queue.put(n)
+def joined(queue: "SimpleQueue[int | None]") -> None:
+    """In a new process: what `send` sends goes into this queue, and the process ends with the one that started it."""
+    _use(queue)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _use(queue: "SimpleQueue[int | None] | None") -> None:
+    global _queue  # noqa: PLW0603
+    _queue = queue
+
+
+def send(n: int) -> None:
+    """`n` more are done: what a job calls that may run in another process."""
+    assert _queue is not None
+    _queue.put(n)
+
+
+def _end_with_parent() -> None:
+    """A parent that is killed can't stop its pool, whose processes would wait for work forever."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    multiprocessing.connection.wait([parent.sentinel])
+    os._exit(1)
 
 
 @contextmanager
-def across_processes(update: Callable[[int], object]) -> Iterator[Sender]:
-    """Something picklable that calls `update` here, from whichever process it is called in."""
-    with multiprocessing.get_context("spawn").Manager() as manager:
-        queue: Queue[int | None] = manager.Queue()
-        reader = threading.Thread(target=_read, args=(queue, update), daemon=True)
-        reader.start()
-        try:
-            yield Sender(queue)
-        finally:
-            queue.put(None)
-            reader.join()
+def heard(queue: "SimpleQueue[int | None]", update: Callable[[int], object]) -> Iterator[None]:
+    """Calls `update` here for what is sent, here or elsewhere."""
+    _use(queue)
+    reader = threading.Thread(target=_read, args=(queue, update), daemon=True)
+    reader.start()
+    try:
+        yield
+    finally:
+        queue.put(None)
+        reader.join()
+        _use(None)
 
 
-def _read(queue: "Queue[int | None]", update: Callable[[int], object]) -> None:
+def _read(queue: "SimpleQueue[int | None]", update: Callable[[int], object]) -> None:
     while (n := queue.get()) is not None:
         update(n)

@@ -32,7 +32,7 @@ by the hand-written layers of `layers/`, forward and backward.
 masks, each from a random stream of its own; these streams are the same for all four models, so differences between \
 models are paired by seed. Accuracy and loss are measured in evaluation mode, at the last epoch. Tables give \
 mean ± sample sd over the seeds, and 95 % confidence intervals of the mean by Student's t, \
-not corrected for their number. The mean of "epochs to \
+not corrected for their number; the tests are. The mean of "epochs to \
 validation ≥ .95" is over the runs that got there; the medians count the others as later than any."""
 
 

@@ -2,7 +2,7 @@
 
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,23 +12,30 @@ from report import summary
 from report.dataset import Dataset
 from report.errors import UsageError
 from report.runs import grid_axes, recorded_epochs
-from report.settings import Settings
+from report.settings import EXPERIMENTS, Settings
+from report.statistics import Value, finite
 from report.store import Arrays, read_arrays, read_json, to_json, to_npz, write
 from report.study import Outcome, control
 from report.summary import Summary
-from report.verification import Row
+from report.verification import Row, peers
 
 SUMMARY, CURVES, VERIFICATION, TIMING = "summary.json", "curves.npz", "verification.json", "timing.json"
+EVIDENCE = "evidence.json"
+
+Evidence = Mapping[str, Mapping[str, Sequence[Value]]]
+"""Every measure of every model, the explorations among them, seed by seed."""
 
 
 @dataclass(frozen=True)
 class Stored:
-    """The summary; curves, votes and points; the verification matrix; the control of independence."""
+    """The summary; curves, votes and points; the verification matrix; the control of independence; explorations."""
 
     summary: Summary
     arrays: Arrays
     matrix: Sequence[Row]
     control: dict[str, Any]
+    evidence: Evidence = field(default_factory=dict)
+    peers: dict[str, Any] | None = None
 
 
 def save(
@@ -39,11 +46,15 @@ def save(
     matrix: Sequence[Row],
 ) -> None:
     """summary.json last: where it lies, the files beside it are complete."""
-    content = summary.summarise(settings, dataset, {name: o.values for name, o in outcomes.items()})
+    of_four = {e.name: outcomes[e.name] for e in EXPERIMENTS}
+    content = summary.summarise(settings, dataset, {name: o.values for name, o in of_four.items()})
     mark = summary.fingerprint(content["settings"])
-    arrays = {"settings": np.array(mark), **_arrays(settings, dataset, outcomes)}
-    checked = {"settings": mark, "control": _control(settings, outcomes), "results": list(matrix)}
-    write(directory, {CURVES: to_npz(arrays), VERIFICATION: to_json(checked), SUMMARY: to_json(content)})
+    arrays = {"settings": np.array(mark), **_arrays(settings, dataset, of_four)}
+    every = {name: {m: finite(v) for m, v in o.values.items()} for name, o in outcomes.items()}
+    evidence = {"settings": mark, "experiments": every}
+    checked = {"settings": mark, "control": _control(settings, of_four), "results": list(matrix), "peers": peers()}
+    files = {CURVES: to_npz(arrays), VERIFICATION: to_json(checked), EVIDENCE: to_json(evidence)}
+    write(directory, files | {SUMMARY: to_json(content)})
 
 
 def _arrays(settings: Settings, dataset: Dataset, outcomes: Mapping[str, Outcome]) -> Arrays:
@@ -66,6 +77,7 @@ def _control(settings: Settings, outcomes: Mapping[str, Outcome]) -> dict[str, A
 
 def save_timing(directory: Path, settings: Settings, dataset: Dataset, seconds: Mapping[str, float]) -> dict[str, Any]:
     """How long it took: apart from the results, as it is another each time."""
+    seconds = {name: value for name, value in seconds.items() if name in (*(e.name for e in EXPERIMENTS), "total")}
     steps = summary.describe_dataset(dataset, settings)["train"] // settings.batch * settings.epochs * settings.seeds
     timing = {
         "machine": f"{platform.system()} {platform.machine()}",
@@ -84,9 +96,17 @@ def read(directory: Path) -> Stored:
         raise UsageError(f"{directory}: there is no such directory; `python -m report --out {directory}` makes it")
     content = summary.read(directory / SUMMARY)
     arrays = read_arrays(directory / CURVES)
-    verification = read_json(directory / VERIFICATION)
+    verification, evidence = (read_json(directory / name) for name in (VERIFICATION, EVIDENCE))
     settings = summary.fingerprint(content["settings"])
-    for name, found in ((CURVES, str(arrays.get("settings"))), (VERIFICATION, verification.get("settings"))):
+    marks = {CURVES: str(arrays.get("settings")), VERIFICATION: verification.get("settings")}
+    for name, found in (marks | {EVIDENCE: evidence.get("settings")}).items():
         if found != settings:
             raise UsageError(f"{directory / name}: comes from a run with other settings than {SUMMARY} beside it")
-    return Stored(content, arrays, verification["results"], verification["control"])
+    return Stored(
+        content,
+        arrays,
+        verification["results"],
+        verification["control"],
+        evidence["experiments"],
+        verification.get("peers"),
+    )

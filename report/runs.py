@@ -13,7 +13,9 @@ from layers import Sequential
 from report.dataset import Dataset
 from report.measures import Threshold, classify, evaluate, evaluate_shared
 from report.model import build
-from report.settings import Experiment, Settings
+from report.settings import EXPERIMENTS, Experiment, Settings
+from report.shift import reestimate, shift
+from report.statistics import Value
 from report.training import Split, split_by_seed, train
 
 CURVES = ("train_accuracy", "val_accuracy", "train_loss", "val_loss")
@@ -28,18 +30,28 @@ class Job:
     experiment: Experiment
     seeds: tuple[int, ...]
     epochs: int
+    alone: bool = False  # a control: one seed without the others
 
 
-@dataclass
-class Result:
-    """What a job measured, seed by seed in the order of its seeds."""
+@dataclass(frozen=True)
+class Run:
+    """What one seed of one model gave."""
 
-    job: Job
-    values: dict[str, list[float] | list[int | None]] = field(default_factory=dict)
-    curves: dict[str, NDArray[np.float32]] = field(default_factory=dict)  # each (S, recorded epochs)
-    votes: NDArray[np.int16] | None = None  # (classes, GRID, GRID): how many seeds chose the class
-    weights: dict[str, NDArray[np.float32]] = field(default_factory=dict)  # final parameters, leading axis S
-    seconds: float = 0.0  # of training, with the measurements along the way
+    experiment: Experiment
+    seed: int
+    epochs: int
+    values: dict[str, Value]
+    curves: dict[str, NDArray[np.float32]]  # each of as many points as epochs were recorded
+    decisions: NDArray[np.uint8] | None  # (GRID, GRID): the class of each point of the map
+    seconds: float  # of training, with the measurements along the way: its share of the group's
+    weights: dict[str, NDArray[np.float32]] = field(default_factory=dict)  # the final parameters
+
+
+def varied(settings: Settings, job: Job) -> Settings:
+    """The settings with what the experiment has of its own."""
+    e = job.experiment
+    own = {"epochs": settings.epochs * e.longer, "lr": e.lr or settings.lr, "width": e.width or settings.width}
+    return replace(settings, **own)  # type: ignore[arg-type]
 
 
 def recorded_epochs(settings: Settings) -> NDArray[np.int64]:
@@ -48,17 +60,18 @@ def recorded_epochs(settings: Settings) -> NDArray[np.int64]:
     return epochs if epochs[-1] == settings.epochs else np.append(epochs, settings.epochs)
 
 
-def run(job: Job, dataset: Dataset, settings: Settings, progress: Progress = lambda _: None) -> Result:
-    """Train and measure. One thread: small matrices gain nothing from more, and sums keep one order."""
+def run(job: Job, dataset: Dataset, settings: Settings, progress: Progress = lambda _: None) -> list[Run]:
+    """Train and measure, seed by seed. One thread: small matrices gain nothing from more, and sums keep one order."""
     with one_thread(), torch.inference_mode():
         data = split_by_seed(dataset, job.seeds, settings)
+        settings = varied(settings, job)
         sizes = (dataset.X.shape[1], settings.width, dataset.n_classes)
         model = build(job.experiment, job.seeds, sizes, settings.device)
         observer = Observer(data, settings, job.epochs, progress)
         start = time.perf_counter()
         train(model, data, job.seeds, settings, observer, job.epochs)
-        seconds = time.perf_counter() - start
-        return replace(_result(job, model, dataset, data, observer), seconds=seconds)
+        seconds = (time.perf_counter() - start) / len(job.seeds)
+        return _runs(job, model, dataset, data, observer, seconds)
 
 
 class Observer:
@@ -87,22 +100,48 @@ class Observer:
         return {name: np.stack(rows, axis=1) for name, rows in self.rows.items()}
 
 
-def _result(job: Job, model: Sequential, dataset: Dataset, data: Split, observer: Observer) -> Result:
+def _runs(job: Job, model: Sequential, dataset: Dataset, data: Split, observer: Observer, seconds: float) -> list[Run]:
     """The final measures, on the training, validation and fresh points of each seed."""
     S = observer.S
-    train_accuracy, train_loss = evaluate(model, data.z_train, data.y_train)
-    val_accuracy, val_loss = evaluate(model, data.z_val, data.y_val)
-    measured = {"train_accuracy": train_accuracy, "val_accuracy": val_accuracy}
-    losses = {"train_loss": train_loss, "val_loss": val_loss}
+    values = _final(model, dataset, data, S) | {"epochs_to_95": observer.reached.epochs()}
+    curves = observer.curves()
+    decisions = _decisions(model, dataset, S, data.z_val.device) if job.experiment in EXPERIMENTS else None
+    values |= _shifted(model, dataset, data, S)
+    weights = {name: θ.cpu().numpy().copy() for name, θ in model.params.items()}
+
+    def of(s: int) -> Run:
+        return Run(
+            job.experiment,
+            job.seeds[s],
+            job.epochs,
+            {name: value[s] for name, value in values.items()},
+            {name: curve[s] for name, curve in curves.items()},
+            None if decisions is None else decisions[s],
+            seconds,
+            {name: θ[s] for name, θ in weights.items()},
+        )
+
+    return [of(s) for s in range(S)]
+
+
+def _final(model: Sequential, dataset: Dataset, data: Split, S: int) -> dict[str, Sequence[Value]]:
+    """Accuracies, then losses, each with an entry for each seed."""
+    parts = {"train": evaluate(model, data.z_train, data.y_train), "val": evaluate(model, data.z_val, data.y_val)}
     if len(dataset.y_test):
         z, y = (torch.from_numpy(part).to(data.y_val.device) for part in (dataset.X_test, dataset.y_test))
-        measured["test_accuracy"], losses["test_loss"] = evaluate_shared(model, z, y, S)
-    values: dict[str, list[float] | list[int | None]] = {
-        name: value.tolist() for name, value in (measured | losses).items()
+        parts["test"] = evaluate_shared(model, z, y, S)
+    return {f"{part}_{m}": of[i].tolist() for i, m in enumerate(("accuracy", "loss")) for part, of in parts.items()}
+
+
+def _shifted(model: Sequential, dataset: Dataset, data: Split, S: int) -> dict[str, Sequence[Value]]:
+    """Variance shift at each norm, and what re-estimated statistics make of the accuracies; last, as it moves buffers."""
+    found: dict[str, Sequence[Value]] = {
+        f"variance_shift_{i}": of.tolist() for i, of in enumerate(shift(model, data.z_train), 1)
     }
-    values["epochs_to_95"] = observer.reached.epochs()
-    weights = {name: θ.cpu().numpy().copy() for name, θ in model.params.items()}
-    return Result(job, values, observer.curves(), _votes(model, dataset, S, data.z_val.device), weights)
+    if not model.buffers:
+        return found
+    reestimate(model, data.z_train)
+    return found | {f"reestimated_{name}": value for name, value in _final(model, dataset, data, S).items()}
 
 
 def grid_axes(X: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -113,15 +152,13 @@ def grid_axes(X: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.f
     return axis, axis
 
 
-def _votes(model: Sequential, dataset: Dataset, S: int, device: torch.device) -> NDArray[np.int16] | None:
-    """How many seeds choose each class at each point of the grid; points that are not planar have no map."""
-    if dataset.X.shape[1] != 2:
+def _decisions(model: Sequential, dataset: Dataset, S: int, device: torch.device) -> NDArray[np.uint8] | None:
+    """The class that each seed gives to each point of the grid; points that are not planar have no map."""
+    if dataset.X.shape[1] != 2 or dataset.n_classes > 256:
         return None
     x, y = np.meshgrid(*grid_axes(dataset.X))
     points = torch.from_numpy(np.stack([x.ravel(), y.ravel()], axis=-1)).to(device)
-    chosen = classify(model, points, S).cpu().numpy()
-    counts = np.stack([(chosen == c).sum(0) for c in range(dataset.n_classes)])
-    return counts.reshape(-1, GRID, GRID).astype(np.int16)
+    return classify(model, points, S).cpu().numpy().astype(np.uint8).reshape(S, GRID, GRID)
 
 
 @contextmanager
@@ -138,4 +175,4 @@ def one_thread() -> Iterator[None]:
 def groups(seeds: Sequence[int], size: int = 30) -> list[tuple[int, ...]]:
     """About 30 seeds train fastest together: enough to share the cost of a call, few enough for the cache."""
     count = -(-len(seeds) // size)
-    return [tuple(part.tolist()) for part in np.array_split(np.array(seeds), count)]
+    return [tuple(part.tolist()) for part in np.array_split(np.array(seeds), count)] if count else []

@@ -7,27 +7,34 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-Norm = Literal["in", "bn"]
+Norm = Literal["in", "bn", "none"]
 SPIRAL = "generate_spiral"
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """One model of the 2x2: a normalisation and a probability of Dropout."""
+    """One model: a normalisation and a probability of Dropout; and what an exploration varies of the settings."""
 
     norm: Norm
     p: float
+    longer: int = 1  # times the epochs
+    lr: float | None = None
+    width: int | None = None
 
     @property
     def name(self) -> str:
         """The key of summary.json."""
-        return f"{self.norm}_p{self.p}"
+        varied = {"x": self.longer if self.longer > 1 else None, "lr": self.lr, "w": self.width}
+        return f"{self.norm}_p{self.p}" + "".join(f"_{key}{v:g}" for key, v in varied.items() if v is not None)
 
     @property
     def title(self) -> str:
         """The name in tables and figures."""
-        norm = {"in": "InstanceNorm", "bn": "BatchNorm"}[self.norm]
-        return f"{norm}, p = {self.p:g}" if self.p else f"{norm}, no Dropout"
+        norm = {"in": "InstanceNorm", "bn": "BatchNorm", "none": "no norm"}[self.norm]
+        varied = [f", {self.longer}× the epochs"] if self.longer > 1 else []
+        varied += [] if self.lr is None else [f", learning rate {self.lr:g}"]
+        varied += [] if self.width is None else [f", width {self.width}"]
+        return (f"{norm}, p = {self.p:g}" if self.p else f"{norm}, no Dropout") + "".join(varied)
 
     @property
     def phrase(self) -> str:
@@ -40,6 +47,15 @@ DROPOUT = 0.2
 IN, IN_DROPOUT = Experiment("in", 0.0), Experiment("in", DROPOUT)
 BN, BN_DROPOUT = Experiment("bn", 0.0), Experiment("bn", DROPOUT)
 EXPERIMENTS = (IN, IN_DROPOUT, BN, BN_DROPOUT)
+
+# Beside the four, with fewer seeds: what may tell causes apart, and how far the findings depend on two choices.
+SMALLER = (Experiment("bn", 0.05), Experiment("bn", 0.1))
+LONGER = Experiment("bn", DROPOUT, longer=4)
+NO_NORM = (Experiment("none", 0.0), Experiment("none", DROPOUT))
+NORMS: tuple[Norm, Norm] = ("in", "bn")
+RATES = tuple(Experiment(norm, 0.0, lr=lr) for norm in NORMS for lr in (0.03, 0.3))
+WIDTHS = tuple(Experiment(norm, 0.0, width=width) for norm in NORMS for width in (32, 128))
+EXPLORATIONS = (*SMALLER, LONGER, *NO_NORM, *RATES, *WIDTHS)
 
 
 @dataclass(frozen=True)
@@ -100,6 +116,11 @@ class Settings:
     def run_seeds(self) -> list[int]:
         """The run seeds, each the root of the streams of streams.py."""
         return list(range(self.seed0, self.seed0 + self.seeds))
+
+    @property
+    def explored_seeds(self) -> list[int]:
+        """The seeds of the explorations."""
+        return self.run_seeds[:10]
 
     @property
     def record_every(self) -> int:

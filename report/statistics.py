@@ -22,12 +22,17 @@ class Statistic(TypedDict):
 
 def describe(values: Sequence[Value]) -> Statistic:
     """Sample deviation (n − 1) and the 95 % interval of the mean by Student's t; None where n is too small."""
-    kept: list[Value] = [v if v is not None and math.isfinite(v) else None for v in values]
+    kept = finite(values)
     present = np.array([v for v in kept if v is not None], dtype=np.float64)
     n = len(present)
     mean = float(present.mean()) if n else None
     sd = float(present.std(ddof=1)) if n > 1 else None
     return Statistic(mean=mean, sd=sd, ci95=_interval(mean, sd, n), n=n, values=kept)
+
+
+def finite(values: Sequence[Value]) -> list[Value]:
+    """None for a run that has no value, or none that is a number."""
+    return [v if v is not None and math.isfinite(v) else None for v in values]
 
 
 def _interval(mean: float | None, sd: float | None, n: int) -> list[float | None]:

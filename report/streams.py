@@ -15,13 +15,21 @@ import torch
 Purpose = Literal["split", "initialisation", "batches", "masks"]
 
 
-def stream(seed: int, purpose: Purpose, device: str = "cpu") -> torch.Generator:
-    """The generator of one purpose of one run."""
-    key = zlib.crc32(purpose.encode())
-    state = np.random.SeedSequence(seed, spawn_key=(key,)).generate_state(1, np.uint64)[0]
-    return torch.Generator(device).manual_seed(int(state))
+def root(seed: int, purpose: Purpose) -> np.random.SeedSequence:
+    """What all randomness of one purpose of one run comes from."""
+    return np.random.SeedSequence(seed, spawn_key=(zlib.crc32(purpose.encode()),))
 
 
-def streams(seeds: Sequence[int], purpose: Purpose, device: str = "cpu") -> list[torch.Generator]:
+def stream(seed: int, purpose: Purpose) -> torch.Generator:
+    """The generator of one purpose of one run; on the CPU, so that every device draws the same."""
+    return torch.Generator().manual_seed(int(root(seed, purpose).generate_state(1, np.uint64)[0]))
+
+
+def streams(seeds: Sequence[int], purpose: Purpose) -> list[torch.Generator]:
     """The same for several runs, in their order."""
-    return [stream(seed, purpose, device) for seed in seeds]
+    return [stream(seed, purpose) for seed in seeds]
+
+
+def bits(seeds: Sequence[int], purpose: Purpose) -> list[np.random.BitGenerator]:
+    """The cheapest random bits there are, for each of several runs."""
+    return [np.random.SFC64(root(seed, purpose)) for seed in seeds]

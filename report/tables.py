@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from tabulate import tabulate
 
-from report.settings import EXPERIMENTS, Comparison, Experiment
-from report.statistics import Statistic, median, reached
+from report.inference import Test, censored_median, compare
+from report.settings import COMPARISONS, EXPERIMENTS, Comparison, Experiment
+from report.statistics import Statistic, describe, median, reached
 from report.summary import MEASURES, Measures, Summary
 from report.verification import WORST_FIRST, Row
 
@@ -32,6 +34,10 @@ class Table:
     def markdown(self) -> str:
         """For report.md."""
         return self._as("pipe")
+
+    def latex(self) -> str:
+        """For a paper; what LaTeX would read as its own is escaped."""
+        return self._as("latex_booktabs")
 
     def plain(self) -> str:
         """For a console."""
@@ -110,6 +116,43 @@ def _compared(m: str, first: Measures, second: Measures, difference: Measures) -
     ]
 
 
+TESTED = ("accuracy", "loss", "epochs_to_95")
+
+
+def tests(summary: Summary) -> Table:
+    """Every comparison of the report, tested as one family: on the most points that were not trained on."""
+    unseen = "test" if summary["experiments"][EXPERIMENTS[0].name]["test_accuracy"]["n"] else "val"
+    measures = [m if m == "epochs_to_95" else f"{unseen}_{m}" for m in TESTED]
+    asked = {(c, m): f"{c.name} {m}" for c in COMPARISONS for m in measures}
+    of = summary["experiments"]
+    pairs = {name: (of[c.first.name][m]["values"], of[c.second.name][m]["values"]) for (c, m), name in asked.items()}
+    found = compare(pairs, times=[name for (_, m), name in asked.items() if m == "epochs_to_95"])
+    rows = [[f"{c.question}: {c.title}", LABELS[m], *_tested(found[name], m)] for (c, m), name in asked.items()]
+    return Table(["comparison", "measure", "mean difference", "95 % CI, bootstrap", "effect d", "p", "p, Holm"], rows)
+
+
+def _tested(test: Test, measure: str) -> list[str]:
+    mean = describe(test.differences)["mean"]
+    limits = NONE if test.interval is None else f"[{', '.join(number(v, measure) for v in test.interval)}]"
+    d = NONE if test.effect is None else f"{test.effect:.2f}"
+    return [number(mean, measure), limits, d, *(NONE if p is None else _p(p) for p in (test.p, test.holm))]
+
+
+def _p(p: float) -> str:
+    return "< .001" if p < 0.001 else f"{p:.3f}".removeprefix("0")
+
+
+def arrivals(summary: Summary) -> Table:
+    """Epochs to the threshold with runs that never reach it censored at the last epoch."""
+    last = summary["settings"]["epochs"]
+    rows = []
+    for e in EXPERIMENTS:
+        values = summary["experiments"][e.name]["epochs_to_95"]["values"]
+        middle, low, high = (f"> {last}" if v is None else f"{v:.0f}" for v in censored_median(values, last))
+        rows.append([e.title, middle, f"[{low}, {high}]", f"{len(values) - reached(values)}"])
+    return Table(["model", "median epoch of validation ≥ .95", "95 % CI", "runs censored"], rows)
+
+
 def verification(matrix: Sequence[Row]) -> Table:
     """Layers × checks; a cell is the worst outcome over the modes, with the coarsest resolution it was verified at."""
     layers, checks = (list(dict.fromkeys(row[key] for row in matrix)) for key in ("layer", "check"))
@@ -118,6 +161,32 @@ def verification(matrix: Sequence[Row]) -> Table:
         for layer in layers
     ]
     return Table(["layer", *(f"`{check}`" for check in checks)], rows)
+
+
+CONTESTANTS = {"core": "harness, core", "public": "harness", "fast": "PyTorch, fast", "slow": "PyTorch", "jax": "JAX"}
+
+
+def detection(peers: dict[str, Any]) -> Table:
+    """Faults found by the harness and by its peers."""
+    rows = [
+        [CONTESTANTS.get(n, n), f"{found}/{tried}", f"{found / tried:.3f}"]
+        for n, (found, tried) in peers["detection"].items()
+    ]
+    return Table(["checker", "faults found", "share"], rows)
+
+
+def times(peers: dict[str, Any]) -> Table:
+    """A peer's time over the harness's: geometric mean over the layers, and the worst of them."""
+    rows = [
+        [
+            CONTESTANTS.get(r["peer"], r["peer"]),
+            str(r["size"]),
+            f"{r['geomean']:.2f}",
+            f"{r['worst']:.2f} ({r['worst_layer']})",
+        ]
+        for r in peers["times"]
+    ]
+    return Table(["checker", "size", "its time / harness's", "worst layer"], rows)
 
 
 def _cell(results: Sequence[Row]) -> str:

@@ -44,13 +44,29 @@ def epoch_batches(data: Split, orders: Sequence[torch.Generator], size: int) -> 
     yield from zip(data.z_train[seed, picked], data.y_train[seed, picked], strict=True)
 
 
-def update(model: Sequential, loss: SoftmaxCrossEntropy, z: Tensor, y: Tensor, lr: float) -> None:
+def joined(model: Sequential) -> tuple[Tensor, Tensor]:
+    """All parameters as one tensor θ, all gradients as another, δθ; the model's own become views of them."""
+    return _viewed(model.params), _viewed(model.grads)
+
+
+def _viewed(tensors: dict[str, Tensor]) -> Tensor:
+    # the order in memory stays: of a W that is stored transposed it is that of Wᵀ
+    stored = {name: t if t.is_contiguous() else t.mT for name, t in tensors.items()}
+    whole = torch.cat([t.reshape(-1) for t in stored.values()])
+    parts = torch.split(whole, [t.numel() for t in stored.values()])
+    for (name, t), part in zip(stored.items(), parts, strict=True):
+        tensors[name] = part.view(t.shape) if t is tensors[name] else part.view(t.shape).mT
+    return whole
+
+
+def update(
+    model: Sequential, loss: SoftmaxCrossEntropy, z: Tensor, y: Tensor, θ: Tensor, δθ: Tensor, lr: float
+) -> None:
     """One step of plain SGD: θ ← θ − lr ∂L/∂θ. Each model has its own loss, so no gradient crosses seeds."""
     loss.forward(model.forward(z), y)
     model.backward(loss.backward())
-    for name, θ in model.params.items():
-        θ.sub_(model.grads[name], alpha=lr)
-    model.zero_grad()
+    θ.sub_(δθ, alpha=lr)
+    δθ.zero_()
 
 
 def train(
@@ -63,10 +79,10 @@ def train(
 ) -> None:
     """All epochs (or only the first so many); `observe(epoch, model)` sees the model in evaluation mode after each."""
     loss = SoftmaxCrossEntropy()
-    orders = streams(seeds, "batches")
+    orders, (θ, δθ) = streams(seeds, "batches"), joined(model)
     for epoch in range(1, (epochs or settings.epochs) + 1):
         model.train()
         for z, y in epoch_batches(data, orders, settings.batch):
-            update(model, loss, z, y, settings.lr)
+            update(model, loss, z, y, θ, δθ, settings.lr)
         model.eval()
         observe(epoch, model)

@@ -2,6 +2,8 @@
 
 import importlib
 import importlib.util
+import json
+import math
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -11,6 +13,7 @@ from report.errors import UsageError
 from report.runs import one_thread
 
 SPECS = Path("tests") / "specs.py"
+PEERS = Path(__file__).resolve().parent.parent / "benchmarks" / "results" / "checkers.json"
 WORST_FIRST = ("FAIL", "ERROR", "INCONCLUSIVE", "PASS", "SKIP")
 
 
@@ -67,7 +70,7 @@ def rows(results: Iterable[Any]) -> list[Row]:
             check=r.check,
             mode=r.mode,
             outcome=r.outcome.name,
-            resolution=max(map(float, r.tensors.values()), default=None),
+            resolution=max(filter(math.isfinite, map(float, r.tensors.values())), default=None),
             reason=r.reason,
         )
         for r in results
@@ -83,3 +86,14 @@ def verified(matrix: Sequence[Row]) -> bool:
     """Whether everything that applies passed, and something did."""
     found = counts(matrix)
     return found["PASS"] > 0 and found["PASS"] + found["SKIP"] == len(matrix)
+
+
+def peers(path: Path = PEERS) -> dict[str, Any] | None:
+    """The harness beside its peers, from the benchmark's own results; None where it was not run, or wrote another form."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        detection = {name: [found["detection"]["found"][name], n] for name, n in found["detection"]["tried"].items()}
+        times = [{k: row[k] for k in ("size", "peer", "geomean", "worst", "worst_layer")} for row in found["summary"]]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return {"setting": found.get("setting"), "detection": detection, "times": times}

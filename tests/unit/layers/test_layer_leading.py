@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from harness import LayerSpec, check
 from layers import BatchNorm, Dropout, InstanceNorm, Linear, Sequential, SoftmaxCrossEntropy, Tanh
 
 S, B, D = 3, 7, 5
@@ -159,7 +160,8 @@ def test_generators_of_s_linears_are_consumed_as_each_alone(device):
     alone = [Linear(D, 4, g) for g in ours]
     assert layer.params["W"].shape == (S, D, 4)
     assert layer.params["b"].shape == (S, 1, 4)
-    assert layer.params["W"].is_contiguous()
+    assert layer.params["W"].mT.is_contiguous()  # fewer outputs than inputs: the narrow side last would be slow
+    assert Linear(4, D, generators(device)).params["W"].is_contiguous()
     for s in range(S):
         assert torch.equal(layer.params["W"][s], alone[s].params["W"])
         assert torch.equal(layer.params["b"][s, 0], alone[s].params["b"])
@@ -175,3 +177,28 @@ def test_buffers_become_per_leading_index_from_the_shared_values(normal, dtype, 
     assert layer.buffers["running_mean"].shape == (S, 1, D)
     assert_close(layer.buffers["running_mean"][:, 0], 0.9 * start["running_mean"] + 0.1 * z.mean(-2), **CLOSE[dtype])
     assert_close(layer.buffers["running_var"][:, 0], 0.9 * start["running_var"] + 0.1 * z.var(-2), **CLOSE[dtype])
+
+
+@pytest.mark.parametrize(("wider", "narrower"), [(5, 2), (2, 5), (4, 4)])
+def test_the_harness_verifies_one_batched_product_for_all_models(wider, narrower):
+    """As the study calls it: neither further leading axes nor a single model, and either side the narrow one."""
+
+    def models(S: int) -> Linear:
+        return Linear(wider, narrower, [torch.Generator().manual_seed(s) for s in range(S)])
+
+    def reference(z, W, b):
+        return torch.einsum("sbi,sio->sbo", z, W) + b
+
+    spec = LayerSpec(models, f"S B {wider}", "Linear, S models", reference=reference)
+    assert check(spec, examples=10).ok
+
+    class Wrong(Linear):
+        def backward(self, δa):
+            self._gradient("W").baddbmm_(self._kept[0].mT, δa, alpha=0.5)
+            return super().backward(δa)
+
+    def wrong(S: int) -> Wrong:
+        return Wrong(wider, narrower, [torch.Generator().manual_seed(s) for s in range(S)])
+
+    failed = check(LayerSpec(wrong, f"S B {wider}", "Wrong", reference=reference), examples=10).failures
+    assert {"parameter_gradient"} <= {f.check for f in failed}

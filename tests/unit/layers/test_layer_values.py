@@ -120,3 +120,30 @@ def test_sequential(tensor, dtype, device):
     assert_close(model.backward(tensor([[1.0]])), tensor([[0.72]]))
     assert_close(linear.grads["W"], tensor([[0.36]]))
     assert model.grads["0.W"] is linear.grads["W"]
+
+
+def ulps(a, true):
+    """How many units in the last place of a lie between it and the truth, given in float64."""
+    true = true.to(a.dtype)
+    upwards = torch.nextafter(true.abs(), torch.full_like(true, torch.inf)) - true.abs()
+    return ((a - true).abs() / upwards).max().item()
+
+
+def test_tanh_is_exact_to_two_ulp_near_zero_and_three_everywhere(dtype, device):
+    # float64 has no wider type to be compared with on every machine: torch's own, good to one ulp
+    for low, high, allowed in ((-40, -3, 2), (-3, 2, 3)):
+        z = torch.cat([torch.logspace(low, high, 100_000, dtype=dtype, device=device), torch.zeros(1, device=device)])
+        for signed in (z, -z):
+            assert ulps(Tanh().forward(signed), torch.tanh(signed.double())) <= allowed + (dtype == torch.float64)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_tanh_at_the_ends_of_its_domain(dtype, device):
+    largest = torch.finfo(dtype).max
+    z = torch.tensor([0.0, -0.0, largest, -largest, torch.inf, -torch.inf, torch.nan], dtype=dtype, device=device)
+    layer = Tanh()
+    a = layer.forward(z)
+    assert a[:6].tolist() == [0, 0, 1, -1, 1, -1]
+    assert a[:2].signbit().tolist() == [False, True]
+    assert a[6].isnan()
+    assert layer.backward(torch.ones_like(z))[:6].tolist() == [1, 1, 0, 0, 0, 0]

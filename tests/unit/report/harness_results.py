@@ -2,6 +2,8 @@
 
 from types import SimpleNamespace
 
+from report.verification import rows
+
 
 def result(layer, check, mode, outcome, tensors=None, reason=""):
     return SimpleNamespace(
@@ -24,3 +26,8 @@ RESULTS = [
     result("Dropout", "mask", "eval", "SKIP", reason="evaluation draws nothing"),
 ]
 FAILURE = result("Tanh", "input_gradient", "eval", "FAIL", {"z": 1e-11}, "3 of 8 entries are out")
+
+
+def verify(examples, seed):
+    """In the place of report.command.verify, also in other processes."""
+    return rows(RESULTS)

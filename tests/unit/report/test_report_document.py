@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from harness_results import FAILURE, RESULTS
 
-from report import causes, findings
+from report import causes, evidence, findings
 from report.__main__ import main
-from report.document import all_tables, console, markdown
+from report.document import all_tables, console, latex, markdown
 from report.figures import all_figures
 from report.findings import Q6, Q7, Q7_BN, Reader
 from report.results import Stored, read
-from report.settings import BN, COMPARISONS, EXPERIMENTS, IN, IN_DROPOUT
+from report.settings import BN, COMPARISONS, EXPERIMENTS, EXPLORATIONS, IN, IN_DROPOUT, LONGER
 from report.statistics import describe, paired
 from report.summary import MEASURES
 from report.verification import rows
@@ -81,7 +81,7 @@ def test_every_measured_number_of_the_text_follows_the_summary(stored):
     arrays = {n: a + 100 if n.endswith("_loss") else a for n, a in stored.arrays.items()}
     moved.summary["settings"]["dataset"]["bayes_accuracy"] = 77.7772
     other = markdown(Stored(moved.summary, arrays, stored.matrix, stored.control), FIGURES)
-    constants = {"0.05"}
+    constants = {"0.05", "1.000", "0.001"}  # a corrected p, and the spread of the values above
     before, after = (set(re.findall(r"-?\d+\.\d{3}\b", t)) - constants for t in (text, other))
     assert len(before) > 60
     assert not (before - {"0.000"}) & after
@@ -236,3 +236,34 @@ def test_without_fresh_points_validation_stands_in(stored):
     assert "The data come from `--data points.npz`, in place of the built-in spiral; there are no fresh points" in text
     assert "validation accuracy" in findings.accuracy(Reader(without.summary, without.arrays), Q7)
     assert "best possible" not in text
+
+
+def test_latex_tables_are_those_of_the_page(stored):
+    text = latex(stored)
+    assert text.count("\\begin{tabular}") == text.count("\\bottomrule") == len(all_tables(stored))
+    assert "input\\_gradient" in text
+
+
+def test_evidence_is_beside_each_claim_and_marked(stored):
+    text = markdown(stored, FIGURES)
+    section = text.split("## What tells the causes apart")[1].split("\n## ")[0]
+    assert "*Exploratory: 3 seeds, looked at after the fact" in section
+    assert "in evaluation the second BatchNorm sees" in section
+    assert "was not isolated" in section
+    for e in EXPLORATIONS:
+        assert e.title in section
+
+
+def test_the_verdict_on_the_shift_and_on_time_follows_the_numbers(stored):
+    def explored(reestimated, longer):
+        values = {e.name: {"test_accuracy": [0.96, 0.95, 0.96]} for e in (IN, BN)}
+        values["bn_p0.2"] = {"test_accuracy": [0.66, 0.65, 0.67], "reestimated_test_accuracy": reestimated}
+        values["bn_p0.2"] |= {"variance_shift_1": [1.0] * 3, "variance_shift_2": [0.8, 0.82, 0.81]}
+        values[LONGER.name] = {"test_accuracy": longer}
+        return evidence.Explored(values, 3)
+
+    low, high = explored([0.66, 0.66, 0.66], [0.7, 0.71, 0.7]), explored([0.95, 0.94, 0.95], [0.95, 0.95, 0.94])
+    assert evidence.variance_shift(low).endswith("The shift is not what costs the accuracy.")
+    assert "of 0.297 that Dropout cost. The shift accounts for a part" in evidence.variance_shift(high)
+    assert "most of the distance stays" in evidence.undertrained(low)
+    assert "most of the distance closes" in evidence.undertrained(high)

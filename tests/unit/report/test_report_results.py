@@ -9,9 +9,9 @@ import pytest
 
 from report.command import conduct_and_save
 from report.errors import UsageError
-from report.progress import Lines, across_processes
+from report.progress import Lines
 from report.results import read
-from report.settings import COMPARISONS, EXPERIMENTS, Settings
+from report.settings import COMPARISONS, EXPERIMENTS, EXPLORATIONS, Settings
 from report.statistics import describe, paired
 from report.study import Inline, conduct, pool
 from report.summary import MEASURES
@@ -93,14 +93,15 @@ def test_processes_change_nothing_and_report_progress():
     from report.dataset import load
 
     dataset, told = load(SMALL), []
-    with pool(2) as executor, across_processes(told.append) as progress:
+    with pool(2, told.append) as (executor, progress):
         spread = conduct(SMALL, dataset, executor, progress)
     here = conduct(SMALL, dataset, Inline(), lambda n: None)
     for name, outcome in here.items():
         assert outcome.values == spread[name].values
-        assert outcome.alone is spread[name].alone is True
+        assert outcome.alone is spread[name].alone
         assert all(np.array_equal(outcome.curves[c], spread[name].curves[c]) for c in outcome.curves)
-    assert sum(told) == 4 * 2 * 2 + 4  # every epoch of every seed, and one of each control
+    explored = sum(2 * 2 * e.longer for e in EXPLORATIONS)
+    assert sum(told) == 4 * 2 * 2 + 4 + explored  # every epoch of every seed, and one of each control
 
 
 def test_progress_off_a_terminal_is_a_line_for_each_tenth(capsys):
@@ -113,7 +114,7 @@ def test_progress_off_a_terminal_is_a_line_for_each_tenth(capsys):
 
 
 def test_files_of_other_settings_are_not_mixed(finished, tmp_path, stand_in):
-    for name in ("curves.npz", "verification.json"):
+    for name in ("curves.npz", "verification.json", "evidence.json"):
         directory = tmp_path / name
         conduct_and_save(SMALL, directory, 1)
         shutil.copy(finished / name, directory)

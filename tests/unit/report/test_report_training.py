@@ -1,16 +1,18 @@
 """The loop beside PyTorch's own modules, and one seed beside the same seed in company."""
 
+import numpy as np
 import pytest
 import torch
 
 from layers import SoftmaxCrossEntropy
 from report.dataset import load
 from report.model import build
-from report.runs import Job, groups, recorded_epochs, run
-from report.settings import BN, EXPERIMENTS, IN, Settings
+from report.runs import Job, groups, recorded_epochs, run, varied
+from report.settings import BN, BN_DROPOUT, EXPERIMENTS, EXPLORATIONS, IN, IN_DROPOUT, LONGER, Settings
+from report.shift import reestimate, shift, variances
 from report.streams import streams
 from report.study import Inline, conduct, control, plan, same
-from report.training import epoch_batches, split_by_seed, update
+from report.training import epoch_batches, joined, split_by_seed, update
 
 SEEDS = (3, 8)
 LR = 0.1
@@ -60,10 +62,11 @@ def full_batch(dataset, dtype):
 @pytest.mark.parametrize("experiment", [IN, BN], ids=["in", "bn"])
 def test_one_update_from_the_same_weights_agrees_with_pytorch_at_every_step(dataset, experiment, dtype, close):
     model = build(experiment, SEEDS, (2, 64, 2)).to(dtype=dtype)
+    θ, δθ = joined(model)
     z, y = full_batch(dataset, dtype)
     for _ in range(10):
         peers = [peer(model, s, experiment.norm, dtype) for s in range(len(SEEDS))]
-        update(model, SoftmaxCrossEntropy(), z, y, LR)
+        update(model, SoftmaxCrossEntropy(), z, y, θ, δθ, LR)
         for s, (made, optimiser) in enumerate(peers):
             theirs_steps(made, optimiser, z[s], y[s])
             assert largest_difference(model, made, s) <= close
@@ -75,18 +78,32 @@ def test_one_update_from_the_same_weights_agrees_with_pytorch_at_every_step(data
 @pytest.mark.parametrize("experiment", [IN, BN], ids=["in", "bn"])
 def test_the_first_ten_steps_agree_with_pytorch(dataset, experiment, dtype, close):
     model = build(experiment, SEEDS, (2, 64, 2)).to(dtype=dtype)
+    θ, δθ = joined(model)
     z, y = full_batch(dataset, dtype)
     peers = [peer(model, s, experiment.norm, dtype) for s in range(len(SEEDS))]
     for _ in range(10):
-        update(model, SoftmaxCrossEntropy(), z, y, LR)
+        update(model, SoftmaxCrossEntropy(), z, y, θ, δθ, LR)
         for s, (made, optimiser) in enumerate(peers):
             theirs_steps(made, optimiser, z[s], y[s])
             assert largest_difference(model, made, s) <= close
 
 
+def test_joined_parameters_are_the_models_own_with_their_values():
+    model = build(BN, SEEDS, (2, 8, 3))
+    before = {name: θ.clone() for name, θ in model.params.items()}
+    θ, δθ = joined(model)
+    assert all(torch.equal(before[name], now) for name, now in model.params.items())
+    assert all(g.stride() == model.params[name].stride() for name, g in model.grads.items())
+    θ.fill_(2.0)
+    δθ.fill_(3.0)
+    assert all((now == 2).all() for now in model.params.values())
+    assert all((g == 3).all() for g in model.grads.values())
+    assert θ.numel() == δθ.numel() == sum(now.numel() for now in model.params.values())
+
+
 def test_an_update_leaves_no_gradient_behind(dataset):
     model = build(IN, SEEDS, (2, 64, 2))
-    update(model, SoftmaxCrossEntropy(), *full_batch(dataset, torch.float32), LR)
+    update(model, SoftmaxCrossEntropy(), *full_batch(dataset, torch.float32), *joined(model), LR)
     assert all(not grad.any() for grad in model.grads.values())
 
 
@@ -111,22 +128,21 @@ def test_batches_come_in_a_new_order_every_epoch(dataset):
 def test_a_seed_trains_to_the_same_bits_alone_and_in_company(dataset, experiment):
     settings = Settings(epochs=30)
     seeds = (5, 2, 11)
-    together = run(Job(experiment, seeds, 30), dataset, settings)
-    for s, seed in enumerate(seeds):
-        alone = run(Job(experiment, (seed,), 30), dataset, settings)
+    for together in run(Job(experiment, seeds, 30), dataset, settings):
+        (alone,) = run(Job(experiment, (together.seed,), 30), dataset, settings)
         for name, θ in alone.weights.items():
-            assert θ[0].tobytes() == together.weights[name][s].tobytes()
-        assert {name: v[0] for name, v in alone.values.items()} == {name: v[s] for name, v in together.values.items()}
-        assert same(alone, [together])
+            assert θ.tobytes() == together.weights[name].tobytes()
+        assert alone.values == together.values
+        assert same(alone, together)
 
 
 def test_the_control_sees_a_single_bit_astray(dataset):
     settings = Settings(epochs=5)
-    together, alone = (run(Job(IN, seeds, 5), dataset, settings) for seeds in ((1, 2), (2,)))
-    assert same(alone, [together])
+    (_, together), (alone,) = (run(Job(IN, seeds, 5), dataset, settings) for seeds in ((1, 2), (2,)))
+    assert same(alone, together)
     bits = together.curves["val_loss"].view("int32")
-    bits[1, 3] ^= 1
-    assert not same(alone, [together])
+    bits[3] ^= 1
+    assert not same(alone, together)
 
 
 def test_the_control_trains_a_fifth_of_the_epochs_up_to_a_recorded_one():
@@ -147,17 +163,19 @@ def test_curves_keep_few_points_and_the_last_epoch():
 
 def test_seeds_go_in_even_groups_of_at_most_30():
     assert groups(range(30)) == [tuple(range(30))]
+    assert groups([]) == []
     assert [len(g) for g in groups(range(31))] == [16, 15]
     assert [s for g in groups(range(7, 107)) for s in g] == list(range(7, 107))
 
 
 def test_every_model_trains_every_seed_once_and_the_control_once_more():
     jobs = plan(Settings(seeds=40, seed0=2))
+    assert [job.seeds for job in jobs if job.experiment in EXPLORATIONS] == [tuple(range(2, 12))] * len(EXPLORATIONS)
     for e in EXPERIMENTS:
-        own = [job.seeds for job in jobs if job.experiment == e]
-        assert sorted(s for seeds in own[:-1] for s in seeds) == list(range(2, 42))
-        assert len(own[-1]) == 1
-    assert len(plan(Settings(seeds=1))) == len(EXPERIMENTS)
+        whole, control = (job for job in jobs if job.experiment == e)
+        assert whole.seeds == tuple(range(2, 42))
+        assert len(control.seeds) == control.alone == 1
+    assert len(plan(Settings(seeds=1))) == len(EXPERIMENTS) + len(EXPLORATIONS)
 
 
 def test_two_groups_give_the_same_values_as_one(dataset, monkeypatch):
@@ -165,7 +183,8 @@ def test_two_groups_give_the_same_values_as_one(dataset, monkeypatch):
     one = conduct(settings, dataset, Inline(), lambda n: None)
     monkeypatch.setattr("report.study.groups", lambda seeds: groups(seeds, 2))
     two = conduct(settings, dataset, Inline(), lambda n: None)
-    for name, outcome in one.items():
+    for name in (e.name for e in EXPERIMENTS):
+        outcome = one[name]
         assert outcome.values == two[name].values
         assert (outcome.votes == two[name].votes).all()
         assert two[name].alone
@@ -179,13 +198,50 @@ def test_progress_counts_every_epoch_of_every_seed(dataset):
 
 def test_final_accuracy_counts_right_answers(dataset):
     settings = Settings(epochs=2)
-    result = run(Job(BN, (1, 2), 2), dataset, settings)
-    for name, n in (("train_accuracy", 240), ("val_accuracy", 60), ("test_accuracy", 200)):
-        assert all(abs(v * n - round(v * n)) < 1e-9 for v in result.values[name])
-    assert result.votes.sum(0).min() == result.votes.sum(0).max() == 2
+    for result in run(Job(BN, (1, 2), 2), dataset, settings):
+        for name, n in (("train_accuracy", 240), ("val_accuracy", 60), ("test_accuracy", 200)):
+            assert abs(result.values[name] * n - round(result.values[name] * n)) < 1e-9
+        assert set(np.unique(result.decisions)) <= {0, 1}
 
 
 def test_training_leaves_the_global_generator_alone(dataset):
     before = torch.get_rng_state()
     run(Job(IN, (1,), 1), dataset, Settings(epochs=1))
     assert torch.equal(before, torch.get_rng_state())
+
+
+def test_an_exploration_varies_what_it_names(dataset):
+    settings = Settings(epochs=3)
+    for e in EXPLORATIONS:
+        job = Job(e, (1,), settings.epochs * e.longer)
+        own = varied(settings, job)
+        assert (own.epochs, own.lr, own.width) == (3 * e.longer, e.lr or 0.1, e.width or 64)
+        (found,) = run(job, dataset, settings)
+        assert found.weights["0.W"].shape == (2, own.width)
+        assert found.decisions is None
+        assert len(found.curves["val_loss"]) == own.epochs
+    assert len({e.name for e in (*EXPERIMENTS, *EXPLORATIONS)}) == len(EXPERIMENTS) + len(EXPLORATIONS)
+    assert LONGER.name == "bn_p0.2_x4"
+    assert LONGER.title == "BatchNorm, p = 0.2, 4× the epochs"
+
+
+def test_without_masks_there_is_no_shift_and_with_them_there_is(dataset):
+    def shifts(e):
+        (found,) = run(Job(e, (1,), 30), dataset, Settings(epochs=30))
+        return [found.values[f"variance_shift_{i}"] for i in (1, 2)]
+
+    assert shifts(IN) == [1, 1]
+    assert shifts(IN_DROPOUT)[0] == 1
+    assert shifts(IN_DROPOUT)[1] < 0.95
+    first, second = shifts(BN_DROPOUT)
+    assert 0.9 < first < 1.1
+    assert second < 0.95
+
+
+def test_reestimated_statistics_are_those_of_the_points_as_they_arrive(dataset):
+    data = split_by_seed(dataset, SEEDS, Settings())
+    model = build(BN_DROPOUT, SEEDS, (2, 8, 2))
+    reestimate(model, data.z_train)
+    for norm, seen in variances(model, data.z_train):
+        assert torch.allclose(norm.buffers["running_var"], seen)
+    assert all(torch.allclose(s, torch.ones(2, dtype=torch.float64)) for s in shift(model, data.z_train))

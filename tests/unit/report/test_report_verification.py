@@ -1,12 +1,15 @@
+import json
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
-from harness_results import FAILURE, RESULTS
+from harness_results import FAILURE, RESULTS, result
 
 from report import tables, verification
+from report.document import markdown
 from report.errors import UsageError
-from report.verification import counts, rows, specs, verified, verify
+from report.verification import counts, peers, rows, specs, verified, verify
 
 
 def test_a_row_keeps_the_coarsest_resolution():
@@ -87,3 +90,37 @@ def test_without_specs_there_is_no_report(tmp_path, monkeypatch, text, message):
         specs()
     assert "the verification matrix needs" in str(caught.value)
     assert message in str(caught.value)
+
+
+def test_a_tensor_without_a_resolution_is_no_number_in_a_file():
+    found = rows([result("Tanh", "input_gradient", "eval", "FAIL", {"z": float("inf"), "w": 2e-9})])
+    assert found[0]["resolution"] == 2e-9
+    assert rows([result("Tanh", "float16", "eval", "FAIL", {"z": float("inf")})])[0]["resolution"] is None
+
+
+FOUND = {
+    "setting": {"device": "one"},
+    "detection": {"found": {"public": 90, "fast": 66}, "tried": {"public": 100, "fast": 99}},
+    "summary": [
+        {"size": "16x32", "peer": "fast", "ours": "core", "geomean": 2.345, "worst": 1.2, "worst_layer": "Tanh"}
+    ],
+}
+
+
+def test_peers_are_read_from_the_benchmarks_own_results(tmp_path):
+    path = tmp_path / "checkers.json"
+    assert peers(path) is None
+    for other in ("{", "[]", "{}", json.dumps(FOUND | {"summary": [{}]})):
+        path.write_text(other)
+        assert peers(path) is None
+    path.write_text(json.dumps(FOUND))
+    read = peers(path)
+    assert tables.detection(read).rows == [["harness", "90/100", "0.900"], ["PyTorch, fast", "66/99", "0.667"]]
+    assert tables.times(read).rows == [["PyTorch, fast", "16x32", "2.35", "1.20 (Tanh)"]]
+
+
+def test_peers_stand_in_the_report_where_they_were_measured(stored, tmp_path):
+    path = tmp_path / "checkers.json"
+    path.write_text(json.dumps(FOUND))
+    assert "**faults found**" not in markdown(stored, [])
+    assert "**faults found**" in markdown(replace(stored, peers=peers(path)), [])
