@@ -132,8 +132,8 @@ class Layer:
         for name, gradient in gradients.items():
             grad = self._gradient(name)
             if gradient.shape != grad.shape:
-                fewer = gradient.numel() > grad.numel()
-                gradient = gradient.sum_to_size(grad.shape) if fewer else gradient.view(grad.shape)
+                same_size = gradient.numel() == grad.numel()  # nothing to sum: (1, D) is (D,)
+                gradient = gradient.view(grad.shape) if same_size else gradient.sum_to_size(grad.shape)
             grad.add_(gradient)
 
     def _refuse(self, what: str, found: object, needs: str, error: type[Exception] = ValueError) -> NoReturn:

@@ -202,3 +202,10 @@ def test_the_harness_verifies_one_batched_product_for_all_models(wider, narrower
 
     failed = check(LayerSpec(wrong, f"S B {wider}", "Wrong", reference=reference), examples=10).failures
     assert {"parameter_gradient"} <= {f.check for f in failed}
+
+
+@pytest.mark.parametrize("kind", [InstanceNorm, lambda D: Linear(D, 4)])
+def test_no_models_at_all_leave_gradients_of_zero(kind):
+    layer = kind(D)
+    layer.backward(torch.ones_like(layer.forward(torch.empty(0, B, D))))
+    assert all(g.shape == layer.params[n].shape and not g.any() for n, g in layer.grads.items())
