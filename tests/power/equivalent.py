@@ -30,6 +30,9 @@ TANH_T = "t = z.clamp(max=5 if z.dtype == torch.float16 else 20).mul_(2).expm1_(
 
 
 COMMUTES = "x·y = y·x, to the bit"
+ADDED = (
+    "_accumulate adds up what is left; where the numbers are as many as the parameter's, all axes added up are of one"
+)
 
 
 def _takes(module: str, layer: str, D: str) -> dict[Key, str]:
@@ -133,12 +136,102 @@ EQUIVALENT: dict[Key, str] = {
     **{
         key: why
         for module, layer, D in (
-            ("batch_norm", "BatchNorm", "self.D"), ("instance_norm", "InstanceNorm", "self.D"),
+            ("instance_norm", "InstanceNorm", "self.D"),  # of BatchNorm's empty_batch sees it: it has no statistics
             ("linear", "Linear", "self.D_in"), ("tanh", "Tanh", ""), ("dropout", "Dropout", ""),
             ("softmax_cross_entropy", "SoftmaxCrossEntropy", ""),
         )
         for key, why in _takes(module, layer, D).items()
     },
+    **of(
+        "batch_norm", "BatchNorm.forward", "self._track(running_mean=μ.detach(), running_var=σ2.detach() * (B / (B - 1)))",
+        "the same numbers; the graph of the forward hangs on them, which no buffer is asked for",
+        "μ.detach() → μ",
+        "σ2.detach() → σ2",
+    ),
+    **of(
+        "instance_norm", "InstanceNorm.backward", "self._accumulate(gamma=δaẑ.sum(-2, keepdim=True), beta=δa.sum(-2, keepdim=True))", ADDED,
+        "δaẑ.sum(-2, keepdim=True) → δaẑ",
+        "δa.sum(-2, keepdim=True) → δa",
+    ),
+    **of(
+        "linear", "Linear.backward", "self._accumulate(b=δa.sum(-2, keepdim=True))", ADDED,
+        "δa.sum(-2, keepdim=True) → δa",
+    ),
+    **of(
+        "softmax_cross_entropy", "SoftmaxCrossEntropy.backward", ONES,
+        "a tuple of one: its first entry is its last",
+        "0 → -1",
+    ),
+    **of(
+        "layer", "Layer._take", "if like != self._taken:  # what fitted once fits again", "what fitted is looked at again, and fits again",
+        "like != self._taken → True",
+    ),
+    **of(
+        "layer", "Layer._take", "self._taken = like", "what fitted is looked at again, and fits again",
+        "left out",
+    ),
+    **of(
+        "layer", "Layer._keep", "self._kept = tuple([t.detach() for t in tensors])", "a list of the same tensors, unpacked as a tuple is",
+        "tuple([t.detach() for t in tensors]) → [t.detach() for t in tensors]",
+    ),
+    **of(
+        "layer", "Layer._recall", "return δa.detach(), *self._kept", "the same numbers; recorded where the caller records",
+        "δa.detach() → δa",
+    ),
+    **of(
+        "layer", "Layer._accumulate", "if gradient.shape != grad.shape:",
+        "a view of the same shape is the same, and what is summed over axes of one is not changed",
+        "gradient.shape != grad.shape → True",
+    ),
+    **of(
+        "layer", "Layer._accumulate", "gradient = gradient.view(grad.shape) if same_size else gradient.sum_to_size(grad.shape)",
+        "a view of the same shape is the same, and what is summed over axes of one is not changed",
+        "gradient.view(grad.shape) if same_size else gradient.sum_to_size(grad.shape) → gradient.sum_to_size(grad.shape)",
+    ),
+    **of(
+        "dropout", "Dropout._mask", "bits = self._words(-(-entries * n // 64), z.device).view(dtype)[:, :entries].reshape(z.shape)",
+        "more words than are used; the first of them are the same",
+        "-entries * n // 64 → -entries * n * 64",
+        "-entries * n // 64 → -entries * n",
+        "64 → 63",
+    ),
+    **of(
+        "dropout", "Dropout._mask", "below = min(round(self.p * 2**n), 2**n - 1) - 2 ** (n - 1)  # the integers are signed",
+        "the bits compare in their own type, modulo 2ⁿ: x + 2ⁿ⁻¹ ≡ x − 2ⁿ⁻¹",
+        "min(round(self.p * 2 ** n), 2 ** n - 1) - 2 ** (n - 1) → min(round(self.p * 2 ** n), 2 ** n - 1) + 2 ** (n - 1)",
+        "2 → -2 (3)",
+    ),
+    **of(
+        "dropout", "Dropout._mask", "below = min(round(self.p * 2**n), 2**n - 1) - 2 ** (n - 1)  # the integers are signed",
+        "min(x, y) = min(y, x)",
+        "min(round(self.p * 2 ** n), 2 ** n - 1) → min(2 ** n - 1, round(self.p * 2 ** n))",
+    ),
+    **of(
+        "dropout", "Dropout._mask", "below = min(round(self.p * 2**n), 2**n - 1) - 2 ** (n - 1)  # the integers are signed",
+        "⌊x⌋ and x rounded differ by one at most: p to within 2⁻ⁿ, as promised",
+        "round(self.p * 2 ** n) → int(self.p * 2 ** n)",
+    ),
+    **of(
+        "dropout", "Dropout._mask", "below = min(round(self.p * 2**n), 2**n - 1) - 2 ** (n - 1)  # the integers are signed",
+        "(−2)ⁿ = 2ⁿ for the even n here",
+        "2 → -2",
+        "2 → -2 (2)",
+    ),
+    **of(
+        "dropout", "Dropout._words", "words = torch.empty(len(each), count, dtype=torch.int64, device=device)",
+        "random_ writes every entry",
+        "torch.empty(len(each), count, dtype=torch.int64, device=device) → torch.zeros(len(each), count, dtype=torch.int64, device=device)",
+    ),
+    **of(
+        "dropout", "Dropout._words", "for row, g in zip(words, each, strict=True):", "as many rows as generators",
+        "zip(words, each, strict=True) → zip(words, each)",
+        "True → False",
+    ),
+    **of(
+        "linear", "_batched", "return z.ndim == 3 and z.shape[:1] == W.shape[:-2]",
+        "never batched: the product of each leading index by itself gives the same numbers",
+        "1 → -1", "-2 → 0", "-2 → -3", "-2 → 2",
+    ),
 }  # fmt: skip
 
 UNREACHED = "a parameter of another shape, dtype or device in another's place: no check puts one there (test_layer_contract.py does)"
@@ -150,6 +243,9 @@ NARROW_HALF = (
     "float16 alone: |z| > 5, where e^{2z} is no float16 any more, is not drawn (test_layer_values.py holds the ends)"
 )
 REFUSED = "raises where each leading index has a model of its own, which is read as an example refused (test_layer_leading.py)"
+
+RARE = "another mask with probability 2⁻¹⁶ an entry or less: no feasible number of draws shows it"
+DEVICE = "seen on another device alone: check(spec, device='cuda')"
 
 WEAK: dict[Key, str] = {
     **of(
@@ -174,5 +270,51 @@ WEAK: dict[Key, str] = {
         *(f"min(self.p, 1 - self.p) >= 2 ** (-6) → min(self.p, 1 - self.p) {e} 2 ** (-6)" for e in (">", "<")),
         *(f"min(self.p, 1 - self.p) → {e}" for e in ("self.p", "1 - self.p", "max(self.p, 1 - self.p)")),
         "min(self.p, 1 - self.p) → min(1 - self.p, self.p)", "2 ** (-6) → 2 * -6",
+    ),
+    **of(
+        "tanh", "Tanh.forward", "t = z.clamp(max=5 if z.dtype == torch.float16 else 20).mul_(2).expm1_()",
+        "beyond 19 the last digit of a is another: 1 − 2⁻⁵³ for 1",
+        "20 → 19",
+    ),
+    **of(
+        "dropout", "Dropout._mask", "n, dtype = (16, torch.int16) if min(self.p, 1 - self.p) >= 2**-6 else (32, torch.int32)", FINER,
+        "2 ** (-6) → (-6) ** 2",
+        "2 ** (-6) → 2",
+        "2 ** (-6) → -6",
+        "self.p → 0",
+        "self.p → 2 * self.p",
+        "1 - self.p → 1 + self.p",
+        "1 - self.p → 1 * self.p",
+        "1 - self.p → 1 / self.p",
+        "1 - self.p → self.p - 1",
+        "1 - self.p → 1",
+        "1 - self.p → self.p",
+        "2 → 3",
+        "2 → 1",
+        "2 → -2",
+        "-6 → 0",
+        "-6 → -5",
+        "-6 → -7",
+        "-6 → 6",
+        "1 → 0",
+        "1 → 2",
+        "1 → -1",
+        "self.p → 0 (2)",
+        "self.p → 2 * self.p (2)",
+    ),
+    **of(
+        "dropout", "Dropout._mask", "bits = self._words(-(-entries * n // 64), z.device).view(dtype)[:, :entries].reshape(z.shape)",
+        "one word too few where entries · n/65 and /64 round apart: that raises, and is read as an example refused",
+        "64 → 65",
+    ),
+    **of(
+        "dropout", "Dropout._mask", "below = min(round(self.p * 2**n), 2**n - 1) - 2 ** (n - 1)  # the integers are signed", RARE,
+        "round(self.p * 2 ** n) → self.p * 2 ** n",
+        "1 → 2",
+    ),
+    **of("linear", "_batched", "return z.ndim == 3 and z.shape[:1] == W.shape[:-2]", REFUSED, "3 → 4"),
+    **of(
+        "dropout", "Dropout._words", "words = torch.empty(len(each), count, dtype=torch.int64, device=device)", DEVICE,
+        "torch.empty(len(each), count, dtype=torch.int64, device=device) → torch.empty(len(each), count, dtype=torch.int64)",
     ),
 }  # fmt: skip
