@@ -44,6 +44,10 @@ def _takes(module: str, layer: str, D: str) -> dict[Key, str]:
 
 EQUIVALENT: dict[Key, str] = {
     **of(
+        "batch_norm", "BatchNorm.forward", "self._take(z, self.D)", "refuses only: what fits goes the same way",
+        "self._take(z, self.D) → self._take(z)",
+    ),
+    **of(
         "batch_norm", "BatchNorm.forward", BATCH_NORM_A, COMMUTES,
         "torch.addcmul(β, γ * invstd, c) → torch.addcmul(β, c, γ * invstd)",
     ),
