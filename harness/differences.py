@@ -168,7 +168,15 @@ class Differences:
         return Residual(claim, Estimate(value, float("inf")), float((self.v * y).norm()))
 
     def missed(self, gradients: Mapping[str, Tensor], d: Direction, step: float = FINE_STEP) -> float:
-        """|claimed − differenced| of two forwards at x ± step·d, d in units of each tensor's spread.
+        """|claimed − differenced| of two forwards at x ± step·d, d in units of each tensor's spread."""
+        return abs(self.off(gradients, d, step))
+
+    def nearer(self, gradients: Mapping[str, Tensor], d: Direction) -> float:
+        """The same with the truncation of two steps extrapolated: over N entries it adds up like √N."""
+        return abs(4 * self.off(gradients, d, FINE_STEP / 2) - self.off(gradients, d, FINE_STEP)) / 3
+
+    def off(self, gradients: Mapping[str, Tensor], d: Direction, step: float) -> float:
+        """Claimed − differenced; infinite where the forward refuses one of the two points.
 
         What the claim predicts is taken along the displacement that floating point made of the direction.
         """
@@ -179,7 +187,7 @@ class Differences:
             change = _flat(self.case.function(up)) - _flat(self.case.function(down))
         except Refused:  # nothing is accepted so; smaller steps, or steps by entry, may stay inside the domain
             return math.inf
-        return abs(claim - float(torch.dot(self.v, change))) / (2 * step)
+        return (claim - float(torch.dot(self.v, change))) / (2 * step)
 
     def _moved(self, d: Direction, step: float) -> dict[str, Tensor]:
         """The leaves at x + step·d, d in units of each tensor's spread."""

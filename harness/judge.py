@@ -113,6 +113,8 @@ class Judge(Ladders):
             if agreed != names or worst == math.inf:
                 worst = self._joint(agreed)
             names = agreed
+            if self.trusted is not None and min(allowed[n] for n in names) < worst < math.inf:
+                worst = self.differences.nearer(self.claim.gradients, self.differences.direction(self.number, names))
             worst = max([worst, *(other.missed(names) for other in self.rotated)])
         return {
             n: Verdict(Outcome.PASS, max(64 * self.case.u, worst / (LEAST * scale[n])))

@@ -441,3 +441,14 @@ def test_an_output_that_stands_still_at_fine_steps_keeps_the_noise_of_coarse_one
     f = Differences(Case(subject, subject.values(), subject.buffers))
     assert torch.equal(f.alone("x").noise, f.measured("x", f.scales["x"]).noise)
     assert float(f.noise.median()) > 1e-9
+
+
+@pytest.mark.parametrize("factor", [1.0, 1 + 1e-5], ids=["right", "wrong"])
+def test_truncation_that_adds_up_over_many_entries_is_extrapolated(factor: float, monkeypatch) -> None:
+    escalated: list[str] = []
+    original = Judge.escalated
+    monkeypatch.setattr(Judge, "escalated", lambda self, n: (escalated.append(n), original(self, n))[1])
+    x = torch.randn(300, 400, dtype=F64, generator=torch.Generator().manual_seed(1))
+    made = layer(lambda z: torch.sin(30 * z), lambda z: factor * 30 * torch.cos(30 * z))
+    assert gradcheck(made, x, raise_exception=False).ok is (factor == 1.0)
+    assert bool(escalated) is (factor != 1.0)
