@@ -109,6 +109,7 @@ class Line:
         previous: Residual | None = None
         kink: Line | None = None
         beside: Line | None = None
+        denied = False
         steps, last = deque([FIRST, *DOWN]), FIRST
         while steps:
             k = steps.popleft()
@@ -120,6 +121,10 @@ class Line:
                 return cls(float("nan"), float("inf"), float("inf"), 0.0, least=least)
             if r.estimate.known and not r.refuted and (r.estimate.error + r.out) / unit / least <= need:
                 return cls.smooth(r, unit, least)
+            # silu from afar has the kink of relu: a claim outside its slopes that a nearer smooth estimate allows and they
+            # can't is not refuted by them
+            smooth = kink is not None and r.sides is None and r.estimate.known and not r.refuted
+            denied = denied or (smooth and kink is not None and 2 * r.estimate.error / unit < kink.out)
             if kink is None and previous is not None and r.same_kink(previous):
                 kink, steps = cls.at_kink(r, unit, least), deque(s for s in BESIDE if s > k)
             elif kink is not None and r.sides is not None:
@@ -144,6 +149,8 @@ class Line:
             previous, last = r, k
         if kink is None and beside is not None and best is not None and not best.refuted:
             kink = beside  # so near that no step between it and rounding is fine enough: as good as at it
+        if kink is not None and kink.outside and denied and best is not None:
+            return cls.smooth(best, unit, least)
         if kink is not None:
             # at a kink of several pieces the claim may be the slope of a piece that no one-sided difference shows
             return replace(kink, out=0.0) if kink.outside and ladder.around else kink

@@ -190,10 +190,10 @@ class Surroundings:
         return 0.0 if change is None else float((self.f.v * change).norm().nan_to_num(0.0))
 
     def diverges(self, name: str, k: int) -> bool:
-        """Whether the one-sided difference quotients of one entry grow without end, as those of √x at 0; from the side or
-        sides on which the function is finite."""
+        """Whether a one-sided difference quotient of one entry grows without end, as those of √x at 0 do, and that of the angle
+        of (x, y) at the origin on the side on which it jumps: then there is no slope, whatever the other side says."""
         sides = [q for side in (1.0, -1.0) if (q := self._quotients(self.f.one(name, k), side))]
-        return bool(sides) and all(all(b >= GROWTH * a > 0 for a, b in pairwise(q)) for q in sides)
+        return any(all(b >= GROWTH * a > 0 for a, b in pairwise(q)) for q in sides)
 
     def _quotients(self, d: Direction, side: float) -> list[float]:
         found = []

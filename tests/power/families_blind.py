@@ -144,7 +144,8 @@ def mish_slope(x):
 
 def hypotenuse(x, y):
     r = np.sqrt(x * x + y * y)
-    return r, (x / r, y / r)
+    away = np.where(r > 0, r, 1.0)  # at the origin 0, as PyTorch's norm has it
+    return r, (x / away, y / away)
 
 
 def outer_sum(x, y):

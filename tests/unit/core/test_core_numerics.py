@@ -149,3 +149,36 @@ def test_quick_step_out_of_the_domain_leaves_finer_ones(seed):
     x = 10.0 ** rng.uniform(-9, 1, (4, 5))
     assert verdict(Elementwise(log, lambda x: 1 / x), x, seed=seed)[0] is not Outcome.FAIL
     assert verdict(Elementwise(log, lambda x: 1.1 / x), x, seed=seed)[0] is Outcome.FAIL
+
+
+def _sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+@pytest.mark.parametrize(("factor", "wrong"), [(1.0, False), (1.01, True)])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_kink_that_a_smooth_function_has_from_afar_is_none_at_the_point(factor, wrong, seed):
+    rng = np.random.default_rng(3)
+    x = 1e6 + rng.standard_normal((4, 6))
+    x[2:, ::2] = [[2.5, 2.0, 3.0], [1.0, 0.5, 1.5]]  # beside 10⁶ a step of the spread takes silu for relu
+    slope = lambda z: factor * _sigmoid(z) * (1 + z * _sigmoid(-z))  # noqa: E731
+    found = verdict(Elementwise(lambda z: z * _sigmoid(z), slope), x, seed=seed)[0]
+    assert (found is Outcome.FAIL) is wrong
+
+
+class Angle:
+    """The angle of (x, y), whose slopes are 0/0 at the origin."""
+
+    def forward(self, y, x):
+        self.y, self.x = y, x
+        return np.arctan2(y, x)
+
+    def backward(self, v):
+        with np.errstate(invalid="ignore"):
+            r = self.x**2 + self.y**2
+            return v * self.x / r, -v * self.y / r
+
+
+def test_a_jump_on_one_side_is_a_singular_point():
+    y, x = np.array([0.0, 1.0, -0.5]), np.array([0.0, 0.3, 2.0])
+    assert gradcheck(Angle(), y, x, raise_exception=False).failures == []
