@@ -109,7 +109,8 @@ def gradcheck(
         dict(kwargs or {}),
         grads=dict(grads or {}),
         device=where_given,
-        within=() if battery else (mode or present,),
+        # all modes, and of a layer that is not usually asked for evaluation the one that is asked for here
+        within=((TRAIN, EVAL) if mode == EVAL else ()) if battery else (mode or present,),
     )
 
     def point(subject: Subject) -> Case:

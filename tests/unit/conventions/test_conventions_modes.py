@@ -132,3 +132,8 @@ def test_a_keyword_of_a_modules_forward_is_its_mode():
     exec(script, {"layer": layer.double(), "print": said.append})
     numbers = [float(n) for n in re.findall(r"backward (\S+), central difference (\S+)", said[0])[0]]
     assert numbers[1] == pytest.approx(1.5 * numbers[0])
+
+
+def test_the_battery_of_a_layer_that_is_not_usually_evaluated_runs_in_eval_if_asked():
+    report = gradcheck(KINDS["trainable"](), NX, mode="eval", battery=True)
+    assert {r.mode for r in report.results} == {"eval"}
