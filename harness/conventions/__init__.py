@@ -60,4 +60,4 @@ def _near(layer: Any, name: str) -> str:
     """The method that may be what is called `name` here; empty where there is none."""
     methods = [n for n in dir(layer) if n != name and not n.startswith("__") and callable(getattr(layer, n, None))]
     longer = [n for n in methods if n.startswith(name)]
-    return (longer or get_close_matches(name, methods, 1) or [""])[0]
+    return (longer or get_close_matches(name, methods, 1, 0.8) or [""])[0]
