@@ -74,12 +74,6 @@ def _invisible() -> Iterator[Invisible]:
         "beyond the 2⁶⁶ ≈ 7·10¹⁹ that `cotangent_scale` goes to",
         "cotangent",
     )
-    yield named(
-        "wrong_for_ones_alone",
-        recotangent(lambda v: 2 * v if v.numel() > 1 and bool((v == 1).all()) else v),
-        "a class of cotangents that the continuous ones do not meet",
-        "cotangent",
-    )
 
 
 INVISIBLE = tuple(_invisible())
