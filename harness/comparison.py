@@ -44,6 +44,11 @@ def _response(case: Case, y: Tensor, again: Callable[[Mapping[str, Tensor]], Ten
     return torch.stack([m.abs() for m in moved]).amax(0)
 
 
+ABOVE, LARGEST = 1e3, 1e-2
+"""From how many times the smallest slope that the forward can express a backward's rounding is at most a hundredth of its
+gradient: one that adds up over calls, or answers otherwise at every other, would excuse itself."""
+
+
 def agreement(
     claim: Claim, name: str, g: Tensor | None, expected: Tensor | None, size: Tensor | None = None
 ) -> Verdict:
@@ -72,7 +77,10 @@ def agreement(
     if bool((apart <= allowed).all()):
         return Verdict(Outcome.PASS, worst)
     # a true zero (a bias in front of a centring) has no size before cancellation here: what the forward can express has
-    allowed = allowed + grown * (ROUNDINGS * claim.rounding[name] + claim.differences.floor(name))
+    rounding, floor = ROUNDINGS * claim.rounding[name], claim.differences.floor(name)
+    if claim.sizes[name] > ABOVE * floor:  # what differs by more from call to call than rounding can is no rounding
+        rounding = rounding.clamp(max=max(LARGEST, 256 * claim.case.u) * claim.sizes[name])
+    allowed = allowed + grown * (rounding + floor)
     if bool((apart <= allowed).all()):
         return Verdict(Outcome.PASS, worst)
     if worst <= claim.case.tau:
