@@ -93,41 +93,41 @@ def _of_nothing(subject: Subject, leaves: Values, buffers: Values, mode: str | N
     return replace(right, pullback=pullback)
 
 
-def _adds_twice(subject: Subject) -> Subject:
+Alone = Callable[[], Gradients]
+"""The gradients of the second backward by itself."""
+
+
+def _on_top(change: Callable[[Gradients, Alone, Sequence[str]], Gradients]) -> Callable[[Subject], Subject]:
+    """`change(both, alone, kept)` in the place of what a second backward leaves in the kept gradients."""
+
+    def apply(subject: Subject) -> Subject:
+        again = subject.again
+        if again is None:
+            return subject
+
+        def on_top(leaves: Values, buffers: Values, mode: str | None, seed: int) -> Evaluation:
+            right = again(leaves, buffers, mode, seed)
+
+            def pullback(cotangents: Sequence[Tensor]) -> Gradients:
+                both = dict(right.pullback(cotangents))
+                return change(both, lambda: subject.run(leaves, buffers, mode, seed).pullback(cotangents), subject.kept)
+
+            return replace(right, pullback=pullback)
+
+        return replace(subject, again=on_top)
+
+    return apply
+
+
+def _counted_twice(both: Gradients, alone: Alone, kept: Sequence[str]) -> Gradients:
     """What a second backward adds to the kept gradients counts twice."""
-    again = subject.again
-    if again is None:
-        return subject
-
-    def on_top(leaves: Values, buffers: Values, mode: str | None, seed: int) -> Evaluation:
-        right = again(leaves, buffers, mode, seed)
-
-        def pullback(cotangents: Sequence[Tensor]) -> Gradients:
-            found = dict(right.pullback(cotangents))
-            return found | {n: 1.5 * g for n in subject.kept if (g := found.get(n)) is not None}
-
-        return replace(right, pullback=pullback)
-
-    return replace(subject, again=on_top)
+    return {**both, **{n: 1.5 * g for n in kept if (g := both.get(n)) is not None}}
 
 
-def _overwrites_one(subject: Subject) -> Subject:
+def _last_overwritten(both: Gradients, alone: Alone, kept: Sequence[str]) -> Gradients:
     """A second backward puts one kept gradient in the place of the first's, and adds the others up."""
-    again = subject.again
-    if again is None:
-        return subject
-
-    def on_top(leaves: Values, buffers: Values, mode: str | None, seed: int) -> Evaluation:
-        right = again(leaves, buffers, mode, seed)
-
-        def pullback(cotangents: Sequence[Tensor]) -> Gradients:
-            both = dict(right.pullback(cotangents))
-            alone = subject.run(leaves, buffers, mode, seed).pullback(cotangents)
-            return both | {n: alone[n] for n in subject.kept[-1:]}
-
-        return replace(right, pullback=pullback)
-
-    return replace(subject, again=on_top)
+    last = alone()
+    return {**both, **{n: last[n] for n in kept[-1:]}}
 
 
 def _own_buffer() -> Callable[[Subject], Subject]:
@@ -241,8 +241,8 @@ def circumstantial_faults() -> Iterator[Fault]:
     )
     yield Fault("hands_out_its_buffer", "aliasing", _own_buffer())
     yield Fault("gradient_in_the_parameters_memory", "aliasing", rerun(_parameter_itself), "parameter")
-    yield Fault("overwrites_one_and_adds_up_the_others", "accumulation", _overwrites_one, "parameter")
-    yield Fault("adds_up_too_much", "accumulation", _adds_twice, "parameter")
+    yield Fault("overwrites_one_and_adds_up_the_others", "accumulation", _on_top(_last_overwritten), "parameter")
+    yield Fault("adds_up_too_much", "accumulation", _on_top(_counted_twice), "parameter")
     in_parts = {
         "wrong_where_one_alone_is_asked_for": _wrong_alone,
         "none_beside_a_frozen_one": _none_beside_a_frozen_one,

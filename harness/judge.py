@@ -54,16 +54,18 @@ class Judge(Ladders):
         decided = {n: found[n] if n in found else self.escalated(n) for n in self.case.wanted}
         if len(self.kinks) > 1 and (why := Place(self).across()):
             decided |= {n: Verdict(Outcome.FAIL, decided[n].resolution, why) for n in self.kinks}
-        return {n: self._said(n, said_of_float32(self, n, Place(self).in_regimes(n, v))) for n, v in decided.items()}
+        return {n: self._finished(n, v) for n, v in decided.items()}
 
     def of(self, name: str) -> Verdict | None:
         """On one tensor alone, where the others don't matter and have not been judged; None where it is not wanted."""
         if "verdicts" in self.__dict__ or name not in self.case.wanted:
             return self.verdicts.get(name)
         found = self.claim.malformed.get(name) or self._quick([name]).get(name) or self.escalated(name)
-        return self._said(name, said_of_float32(self, name, Place(self).in_regimes(name, found)))
+        return self._finished(name, found)
 
-    def _said(self, name: str, verdict: Verdict) -> Verdict:
+    def _finished(self, name: str, verdict: Verdict) -> Verdict:
+        """Held against each regime, and with what is to be said beside it."""
+        verdict = said_of_float32(self, name, Place(self).in_regimes(name, verdict))
         held = self.differences.held.get(name)
         if held is None:
             return verdict

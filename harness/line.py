@@ -123,8 +123,8 @@ class Line:
                 return cls.smooth(r, unit, least)
             # silu from afar has the kink of relu: a claim outside its slopes that a nearer smooth estimate allows and they
             # can't is not refuted by them
-            smooth = kink is not None and r.sides is None and r.estimate.known and not r.refuted
-            denied = denied or (smooth and kink is not None and 2 * r.estimate.error / unit < kink.out)
+            if kink is not None and r.sides is None and r.estimate.known and not r.refuted:
+                denied = denied or 2 * r.estimate.error / unit < kink.out
             if kink is None and previous is not None and r.same_kink(previous):
                 kink, steps = cls.at_kink(r, unit, least), deque(s for s in BESIDE if s > k)
             elif kink is not None and r.sides is not None:

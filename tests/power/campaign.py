@@ -6,11 +6,9 @@ Writes `campaign.json` and `campaign.md` to the folder given; exits 1 if a fault
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import os
 import sys
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ PLACES = Path(__file__).resolve().parent, Path(__file__).resolve().parents[1], P
 sys.path[:0] = [str(p) for p in PLACES if str(p) not in sys.path]
 
 from formulas import WRONG  # noqa: E402  (the path comes first)
+from ledger import digest, work  # noqa: E402
 from specs import SPECS  # noqa: E402
 from subjects import HAS, spec_of, spec_with  # noqa: E402
 from tabulate import tabulate  # noqa: E402
@@ -26,6 +25,9 @@ from wrong import EXAMPLES, SPEC_ONLY, found_at_an_input, found_by_check  # noqa
 from harness import Outcome, check  # noqa: E402
 from harness.faults import catalogue  # noqa: E402
 from harness.sample import layer_name  # noqa: E402
+
+SOURCES = ("harness", "layers", "tests/power", "tests/specs.py")
+"""What a row depends on."""
 
 
 def fault_row(fault: str, layer: str, seeds: range) -> dict[str, Any]:
@@ -61,38 +63,17 @@ def right_row(k: int, seed: int) -> list[dict[str, Any]]:
     return [{"layer": r.id, "seed": seed, "outcome": r.outcome.value, "reason": r.reason} for r in bad]
 
 
-def sources() -> str:
-    """A digest of the checker, the layers and these tests: rows of other sources are not taken for this run's."""
-    root = Path(__file__).resolve().parents[2]
-    files = sorted(f for d in ("harness", "layers", "tests/power") for f in (root / d).rglob("*.py"))
-    return hashlib.sha256(b"".join(f.read_bytes() for f in [*files, root / "tests" / "specs.py"])).hexdigest()[:12]
-
-
 def run(seeds: int, jobs: int, ledger: Path) -> dict[str, Any]:
     """All of it, spread over processes of one thread; what a killed run has written to the ledger is not run again.
 
     Raises:
         SystemExit: rows raised; the others are in the ledger.
     """
-    os.environ["OMP_NUM_THREADS"] = "1"
     pairs = [(f.name, layer) for f in catalogue() for layer, has in HAS.items() if f.needs in has]
     tasks = {f"fault {fault} {layer}": (fault_row, fault, layer, range(seeds)) for fault, layer in pairs}
     tasks |= {f"formula {k}": (formula_row, k, range(seeds)) for k in range(len(WRONG))}
     tasks |= {f"right {k} {s}": (right_row, k, s) for k in range(len(SPECS)) for s in range(max(2, seeds // 5))}
-    lines = ledger.read_text(encoding="utf-8").splitlines() if ledger.exists() else []
-    done = dict(json.loads(line) for line in lines)
-    with ProcessPoolExecutor(jobs) as pool, ledger.open("a", encoding="utf-8") as book:
-        waiting = {pool.submit(*task): name for name, task in tasks.items() if name not in done}
-        crashed = []
-        for future in as_completed(waiting):
-            if error := future.exception():
-                crashed.append(f"{waiting[future]}: {type(error).__name__}: {error}")
-                continue
-            done[waiting[future]] = future.result()
-            book.write(json.dumps([waiting[future], future.result()]) + "\n")
-            book.flush()
-    if crashed:
-        raise SystemExit("these rows raised; run again when that is mended:\n" + "\n".join(crashed))
+    done = work(tasks, jobs, ledger)
     rows = {kind: [done[n] for n in tasks if n.startswith(kind)] for kind in ("fault", "formula", "right")}
     return {
         "examples": EXAMPLES,
@@ -153,7 +134,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
-    ledger = arguments.out / f"campaign-{arguments.seeds}-{sources()}.jsonl"
+    ledger = arguments.out / f"campaign-{arguments.seeds}-{digest(*SOURCES)}.jsonl"
     result = run(arguments.seeds, arguments.jobs, ledger)
     (arguments.out / "campaign.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     (arguments.out / "campaign.md").write_text(page(result), encoding="utf-8")

@@ -7,7 +7,6 @@ killed although one does.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import os
 import sys
@@ -22,10 +21,15 @@ sys.path[:0] = [str(p) for p in PLACES if str(p) not in sys.path]
 
 from equivalent import EQUIVALENT, WEAK  # noqa: E402  (the path comes first)
 from killed import RAISES, killed_by  # noqa: E402
+from ledger import digest  # noqa: E402
 from mutants import Mutant, mutants  # noqa: E402
 from tabulate import tabulate  # noqa: E402
 
 from harness.checks import all_checks  # noqa: E402
+
+OWN = ("specs", *(f"power/{n}" for n in ("killed", "mutants", "mutated", "statements", "subjects", "wrong")))
+SOURCES = ("harness", "layers", *(f"tests/{n}.py" for n in OWN))
+"""What a row depends on."""
 
 
 def row(mutant: Mutant) -> dict[str, Any]:
@@ -62,15 +66,6 @@ def run(jobs: int, ledger: Path) -> dict[str, Any]:
         "judged": [done[m.key] for m in every if m.key in done],
         "apart": [{"kind": k, "function": f, "line": line, "mutants": n} for (k, f, line), n in apart.items()],
     }
-
-
-def sources() -> str:
-    """A digest of all that a row depends on."""
-    root = Path(__file__).resolve().parents[2]
-    own = ("specs", *(f"power/{n}" for n in ("killed", "mutants", "mutated", "statements", "subjects", "wrong")))
-    files = sorted(f for d in ("harness", "layers") for f in (root / d).rglob("*.py"))
-    files += [root / "tests" / f"{n}.py" for n in own]
-    return hashlib.sha256(b"".join(f.read_bytes() for f in files)).hexdigest()[:12]
 
 
 def unexplained(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -138,7 +133,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
-    ledger = arguments.out / f"mutation-{sources()}.jsonl"
+    ledger = arguments.out / f"mutation-{digest(*SOURCES)}.jsonl"
     result = run(arguments.jobs, ledger)
     text = json.dumps(result, indent=1, ensure_ascii=False)
     (arguments.out / "mutation.json").write_text(text + "\n", encoding="utf-8")
