@@ -236,6 +236,10 @@ class Differences:
         """64 u ‖v ⊙ y‖ / spread(x): the smallest slope that the forward can express in its last digits."""
         return 64 * self.case.u * float((self.v * self.y).norm()) / float(self.scales[name].max())
 
+    def finest(self, name: str) -> float:
+        """‖v ⊙ n‖ / spread(x): the smallest slope that the forward's measured rounding leaves visible."""
+        return self.rounding / float(self.scales[name].max())
+
 
 def _flat(tensors: tuple[Tensor, ...]) -> Tensor:
     return torch.cat([t.detach().reshape(-1).double() for t in tensors])

@@ -1,11 +1,18 @@
 """The checks of the cotangent: layers that they must catch beside layers that they must not."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
 
 from harness import Outcome, gradcheck
+from harness.case import Case
+from harness.checks.cotangent import cotangent_linear
+from harness.conventions import subject_of
 from harness.layouts import channels_last, gapped, transposed
+from harness.request import Request
+from harness.session import Session
 
 CHECKS = ("cotangent_linear", "cotangent_layout", "cotangent_scale")
 
@@ -135,3 +142,34 @@ def test_gradients_whose_squares_underflow_are_compared():
             return (1e-200 * dy) * (1 + 1e-15 * (dy.stride(0) == 0))
 
     assert outcome(Tiny(), "cotangent_layout").outcome is Outcome.PASS
+
+
+class Biased:
+    """x + b less its mean over the batch, in NumPy: the gradient of b is a true zero, and of small x little is left."""
+
+    def __init__(self, excess=None):
+        self.b, self.excess = np.linspace(-1, 1, 6), iter(excess or itertools.repeat(0.0))
+
+    def forward(self, x):
+        z = x + self.b
+        return z - z.mean(0)
+
+    def backward(self, dy):
+        g = dy - dy.mean(0)
+        self.db = g.sum(0) + next(self.excess)
+        return g
+
+
+def beside_zero(excess=None):
+    """What `cotangent_linear` says where the inputs are 1e-9, over twenty draws."""
+    drawn = (1e-9 * np.random.default_rng(seed).standard_normal((4, 6)) for seed in range(20))
+    subjects = (subject_of(Request(Biased(excess), (x,))) for x in drawn)
+    return {cotangent_linear(Session(Case(s, s.values(), {}, seed=0))).outcome for s in subjects}
+
+
+def test_the_rounding_of_a_true_zero_before_small_outputs_is_no_fault():
+    assert beside_zero() == {Outcome.PASS}
+
+
+def test_what_adds_up_over_calls_before_small_outputs_is_one():
+    assert beside_zero(itertools.count()) == {Outcome.FAIL}
