@@ -114,6 +114,9 @@ def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--times", type=int, default=1, help="so many times the seeds of every source")
+    parser.add_argument(
+        "--first", type=int, default=0, help="the first seed: what no run has had yet is looked at from there"
+    )
     parser.add_argument("--jobs", type=int, default=processes())
     parser.add_argument("--seconds", type=float, default=float("inf"), help="begin no row after so many")
     parser.add_argument("--out", type=Path, required=True)
@@ -121,7 +124,8 @@ def main() -> int:
     arguments = parser.parse_args()
     ledger = arguments.ledger or arguments.out / f"false_alarms-{digest('harness', 'layers', 'tests')}.jsonl"
     seeds = {name: arguments.times * SEEDS.get(right.source, OTHERS) for name, right in layers().items()}
-    drawn = [(seed, name) for seed in range(max(seeds.values())) for name in layers() if seed < seeds[name]]
+    order = range(max(seeds.values()))
+    drawn = [(arguments.first + k, name) for k in order for name in layers() if k < seeds[name]]
     random.Random(0).shuffle(drawn)  # what a stopped run has done is of every source
     tasks = {f"{seed} {name}": (row, name, seed) for seed, name in drawn}
     rows = list(work(tasks, arguments.jobs, ledger, arguments.seconds).values())
