@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -17,11 +18,12 @@ from harness.history import History
 from harness.modes import EVAL, TRAIN, Switch, forward_of, switch_of
 from harness.outcome import SpecError
 from harness.parts import Reset, reset, resets_of
-from harness.rates import rate_of
+from harness.rates import rate_of, rates_on
 from harness.recipe import passed
 from harness.request import Request, call_arguments, input_names, outputs_of, positional_names, required_names
 from harness.returned import inputs_of
 from harness.signatures import parameters_of
+from harness.slots import Slot
 from harness.sources import Sources
 from harness.subject import Leaf
 
@@ -53,6 +55,10 @@ class Calls:
     """What the last backward returned."""
     called: Mapping[str, Any] = field(default_factory=dict, init=False)
     """What the last forward was called with."""
+    stepped: dict[str, Slot] = field(default_factory=dict, init=False)
+    """The parameters that backward moves along their gradients, by its learning rate."""
+    pace: float = field(default=0.0, init=False)
+    """The learning rate of the next backward."""
 
     @property
     def name(self) -> str:
@@ -100,8 +106,13 @@ class Calls:
 
     @cached_property
     def rate(self) -> str:
-        """The name of the learning rate that backward asks for; empty where it does not. It is given 0: no step."""
+        """The name of the learning rate that backward asks for; empty where it does not."""
         return rate_of(self.layer.backward)
+
+    @cached_property
+    def rates(self) -> list[tuple[Any, str, str]]:
+        """The learning rates that stand on the layer where backward asks for none."""
+        return [] if self.rate else rates_on(self.layer)
 
     @cached_property
     def switch(self) -> Switch | None:
@@ -142,7 +153,7 @@ class Calls:
     @property
     def words(self) -> dict[str, float]:
         """The keywords of backward."""
-        return {self.rate: 0.0} if self.rate else {}
+        return {self.rate: self.pace} if self.rate else {}
 
     def enter(self, mode: str | None) -> None:
         """Put the layer into a mode by its own switch."""
@@ -185,12 +196,25 @@ class Calls:
                 "def run(*inputs): return layer.forward(*inputs), lambda v: layer.backward(...)"
             )
         try:
-            self.returned = self._flat(self.layer.backward(*given, **self.words))
+            with self._paced():
+                self.returned = self._flat(self.layer.backward(*given, **self.words))
         except Exception as error:
             if not self.begun or isinstance(error, SpecError):
                 raise
             raise BackwardRaised(f"{type(error).__name__}: {error}, after the layer's own {self.begun}()") from error
         return inputs_of(self.returned, self.leaves, self.inputs, self.name)
+
+    @contextmanager
+    def _paced(self) -> Iterator[None]:
+        """The layer's own learning rates are `pace`, if its backward is known to move parameters by them."""
+        own = [(owner, name, getattr(owner, name)) for owner, name, _ in self.rates] if self.stepped else []
+        for owner, name, _ in own:
+            setattr(owner, name, self.pace)
+        try:
+            yield
+        finally:
+            for owner, name, value in own:
+                setattr(owner, name, value)
 
     @property
     def code(self) -> str:
@@ -202,7 +226,7 @@ class Calls:
                 handed[n].replace("leaves", "handed") if n in repeated else next(cotangents) for n in self.asked
             )
         all_ = "tuple(give(w) for w in v)" if self.bundled else "*[give(w) for w in v]"
-        words = [f"{n}={value}" for n, value in self.words.items()]
+        words = [f"{self.rate}={float(bool(self.stepped))}"] if self.rate else []
         return ", ".join([*([all_] if self.takes_cotangent else []), *words])
 
     def _flat(self, returned: Any) -> Any:

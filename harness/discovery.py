@@ -23,6 +23,7 @@ from harness.owners import Owners
 from harness.returned import beside, in_order
 from harness.slots import Slot, share_memory, walk
 from harness.stateful import Glimpse, Stateful, decoy
+from harness.steps import steps_of
 from harness.subject import Gradients, Subject
 from harness.views import places
 
@@ -67,7 +68,7 @@ def _discovered(state: Stateful) -> Subject:
     after = places(state.layer) | {s.label: s for s in beside(state, state.leaves, state.inputs)}
     found = state.read(after)
     pulled = {n for n, t in found.items() if n not in start or not same_bytes(t, start[n])}
-    written = _written(state, candidates, start)
+    written = _written(state, candidates, {n: found.get(n, t) for n, t in start.items()})
     _bring_back(candidates, {**start, **initial}, homes)
     own = {n: s for n, s in candidates.items() if n not in state.leaves}
     owners = Owners.of(state.name, own, after, pulled, found, state.request.grads)
@@ -77,16 +78,40 @@ def _discovered(state: Stateful) -> Subject:
             state.parameters[name], state.gradients[name] = slot, place
     _unnamed(state, owners)
     state.pulled = _of_inputs(state, given, after, pulled, found)
-    rate = (
-        [f"backward is called with {state.rate}=0: a gradient that it keeps nowhere is not judged"]
-        if state.rate
-        else []
-    )
-    notes = (*owners.notes, *_left_out(state, outputs), *in_another_order(state, found), *rate)
+    rates = _by_steps(state, owners, pulled, written, outputs)
+    notes = (*owners.notes, *_left_out(state, outputs), *in_another_order(state, found), *rates)
     findings = {**owners.findings, **sorted_out(state, owners, written)}
     state.homes = {n: homes[s.label] for n, s in state.buffers.items() if s.label in homes}
     _bring_back(candidates, initial, homes)  # the probes have left their values
     return state.subject(unclaimed=findings, notes=notes)
+
+
+def _by_steps(
+    state: Stateful, owners: Owners, pulled: set[str], written: Iterable[str], outputs: Sequence[Tensor]
+) -> list[str]:
+    """Parameters that backward moves itself, and what is said of it."""
+    rest = owners.rest(state.parameters, state.gradients)
+    own = {
+        owners.names[s.label]: s for s in rest if is_array(s.get()) and s.label not in {*written, *state.request.grads}
+    }
+    slots = {**state.parameters, **own}
+    if not state.rate and not (state.rates and any(s.label in pulled for s in slots.values())):
+        return []
+    steps = steps_of(state, slots, outputs)
+    read = [n for n in steps.slots if n not in state.parameters and matters(state, slots[n])]  # no velocity
+    state.parameters |= {n: slots[n] for n in read}
+    said = []
+    if steps.early:
+        said.append(
+            f"the gradient of {', '.join(steps.early)} changes with the learning rate: parameters are moved before use"
+        )
+    if read:
+        said.append(
+            f"backward takes a step itself: the gradient of {', '.join(read)} is read off it, and the step undone"
+        )
+    if state.rate and slots and not steps.slots:
+        said.append(f"backward is called with {state.rate}=0: a gradient that it keeps nowhere is not judged")
+    return said
 
 
 def _bring_back(slots: Mapping[str, Slot], values: Mapping[str, Tensor], homes: Mapping[str, Any]) -> None:

@@ -146,7 +146,8 @@ class Owners:
                     f"`{place}` holds one gradient for each of {shape[0]} examples, which is not supported: "
                     f"keep their sum too, which is judged, self.d{short} = ….sum(0)"
                 )
-        like = [p for p in self.values if p in self.pulled - taken and self.values[p].shape == _shape(slot)]
+        free = self.pulled - taken - self.slots.keys()
+        like = [p for p in self.values if p in free and self.values[p].shape == _shape(slot)]
         guess = like[0] if len(like) == 1 else "its gradient"
         return (
             f"`{name}` changes the output and has no gradient: set self.d{short} in backward, or write "

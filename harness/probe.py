@@ -172,8 +172,9 @@ def _first(dims: Sequence[str]) -> list[tuple[str, str]]:
     widths = [d for d in dims if d not in windows] or ["D"]
     grown = f"+{windows[0]}" if windows else ""
     shapes = [f"B {d}" for d in widths]
+    columns = [f"{d} B" for d in widths] + [f"{d} 1" for d in widths]
     images = [f"B {d} H{grown} W{grown}" for d in widths] + [f"B {d} T{grown}" for d in widths]
-    shapes = [*images, *shapes] if windows else [*shapes, *(f"B T {d}" for d in widths), *images]
+    shapes = [*images, *shapes] if windows else [*shapes, *columns, *(f"B T {d}" for d in widths), *images]
     shapes += [f"B H{grown} W{grown} {d}" for d in widths] + widths + [f"B {'D' if dims else 'T'}", "B"]
     lookups = [(f'ints("{shape}", below="{d}")', shape) for d in dims for shape in ("B", "B T")]
     others = [(POSITIVE.format(d), f"B {d}") for d in widths]

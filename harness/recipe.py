@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Container, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from harness.arrays import Library
@@ -84,8 +85,10 @@ def stateful(
     keywords: str = "",
     made: Mapping[str, Any] | None = None,
     output: str = "",
+    stepped: Mapping[str, str] = MappingProxyType({}),
 ) -> Recipe:
-    """An object with forward and backward; `places` and `gradients` are expressions such as `layer.params['W']`."""
+    """An object with forward and backward; `places` and `gradients` are expressions such as `layer.params['W']`, `stepped`
+    those of parameters that backward moves."""
     call = ".forward" if callable(getattr(layer, "forward", None)) else ""
     kind = type(layer)
     line, _ = imported(kind, kind.__name__)
@@ -106,6 +109,11 @@ def stateful(
         "",
         "def backward(v):",
         *(["    layer.zero_grad()"] if callable(getattr(layer, "zero_grad", None)) else []),
+        *(
+            ["    before = {" + ", ".join(f"{n!r}: torch.as_tensor({c}).clone()" for n, c in stepped.items()) + "}"]
+            if stepped
+            else []
+        ),
         f"    d = returned = layer.backward({given})",
         *_by_name(wanted),
         "    d = d if isinstance(d, (tuple, list)) else (d,)",

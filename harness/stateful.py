@@ -18,6 +18,7 @@ from harness.calls import Calls
 from harness.copies import own_copy
 from harness.history import History, lengths
 from harness.modes import forward_of
+from harness.rates import far_step
 from harness.request import Request, gradient
 from harness.returned import is_returned
 from harness.slots import Slot, share_memory, standing
@@ -69,12 +70,21 @@ class Stateful(Calls):
         return cls(layer, request, arguments, request.leaves(arguments), Sources(layer), request.library)
 
     def backward(self, cotangents: Sequence[Tensor]) -> dict[str, Tensor | None]:
-        """One backward: what it returns and what it leaves in the gradients' places."""
+        """One backward: what it returns, what it leaves in the gradients' places, and the step that it takes, undone."""
+        before = self.read(self.stepped)
+        self.pace = far_step(cotangents) if before else 0.0
         found = self.pull(cotangents)
         found |= {n: gradient(g, n) for n, g in standing(self.pulled).items() if found.get(n) is None}
         found |= {n: gradient(g, n) for n, g in standing(self.gradients).items()}
         self.laid = found
-        return {n: None if g is None else g.clone() for n, g in found.items()}
+        return {n: None if g is None else g.clone() for n, g in found.items()} | self._undone(before)
+
+    def _undone(self, before: Mapping[str, Tensor]) -> dict[str, Tensor | None]:
+        """The gradients that stand nowhere, read off the step that backward has taken; the parameters as before it."""
+        after = self.read(self.stepped)
+        self.restore(self.stepped, before)
+        unread = [n for n in before if n in self.parameters and n not in self.gradients]
+        return {n: gradient((before[n] - after[n]) / self.pace, n) for n in unread}
 
     def clear(self) -> None:
         """Zero the gradients, so that what is read afterwards belongs to one backward."""
@@ -174,13 +184,21 @@ class Stateful(Calls):
             [n for n in self.inputs if n in leaves and leaves[n].wanted],
             {n: f"layer{slot.code}{_data(slot)}" for n, slot in {**self.parameters, **self.buffers}.items()},
             {
-                n: slot.code if is_returned(slot) else "layer" + slot.code
-                for n, slot in {**self.pulled, **self.gradients}.items()
+                **{
+                    n: f"before[{n!r}] - torch.as_tensor(layer{s.code})"
+                    for n, s in self.stepped.items()
+                    if n in self.parameters
+                },
+                **{
+                    n: slot.code if is_returned(slot) else "layer" + slot.code
+                    for n, slot in {**self.pulled, **self.gradients}.items()
+                },
             },
             "\n    ".join(
                 [
                     *(["global handed", "handed = leaves"] if self.repeated else []),
                     *([self.switch.line] if self.switch else []),
+                    *(f"{code} = 1.0" for _, _, code in (self.rates if self.stepped else [])),
                     *self.history.lines(),
                 ]
             ),
@@ -188,6 +206,7 @@ class Stateful(Calls):
             recipe.keywords_of(self.request.kwargs, self.request.modes),
             self.request.made,
             self.output,
+            {n: f"layer{slot.code}" for n, slot in self.stepped.items()},
         )
 
     def probe(self, unknown: Callable[[], Iterable[Slot]] = tuple) -> None:

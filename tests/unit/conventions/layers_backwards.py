@@ -319,9 +319,90 @@ class KeepsNothing(Linear):
 
     def backward(self, output_error: Any, learning_rate: Any) -> Any:
         dx = output_error @ self.W.T
-        self.W -= learning_rate * (self.x.T @ output_error)
+        self.W -= learning_rate * self.factor * (self.x.T @ output_error)
         self.b -= learning_rate * output_error.sum(0)
         return dx
+
+
+class KeepsItsRate(Linear):
+    """The learning rate stands on the layer; the bias is another array after each step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lr = 0.01
+
+    def backward(self, dy: Any) -> Any:
+        dx = dy @ self.W.T
+        self.W -= self.lr * self.factor * (self.x.T @ dy)
+        self.b = self.b - self.lr * dy.sum(0)
+        return dx
+
+
+class Column:
+    """W x + b of a column x, as the tutorials write it."""
+
+    factor = 1.0
+
+    def __init__(self) -> None:
+        rng = np.random.default_rng(4)
+        self.weights, self.bias = rng.standard_normal((2, 3)), rng.standard_normal((2, 1))
+
+    def forward(self, input: Any) -> Any:
+        self.input = input
+        return np.dot(self.weights, self.input) + self.bias
+
+    def backward(self, output_gradient: Any, learning_rate: Any) -> Any:
+        weights_gradient = self.factor * np.dot(output_gradient, self.input.T)
+        input_gradient = np.dot(self.weights.T, output_gradient)
+        self.weights -= learning_rate * weights_gradient
+        self.bias -= learning_rate * output_gradient
+        return input_gradient
+
+
+class MovesFirst(Column):
+    """Its input's gradient is that of weights which it has moved already."""
+
+    def backward(self, output_gradient: Any, learning_rate: Any) -> Any:
+        self.weights -= learning_rate * np.dot(output_gradient, self.input.T)
+        self.bias -= learning_rate * output_gradient
+        return np.dot(self.weights.T, output_gradient)
+
+
+class Decays(KeepsNothing):
+    """Its step has more in it than the gradient."""
+
+    def backward(self, output_error: Any, learning_rate: Any) -> Any:
+        self.W, self.b = (1 - 0.1 * learning_rate) * self.W, (1 - 0.1 * learning_rate) * self.b
+        return super().backward(output_error, learning_rate)
+
+
+class Remembers(KeepsNothing):
+    """Its step goes on along the last one."""
+
+    def __init__(self, begun: float = 0.0) -> None:
+        super().__init__()
+        self.velocity = begun * self.W
+
+    def backward(self, output_error: Any, learning_rate: Any) -> Any:
+        dx = output_error @ self.W.T
+        self.velocity = 0.9 * self.velocity - learning_rate * self.factor * (self.x.T @ output_error)
+        self.W += self.velocity
+        self.b -= learning_rate * output_error.sum(0)
+        return dx
+
+
+class Euler:
+    """One step of y' = −y²; its step size is no learning rate."""
+
+    def __init__(self) -> None:
+        self.step_size = 0.25
+
+    def forward(self, x: Any) -> Any:
+        self.x = x
+        return x - self.step_size * x**2
+
+    def backward(self, dy: Any) -> Any:
+        return dy * (1 - 2 * self.step_size * self.x)
 
 
 class Again:

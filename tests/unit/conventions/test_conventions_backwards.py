@@ -38,6 +38,10 @@ TWINS: dict[str, Twins] = {
     "backward of the first of two alike": pair(layers.First, NX, tensor="W", verified=ALL),
     "learning rate": pair(layers.Updates, NX, tensor="W", verified=ALL),
     "learning rate with a default": pair(layers.UpdatesByDefault, NX, tensor="W", verified=ALL),
+    "learning rate, nothing kept": pair(layers.KeepsNothing, NX, tensor="W", verified=ALL),
+    "learning rate on the layer": pair(layers.KeepsItsRate, NX, tensor="W", verified=ALL),
+    "a step with momentum": pair(layers.Remembers, NX, tensor="W", verified=ALL),
+    "a step in columns": pair(layers.Column, NX[:1].T, tensor="weights", verified="input weights bias"),
     "inputs again, no cotangent": pair(layers.Again, NX, NX + 1, tensor="y_pred", verified="y_pred"),
     "inputs again": pair(layers.InputAndGradient, NX, tensor="x", verified="x"),
     "sub-layer that must be flushed": pair(layers.Outer, NX, tensor="inner.W", verified="x inner.W inner.b"),
@@ -74,16 +78,43 @@ def test_cotangents_in_one_tuple_are_said(kind):
     assert gradcheck(kind(), NX).notes == ("backward is given the cotangents of the 2 outputs as one tuple",)
 
 
-def test_a_learning_rate_is_zero_and_said():
-    layer = layers.Updates()
-    said = "backward is called with learning_rate=0: a gradient that it keeps nowhere is not judged"
-    assert gradcheck(layer, NX).notes == (said,)
+@pytest.mark.parametrize("kind", [layers.KeepsNothing, layers.KeepsItsRate, layers.Remembers])
+def test_a_step_is_read_undone_and_said(kind):
+    layer = kind()
+    said = "backward takes a step itself: the gradient of W, b is read off it, and the step undone"
+    assert gradcheck(layer, NX, battery=True).notes == (said,)
     assert np.array_equal(layer.W, layers.W0)
 
 
-def test_a_step_without_a_gradient_to_look_at_is_not_verified_and_says_what_to_write():
-    with pytest.raises(NotVerified, match=r"`W` changes the output and has no gradient: set self\.dW in backward"):
-        gradcheck(layers.KeepsNothing(), NX)
+def test_a_step_beside_gradients_that_are_kept_is_not_spoken_of():
+    layer = layers.Updates()
+    assert gradcheck(layer, NX).notes == ()
+    assert np.array_equal(layer.W, layers.W0)
+
+
+def test_an_input_gradient_of_parameters_that_are_moved_already_fails_and_says_so():
+    with pytest.raises(GradientError, match="the gradient of input changes with the learning rate"):
+        gradcheck(layers.MovesFirst(), NX[:1, :].T)
+
+
+@pytest.mark.parametrize("kind", [layers.Decays, lambda: layers.Remembers(0.5)], ids=["decay", "under way"])
+def test_a_step_along_more_than_the_gradient_is_not_verified_and_says_what_to_write(kind):
+    with pytest.raises(
+        NotVerified, match=r"`W` changes the output and has no gradient: set self\.dW in backward"
+    ) as raised:
+        gradcheck(kind(), NX)
+    assert "backward is called with learning_rate=0" in str(raised.value)
+
+
+def test_a_step_size_that_moves_no_parameter_is_left_alone():
+    assert gradcheck(layers.Euler(), NX).notes == ()
+
+
+@pytest.mark.parametrize("scale", [1e-9, 1e3])
+def test_a_step_is_read_to_the_last_digits_whatever_its_size(scale):
+    report = gradcheck(layers.KeepsNothing(), scale * NX)
+    resolutions = next(r.tensors for r in report.results if r.check == "parameter_gradient")
+    assert max(resolutions.values()) < 1e-6
 
 
 @pytest.mark.parametrize("factor", [1.0, 2.0])

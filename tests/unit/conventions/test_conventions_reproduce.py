@@ -24,6 +24,8 @@ CASES = {
     "first output alone": (backwards.Cell, (NX, H), "Wh"),
     "cotangents in one tuple": (backwards.Bundle, (NX,), "W"),
     "learning rate": (backwards.Updates, (NX,), "W"),
+    "learning rate, nothing kept": (backwards.KeepsNothing, (NX,), "W"),
+    "learning rate on the layer": (backwards.KeepsItsRate, (NX,), "W"),
     "forward(train_flg=)": (modes.TrainFlg, (NX,), "gamma"),
     "layers of a network": (modes.Net, (NX,), "layers.0.gamma"),
     "method": (naming.Methods, (NX,), "W"),

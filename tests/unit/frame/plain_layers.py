@@ -225,3 +225,34 @@ class Attention:
         da = d @ self.v.transpose(0, 2, 1)
         ds = self.a * (da - (da * self.a).sum(-1, keepdims=True))
         return ds @ self.k, ds.transpose(0, 2, 1) @ self.q, self.a.transpose(0, 2, 1) @ d
+
+
+class Column:
+    """W x + b of one column x; its backward takes the step."""
+
+    def __init__(self, input_size, output_size):
+        self.weights = np.linspace(-1, 1, output_size * input_size).reshape(output_size, input_size)
+        self.bias = np.zeros((output_size, 1))
+
+    def forward(self, input):
+        self.input = input
+        return self.weights @ input + self.bias
+
+    def backward(self, output_gradient, learning_rate):
+        input_gradient = self.weights.T @ output_gradient
+        self.weights -= learning_rate * output_gradient @ self.input.T
+        self.bias -= learning_rate * output_gradient
+        return input_gradient
+
+
+class ColumnSoftmax:
+    """Of one column; of a plain vector its backward would be wrong."""
+
+    def forward(self, input):
+        e = np.exp(input - np.max(input))
+        self.output = e / np.sum(e)
+        return self.output
+
+    def backward(self, output_gradient):
+        n = np.size(self.output)
+        return np.dot((np.identity(n) - self.output.T) * self.output, output_gradient)

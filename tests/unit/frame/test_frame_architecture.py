@@ -72,7 +72,7 @@ RANKS = [
     {"models", "returned"},
     {"calls"},
     {"design", "estimate", "noise", "reference", "stateful", "stateless", "traced"},
-    {"case", "orders"},
+    {"case", "orders", "steps"},
     {"conventions", "discovery"},
     {"conventions.*", "diagnosis", "differences", "prepare", "reproduce"},
     {"blocks", "sample", "special", "surroundings", "verdict"},

@@ -28,6 +28,8 @@ GUESSES = {
     "Square": ("Square", "B D"),
     "Log": ("Log()", UNIT),
     "Norm2d": ("Norm2d(C)", "B C H W"),
+    "Column": ("Column(input_size, output_size)", "input_size 1"),
+    "ColumnSoftmax": ("ColumnSoftmax()", "D 1"),
     "Attention": ("Attention()", "B T D", "B T D", "B T D"),
 }
 LEFT = {
