@@ -12,6 +12,7 @@ from types import CodeType, ModuleType
 from typing import Any
 
 from harness.spec import RESERVED, LayerSpec
+from harness.titles import renamed
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,11 @@ class Candidate:
     @property
     def forward(self) -> Any:
         """Its forward."""
-        return self.layer[0] if isinstance(self.layer, tuple) else self.layer.forward
+        return self.layer[0] if isinstance(self.layer, tuple) else getattr(self.layer, self._forward)
+
+    @property
+    def _forward(self) -> str:
+        return renamed(self.layer).get("forward", "forward")
 
     def construction(self) -> list[inspect.Parameter]:
         """The parameters without a default that the constructor has."""
@@ -55,7 +60,7 @@ class Candidate:
         if _is_function(self.layer):
             own = "setup_context" in {n for c in self.layer.__mro__[:-1] if not _is_torchs(c) for n in vars(c)}
             parameters = parameters if own else parameters[1:]
-        elif self.makes and not isinstance(inspect.getattr_static(self.layer, "forward"), staticmethod):
+        elif self.makes and not isinstance(inspect.getattr_static(self.layer, self._forward), staticmethod):
             parameters = parameters[1:]
         return [p.name for p in parameters if p.default is p.empty]
 
@@ -97,7 +102,8 @@ def _in(module: ModuleType) -> Iterator[Candidate]:
 
 def _has_both(layer: type) -> bool:
     """Whether forward and backward are written there, and are no stubs for a subclass to fill."""
-    parts = [inspect.getattr_static(layer, n, None) for n in ("forward", "backward")]
+    names = renamed(layer) or {n: n for n in ("forward", "backward")}
+    parts = [inspect.getattr_static(layer, n, None) for n in names.values()]
     parts = [getattr(p, "__func__", p) for p in parts]
     return not inspect.isabstract(layer) and all(inspect.isfunction(p) and not _is_stub(p.__code__) for p in parts)
 

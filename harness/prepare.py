@@ -218,13 +218,19 @@ def case_of(
     return case.at(buffers=moved_buffers(case, spec, example)), made
 
 
+BATCHES = frozenset({"B", "N", "batch", "batch_size"})
+"""How people name the dimension of the examples."""
+
+
 def batch_dimension(spec: LayerSpec) -> str:
     """The dimension that begins the first input's shape and that the layer is not built with, a starred one if more come after
-    it; empty where none does."""
+    it; empty where none does, or where a later one is named as the batch (examples that stand in columns)."""
     kind = spec.kinds[0]
     first, *rest = (None,) if isinstance(kind, Drawn) or not kind.dims.parts else kind.dims.parts
     name = first.id if isinstance(first, ast.Name) else first if isinstance(first, str) and rest else ""
-    return "" if name in spec.build_arguments() else name
+    later = {part.id for part in rest if isinstance(part, ast.Name)}
+    columns = name not in BATCHES and later & BATCHES
+    return "" if columns or name in spec.build_arguments() else name
 
 
 def domains(spec: LayerSpec, subject: Subject) -> dict[str, InputKind]:

@@ -183,10 +183,11 @@ def _first(dims: Sequence[str]) -> list[tuple[str, str]]:
 
 def _other(name: str, first: str, sized: bool) -> list[str]:
     """How a further input may be written, beside a first of this shape; `sized`: the constructor has sizes."""
-    last = first.split()[-1]
-    size = last if last.isidentifier() else "D"
+    *most, last = first.split()
+    column = len(most) == 1 and last in ("B", "1")
+    size = most[0] if column else last if last.isidentifier() else "D"
     labels = f'ints("B", below="{size}")'
     if name in TARGETS:
         return [labels, ONE_HOT.format(size) if size != "B" else "B", first, "B"]
-    weights = [] if sized else [f"{size} M", "M", f"M {size}"]
+    weights = [] if sized else [f"M {size}", "M 1"] if column else [f"{size} M", "M", f"M {size}"]
     return list(dict.fromkeys([first, size, *weights, "B", labels]))

@@ -30,6 +30,8 @@ GUESSES = {
     "Norm2d": ("Norm2d(C)", "B C H W"),
     "Column": ("Column(input_size, output_size)", "input_size 1"),
     "ColumnSoftmax": ("ColumnSoftmax()", "D 1"),
+    "columns": ("(columns_forward, columns_backward)", "D B", "M D", "M 1"),
+    "Tutorial": ("Tutorial(n_in, n_out)", "B n_in"),
     "Attention": ("Attention()", "B T D", "B T D", "B T D"),
 }
 LEFT = {

@@ -1,0 +1,48 @@
+"""What forward and backward are called elsewhere."""
+
+from __future__ import annotations
+
+from typing import Any
+
+FORWARDS = (
+    "forward_pass",
+    "forward_prop",
+    "forward_propagation",
+    "forwardprop",
+    "fprop",
+    "feed_forward",
+    "feedforward",
+    "fwd",
+)
+BACKWARDS = (
+    "backward_pass",
+    "backward_prop",
+    "backward_propagation",
+    "backprop",
+    "back_prop",
+    "backpropagate",
+    "back_propagate",
+    "backpropagation",
+    "back_propagation",
+    "bprop",
+    "bwd",
+)
+"""Names that mean nothing else: `call`, `apply` or `gradient` may be anything. Capitals count as small letters."""
+
+
+def renamed(layer: Any) -> dict[str, str]:
+    """{"forward": its name, "backward": its name} of an object or class that has methods for both under one other name at
+    least; empty otherwise."""
+    own = {"forward": _named(layer, "forward", FORWARDS), "backward": _named(layer, "backward", BACKWARDS)}
+    if not own["forward"] and not isinstance(layer, type) and callable(layer):
+        own["forward"] = "__call__"
+    other = any(name not in (usual, "__call__") for usual, name in own.items())
+    return own if other and all(own.values()) else {}
+
+
+def _named(layer: Any, usual: str, others: tuple[str, ...]) -> str:
+    """The method's name, the usual one first; empty where there is none."""
+    if callable(getattr(layer, usual, None)):
+        return usual
+    methods = {n.lower(): n for n in dir(layer) if n.lower() in others and callable(getattr(layer, n, None))}
+    return next((methods[n] for n in others if n in methods), "")
