@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache, partial
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -99,6 +101,7 @@ def gradcheck(
         raise TypeError(_unknown_word(word))
     if len(inputs) == 1 and isinstance(inputs[0], tuple):
         inputs = inputs[0]
+    _not_split(layer, inputs)
     if resolution is not None and not (isinstance(resolution, (int, float)) and 0 < resolution < 1):
         raise SpecError(f"resolution={resolution!r}: write the relative error that must be seen, such as 1e-6")
     where_given = next((x.device for x in inputs if isinstance(x, torch.Tensor)), torch.device("cpu"))
@@ -165,6 +168,21 @@ def _own_exception(name: str, refusal: Refused) -> BaseException:
 
 def _raise(error: Exception, mode: str | None) -> Case:
     raise error
+
+
+def _not_split(layer: Any, inputs: Sequence[Any]) -> None:
+    """Two functions side by side, as `gradcheck(forward, backward, x)`, where the first does not take the second.
+
+    Raises:
+        SpecError: it is so.
+    """
+    if len(inputs) < 2 or not (isinstance(layer, FunctionType) and isinstance(inputs[0], FunctionType)):
+        return
+    try:
+        inspect.signature(layer).bind(*inputs)
+    except TypeError:
+        pair = f"({layer.__name__}, {inputs[0].__name__})"
+        raise SpecError(f"a forward and its backward are one argument, a pair: gradcheck({pair}, ...)") from None
 
 
 def _unknown_word(word: str) -> str:

@@ -120,21 +120,19 @@ _INTEGERS = {8: torch.int64, 4: torch.int32, 2: torch.int16, 1: torch.uint8}
 
 
 def library_of(*things: Any) -> Library | None:
-    """The array library that the code of these objects names: "torch", "numpy", or None if both, or neither and their modules
-    name no single one."""
+    """The array library that the code of these objects names: "torch", "numpy", or None if neither or both."""
     used = {lib for thing in things for lib in _libraries(thing, set())}
-    used = used or {lib for thing in things for lib in _of_module(thing)}
     return next(iter(used)) if len(used) == 1 else None
 
 
-def _of_module(thing: Any) -> set[Library]:
-    """What the module imports in which a class, a function or each of several is defined: code of methods alone, `W.dot(x)`,
-    names no library."""
-    if isinstance(thing, (list, tuple)):
-        return {lib for part in thing for lib in _of_module(part)}
-    home = getattr(thing if hasattr(thing, "__qualname__") else type(thing), "__module__", "")
-    values = list(vars(sys.modules[home]).values()) if home in sys.modules else []
-    return {lib for lib in _LIBRARIES for v in values if isinstance(v, ModuleType) and v.__name__ == lib}
+def imported_beside(layer: Any) -> Library | None:
+    """The only array library that the module of a class, or those of several functions, imports: code such as `W.dot(x)` names
+    none."""
+    things = layer if isinstance(layer, (list, tuple)) else [layer]
+    homes = {getattr(t if hasattr(t, "__qualname__") else type(t), "__module__", "") for t in things}
+    values = [v for home in homes if home in sys.modules for v in vars(sys.modules[home]).values()]
+    found = [lib for lib in _LIBRARIES if any(isinstance(v, ModuleType) and v.__name__ == lib for v in values)]
+    return found[0] if len(found) == 1 else None
 
 
 def _libraries(thing: Any, seen: set[int]) -> set[Library]:

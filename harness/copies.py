@@ -24,6 +24,7 @@ def own_copy(original: Any, dtype: torch.dtype, device: torch.device) -> Any:
     """
     slots = list(walk(original))
     made = copies(slots, dtype, device)
+    converted = set(made)  # deepcopy adds to its memo what it copies itself
     try:
         layer = copy.deepcopy(original, made)
     except Exception as error:
@@ -32,7 +33,7 @@ def own_copy(original: Any, dtype: torch.dtype, device: torch.device) -> Any:
             "change the layer itself: give a LayerSpec whose build makes a new one, or define __deepcopy__"
         ) from error
     _rebind(layer, original)
-    if not all(id(slot.get()) in made for slot in slots):
+    if not all(id(slot.get()) in converted for slot in slots):
         convert(layer, dtype, device)
     return layer
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any
+
+import torch
 
 from harness.signatures import parameters_of
 
@@ -30,6 +34,19 @@ def parts_of(layer: Any, code: str = "layer", seen: set[int] | None = None) -> I
 
 
 _WITHOUT_PARTS = (type, bool, int, float, str)
+_NO_OBJECTS = (type, ModuleType, FunctionType, MethodType, BuiltinFunctionType)
+
+
+def objects_of(thing: Any, code: str = "layer", seen: set[int] | None = None) -> Iterator[tuple[str, Any]]:
+    """The layer and every object that it holds, an optimizer too, with how a script reaches it."""
+    seen = set() if seen is None else seen
+    if id(thing) in seen or isinstance(thing, _NO_OBJECTS) or hasattr(thing, "data_ptr"):
+        return
+    seen.add(id(thing))
+    if hasattr(thing, "__dict__"):
+        yield code, thing
+    for step, value in _below(thing):
+        yield from objects_of(value, code + step, seen)
 
 
 def _below(thing: Any) -> list[tuple[str, Any]]:
@@ -51,7 +68,21 @@ def resets_of(layer: Any) -> list[Reset]:
 def _reset_of(layer: Any, own: bool) -> list[Reset]:
     methods = ((name, getattr(layer, name, None)) for name in RESETS)
     found = next(((n, m) for n, m in methods if callable(m) and not _asks(m)), None)
-    return [(found[0] if own else "", found[1])] if found else []
+    if found is None:
+        return []
+    name, method = found
+    return [(name if own else "", _quiet(method) if isinstance(layer, torch.nn.Module) else method)]
+
+
+def _quiet(method: Callable[[], object]) -> Callable[[], object]:
+    """Without a module's warning of parameters that a recorded forward has tied to leaves."""
+
+    def run() -> object:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "The .grad attribute of a Tensor")
+            return method()
+
+    return run
 
 
 def reset(ways: Iterable[Reset]) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harness.arrays import library_of
+from harness.arrays import imported_beside, library_of
 from harness.case import Case
 from harness.conventions import subject_of
 from harness.design import Example
@@ -141,8 +141,10 @@ def request_of(spec: LayerSpec, example: Example, mode: str | None, device: torc
     """
     layer = build(spec, example, mode, device)
     inputs = tuple(_input(kind, example, k) for k, kind in enumerate(spec.kinds))
-    if library_of(layer) == "torch":  # a function of the spec may have drawn with NumPy
+    if (library := library_of(layer)) == "torch":  # a function of the spec may have drawn with NumPy
         inputs = tuple(torch.as_tensor(x) if isinstance(x, np.ndarray) else x for x in inputs)
+    elif library is None and imported_beside(layer) == "numpy":
+        inputs = tuple(x.numpy() if isinstance(x, Tensor) else x for x in inputs)
     modes = dict(spec.modes) if isinstance(spec.modes, Mapping) else {}
     known = {**example.sizes, **example.options}
     made = {n: known[n] for n in spec.build_arguments() if n in known} if isinstance(spec.build, type) else None

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from harness.parts import parts_of
+from harness.parts import objects_of
 from harness.signatures import parameters_of
 
 RATES = ("lr", "learning_rate", "learn_rate", "learningrate", "lrate", "step_size", "stepsize", "eta")
@@ -30,12 +30,12 @@ def rate_of(backward: Callable[..., Any]) -> str:
 
 
 def rates_on(layer: Any) -> list[tuple[Any, str, str]]:
-    """The numbers of such a name that the layer and those inside it keep: owner, name, and how a script reaches it."""
-    owners = [("layer", layer), *parts_of(layer)]
+    """The numbers of such a name that the layer and the objects in it keep, an optimizer's too: owner, name, and how a script
+    reaches it."""
     return [
         (owner, n, f"{code}.{n}")
-        for code, owner in owners
-        for n, value in getattr(owner, "__dict__", {}).items()
+        for code, owner in objects_of(layer)
+        for n, value in vars(owner).items()
         if n.lower().strip("_") in RATES and isinstance(value, (int, float))
     ]
 

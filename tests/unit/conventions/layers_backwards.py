@@ -391,6 +391,44 @@ class Remembers(KeepsNothing):
         return dx
 
 
+class Descent:
+    """What moves an array along a gradient."""
+
+    def __init__(self) -> None:
+        self.learning_rate, self.memory = 0.01, None
+
+    def update(self, w: Any, grad: Any) -> Any:
+        return w - self.learning_rate * grad
+
+
+class Momentum(Descent):
+    """A tenth of each gradient, and nine tenths of the step before."""
+
+    def update(self, w: Any, grad: Any) -> Any:
+        self.memory = 0.1 * grad + (0.0 if self.memory is None else 0.9 * self.memory)
+        return w - self.learning_rate * self.memory
+
+
+class Optimized(Linear):
+    """Its optimizers have the learning rate."""
+
+    optimizer: type[Descent] = Descent
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.W_opt, self.b_opt = self.optimizer(), self.optimizer()
+
+    def backward(self, dy: Any) -> Any:
+        W = self.W
+        self.W = self.W_opt.update(W, self.factor * self.x.T.dot(dy))
+        self.b = self.b_opt.update(self.b, dy.sum(0))
+        return dy.dot(W.T)
+
+
+class WithMomentum(Optimized):
+    optimizer = Momentum
+
+
 class Euler:
     """One step of y' = −y²; its step size is no learning rate."""
 

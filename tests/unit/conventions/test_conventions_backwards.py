@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import layers_backwards as layers
 import numpy as np
 import pytest
@@ -40,6 +42,7 @@ TWINS: dict[str, Twins] = {
     "learning rate with a default": pair(layers.UpdatesByDefault, NX, tensor="W", verified=ALL),
     "learning rate, nothing kept": pair(layers.KeepsNothing, NX, tensor="W", verified=ALL),
     "learning rate on the layer": pair(layers.KeepsItsRate, NX, tensor="W", verified=ALL),
+    "an optimizer inside": pair(layers.Optimized, NX, tensor="W", verified=ALL),
     "a step with momentum": pair(layers.Remembers, NX, tensor="W", verified=ALL),
     "a step in columns": pair(layers.Column, NX[:1].T, tensor="weights", verified="input weights bias"),
     "inputs again, no cotangent": pair(layers.Again, NX, NX + 1, tensor="y_pred", verified="y_pred"),
@@ -104,6 +107,23 @@ def test_a_step_along_more_than_the_gradient_is_not_verified_and_says_what_to_wr
     ) as raised:
         gradcheck(kind(), NX)
     assert "backward is called with learning_rate=0" in str(raised.value)
+
+
+def test_the_step_of_an_optimizer_that_remembers_is_not_read():
+    with pytest.raises(NotVerified, match="`W` changes the output and has no gradient"):
+        gradcheck(layers.WithMomentum(), NX)
+
+
+def test_two_functions_side_by_side_are_told_to_be_a_pair():
+    def forward(x):
+        return x**2, x
+
+    def backward(dy, x):
+        return 2 * x * dy
+
+    with pytest.raises(SpecError, match=re.escape("a pair: gradcheck((forward, backward), ...)")):
+        gradcheck(forward, backward, NX)
+    assert gradcheck((forward, backward), NX).ok
 
 
 def test_a_step_size_that_moves_no_parameter_is_left_alone():

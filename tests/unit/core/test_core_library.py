@@ -5,9 +5,10 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+import torch
 
-from harness import LayerSpec, check
-from harness.arrays import library_of
+from harness import LayerSpec, check, gradcheck
+from harness.arrays import imported_beside, library_of
 
 CODE = """
 {imports}
@@ -42,8 +43,9 @@ def pair(monkeypatch):
         ("", None),
     ],
 )
-def test_what_its_module_imports_decides(pair, imports, library):
-    assert library_of(pair(imports)) == library
+def test_what_its_module_imports_is_told(pair, imports, library):
+    assert imported_beside(pair(imports)) == library
+    assert library_of(pair(imports)) is None
 
 
 @pytest.mark.parametrize(("factor", "right"), [(1, True), (2, False)])
@@ -55,7 +57,19 @@ def test_such_a_pair_is_judged_in_numpy(pair, factor, right):
     assert bool(report.failures) is not right
 
 
-def test_what_the_code_names_comes_first():
+def test_tensors_that_are_given_stay_tensors(pair):
+    A, W = torch.randn(4, generator=torch.Generator().manual_seed(0)), torch.ones(4)
+    seen = []
+
+    def forward(*inputs):
+        seen.extend(map(type, inputs))
+        return pair("import numpy as np")[0](*inputs)
+
+    gradcheck((forward, lambda v, cache: (v * cache[1], v * cache[0])), A, W)
+    assert set(seen) == {torch.Tensor}
+
+
+def test_what_the_code_names_is_told():
     def forward(x):
         return np.sin(x)
 

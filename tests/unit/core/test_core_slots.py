@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from harness.copies import convert
+from harness.copies import convert, own_copy
 from harness.slots import Slot, share_memory, walk
 
 F64, F32 = torch.float64, torch.float32
@@ -223,3 +223,15 @@ def test_an_array_put_on_a_class_after_it_was_walked_is_found() -> None:
     assert [*walk(Late())] == []
     Late.table = np.ones(2)  # type: ignore[attr-defined]
     assert [s.label for s in walk(Late())] == ["table"]
+
+
+@pytest.mark.parametrize("kind", [torch.Tensor.clone, torch.nn.Parameter], ids=["tensor", "parameter"])
+def test_a_copy_is_in_the_working_dtype(kind):
+    class Held:
+        def __init__(self):
+            self.W, self.b = kind(torch.ones(2)), kind(torch.zeros(2))
+
+    held = Held()
+    copied = own_copy(held, torch.float64, torch.device("cpu"))
+    assert {copied.W.dtype, copied.b.dtype} == {torch.float64}
+    assert {held.W.dtype, held.b.dtype} == {torch.float32}
