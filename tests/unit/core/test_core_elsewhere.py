@@ -73,7 +73,9 @@ def test_rounding_that_comes_from_other_blocks_is_no_fault(scale):
 
 
 def test_check_finds_it():
-    assert check(LayerSpec(build=lambda: softmax(0.0), inputs="B D", name="softmax"), examples=8, only=("input_gradient",)).ok
+    assert check(
+        LayerSpec(build=lambda: softmax(0.0), inputs="B D", name="softmax"), examples=8, only=("input_gradient",)
+    ).ok
     leaky = LayerSpec(build=lambda: softmax(1e-3), inputs="B D", name="leaky")
     (result,) = check(leaky, examples=8, only=("input_gradient",)).results
     assert result.outcome is Outcome.FAIL
