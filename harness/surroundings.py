@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import pairwise
 
 import torch
@@ -155,6 +155,9 @@ class Surroundings:
         def along(t: float) -> Tensor:
             return self.f.v * self.f.at({n: off[n] + t * whole[n] for n in d}, 1.0)
 
+        def output(j: int, side: float, t: float) -> float:
+            return side * float(along(t)[j])
+
         left, right = -3 * radius, 3 * radius  # past every entry that is moved by up to 1.5
         with suppress(Refused):
             change, length = along(right) - along(left), right - left
@@ -163,9 +166,7 @@ class Surroundings:
             open_ = torch.where((wide | beyond) & (change.abs() > rounding), change.abs(), 0.0)
             for j in open_.topk(min(FEW, len(open_))).indices[: int((open_ > 0).sum())].tolist():
                 for side, bound, better in ((1.0, high, max), (-1.0, low, min)):
-                    steepest = _steepest(
-                        lambda t, j=j, side=side: side * float(along(t)[j]), 3 * radius, float(rounding[j])
-                    )
+                    steepest = _steepest(partial(output, j, side), 3 * radius, float(rounding[j]))
                     bound[j] = better(float(bound[j]), side * steepest)
 
     def among(self, gradients: Mapping[str, Tensor], d: Direction, found: Residual) -> bool:
