@@ -161,8 +161,9 @@ class Surroundings:
         left, right = -3 * radius, 3 * radius  # past every entry that is moved by up to 1.5
         with suppress(Refused):
             change, length = along(right) - along(left), right - left
-            wide = high - low > 1e-3 * torch.maximum(high.abs(), low.abs())
-            beyond = (change > high * length + rounding) | (change < low * length - rounding)
+            apart = 1e-3 * torch.maximum(high.abs(), low.abs())  # what a smooth function's curvature stays below
+            wide = high - low > apart + rounding * STEP_AROUND / radius
+            beyond = (change > (high + apart) * length + rounding) | (change < (low - apart) * length - rounding)
             open_ = torch.where((wide | beyond) & (change.abs() > rounding), change.abs(), 0.0)
             for j in open_.topk(min(FEW, len(open_))).indices[: int((open_ > 0).sum())].tolist():
                 for side, bound, better in ((1.0, high, max), (-1.0, low, min)):
