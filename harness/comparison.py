@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 
 import torch
@@ -77,7 +78,7 @@ def agreement(
     if bool((apart <= allowed).all()):
         return Verdict(Outcome.PASS, worst)
     # a true zero (a bias in front of a centring) has no size before cancellation here: what the forward can express has
-    allowed = allowed + grown * (_rounding(claim, name) + claim.differences.floor(name))
+    allowed = allowed + grown * (_rounding(claim, name) + _expressible(claim, name))
     if bool((apart <= allowed).all()):
         return Verdict(Outcome.PASS, worst)
     if worst <= claim.case.tau:
@@ -95,6 +96,13 @@ def _rounding(claim: Claim, name: str) -> Tensor:
         return measured
     # small outputs may be what large numbers leave that cancel: their rounding is measured
     return measured if size <= ABOVE * claim.differences.finest(name) else capped
+
+
+def _expressible(claim: Claim, name: str) -> float:
+    """The smallest slope that the forward can express: in its outputs' last digits, or beside its measured rounding where
+    they are what larger numbers leave (x − tanh x near 0); d − d (1 − t²) is as coarse there, and no neighbour shows it."""
+    floor, finest = claim.differences.floor(name), ROUNDINGS * claim.differences.finest(name)
+    return max(floor, finest) if math.isfinite(finest) else floor
 
 
 def entry_farthest_off(name: str, found: Tensor | None, expected: Tensor | None) -> Finding:

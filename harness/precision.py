@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 
 import numpy as np
 import torch
@@ -50,6 +51,7 @@ class Lowered:
         self.at = lru_cache(None)(self._at)
         self.near = lru_cache(None)(self._near)
         self.kept = lru_cache(None)(self._kept)
+        self.recomputed = lru_cache(None)(self._recomputed)
         self.autograd = lru_cache(None)(self._autograd)
         self.own = lru_cache(None)(self._own)
         self.reference = lru_cache(None)(self._reference)
@@ -145,13 +147,21 @@ class Lowered:
 
         What a forward keeps is rounded however careful the backward is: 1 − a² is 0 where tanh has rounded to 1.
         """
+        return self._imitated(k, nullcontext)
+
+    def _recomputed(self, k: int) -> Gradients | None:
+        """The same after a backward whose every result was rounded too: of one that computes anew what it needs, as 1 − x̂² of a
+        norm of one number, no part is kept. No excuse, for a careless order of operations explains itself by it."""
+        return self._imitated(k, partial(Rounding, self.dtype))
+
+    def _imitated(self, k: int, going_back: Callable[[], AbstractContextManager[object]]) -> Gradients | None:
         point = self.at(k)
         rounding = Rounding(self.dtype)
         try:
             case = self.wide(point)
             with rounding:
                 evaluation = case.forward({n: t.clone() for n, t in case.leaves.items()})
-            with backward_may_raise():
+            with backward_may_raise(), going_back():
                 found = evaluation.pullback(self._wide_cotangents(point))
         except Refused:
             return None

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import lru_cache, partial
 from itertools import pairwise
 
 import torch
@@ -24,6 +25,13 @@ ALIKE = 12
 
 RADII = (2.0**-14, 2.0**-20)
 """How far around, in units of the spread; a kink is there at both."""
+
+PATHS, HALVINGS = 4, 14
+"""How many paths past the point are halved towards where they are steepest, and how often at most: of n equal numbers the
+median follows one entry on about 1/n of its way, which 24 points at random miss with probability (1 − 1/n)²⁴; halves do not."""
+
+FEW = 8
+"""How many outputs are followed along a path, those that move most."""
 
 STEP_AROUND = 256
 """By how much finer than the distance the step of a slope around is."""
@@ -131,9 +139,36 @@ class Surroundings:
         if not seen:
             return math.inf, -math.inf
         slopes = torch.stack(seen)
-        low, high = slopes.amin(0).sum(), slopes.amax(0).sum()
-        slack = 1e-6 * float(slopes.abs().amax(0).sum())
-        return float(low) - slack, float(high) + slack
+        low, high = slopes.amin(0), slopes.amax(0)
+        for number in range(PATHS):
+            self._steepen(low, high, d, number, radius)
+        slack = 1e-6 * float(torch.maximum(low.abs(), high.abs()).sum())
+        return float(low.sum()) - slack, float(high.sum()) + slack
+
+    def _steepen(self, low: Tensor, high: Tensor, d: Direction, number: int, radius: float) -> None:
+        """Widen what lies between by the slopes where a path along d past the point is steepest: a piece too narrow to be met
+        at random shows in the mean over the path. Smooth outputs have no other slopes there, and are left as they are."""
+        off = self.f.exact(self.f.spread(self.f.direction(60 + number, list(d)), radius))
+        whole, rounding = self.f.spread(d, 1.0), 2 * NOISES * self.f.v.abs() * self.f.noise
+
+        @lru_cache(None)
+        def along(t: float) -> Tensor:
+            return self.f.v * self.f.at({n: off[n] + t * whole[n] for n in d}, 1.0)
+
+        def output(j: int, side: float, t: float) -> float:
+            return side * float(along(t)[j])
+
+        left, right = -3 * radius, 3 * radius  # past every entry that is moved by up to 1.5
+        with suppress(Refused):
+            change, length = along(right) - along(left), right - left
+            apart = 1e-3 * torch.maximum(high.abs(), low.abs())  # what a smooth function's curvature stays below
+            wide = high - low > apart + rounding * STEP_AROUND / radius
+            beyond = (change > (high + apart) * length + rounding) | (change < (low - apart) * length - rounding)
+            open_ = torch.where((wide | beyond) & (change.abs() > rounding), change.abs(), 0.0)
+            for j in open_.topk(min(FEW, len(open_))).indices[: int((open_ > 0).sum())].tolist():
+                for side, bound, better in ((1.0, high, max), (-1.0, low, min)):
+                    steepest = _steepest(partial(output, j, side), 3 * radius, float(rounding[j]))
+                    bound[j] = better(float(bound[j]), side * steepest)
 
     def among(self, gradients: Mapping[str, Tensor], d: Direction, found: Residual) -> bool:
         """Whether the claim is a slope of the pieces that meet at the point, as the median of equal numbers has them: between
@@ -202,6 +237,21 @@ class Surroundings:
                 return []
             found.append(float((self.f.v * change).norm()) / h)
         return found if all(map(math.isfinite, found)) else []
+
+
+def _steepest(f: Callable[[float], float], reach: float, rounding: float) -> float:
+    """The mean slope of f over ever shorter parts of [−reach, reach], always the steeper half, as long as rounding allows."""
+    left, right = -reach, reach
+    a, b = f(left), f(right)
+    for _ in range(HALVINGS):
+        middle = (left + right) / 2
+        m = f(middle)
+        halves = (left, middle, a, m), (middle, right, m, b)
+        steeper = halves[0] if m - a > b - m else halves[1]
+        if rounding > 1e-3 * abs(steeper[3] - steeper[2]):
+            break
+        left, right, a, b = steeper
+    return (b - a + rounding) / (right - left)
 
 
 def derivative(f: Differences, name: str, k: int) -> Estimate:

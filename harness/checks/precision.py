@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -231,6 +232,9 @@ class Scales:
                     Outcome.SKIP, found, f"in {self.short} it is a difference of larger numbers, and as coarse"
                 )
             if float(self.error.abs().max()) > self._hidden(allowance):
+                if not allowance.whole and self._recomputed(allowance):
+                    why = f"{why}, that of its own operations more: only a reference can tell whether others round less"
+                    return Verdict(Outcome.INCONCLUSIVE, found, why)
                 return Verdict(Outcome.FAIL, found, why, self.exact, allowance.entries)
             tau = RESOLUTION.get(self.low.dtype, 0.0)
             if float(self.error.abs().max()) <= tau * self.size:
@@ -245,6 +249,15 @@ class Scales:
         why = f"rounding to {self.short} may change it by {most:.0%} of its size"
         # the numbers of this precision do not determine it: the example is not for this precision
         return Verdict(Outcome.SKIP, most, why)
+
+    def _recomputed(self, allowance: Allowance) -> bool:
+        """Whether rounding every result of this very backward explains the error: where nothing else tells what another right
+        one would be off by, that refutes nothing, and verifies nothing."""
+        own = self.low.error(self.low.recomputed, self.name, (0, *MORE))
+        if own is None:
+            return False
+        entries = allowance.entries + AGAIN * (own.entries + own.rms)
+        return replace(allowance, entries=entries, rms=allowance.rms + AGAIN * own.rms).covers(self.error)
 
     def _vanishes(self) -> bool:
         """Whether the gradient is a true zero (a bias in front of a centring), and what is left of it in the lower

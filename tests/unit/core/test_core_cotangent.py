@@ -173,3 +173,24 @@ def test_the_rounding_of_a_true_zero_before_small_outputs_is_no_fault():
 
 def test_what_adds_up_over_calls_before_small_outputs_is_one():
     assert beside_zero(itertools.count()) == {Outcome.FAIL}
+
+
+class TanhShrink:
+    """x − tanh x; near 0 the gradient is what is left of d − d (1 − t²). Its wrong twin adds a share of |d|."""
+
+    def __init__(self, share=0.0):
+        self.share = share
+
+    def forward(self, x):
+        self.t = np.tanh(x)
+        return x - self.t
+
+    def backward(self, d):
+        return d - d * (1 - self.t**2) + self.share * np.abs(d)
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1e-3, 1.0])
+def test_a_difference_of_nearly_equal_numbers_is_as_coarse_as_they(scale):
+    x = scale * np.random.default_rng(0).standard_normal((4, 5))
+    assert not gradcheck(TanhShrink(), x, raise_exception=False, battery=True).failures
+    assert gradcheck(TanhShrink(1e-3 * scale**2), x, raise_exception=False, battery=True).failures

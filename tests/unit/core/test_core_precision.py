@@ -192,3 +192,37 @@ def test_rounding_reaches_what_a_forward_keeps_and_no_view():
     assert rounding.seen
     assert third.tolist() == (torch.tensor([2.0, 3.0], dtype=torch.float64) / 3).bfloat16().double().tolist()
     assert t.tolist() == [1.0, 2.0, 3.0]
+
+
+def recomputing(factor=1.0):
+    """x/rms x whose backward computes anew what it needs; of one number a row 1 − x̂² is left, in any precision."""
+
+    class RootMeanSquareNorm(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x)
+            return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + 1e-6)
+
+        @staticmethod
+        def backward(ctx, d):
+            (x,) = ctx.saved_tensors
+            r = torch.rsqrt(x.square().mean(-1, keepdim=True) + 1e-6)
+            g = r * (d - x * r * (d * x * r).mean(-1, keepdim=True))
+            return g if g.dtype == torch.float64 else factor * g
+
+    return RootMeanSquareNorm
+
+
+def test_a_function_that_recomputes_is_not_failed_for_its_own_cancellation():
+    x = torch.tensor([[1.541], [-0.2934], [-2.1788]])
+    found = results(recomputing(), x)
+    assert Outcome.FAIL not in {found[d].outcome for d in DTYPES}
+    assert "only a reference can tell" in found["float32"].reason
+    given = results(recomputing(), x, reference=lambda x: x / (x.square() + 1e-6).sqrt())
+    assert given["float32"].outcome is Outcome.PASS
+
+
+@pytest.mark.parametrize("factor", [0.0, -1.0, 2.0])
+def test_its_wrong_twin_has_no_such_excuse(factor):
+    found = results(recomputing(factor), X)
+    assert {found[d].outcome for d in DTYPES} == {Outcome.FAIL}

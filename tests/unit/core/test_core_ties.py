@@ -1,0 +1,49 @@
+"""Many equal numbers of which one is taken: the median of a constant row follows one entry on a small part of its way."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from harness import gradcheck
+
+
+def order_statistic(k, share="one", factor=1.0):
+    """The k-th smallest of each row; its gradient goes to one of the equal entries, or is shared by them, or each has all."""
+
+    def run(x):
+        order = np.argsort(x, axis=1, kind="stable")[:, k]
+        y = np.take_along_axis(x, order[:, None], 1)[:, 0]
+
+        def pullback(d):
+            if share == "one":
+                g = np.zeros_like(x)
+                np.put_along_axis(g, order[:, None], d[:, None], 1)
+            else:
+                tied = (x == y[:, None]).astype(float)
+                g = d[:, None] * (tied / tied.sum(1, keepdims=True) if share == "shared" else tied)
+            return factor * g
+
+        return y, pullback
+
+    return run
+
+
+def constant_rows(n, seed):
+    return np.ones((2, n)) * np.array([[1.0], [seed / 3]])
+
+
+@pytest.mark.parametrize("n", [5, 33])
+@pytest.mark.parametrize("share", ["one", "shared"])
+def test_the_median_of_equal_numbers_is_no_failure(n, share):
+    for seed in range(2):
+        report = gradcheck(order_statistic(n // 2, share), constant_rows(n, seed), raise_exception=False, seed=seed)
+        assert not report.failures, str(report)
+
+
+@pytest.mark.parametrize("n", [5, 33])
+@pytest.mark.parametrize("wrong", [{"share": "each"}, {"factor": 1.5}, {"factor": -1.0}])
+def test_its_wrong_twins_fail(n, wrong):
+    for seed in range(2):
+        x = constant_rows(n, seed)
+        assert gradcheck(order_statistic(n // 2, **wrong), x, raise_exception=False, seed=seed).failures
