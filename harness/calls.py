@@ -15,11 +15,20 @@ from harness.domain import BackwardRaised
 from harness.handed import handed_again
 from harness.history import History
 from harness.modes import EVAL, TRAIN, Switch, forward_of, switch_of
+from harness.nested import Arrangement, level
 from harness.outcome import SpecError
 from harness.parts import Reset, reset, resets_of
 from harness.rates import rate_of
-from harness.recipe import passed
-from harness.request import Request, call_arguments, input_names, outputs_of, positional_names, required_names
+from harness.recipe import cotangents_of, passed
+from harness.request import (
+    Request,
+    call_arguments,
+    input_names,
+    is_output,
+    outputs_of,
+    positional_names,
+    required_names,
+)
 from harness.returned import inputs_of
 from harness.signatures import parameters_of
 from harness.sources import Sources
@@ -39,8 +48,8 @@ class Calls:
     leaves: dict[str, Leaf]
     sources: Sources
     library: Library
-    given: int = field(default=0, init=False)
-    """How many outputs the last forward gave."""
+    arranged: Arrangement = field(default_factory=lambda: Arrangement((), is_output), init=False)
+    """How the outputs stood in what the last forward gave."""
     output: str = field(default="", init=False)
     """The attribute that holds the outputs, where forward returns nothing."""
     history: History = field(default_factory=History, init=False)
@@ -120,14 +129,15 @@ class Calls:
             self.output = next((n for n in OUTPUTS if getattr(self.layer, n, None) is not None), "")
             result = getattr(self.layer, self.output, None)
         outputs = outputs_of(result, self.name)
-        self.given = len(outputs)
+        self.arranged = Arrangement(result, is_output)
+        self.arranged.fitted(self.most)
         if self.bundled is None and self.given > 1:
             self.bundled = self.most == len(self.asked) == 1 and self._takes_all(outputs)
-        return outputs if self.bundled else outputs[: self.most]
+        return outputs if self.bundled else outputs[: sum(self.arranged.counts[: self.most])]
 
     def _takes_all(self, outputs: Sequence[Tensor]) -> bool:
         """Whether backward goes through with all cotangents in one tuple, and gives gradients of the inputs' shapes."""
-        given = tuple(to_native(y.detach().clone(), self.library) for y in outputs)
+        given = tuple(self.arranged([to_native(y.detach().clone(), self.library) for y in outputs]))
         try:
             returned = copy.deepcopy(self.layer).backward(given, **self.words)
             found = inputs_of(self._flat(returned), self.leaves, self.inputs, self.name)
@@ -138,6 +148,11 @@ class Calls:
             return False  # it hands on what it was given
         shapes = [g.shape == self.leaves[n].value.shape for n, g in found.items() if g is not None]
         return bool(shapes) and all(shapes)
+
+    @property
+    def given(self) -> int:
+        """How many outputs the last forward gave, a tuple of several counted as one."""
+        return len(self.arranged.parts)
 
     @property
     def words(self) -> dict[str, float]:
@@ -172,7 +187,8 @@ class Calls:
             SpecError: it asks for more than one cotangent an output.
             BackwardRaised: it raises after the layer began anew in its own way.
         """
-        given: list[Any] = [_scalar(to_native(v, self.library)) for v in cotangents] if self.takes_cotangent else []
+        natives = [_scalar(to_native(v, self.library)) for v in cotangents]
+        given: list[Any] = self.arranged(natives) if self.takes_cotangent else []
         given = [tuple(given)] if self.bundled else given
         if repeated := self.repeated:
             cotangents_left = iter(given)
@@ -196,20 +212,19 @@ class Calls:
     def code(self) -> str:
         """What a script gives backward: the cotangents `v`."""
         if repeated := self.repeated:
-            cotangents = iter(f"give(v[{k}])" for k in range(self.given))
+            cotangents = iter(self.arranged.code("v"))
             handed = dict(zip(self.arguments, passed(self.arguments, self.leaves), strict=True))
             return ", ".join(
                 handed[n].replace("leaves", "handed") if n in repeated else next(cotangents) for n in self.asked
             )
-        all_ = "tuple(give(w) for w in v)" if self.bundled else "*[give(w) for w in v]"
+        all_ = cotangents_of(self.arranged, bool(self.bundled))
         words = [f"{n}={value}" for n, value in self.words.items()]
         return ", ".join([*([all_] if self.takes_cotangent else []), *words])
 
     def _flat(self, returned: Any) -> Any:
-        """Where an argument is a list of arrays, its gradients may come as a list among the others."""
-        if self.inputs == list(self.arguments) or not isinstance(returned, (tuple, list)):
-            return returned
-        return [g for part in returned for g in (part if isinstance(part, (list, tuple)) else (part,))]
+        """Where an argument is a tuple or list of arrays, its gradients may come as one among the others."""
+        nested = [n for n in self.arguments if n not in self.inputs]
+        return level(returned, nested) if nested else returned
 
     def begin(self) -> str:
         """Let the layer begin anew in its own way; the name of that way, empty if it has none."""

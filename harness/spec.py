@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harness.dimensions import Dimensions, Sizes
+from harness.nested import rebuilt
 from harness.outcome import SpecError
 
 RESERVED = ("mode", "generator", "rng", "dtype", "device")
@@ -103,8 +104,8 @@ def ints(shape: str, below: int | str, low: int | str = 0, dtype: str | Sequence
 
 
 def const(x: Any) -> Const:
-    """Mark a float input of `gradcheck` that has no gradient (a target, a mask, a constant)."""
-    return Const(x)
+    """Mark a float input of `gradcheck` that has no gradient (a target, a mask, a constant), or all in a tuple or list."""
+    return rebuilt("", x, lambda _, part: Const(part))
 
 
 @dataclass(frozen=True, eq=False)

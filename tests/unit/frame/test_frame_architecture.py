@@ -23,7 +23,7 @@ RANKS = [
     {"harness"},  # a table of contents: each name is imported when it is used
     {"signatures"},
     {"parts"},
-    {"handed", "modes", "naming", "outcome", "rates", "render", "subject"},
+    {"handed", "modes", "naming", "nested", "outcome", "rates", "render", "subject"},
     {
         "arrays",
         "dimensions",
