@@ -70,7 +70,8 @@ def _discovered(state: Stateful) -> Subject:
     written = _written(state, candidates, start)
     _bring_back(candidates, {**start, **initial}, homes)
     own = {n: s for n, s in candidates.items() if n not in state.leaves}
-    owners = Owners.of(state.name, own, after, pulled, found, state.request.grads)
+    made = own.keys() - first.keys()
+    owners = Owners.of(state.name, own, after, pulled, found, state.request.grads, made)
     state.parameters, state.gradients = {}, {}
     for name, (slot, place) in owners.pairs.items():
         if slot.label not in written:  # what forward writes itself is state, even where the next forward reads it
@@ -152,7 +153,6 @@ def _written(state: Stateful, slots: Mapping[str, Slot], start: Mapping[str, Ten
 
 def sorted_out(state: Stateful, owners: Owners, written: Iterable[str] = ()) -> dict[str, str]:
     """What remains, by what a probe shows: buffers, caches, and parameters without a gradient."""
-    known = {*written, *state.request.grads}
     findings: dict[str, str] = {}
     rest = [s for s in owners.rest(state.parameters, state.gradients) if is_array(s.get()) and not _alias(state, s)]
     if not rest or not any(_changes(state, rest, mode) for mode in state.modes):
@@ -163,7 +163,8 @@ def sorted_out(state: Stateful, owners: Owners, written: Iterable[str] = ()) -> 
         name = owners.names[slot.label]
         state.buffers[name] = slot
         short = name.rpartition(".")[2]
-        if not {name, slot.label} & known and not short.startswith(STATISTICS) and name not in owners.findings:
+        told = {name, slot.label} & {*written} or owners.declares(slot, name) or name in owners.findings
+        if not told and not short.startswith(STATISTICS):
             findings[name] = owners.missing(slot, name)
     return findings
 
