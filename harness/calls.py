@@ -12,8 +12,9 @@ from torch import Tensor
 
 from harness.arrays import Library, to_native
 from harness.domain import BackwardRaised
-from harness.handed import handed_again
+from harness.handed import handed_again, unnamed
 from harness.history import History
+from harness.meaning import Meaning, Question
 from harness.modes import EVAL, TRAIN, Switch, forward_of, switch_of
 from harness.nested import Arrangement, level
 from harness.outcome import SpecError
@@ -58,6 +59,8 @@ class Calls:
     """The layer's own method that was run last to begin anew."""
     bundled: bool | None = field(default=None, init=False)
     """Whether backward takes the cotangents of several outputs as one tuple; None: not asked yet."""
+    meaning: Meaning | None = field(default=None, init=False)
+    """What the argument of backward is that is `unnamed`; None: not known."""
     returned: Any = field(default=None, init=False)
     """What the last backward returned."""
     called: Mapping[str, Any] = field(default_factory=dict, init=False)
@@ -91,6 +94,8 @@ class Calls:
     @property
     def takes_cotangent(self) -> bool:
         """Whether backward takes one; some losses' take none."""
+        if self.meaning is not None:
+            return self.meaning.is_cotangent
         return len(self._names) > len(self.repeated) or _variadic(self.layer.backward)
 
     @cached_property
@@ -100,7 +105,18 @@ class Calls:
     @property
     def repeated(self) -> tuple[str, ...]:
         """Inputs that backward asks for again, once a forward has shown how many outputs there are."""
-        return handed_again(self.asked, self.arguments, self.given) if self.given else ()
+        if self.meaning is not None:
+            return tuple(n for n in self.asked if n in self.arguments)
+        return handed_again(self.asked, self.arguments, self.given, self._integers) if self.given else ()
+
+    @cached_property
+    def _integers(self) -> list[str]:
+        return [n for n, leaf in self.leaves.items() if not leaf.value.is_floating_point()]
+
+    @property
+    def unnamed(self) -> str:
+        """The argument of backward whose name does not tell what it is; empty where there is none."""
+        return unnamed(self.asked, self.arguments, self.given)
 
     @cached_property
     def asked(self) -> list[str]:
@@ -133,6 +149,10 @@ class Calls:
         self.arranged.fitted(self.most)
         if self.bundled is None and self.given > 1:
             self.bundled = self.most == len(self.asked) == 1 and self._takes_all(outputs)
+        if self.meaning is None and self.unnamed:
+            self.meaning = self._asked_meaning(outputs)
+        if self.meaning is not None and self.meaning.over:
+            return (getattr(outputs[0], self.meaning.over)(),)
         return outputs if self.bundled else outputs[: sum(self.arranged.counts[: self.most])]
 
     def _takes_all(self, outputs: Sequence[Tensor]) -> bool:
@@ -148,6 +168,17 @@ class Calls:
             return False  # it hands on what it was given
         shapes = [g.shape == self.leaves[n].value.shape for n, g in found.items() if g is not None]
         return bool(shapes) and all(shapes)
+
+    def _asked_meaning(self, outputs: Sequence[Tensor]) -> Meaning | None:
+        def forward(layer: Any, inputs: Mapping[str, Any]) -> Any:
+            return (forward_of(layer) or layer.forward)(*inputs.values(), **self.request.kwargs)
+
+        def backward(layer: Any, inputs: Mapping[str, Any], argument: Any) -> Any:
+            given = [inputs[n] if n in inputs else _scalar(argument) for n in self.asked]
+            return layer.backward(*given, **self.words)
+
+        question = Question(self.layer, forward, backward, self.called, self.library, OUTPUTS)
+        return question.answered([y.detach() for y in outputs])
 
     @property
     def given(self) -> int:
@@ -192,6 +223,8 @@ class Calls:
         given = [tuple(given)] if self.bundled else given
         if repeated := self.repeated:
             cotangents_left = iter(given)
+            if self.meaning is not None and not self.meaning.is_cotangent:
+                cotangents_left = iter([self.meaning.of(self.layer, self.called)])
             given = [self.called[n] if n in repeated else next(cotangents_left) for n in self.asked]
         if len(self.asked) > len(given):
             raise SpecError(
@@ -213,10 +246,11 @@ class Calls:
         """What a script gives backward: the cotangents `v`."""
         if repeated := self.repeated:
             cotangents = iter(self.arranged.code("v"))
-            handed = dict(zip(self.arguments, passed(self.arguments, self.leaves), strict=True))
-            return ", ".join(
-                handed[n].replace("leaves", "handed") if n in repeated else next(cotangents) for n in self.asked
-            )
+            given = [p.replace("leaves", "handed") for p in passed(self.arguments, self.leaves)]
+            handed = dict(zip(self.arguments, given, strict=True))
+            if self.meaning is not None and not self.meaning.is_cotangent:
+                cotangents = iter([handed.get(self.meaning.given, f"layer{self.meaning.given}")])
+            return ", ".join(handed[n] if n in repeated else next(cotangents) for n in self.asked)
         all_ = cotangents_of(self.arranged, bool(self.bundled))
         words = [f"{n}={value}" for n, value in self.words.items()]
         return ", ".join([*([all_] if self.takes_cotangent else []), *words])

@@ -136,8 +136,12 @@ def _of_inputs(
     missing = [n for n, leaf in state.leaves.items() if leaf.wanted and given.get(n) is None]
     places: dict[str, Slot] = {}
     for name in missing:
-        ranked = {p: r for p in found if p in pulled - taken and (r := gradient_rank(p, name)) is not None}
-        fitting = [p for p in ranked if found[p].shape == state.leaves[name].value.shape]
+        fitting: list[str] = []
+        called = [name, *(["inputs"] if name == state.inputs[0] else [])]  # `dinputs`, whatever its name
+        while called and not fitting:
+            word = called.pop(0)
+            ranked = {p: r for p in found if p in pulled - taken and (r := gradient_rank(p, word)) is not None}
+            fitting = [p for p in ranked if found[p].shape == state.leaves[name].value.shape]
         if fitting:
             places[name] = after[min(fitting, key=lambda p: ranked[p])]
     return places

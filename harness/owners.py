@@ -46,7 +46,7 @@ class Owners:
         pulled: set[str],
         values: Mapping[str, Tensor],
         declared: Mapping[str, str | None],
-        made: Container[str] = (),
+        new: Container[str] = (),
     ) -> Owners:
         """Everything paired that can be.
 
@@ -54,7 +54,7 @@ class Owners:
             SpecError: `declared` names what isn't there.
         """
         aliases = _aliases(slots, places)
-        made = cls(layer, slots, places, pulled, values, declared, short_names(list(aliases)), made, aliases)
+        made = cls(layer, slots, places, pulled, values, declared, short_names(list(aliases)), new, aliases)
         made._pair()
         made._reorder()
         made._strangers()

@@ -93,6 +93,7 @@ def stateful(
     keywords: str = "",
     made: Mapping[str, Any] | None = None,
     output: str = "",
+    over: str = "",
 ) -> Recipe:
     """An object with forward and backward; `places` and `gradients` are expressions such as `layer.params['W']`."""
     call = ".forward" if callable(getattr(layer, "forward", None)) else ""
@@ -110,6 +111,7 @@ def stateful(
         *(f"    {place} = give({{**leaves, **buffers}}[{n!r}])" for n, place in places.items()),
         f"    y = layer{call}({', '.join([*inputs, *([keywords] if keywords else [])])})",
         *([f"    y = layer.{output}"] if output else []),
+        *([f"    y = y.{over}()"] if over else []),
         "    return [torch.as_tensor(t) for t in flat(y)]",
         "",
         "",

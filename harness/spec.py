@@ -103,7 +103,7 @@ def ints(shape: str, below: int | str, low: int | str = 0, dtype: str | Sequence
     return Ints(Dimensions(shape), below, low, dtypes)
 
 
-def const(x: Any) -> Const:
+def const(x: Any) -> Any:
     """Mark a float input of `gradcheck` that has no gradient (a target, a mask, a constant), or all in a tuple or list."""
     return rebuilt("", x, lambda _, part: Const(part))
 

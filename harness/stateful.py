@@ -72,6 +72,10 @@ class Stateful(Calls):
         """One backward: what it returns and what it leaves in the gradients' places."""
         found = self.pull(cotangents)
         found |= {n: gradient(g, n) for n, g in standing(self.pulled).items() if found.get(n) is None}
+        if (
+            self.returned is None and self.pulled
+        ):  # it leaves gradients of inputs in places: of the others it says nothing
+            found = {n: g for n, g in found.items() if g is not None}
         found |= {n: gradient(g, n) for n, g in standing(self.gradients).items()}
         self.laid = found
         return {n: None if g is None else g.clone() for n, g in found.items()}
@@ -162,9 +166,13 @@ class Stateful(Calls):
             kept=tuple(n for n, slot in self.gradients.items() if not is_returned(slot)),
             again=self.again,
             recipe=partial(self._recipe, leaves),
-            notes=(*self.history.notes, *more.pop("notes", ())),
+            notes=(*self.history.notes, *self._said(), *more.pop("notes", ())),
             **more,
         )
+
+    def _said(self) -> list[str]:
+        note = self.meaning.note(self.unnamed) if self.meaning is not None else ""
+        return [note] if note else []
 
     def _recipe(self, leaves: Mapping[str, Leaf]) -> Recipe:
         return recipe.stateful(
@@ -188,6 +196,7 @@ class Stateful(Calls):
             recipe.keywords_of(self.request.kwargs, self.request.modes),
             self.request.made,
             self.output,
+            self.meaning.over if self.meaning is not None else "",
         )
 
     def probe(self, unknown: Callable[[], Iterable[Slot]] = tuple) -> None:

@@ -69,7 +69,7 @@ RANKS = [
         "rounding",
         "views",
     },
-    {"models", "returned"},
+    {"meaning", "models", "returned"},
     {"calls"},
     {"design", "estimate", "noise", "reference", "stateful", "stateless", "traced"},
     {"case", "orders"},
