@@ -92,6 +92,11 @@ class Calls:
         return [m for m in self.modes if m in (self.request.within or self.modes)]
 
     @property
+    def probed(self) -> list[str | None]:
+        """The modes in which it may be called to see what is what."""
+        return self.entered if self.request.alone and self.entered else list(self.modes)
+
+    @property
     def takes_cotangent(self) -> bool:
         """Whether backward takes one; some losses' take none."""
         if self.meaning is not None:

@@ -56,10 +56,10 @@ def _discovered(state: Stateful) -> Subject:
     initial, homes = state.read(first), {n: s.get() for n, s in first.items()}
     state.probe()  # what is built at the first forward is there now
     leaves = {n: leaf.value.clone() for n, leaf in state.leaves.items()}
-    state.enter(state.modes[0])
+    state.enter(state.probed[0])
     state.begin()
     with forward_may_refuse():
-        outputs = state.forward(leaves, state.modes[0])
+        outputs = state.forward(leaves, state.probed[0])
     candidates = {n: s for n, s in places(state.layer).items() if not state.history.holds(n)}
     start = state.read(candidates)
     with backward_may_raise():
@@ -150,7 +150,7 @@ def _of_inputs(
 def _written(state: Stateful, slots: Mapping[str, Slot], start: Mapping[str, Tensor]) -> set[str]:
     """The slots that a forward on other inputs writes to: caches and statistics."""
     with suppress(Exception):  # a decoy that is refused shows nothing
-        state.forward({n: decoy(leaf.value) for n, leaf in state.leaves.items()}, state.modes[0])
+        state.forward({n: decoy(leaf.value) for n, leaf in state.leaves.items()}, state.probed[0])
     after = state.read(slots)
     return {n for n, t in start.items() if n not in after or not same_bytes(t, after[n])}
 
@@ -159,7 +159,7 @@ def sorted_out(state: Stateful, owners: Owners, written: Iterable[str] = ()) -> 
     """What remains, by what a probe shows: buffers, caches, and parameters without a gradient."""
     findings: dict[str, str] = {}
     rest = [s for s in owners.rest(state.parameters, state.gradients) if is_array(s.get()) and not _alias(state, s)]
-    if not rest or not any(_changes(state, rest, mode) for mode in state.modes):
+    if not rest or not any(_changes(state, rest, mode) for mode in state.probed):
         return findings  # caches alone: forward writes them before it reads them
     for slot in rest:
         if _alias(state, slot) or not matters(state, slot):
@@ -196,7 +196,7 @@ def _alias(state: Stateful, slot: Slot) -> bool:
 
 def matters(state: Stateful, slot: Slot) -> bool:
     """Whether the outputs of some mode depend on what stands there, all else equal."""
-    return any(_changes(state, [slot], mode) for mode in state.modes)
+    return any(_changes(state, [slot], mode) for mode in state.probed)
 
 
 def _changes(state: Stateful, slots: Iterable[Slot], mode: str | None, glimpse: Glimpse | None = None) -> bool:

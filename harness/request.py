@@ -40,6 +40,8 @@ class Request:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     within: tuple[str | None, ...] = ()
     """The modes in which the layer will be called; empty: all that it has."""
+    alone: bool = False
+    """Whether nothing may put it into other modes, not even the search for its parameters."""
 
     @cached_property
     def library(self) -> Library:
