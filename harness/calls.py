@@ -151,14 +151,17 @@ class Calls:
             result = getattr(self.layer, self.output, None)
         outputs = outputs_of(result, self.name)
         self.arranged = Arrangement(result, is_output)
-        self.arranged.fitted(self.most)
+        most = self.most
+        self.arranged.fitted(most)
         if self.bundled is None and self.given > 1:
-            self.bundled = self.most == len(self.asked) == 1 and self._takes_all(outputs)
+            self.bundled = most == len(self.asked) == 1 and self._takes_all(outputs)
         if self.meaning is None and self.unnamed:
             self.meaning = self._asked_meaning(outputs)
         if self.meaning is not None and self.meaning.over:
             return (getattr(outputs[0], self.meaning.over)(),)
-        return outputs if self.bundled else outputs[: sum(self.arranged.counts[: self.most])]
+        if self.bundled or most is None or (most >= len(outputs) and not self.arranged.nested):
+            return outputs
+        return outputs[: sum(self.arranged.counts[:most])]
 
     def _takes_all(self, outputs: Sequence[Tensor]) -> bool:
         """Whether backward goes through with all cotangents in one tuple, and gives gradients of the inputs' shapes."""

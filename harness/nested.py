@@ -65,23 +65,20 @@ class Arrangement:
     def __init__(self, result: Any, is_output: Callable[[Any], bool]) -> None:
         parts = result if isinstance(result, (tuple, list)) else (result,)
         marked = [rebuilt("", p, lambda _, part: is_output(part)) for p in parts]
-        self.parts = [m for m in marked if any(leaves_of(m))]
+        self.parts = [m for m in marked if m is True or any(leaves_of(m))]
         """One an argument of backward: True, or a tuple or list of True and, for what is no output, False."""
+        self.nested = any(p is not True for p in self.parts)
+        """Whether one of them is a tuple or list."""
 
     @property
     def counts(self) -> list[int]:
         """How many outputs each of them has."""
-        return [sum(leaves_of(p)) for p in self.parts]
-
-    @property
-    def nested(self) -> bool:
-        """Whether one of them is a tuple or list."""
-        return any(p is not True for p in self.parts)
+        return [1 if p is True else sum(leaves_of(p)) for p in self.parts]
 
     def fitted(self, most: int | None) -> Arrangement:
         """From now on one by one, where there is an argument of backward for each output."""
         if self.nested and most == sum(self.counts) != len(self.parts):
-            self.parts = [True] * most
+            self.parts, self.nested = [True] * most, False
         return self
 
     def __call__(self, values: Sequence[Any]) -> list[Any]:

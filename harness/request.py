@@ -120,6 +120,8 @@ def call_arguments(arguments: Mapping[str, Any], leaves: Mapping[str, Tensor], l
 
 
 def _argument(name: str, value: Any, leaves: Mapping[str, Tensor], library: Library) -> Any:
+    if name in leaves:
+        return to_native(leaves[name], library)
     if holds_tensors(value):
         return rebuilt(name, value, lambda n, v: to_native(leaves[n], library) if n in leaves else copy.deepcopy(v))
     return copy.deepcopy(value)

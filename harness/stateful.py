@@ -50,6 +50,8 @@ class Stateful(Calls):
     """Where the gradients of inputs stand that backward does not return."""
     laid: dict[str, Tensor | None] = field(default_factory=dict, init=False)
     """The last backward's gradients on the layer's own memory."""
+    written: bool = field(default=True, init=False)
+    """Whether a backward has run since the gradients were zeroed last."""
     numbers: dict[str, type] = field(default_factory=dict)
     """The parameters that are plain numbers, with their type."""
     watched: set[str | None] = field(default_factory=set, init=False)
@@ -70,6 +72,7 @@ class Stateful(Calls):
 
     def backward(self, cotangents: Sequence[Tensor]) -> dict[str, Tensor | None]:
         """One backward: what it returns and what it leaves in the gradients' places."""
+        self.written = True
         found = self.pull(cotangents)
         found |= {n: gradient(g, n) for n, g in standing(self.pulled).items() if found.get(n) is None}
         if (
@@ -83,8 +86,9 @@ class Stateful(Calls):
     def clear(self) -> None:
         """Zero the gradients, so that what is read afterwards belongs to one backward."""
         self.returned = None
-        if self.begin():
+        if self.begin() or not self.written:
             return
+        self.written = False
         parameters = list(standing(self.parameters).values())
         for slot in (*self.gradients.values(), *self.pulled.values()):
             if (there := slot.get()) is None:

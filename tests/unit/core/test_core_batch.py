@@ -209,6 +209,26 @@ def test_a_layer_may_say_that_it_takes_no_empty_batch():
     assert "give at least one row" in found.reason
 
 
+class Quarters:
+    """A quarter turn of pairs, whose number it leaves to the library."""
+
+    def forward(self, x):
+        self.shape = x.shape
+        a, b = x.reshape(*x.shape[:2], -1, 2).unbind(-1)
+        return torch.stack([-b, a], -1).reshape(x.shape)
+
+    def backward(self, dy):
+        a, b = dy.reshape(*self.shape[:2], -1, 2).unbind(-1)
+        return torch.stack([b, -a], -1).reshape(self.shape)
+
+
+def test_a_size_that_no_library_can_tell_is_no_crash_of_the_layer():
+    (found,) = check(LayerSpec(Quarters, inputs="B C 2*G"), examples=4, only="empty_batch").results
+    assert found.outcome is Outcome.SKIP
+    assert "write it out" in found.reason
+    assert check(LayerSpec(Quarters, inputs="B C 2*G"), examples=4, only="input_gradient").ok
+
+
 def test_so_may_one_without_a_source_to_read():
     scope = {"Affine": Affine}
     lines = "class Quiet(Affine):\n def forward(self, x):\n  if not len(x): raise ValueError('no rows')\n  return super().forward(x)"
