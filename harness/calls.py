@@ -12,7 +12,7 @@ from torch import Tensor
 
 from harness.arrays import Library, to_native
 from harness.domain import BackwardRaised
-from harness.handed import handed_again, unnamed
+from harness.handed import cache_of, handed_again, unnamed
 from harness.history import History
 from harness.meaning import Meaning, Question
 from harness.modes import EVAL, TRAIN, Switch, forward_of, switch_of
@@ -61,6 +61,8 @@ class Calls:
     """Whether backward takes the cotangents of several outputs as one tuple; None: not asked yet."""
     meaning: Meaning | None = field(default=None, init=False)
     """What the argument of backward is that is `unnamed`; None: not known."""
+    cache: Any = field(default=None, init=False)
+    """What the last forward returned for backward beside its outputs."""
     returned: Any = field(default=None, init=False)
     """What the last backward returned."""
     called: Mapping[str, Any] = field(default_factory=dict, init=False)
@@ -105,7 +107,7 @@ class Calls:
 
     @cached_property
     def _names(self) -> list[str]:
-        return positional_names(self.layer.backward)
+        return [n for n in positional_names(self.layer.backward) if n != self.cached]
 
     @property
     def repeated(self) -> tuple[str, ...]:
@@ -126,7 +128,13 @@ class Calls:
     @cached_property
     def asked(self) -> list[str]:
         """The cotangents that backward can't do without."""
-        return [n for n in required_names(self.layer.backward) if n != self.rate]
+        return [n for n in required_names(self.layer.backward) if n not in (self.rate, self.cached)]
+
+    @cached_property
+    def cached(self) -> str:
+        """The argument of backward that forward returns beside its outputs; empty where it asks for none."""
+        name = cache_of(required_names(self.layer.backward))
+        return "" if name in self.arguments else name
 
     @cached_property
     def rate(self) -> str:
@@ -149,6 +157,8 @@ class Calls:
         if result is None:  # kept instead of returned
             self.output = next((n for n in OUTPUTS if getattr(self.layer, n, None) is not None), "")
             result = getattr(self.layer, self.output, None)
+        if self.cached:
+            result = self._without_cache(result)
         outputs = outputs_of(result, self.name)
         self.arranged = Arrangement(result, is_output)
         most = self.most
@@ -162,6 +172,15 @@ class Calls:
         if self.bundled or most is None or (most >= len(outputs) and not self.arranged.nested):
             return outputs
         return outputs[: sum(self.arranged.counts[:most])]
+
+    def _without_cache(self, result: Any) -> Any:
+        """The outputs of a forward that returns what backward is to be given beside them: `return out, cache`."""
+        if not isinstance(result, tuple) or len(result) < 2:
+            raise SpecError(
+                f"{self.name}.backward asks for {self.cached}, which forward must return last: (out, {self.cached})"
+            )
+        *outputs, self.cache = result
+        return outputs[0] if len(outputs) == 1 else tuple(outputs)
 
     def _takes_all(self, outputs: Sequence[Tensor]) -> bool:
         """Whether backward goes through with all cotangents in one tuple, and gives gradients of the inputs' shapes."""
@@ -194,9 +213,10 @@ class Calls:
         return len(self.arranged.parts)
 
     @property
-    def words(self) -> dict[str, float]:
+    def words(self) -> dict[str, Any]:
         """The keywords of backward."""
-        return {self.rate: 0.0} if self.rate else {}
+        cache = {self.cached: self.cache} if self.cached else {}
+        return {self.rate: 0.0, **cache} if self.rate else cache
 
     def enter(self, mode: str | None) -> None:
         """Put the layer into a mode by its own switch."""
@@ -212,7 +232,8 @@ class Calls:
 
     @cached_property
     def _cotangents(self) -> list[str]:
-        return [n for n in self._names if n != self.rate and not isinstance(_default(self.layer.backward, n), bool)]
+        beside = (self.rate, self.cached)
+        return [n for n in self._names if n not in beside and not isinstance(_default(self.layer.backward, n), bool)]
 
     @property
     def compute(self) -> Callable[..., Any]:
@@ -260,7 +281,7 @@ class Calls:
                 cotangents = iter([handed.get(self.meaning.given, f"layer{self.meaning.given}")])
             return ", ".join(handed[n] if n in repeated else next(cotangents) for n in self.asked)
         all_ = cotangents_of(self.arranged, bool(self.bundled))
-        words = [f"{n}={value}" for n, value in self.words.items()]
+        words = [f"{n}=cache" if n == self.cached else f"{n}={value}" for n, value in self.words.items()]
         return ", ".join([*([all_] if self.takes_cotangent else []), *words])
 
     def _flat(self, returned: Any) -> Any:

@@ -13,6 +13,15 @@ TARGETS = ("target", "targets", "label", "labels", "y_true", "truth")
 """What no cotangent is called."""
 
 
+CACHES = ("cache", "ctx", "context", "saved", "tape", "residuals")
+"""What a backward calls what forward has returned beside its outputs for it."""
+
+
+def cache_of(required: Sequence[str]) -> str:
+    """The name of the last argument of a backward, where it is such a cache; empty where it is none."""
+    return required[-1] if len(required) > 1 and required[-1].lower() in CACHES else ""
+
+
 def handed_again(
     asked: Sequence[str], inputs: Container[str], outputs: int, integers: Container[str] = ()
 ) -> tuple[str, ...]:

@@ -94,6 +94,7 @@ def stateful(
     made: Mapping[str, Any] | None = None,
     output: str = "",
     over: str = "",
+    cached: bool = False,
 ) -> Recipe:
     """An object with forward and backward; `places` and `gradients` are expressions such as `layer.params['W']`."""
     call = ".forward" if callable(getattr(layer, "forward", None)) else ""
@@ -112,6 +113,7 @@ def stateful(
         f"    y = layer{call}({', '.join([*inputs, *([keywords] if keywords else [])])})",
         *([f"    y = layer.{output}"] if output else []),
         *([f"    y = y.{over}()"] if over else []),
+        *(["    *y, cache = y"] if cached else []),
         "    return [torch.as_tensor(t) for t in flat(y)]",
         "",
         "",

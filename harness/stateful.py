@@ -191,6 +191,7 @@ class Stateful(Calls):
             },
             "\n    ".join(
                 [
+                    *(["global cache"] if self.cached else []),
                     *(["global handed", "handed = leaves"] if self.repeated else []),
                     *([self.switch.line] if self.switch else []),
                     *self.history.lines(),
@@ -201,6 +202,7 @@ class Stateful(Calls):
             self.request.made,
             self.output,
             self.meaning.over if self.meaning is not None else "",
+            bool(self.cached),
         )
 
     def probe(self, unknown: Callable[[], Iterable[Slot]] = tuple) -> None:

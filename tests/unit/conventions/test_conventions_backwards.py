@@ -41,6 +41,8 @@ TWINS: dict[str, Twins] = {
     "learning rate with a default": pair(layers.UpdatesByDefault, NX, tensor="W", verified=ALL),
     "inputs again, no cotangent": pair(layers.Again, NX, NX + 1, tensor="y_pred", verified="y_pred"),
     "inputs again": pair(layers.InputAndGradient, NX, tensor="x", verified="x"),
+    "cache returned": pair(layers.Caching, NX, tensor="W", verified=ALL),
+    "cache returned in a dict": pair(layers.CachingDict, NX, tensor="W", verified=ALL),
     "predictions as dvalues": pair(
         layers.CategoricalCrossentropy, PROBABLE, LABELS, tensor="y_pred", verified="y_pred"
     ),

@@ -25,6 +25,7 @@ CASES = {
     "list of inputs": (backwards.Sum, ([NX, NX + 1],), "X.1"),
     "first output alone": (backwards.Cell, (NX, H), "Wh"),
     "cotangents in one tuple": (backwards.Bundle, (NX,), "W"),
+    "cache returned": (backwards.Caching, (NX,), "W"),
     "predictions as dvalues": (backwards.MeanSquaredError, (NX, NX + 1), "y_pred"),
     "output as dvalues": (backwards.SoftmaxCategoricalCrossentropy, (NX, LABELS), "inputs"),
     "learning rate": (backwards.Updates, (NX,), "W"),
