@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from harness import engine
-from harness.arrays import all_finite, is_array
+from harness.arrays import all_finite
 from harness.case import Case
 from harness.checks import Check, selected
 from harness.checks.randomness import RATES
@@ -27,15 +27,16 @@ from harness.engine import MakeCase, Plan
 from harness.events import Event, Finished, Noted
 from harness.events import Refused as RefusedEvent
 from harness.modes import EVAL, TRAIN, present_mode
+from harness.nested import leaves_of
 from harness.options import usable_device
 from harness.outcome import Outcome, SpecError
 from harness.prepare import DTYPES, case_of, constants, is_constant, prepared
 from harness.reference import Reference
 from harness.report import Report, Result
-from harness.request import Request, is_list_of_arrays
+from harness.request import Request, holds_tensors
 from harness.sample import layer_name, modes_of, name_of
 from harness.sources import globals_preserved
-from harness.spec import Const, LayerSpec
+from harness.spec import LayerSpec
 from harness.subject import Subject
 
 _FORWARD = "derivatives in forward mode are not supported yet; backward is what is judged"
@@ -104,7 +105,7 @@ def gradcheck(
     _not_split(layer, inputs)
     if resolution is not None and not (isinstance(resolution, (int, float)) and 0 < resolution < 1):
         raise SpecError(f"resolution={resolution!r}: write the relative error that must be seen, such as 1e-6")
-    where_given = next((x.device for x in inputs if isinstance(x, torch.Tensor)), torch.device("cpu"))
+    where_given = next((x.device for x in leaves_of(inputs) if isinstance(x, torch.Tensor)), torch.device("cpu"))
     present = present_mode(layer, len(inputs), kwargs or {})
     given = Request(
         layer,
@@ -194,11 +195,11 @@ def _unknown_word(word: str) -> str:
 def _checked(request: Request) -> Request:
     if isinstance(request.layer, type) and not issubclass(request.layer, torch.autograd.Function):
         raise SpecError(f"{request.layer.__name__} is a class: pass a layer, such as {request.layer.__name__}(...)")
-    if any(isinstance(x, list) and not is_list_of_arrays(x) for x in request.inputs):
+    if any(isinstance(x, list) and not holds_tensors(x) for x in request.inputs):
         raise SpecError(
             "an input is a list of something else than arrays: give tensors or arrays, several of them as arguments or as one tuple"
         )
-    if not any(is_array(x) or isinstance(x, (Const, np.floating)) or is_list_of_arrays(x) for x in request.inputs):
+    if not holds_tensors(request.inputs):
         raise SpecError(
             f"gradcheck({type(request.layer).__name__}, ...) needs the inputs to call it with: tensors or arrays, as in "
             "gradcheck(layer, torch.randn(4, 8))"

@@ -13,14 +13,24 @@ from torch import Tensor
 
 from harness.arrays import Library, to_native
 from harness.domain import BackwardRaised
-from harness.handed import handed_again
+from harness.handed import cache_of, handed_again, unnamed
 from harness.history import History
+from harness.meaning import Meaning, Question
 from harness.modes import EVAL, TRAIN, Switch, forward_of, switch_of
+from harness.nested import Arrangement, level
 from harness.outcome import SpecError
 from harness.parts import Reset, reset, resets_of
 from harness.rates import rate_of, rates_on
-from harness.recipe import passed
-from harness.request import Request, call_arguments, input_names, outputs_of, positional_names, required_names
+from harness.recipe import cotangents_of, passed
+from harness.request import (
+    Request,
+    call_arguments,
+    input_names,
+    is_output,
+    outputs_of,
+    positional_names,
+    required_names,
+)
 from harness.returned import inputs_of
 from harness.signatures import parameters_of
 from harness.slots import Slot
@@ -41,8 +51,8 @@ class Calls:
     leaves: dict[str, Leaf]
     sources: Sources
     library: Library
-    given: int = field(default=0, init=False)
-    """How many outputs the last forward gave."""
+    arranged: Arrangement = field(default_factory=lambda: Arrangement((), is_output), init=False)
+    """How the outputs stood in what the last forward gave."""
     output: str = field(default="", init=False)
     """The attribute that holds the outputs, where forward returns nothing."""
     history: History = field(default_factory=History, init=False)
@@ -51,6 +61,10 @@ class Calls:
     """The layer's own method that was run last to begin anew."""
     bundled: bool | None = field(default=None, init=False)
     """Whether backward takes the cotangents of several outputs as one tuple; None: not asked yet."""
+    meaning: Meaning | None = field(default=None, init=False)
+    """What the argument of backward is that is `unnamed`; None: not known."""
+    cache: Any = field(default=None, init=False)
+    """What the last forward returned for backward beside its outputs."""
     returned: Any = field(default=None, init=False)
     """What the last backward returned."""
     called: Mapping[str, Any] = field(default_factory=dict, init=False)
@@ -86,23 +100,47 @@ class Calls:
         return [m for m in self.modes if m in (self.request.within or self.modes)]
 
     @property
+    def probed(self) -> list[str | None]:
+        """The modes in which it may be called to see what is what."""
+        return self.entered if self.request.alone and self.entered else list(self.modes)
+
+    @property
     def takes_cotangent(self) -> bool:
         """Whether backward takes one; some losses' take none."""
+        if self.meaning is not None:
+            return self.meaning.is_cotangent
         return len(self._names) > len(self.repeated) or _variadic(self.layer.backward)
 
     @cached_property
     def _names(self) -> list[str]:
-        return positional_names(self.layer.backward)
+        return [n for n in positional_names(self.layer.backward) if n != self.cached]
 
     @property
     def repeated(self) -> tuple[str, ...]:
         """Inputs that backward asks for again, once a forward has shown how many outputs there are."""
-        return handed_again(self.asked, self.arguments, self.given) if self.given else ()
+        if self.meaning is not None:
+            return tuple(n for n in self.asked if n in self.arguments)
+        return handed_again(self.asked, self.arguments, self.given, self._integers) if self.given else ()
+
+    @cached_property
+    def _integers(self) -> list[str]:
+        return [n for n, leaf in self.leaves.items() if not leaf.value.is_floating_point()]
+
+    @property
+    def unnamed(self) -> str:
+        """The argument of backward whose name does not tell what it is; empty where there is none."""
+        return unnamed(self.asked, self.arguments, self.given)
 
     @cached_property
     def asked(self) -> list[str]:
         """The cotangents that backward can't do without."""
-        return [n for n in required_names(self.layer.backward) if n != self.rate]
+        return [n for n in required_names(self.layer.backward) if n not in (self.rate, self.cached)]
+
+    @cached_property
+    def cached(self) -> str:
+        """The argument of backward that forward returns beside its outputs; empty where it asks for none."""
+        name = cache_of(required_names(self.layer.backward))
+        return "" if name in self.arguments else name
 
     @cached_property
     def rate(self) -> str:
@@ -130,15 +168,34 @@ class Calls:
         if result is None:  # kept instead of returned
             self.output = next((n for n in OUTPUTS if getattr(self.layer, n, None) is not None), "")
             result = getattr(self.layer, self.output, None)
+        if self.cached:
+            result = self._without_cache(result)
         outputs = outputs_of(result, self.name)
-        self.given = len(outputs)
+        self.arranged = Arrangement(result, is_output)
+        most = self.most
+        self.arranged.fitted(most)
         if self.bundled is None and self.given > 1:
-            self.bundled = self.most == len(self.asked) == 1 and self._takes_all(outputs)
-        return outputs if self.bundled else outputs[: self.most]
+            self.bundled = most == len(self.asked) == 1 and self._takes_all(outputs)
+        if self.meaning is None and self.unnamed:
+            self.meaning = self._asked_meaning(outputs)
+        if self.meaning is not None and self.meaning.over:
+            return (getattr(outputs[0], self.meaning.over)(),)
+        if self.bundled or most is None or (most >= len(outputs) and not self.arranged.nested):
+            return outputs
+        return outputs[: sum(self.arranged.counts[:most])]
+
+    def _without_cache(self, result: Any) -> Any:
+        """The outputs of a forward that returns what backward is to be given beside them: `return out, cache`."""
+        if not isinstance(result, tuple) or len(result) < 2:
+            raise SpecError(
+                f"{self.name}.backward asks for {self.cached}, which forward must return last: (out, {self.cached})"
+            )
+        *outputs, self.cache = result
+        return outputs[0] if len(outputs) == 1 else tuple(outputs)
 
     def _takes_all(self, outputs: Sequence[Tensor]) -> bool:
         """Whether backward goes through with all cotangents in one tuple, and gives gradients of the inputs' shapes."""
-        given = tuple(to_native(y.detach().clone(), self.library) for y in outputs)
+        given = tuple(self.arranged([to_native(y.detach().clone(), self.library) for y in outputs]))
         try:
             returned = copy.deepcopy(self.layer).backward(given, **self.words)
             found = inputs_of(self._flat(returned), self.leaves, self.inputs, self.name)
@@ -150,10 +207,27 @@ class Calls:
         shapes = [g.shape == self.leaves[n].value.shape for n, g in found.items() if g is not None]
         return bool(shapes) and all(shapes)
 
+    def _asked_meaning(self, outputs: Sequence[Tensor]) -> Meaning | None:
+        def forward(layer: Any, inputs: Mapping[str, Any]) -> Any:
+            return (forward_of(layer) or layer.forward)(*inputs.values(), **self.request.kwargs)
+
+        def backward(layer: Any, inputs: Mapping[str, Any], argument: Any) -> Any:
+            given = [inputs[n] if n in inputs else _scalar(argument) for n in self.asked]
+            return layer.backward(*given, **self.words)
+
+        question = Question(self.layer, forward, backward, self.called, self.library, OUTPUTS)
+        return question.answered([y.detach() for y in outputs])
+
     @property
-    def words(self) -> dict[str, float]:
+    def given(self) -> int:
+        """How many outputs the last forward gave, a tuple of several counted as one."""
+        return len(self.arranged.parts)
+
+    @property
+    def words(self) -> dict[str, Any]:
         """The keywords of backward."""
-        return {self.rate: self.pace} if self.rate else {}
+        cache = {self.cached: self.cache} if self.cached else {}
+        return {self.rate: self.pace, **cache} if self.rate else cache
 
     def enter(self, mode: str | None) -> None:
         """Put the layer into a mode by its own switch."""
@@ -169,7 +243,8 @@ class Calls:
 
     @cached_property
     def _cotangents(self) -> list[str]:
-        return [n for n in self._names if n != self.rate and not isinstance(_default(self.layer.backward, n), bool)]
+        beside = (self.rate, self.cached)
+        return [n for n in self._names if n not in beside and not isinstance(_default(self.layer.backward, n), bool)]
 
     @property
     def compute(self) -> Callable[..., Any]:
@@ -183,10 +258,13 @@ class Calls:
             SpecError: it asks for more than one cotangent an output.
             BackwardRaised: it raises after the layer began anew in its own way.
         """
-        given: list[Any] = [_scalar(to_native(v, self.library)) for v in cotangents] if self.takes_cotangent else []
+        natives = [_scalar(to_native(v, self.library)) for v in cotangents]
+        given: list[Any] = self.arranged(natives) if self.takes_cotangent else []
         given = [tuple(given)] if self.bundled else given
         if repeated := self.repeated:
             cotangents_left = iter(given)
+            if self.meaning is not None and not self.meaning.is_cotangent:
+                cotangents_left = iter([self.meaning.of(self.layer, self.called)])
             given = [self.called[n] if n in repeated else next(cotangents_left) for n in self.asked]
         if len(self.asked) > len(given):
             raise SpecError(
@@ -220,20 +298,21 @@ class Calls:
     def code(self) -> str:
         """What a script gives backward: the cotangents `v`."""
         if repeated := self.repeated:
-            cotangents = iter(f"give(v[{k}])" for k in range(self.given))
-            handed = dict(zip(self.arguments, passed(self.arguments, self.leaves), strict=True))
-            return ", ".join(
-                handed[n].replace("leaves", "handed") if n in repeated else next(cotangents) for n in self.asked
-            )
-        all_ = "tuple(give(w) for w in v)" if self.bundled else "*[give(w) for w in v]"
+            cotangents = iter(self.arranged.code("v"))
+            given = [p.replace("leaves", "handed") for p in passed(self.arguments, self.leaves)]
+            handed = dict(zip(self.arguments, given, strict=True))
+            if self.meaning is not None and not self.meaning.is_cotangent:
+                cotangents = iter([handed.get(self.meaning.given, f"layer{self.meaning.given}")])
+            return ", ".join(handed[n] if n in repeated else next(cotangents) for n in self.asked)
+        all_ = cotangents_of(self.arranged, bool(self.bundled))
         words = [f"{self.rate}={float(bool(self.stepped))}"] if self.rate else []
+        words += [f"{self.cached}=cache"] if self.cached else []
         return ", ".join([*([all_] if self.takes_cotangent else []), *words])
 
     def _flat(self, returned: Any) -> Any:
-        """Where an argument is a list of arrays, its gradients may come as a list among the others."""
-        if self.inputs == list(self.arguments) or not isinstance(returned, (tuple, list)):
-            return returned
-        return [g for part in returned for g in (part if isinstance(part, (list, tuple)) else (part,))]
+        """Where an argument is a tuple or list of arrays, its gradients may come as one among the others."""
+        nested = [n for n in self.arguments if n not in self.inputs]
+        return level(returned, nested) if nested else returned
 
     def begin(self) -> str:
         """Let the layer begin anew in its own way; the name of that way, empty if it has none."""

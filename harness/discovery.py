@@ -57,10 +57,10 @@ def _discovered(state: Stateful) -> Subject:
     initial, homes = state.read(first), {n: s.get() for n, s in first.items()}
     state.probe()  # what is built at the first forward is there now
     leaves = {n: leaf.value.clone() for n, leaf in state.leaves.items()}
-    state.enter(state.modes[0])
+    state.enter(state.probed[0])
     state.begin()
     with forward_may_refuse():
-        outputs = state.forward(leaves, state.modes[0])
+        outputs = state.forward(leaves, state.probed[0])
     candidates = {n: s for n, s in places(state.layer).items() if not state.history.holds(n)}
     start = state.read(candidates)
     with backward_may_raise():
@@ -71,7 +71,8 @@ def _discovered(state: Stateful) -> Subject:
     written = _written(state, candidates, {n: found.get(n, t) for n, t in start.items()})
     _bring_back(candidates, {**start, **initial}, homes)
     own = {n: s for n, s in candidates.items() if n not in state.leaves}
-    owners = Owners.of(state.name, own, after, pulled, found, state.request.grads)
+    made = own.keys() - first.keys()
+    owners = Owners.of(state.name, own, after, pulled, found, state.request.grads, made)
     state.parameters, state.gradients = {}, {}
     for name, (slot, place) in owners.pairs.items():
         if slot.label not in written:  # what forward writes itself is state, even where the next forward reads it
@@ -133,10 +134,10 @@ def _bring_back(slots: Mapping[str, Slot], values: Mapping[str, Tensor], homes: 
 def _left_out(state: Stateful, outputs: Sequence[Tensor]) -> list[str]:
     if state.bundled:
         return [f"backward is given the cotangents of the {len(outputs)} outputs as one tuple"]
-    if state.most is None or len(outputs) < state.most or state.given <= len(outputs):
+    if state.most is None or state.given <= state.most:
         return []
     return [
-        f"backward takes {len(outputs)} cotangent{'s' if len(outputs) > 1 else ''} and the forward gives {state.given} "
+        f"backward takes {state.most} cotangent{'s' if state.most > 1 else ''} and the forward gives {state.given} "
         "outputs; the others are not judged"
     ]
 
@@ -160,8 +161,12 @@ def _of_inputs(
     missing = [n for n, leaf in state.leaves.items() if leaf.wanted and given.get(n) is None]
     places: dict[str, Slot] = {}
     for name in missing:
-        ranked = {p: r for p in found if p in pulled - taken and (r := gradient_rank(p, name)) is not None}
-        fitting = [p for p in ranked if found[p].shape == state.leaves[name].value.shape]
+        fitting: list[str] = []
+        called = [name, *(["inputs"] if name == state.inputs[0] else [])]  # `dinputs`, whatever its name
+        while called and not fitting:
+            word = called.pop(0)
+            ranked = {p: r for p in found if p in pulled - taken and (r := gradient_rank(p, word)) is not None}
+            fitting = [p for p in ranked if found[p].shape == state.leaves[name].value.shape]
         if fitting:
             places[name] = after[min(fitting, key=lambda p: ranked[p])]
     return places
@@ -170,17 +175,16 @@ def _of_inputs(
 def _written(state: Stateful, slots: Mapping[str, Slot], start: Mapping[str, Tensor]) -> set[str]:
     """The slots that a forward on other inputs writes to: caches and statistics."""
     with suppress(Exception):  # a decoy that is refused shows nothing
-        state.forward({n: decoy(leaf.value) for n, leaf in state.leaves.items()}, state.modes[0])
+        state.forward({n: decoy(leaf.value) for n, leaf in state.leaves.items()}, state.probed[0])
     after = state.read(slots)
     return {n for n, t in start.items() if n not in after or not same_bytes(t, after[n])}
 
 
 def sorted_out(state: Stateful, owners: Owners, written: Iterable[str] = ()) -> dict[str, str]:
     """What remains, by what a probe shows: buffers, caches, and parameters without a gradient."""
-    known = {*written, *state.request.grads}
     findings: dict[str, str] = {}
     rest = [s for s in owners.rest(state.parameters, state.gradients) if is_array(s.get()) and not _alias(state, s)]
-    if not rest or not any(_changes(state, rest, mode) for mode in state.modes):
+    if not rest or not any(_changes(state, rest, mode) for mode in state.probed):
         return findings  # caches alone: forward writes them before it reads them
     for slot in rest:
         if _alias(state, slot) or not matters(state, slot):
@@ -188,7 +192,8 @@ def sorted_out(state: Stateful, owners: Owners, written: Iterable[str] = ()) -> 
         name = owners.names[slot.label]
         state.buffers[name] = slot
         short = name.rpartition(".")[2]
-        if not {name, slot.label} & known and not short.startswith(STATISTICS) and name not in owners.findings:
+        told = {name, slot.label} & {*written} or owners.declares(slot, name) or name in owners.findings
+        if not told and not short.startswith(STATISTICS):
             findings[name] = owners.missing(slot, name)
     return findings
 
@@ -216,7 +221,7 @@ def _alias(state: Stateful, slot: Slot) -> bool:
 
 def matters(state: Stateful, slot: Slot) -> bool:
     """Whether the outputs of some mode depend on what stands there, all else equal."""
-    return any(_changes(state, [slot], mode) for mode in state.modes)
+    return any(_changes(state, [slot], mode) for mode in state.probed)
 
 
 def _changes(state: Stateful, slots: Iterable[Slot], mode: str | None, glimpse: Glimpse | None = None) -> bool:

@@ -9,15 +9,37 @@ GRADIENT = re.compile(r"^(d(?!ata|values)|grad|delta|upstream|cotangent|err|g$|g
 """How a cotangent is called. `dvalues` may be one, or the predictions themselves ("Neural Networks from Scratch")."""
 
 
-def handed_again(asked: Sequence[str], inputs: Container[str], outputs: int) -> tuple[str, ...]:
+TARGETS = ("target", "targets", "label", "labels", "y_true", "truth")
+"""What no cotangent is called."""
+
+
+CACHES = ("cache", "ctx", "context", "saved", "tape", "residuals")
+"""What a backward calls what forward has returned beside its outputs for it."""
+
+
+def cache_of(required: Sequence[str]) -> str:
+    """The name of the last argument of a backward, where it is such a cache; empty where it is none."""
+    return required[-1] if len(required) > 1 and required[-1].lower() in CACHES else ""
+
+
+def handed_again(
+    asked: Sequence[str], inputs: Container[str], outputs: int, integers: Container[str] = ()
+) -> tuple[str, ...]:
     """Which of the arguments that backward asks for are forward's inputs of these names.
 
-    None where there is an output for each: `cell(h, c)` may call the cotangents of its outputs h and c. None either where
-    what is left is not one argument an output, each with a name for a cotangent: then nobody knows what it is.
+    None where there is an output for each: `cell(h, c)` may call the cotangents of its outputs h and c, but not one
+    `labels`. None either where what is left is not one argument an output, each with a name for a cotangent.
     """
     if len(asked) <= outputs:
-        return ()
+        return tuple(n for n in asked if n in inputs and (n in integers or n in TARGETS))
     rest = [n for n in asked if n not in inputs]
     if rest and not (len(rest) == outputs and all(GRADIENT.search(n.lower()) for n in rest)):
         return ()
     return tuple(n for n in asked if n in inputs)
+
+
+def unnamed(asked: Sequence[str], inputs: Container[str], outputs: int) -> str:
+    """The one argument beside inputs of forward whose name does not tell what it is; empty where there is none."""
+    rest = [n for n in asked if n not in inputs]
+    plain = len(asked) > outputs and len(rest) == 1 and len(asked) > 1
+    return rest[0] if plain and not (outputs == 1 and GRADIENT.search(rest[0].lower())) else ""

@@ -48,7 +48,7 @@ def _fits(state: Stateful, slot: Slot, gradient: Tensor) -> bool:
         for sign in (1, -1):
             slot.write(value + sign * STEP * way)
             state.sources.seed(0)
-            outputs = state.forward({n: leaf.value.clone() for n, leaf in state.leaves.items()}, state.modes[0])
+            outputs = state.forward({n: leaf.value.clone() for n, leaf in state.leaves.items()}, state.probed[0])
             sums.append(sum(float(y.sum()) for y in outputs))
     slot.write(value)
     if len(sums) < 2:

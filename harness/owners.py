@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -28,6 +28,8 @@ class Owners:
     declared: Mapping[str, str | None]
     names: Mapping[str, str]
     """{label: what the report calls it}."""
+    made: Container[str] = ()
+    """The labels of what was not there before the first forward."""
     aliases: dict[str, list[str]] = field(default_factory=dict)
     """{label: every label of the same memory}, the first found stands for all."""
     pairs: dict[str, tuple[Slot, Slot]] = field(default_factory=dict)
@@ -44,6 +46,7 @@ class Owners:
         pulled: set[str],
         values: Mapping[str, Tensor],
         declared: Mapping[str, str | None],
+        new: Container[str] = (),
     ) -> Owners:
         """Everything paired that can be.
 
@@ -51,14 +54,14 @@ class Owners:
             SpecError: `declared` names what isn't there.
         """
         aliases = _aliases(slots, places)
-        made = cls(layer, slots, places, pulled, values, declared, short_names(list(aliases)), aliases)
+        made = cls(layer, slots, places, pulled, values, declared, short_names(list(aliases)), new, aliases)
         made._pair()
         made._reorder()
         made._strangers()
         return made
 
     def _pair(self) -> None:
-        declared = {self._label(name): place for name, place in self.declared.items()}
+        declared = {label: place for name, place in self.declared.items() for label in self._labels(name, place)}
         taken: dict[str, str] = {}
         for label in self.aliases:
             if label in declared:
@@ -71,12 +74,19 @@ class Owners:
         for label in taken.keys() & self.aliases.keys():  # what is a gradient is no parameter
             self.pairs.pop(self.names[label], None)
 
-    def _label(self, name: str) -> str:
-        labels = [label for label in self.aliases if name in (self.names[label], *self.aliases[label])]
+    def _labels(self, name: str, place: str | None) -> list[str]:
+        """The array of this name; of a dict or list without a gradient, all that are in it."""
+        labels = [label for label in self.aliases if name in (self.names[label], *self.aliases[label])][:1]
+        if not labels and place is None:
+            labels = [label for label in self.aliases if _is_in(self.slots[label], name)]
         if not labels:
             has = ", ".join(self.names.values()) or "none"
             raise SpecError(f"grads names {name!r}, which is no array of {self.layer}: it has {has}")
-        return labels[0]
+        return labels
+
+    def declares(self, slot: Slot, name: str) -> bool:
+        """Whether `grads` says something of this array, or of the dict or list that it is in."""
+        return any(d in (name, slot.label) or (p is None and _is_in(slot, d)) for d, p in self.declared.items())
 
     def _declared(self, label: str, place: str) -> str:
         owner = label.rpartition(".")[0]
@@ -138,7 +148,7 @@ class Owners:
 
     def missing(self, slot: Slot, name: str) -> str:
         """What is said of an array that matters and has no gradient, and what to write."""
-        short = name.rpartition(".")[2]
+        short, whole = _written(slot, name)
         taken = {place.label for _, place in self.pairs.values()}
         for place in sorted(self.pulled - taken):
             if per_example(place) and (shape := self.values[place].shape)[1:] == _shape(slot):
@@ -146,6 +156,11 @@ class Owners:
                     f"`{place}` holds one gradient for each of {shape[0]} examples, which is not supported: "
                     f"keep their sum too, which is judged, self.d{short} = ….sum(0)"
                 )
+        if slot.label in self.made:
+            return (
+                f"`{name}` was made by forward, changes the output and has no gradient: if it is a constant, such as a table "
+                f"or a mask, write grads={{{whole!r}: None}}; if it is a parameter, set self.d{short} in backward"
+            )
         free = self.pulled - taken - self.slots.keys()
         like = [p for p in self.values if p in free and self.values[p].shape == _shape(slot)]
         guess = like[0] if len(like) == 1 else "its gradient"
@@ -174,6 +189,19 @@ def _aliases(slots: Mapping[str, Slot], places: Mapping[str, Slot]) -> dict[str,
 def _shape(slot: Slot) -> torch.Size:
     value = slot.read()
     return torch.Size() if value is None else value.shape
+
+
+def _is_in(slot: Slot, name: str) -> bool:
+    """Whether this is what the dict or list is called that the array is in, at whatever depth."""
+    above = slot.above
+    return above is not None and (above.label == name or _is_in(above, name))
+
+
+def _written(slot: Slot, name: str) -> tuple[str, str]:
+    """What a script calls the array beside `self.`, and what `grads` calls it: of an entry the dict or list it is in."""
+    if slot.above is None or str(slot.key).isidentifier():
+        return name.rpartition(".")[2], name
+    return f"{slot.above.label.rpartition('.')[2]}[{slot.key!r}]", slot.above.label
 
 
 def _in_list(slot: Slot) -> bool:

@@ -93,7 +93,8 @@ def _recastable(request: Request, dtype: torch.dtype) -> Subject:
     subject = subject_of(request if request.dtype == dtype else replace(request, dtype=dtype))
 
     def recast(other: torch.dtype, within: tuple[str | None, ...] | None = None) -> Subject:
-        return subject_of(replace(request, dtype=other, within=request.within if within is None else within))
+        alone = within is not None
+        return subject_of(replace(request, dtype=other, within=within or request.within, alone=alone))
 
     return replace(subject, recast=recast)
 

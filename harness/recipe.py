@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from harness.arrays import Library
+from harness.nested import Arrangement, flat
 from harness.subject import Recipe
 
 _GIVE = {"torch": "t.clone()", "numpy": "t.numpy().copy()[()]"}
@@ -17,6 +18,14 @@ def replay(seed):
     torch.manual_seed(seed)
     np.random.seed(seed % 2**32)
     random.seed(seed)
+"""
+
+_FLAT = """
+
+def flat(y):
+    return [t for part in y for t in flat(part)] if isinstance(y, (tuple, list)) else [y]
+
+
 """
 
 
@@ -60,7 +69,7 @@ def module(
         f"    live = {{n: t.clone().requires_grad_(n in {list(wanted)!r}) for n, t in leaves.items()}}",
         f"    held = {{**{{n: live[n] for n in {list(parameters)!r}}}, **{{n: t.clone() for n, t in buffers.items()}}}}",
         f"    y = torch.func.functional_call(layer, held, ({', '.join(inputs)},){words and f', dict({words})'})",
-        "    outputs = y if isinstance(y, tuple) else (y,)",
+        "    outputs = flat(y)",
         "    return [t.detach() for t in outputs]",
         *_GRAPH,
         f"    names = {list(wanted)!r}",
@@ -85,6 +94,8 @@ def stateful(
     keywords: str = "",
     made: Mapping[str, Any] | None = None,
     output: str = "",
+    over: str = "",
+    cached: bool = False,
     stepped: Mapping[str, str] = MappingProxyType({}),
 ) -> Recipe:
     """An object with forward and backward; `places` and `gradients` are expressions such as `layer.params['W']`, `stepped`
@@ -104,7 +115,9 @@ def stateful(
         *(f"    {place} = give({{**leaves, **buffers}}[{n!r}])" for n, place in places.items()),
         f"    y = layer{call}({', '.join([*inputs, *([keywords] if keywords else [])])})",
         *([f"    y = layer.{output}"] if output else []),
-        "    return [torch.as_tensor(t) for t in (y if isinstance(y, tuple) else (y,))]",
+        *([f"    y = y.{over}()"] if over else []),
+        *(["    *y, cache = y"] if cached else []),
+        "    return [torch.as_tensor(t) for t in flat(y)]",
         "",
         "",
         "def backward(v):",
@@ -116,7 +129,7 @@ def stateful(
         ),
         f"    d = returned = layer.backward({given})",
         *_by_name(wanted),
-        "    d = d if isinstance(d, (tuple, list)) else (d,)",
+        "    d = flat(d)",
         f"    found = {{n: torch.as_tensor(t) for n, t in zip({list(wanted)!r}, d) if t is not None}}",
         f"    parameters = {{{', '.join(f'{n!r}: torch.as_tensor({code})' for n, code in gradients.items())}}}",
         "    return {**found, **parameters}",
@@ -132,9 +145,18 @@ def passed(arguments: Mapping[str, Any], leaves: Container[str]) -> list[str]:
 def _passed(name: str, value: Any, leaves: Container[str]) -> str:
     if name in leaves:
         return f"give(leaves[{name!r}])"
-    if isinstance(value, (list, tuple)) and f"{name}.0" in leaves:
-        return "[" + ", ".join(f"give(leaves['{name}.{k}'])" for k in range(len(value))) + "]"
+    if isinstance(value, (list, tuple)) and any(n in leaves for n, _ in flat(name, value)):
+        parts = ", ".join(_passed(f"{name}.{k}", part, leaves) for k, part in enumerate(value))
+        return f"[{parts}]" if isinstance(value, list) else f"({parts},)"
     return repr(value)
+
+
+def cotangents_of(arranged: Arrangement, bundled: bool) -> str:
+    """The cotangents `v` as a backward takes them; `bundled`: in one tuple."""
+    if arranged.nested:
+        inside = ", ".join(arranged.code("v"))
+        return f"({inside},)" if bundled else inside
+    return "tuple(give(w) for w in v)" if bundled else "*[give(w) for w in v]"
 
 
 def keywords_of(kwargs: Mapping[str, Any], modes: Mapping[str, Mapping[str, Any]]) -> str:
@@ -156,7 +178,7 @@ def functions(
     inputs: Sequence[str],
     wanted: Sequence[str],
     keywords: str = "",
-    bundled: bool = False,
+    cotangents: str = "*[give(w) for w in v]",
 ) -> Recipe:
     """A pair (forward, backward) under those names, or a closure under the name `run`."""
     lines = {n: imported(f, n) for n, f in parts.items()}
@@ -164,20 +186,19 @@ def functions(
         n: (f"{n}_ = {f.__qualname__}" if lines[n][0] else lines[n][1].replace(n, f"{n}_", 1)) for n, f in parts.items()
     }
     call = "run_" if "run" in parts else "forward_"
-    all_ = "tuple(give(w) for w in v)" if bundled else "*[give(w) for w in v]"
-    pull = f"kept({all_})" if "run" in parts else f"backward_({all_}, kept)"
+    pull = f"kept({cotangents})" if "run" in parts else f"backward_({cotangents}, kept)"
     body = [
         "def forward(leaves, buffers, mode, seed):",
         "    global kept",
         "    replay(seed)",
         f"    y, kept = {call}({', '.join([*inputs, *([keywords] if keywords else [])])})",
-        "    return [torch.as_tensor(t) for t in (y if isinstance(y, tuple) else (y,))]",
+        "    return [torch.as_tensor(t) for t in flat(y)]",
         "",
         "",
         "def backward(v):",
         f"    d = {pull}",
         *_by_name(wanted),
-        "    d = d if isinstance(d, (tuple, list)) else (d,)",
+        "    d = flat(d)",
         f"    return {{n: torch.as_tensor(t) for n, t in zip({list(wanted)!r}, d)}}",
     ]
     return _recipe(library, [line for line, _ in lines.values() if line], list(named.values()), body)
@@ -195,7 +216,7 @@ def traced(
         "    replay(seed)",
         f"    live = {{n: t.clone().requires_grad_(n in {list(wanted)!r}) for n, t in leaves.items()}}",
         f"    y = function({', '.join([*inputs, *([keywords] if keywords else [])])})",
-        "    outputs = y if isinstance(y, tuple) else (y,)",
+        "    outputs = flat(y)",
         "    return [t.detach() for t in outputs]",
         *_GRAPH,
         f"    names = {list(wanted)!r}",
@@ -205,5 +226,7 @@ def traced(
 
 
 def _recipe(library: Library, imports: Sequence[str], setup: Sequence[str], body: Sequence[str]) -> Recipe:
-    give = f"\n\ndef give(t):\n    return {_GIVE[library]}\n\n\n"
-    return Recipe(("import numpy as np", "import torch", *imports), tuple(setup), _SEED + give + "\n".join(body))
+    give = f"\n\ndef give(t):\n    return {_GIVE[library]}\n"
+    return Recipe(
+        ("import numpy as np", "import torch", *imports), tuple(setup), _SEED + give + _FLAT + "\n".join(body)
+    )

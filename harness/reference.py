@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from harness.arrays import Library, library_of, to_native, to_tensor
+from harness.nested import grouped
 from harness.outcome import SpecError
 from harness.request import outputs_of
 from harness.signatures import parameters_of
@@ -58,9 +59,21 @@ class Reference:
         state = {n: native[n] for n in buffers}
         plain = {_identifier(n): v for n, v in {**params, **state}.items()}
         named = {**self.named, **plain, "mode": mode, "params": params, "buffers": state}
-        arguments = self._arguments(subject, {n: native[n] for n in inputs}, named)
+        arguments = self._arguments(subject, self._grouped({n: native[n] for n in inputs}, named), named)
         outputs = outputs_of(self.function(*arguments[0], **arguments[1]), "the reference")
         return outputs, {n: to_tensor(t, n).detach() for n, t in state.items()}
+
+    def _grouped(self, inputs: Mapping[str, Any], named: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The inputs, those that came in one tuple or list as a tuple again, unless it asks for them one by one."""
+        try:
+            asked = parameters_of(self.function)
+        except ValueError:
+            return inputs
+        if all(p.name != n.split(".")[0] for p in asked for n in inputs if "." in n) and (
+            any(p.kind is p.VAR_POSITIONAL for p in asked) or sum(p.name not in named for p in asked) >= len(inputs)
+        ):
+            return inputs
+        return grouped(inputs)
 
     def _arguments(
         self, subject: Subject, inputs: Mapping[str, Any], named: Mapping[str, Any]

@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 
 from harness.arrays import Library as Library
-from harness.arrays import is_array, library_of, to_native, to_tensor
+from harness.arrays import is_array, is_real, library_of, to_native, to_tensor
 from harness.modes import keywords_of_modes
 from harness.naming import gradient_names
+from harness.nested import flat, leaves_of, rebuilt
 from harness.outcome import SpecError
 from harness.signatures import parameters_of
 from harness.spec import Const
@@ -39,11 +40,13 @@ class Request:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     within: tuple[str | None, ...] = ()
     """The modes in which the layer will be called; empty: all that it has."""
+    alone: bool = False
+    """Whether nothing may put it into other modes, not even the search for its parameters."""
 
     @cached_property
     def library(self) -> Library:
         """What the layer computes with: by its inputs where they are NumPy's, else by what its code names."""
-        if any(isinstance(i, (np.ndarray, np.floating)) for i in self.inputs):
+        if any(isinstance(i, (np.ndarray, np.floating)) for i in leaves_of(self.inputs)):
             return "numpy"
         return library_of(self.layer) or "torch"
 
@@ -61,12 +64,9 @@ class Request:
 
     def leaves(self, arguments: Mapping[str, Any]) -> dict[str, Leaf]:
         """The tensors among the arguments, real ones in the working dtype."""
-        found = {}
-        for name, value in arguments.items():
-            if _is_tensor(value):
-                found[name] = self.leaf(value, name)
-            elif is_list_of_arrays(value):
-                found |= {f"{name}.{k}": self.leaf(v, f"{name}.{k}") for k, v in enumerate(value)}
+        found: dict[str, Leaf] = {}
+        for argument in arguments.items():
+            found |= {n: self.leaf(value, n) for n, value in flat(*argument) if is_tensor(value)}
         return found
 
     def leaf(self, value: Any, name: str) -> Leaf:
@@ -78,21 +78,22 @@ class Request:
         return Leaf(tensor.to(self.device, self.dtype, copy=True), wanted=not fixed)
 
 
-def _is_tensor(value: Any) -> bool:
+def is_tensor(value: Any) -> bool:
+    """Whether this is an input: an array, a real number of NumPy, or one marked `const`."""
     return is_array(value) or isinstance(value, (Const, np.floating))
 
 
-def is_list_of_arrays(value: Any) -> bool:
-    """Whether an argument is a list of inputs, as of a layer that adds up any number of them."""
-    return isinstance(value, (list, tuple)) and len(value) > 0 and all(map(_is_tensor, value))
+def holds_tensors(value: Any) -> bool:
+    """Whether this is an input, or a tuple or list with one in it: of a layer that adds up any number of them, a state (h, c)."""
+    return any(map(is_tensor, leaves_of(value)))
 
 
 def input_names(arguments: Mapping[str, Any]) -> list[str]:
-    """The names of the inputs, those in a list one by one: `X.0`, `X.1`."""
+    """The names of the inputs, those in a tuple or list one by one: `X.0`, `X.1`."""
     return [
         n
         for name, value in arguments.items()
-        for n in ([f"{name}.{k}" for k in range(len(value))] if is_list_of_arrays(value) else [name])
+        for n in ([n for n, _ in flat(name, value)] if holds_tensors(value) else [name])
     ]
 
 
@@ -121,25 +122,30 @@ def call_arguments(arguments: Mapping[str, Any], leaves: Mapping[str, Tensor], l
 def _argument(name: str, value: Any, leaves: Mapping[str, Tensor], library: Library) -> Any:
     if name in leaves:
         return to_native(leaves[name], library)
-    if is_list_of_arrays(value):
-        return type(value)(to_native(leaves[f"{name}.{k}"], library) for k in range(len(value)))
+    if holds_tensors(value):
+        return rebuilt(name, value, lambda n, v: to_native(leaves[n], library) if n in leaves else copy.deepcopy(v))
     return copy.deepcopy(value)
 
 
 def outputs_of(result: Any, what: str) -> tuple[Tensor, ...]:
-    """The real outputs of a forward as tensors.
+    """The real outputs of a forward as tensors, those in tuples and lists one by one.
 
     Raises:
         SpecError: there is none.
     """
     if isinstance(result, Tensor) and result.is_floating_point() and result.layout is torch.strided:
         return (result,)
-    parts = result if isinstance(result, (tuple, list)) else (result,)
+    parts = leaves_of(result)
     tensors = tuple(to_tensor(p, f"an output of {what}") for p in parts if p is not None)
     real = tuple(t for t in tensors if t.is_floating_point())
     if not real:
         raise SpecError(f"{what} returned {_kinds(parts)}: an output of real numbers is needed")
     return real
+
+
+def is_output(part: Any) -> bool:
+    """Whether this part of what a forward returned is a real output."""
+    return is_real(part) or isinstance(part, (float, np.floating))
 
 
 def _kinds(parts: Sequence[Any]) -> str:

@@ -63,8 +63,13 @@ class Session:
     def twin(self) -> Subject | None:
         """The layer made again, which is never put into another mode than the case's before `mode_switch` does; None where
         it can't be. Looking for its parameters takes as many forwards as a check, and so it is made once."""
-        recast = self.case.subject.recast
-        return None if recast is None else recast(self.case.dtype, (self.case.mode,))
+        subject = self.case.subject
+        if subject.recast is None:
+            return None
+        made = subject.recast(self.case.dtype, (self.case.mode,))
+        # what only another mode shows to be a buffer may be missing; anything else means that it was taken for another layer
+        same = made.leaves.keys() == subject.leaves.keys() and made.buffers.keys() <= subject.buffers.keys()
+        return made if same else subject.recast(self.case.dtype)
 
     @cached_property
     def trained(self) -> Mapping[str, Tensor]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harness.dimensions import Dimensions, Sizes
+from harness.nested import rebuilt
 from harness.outcome import SpecError
 
 RESERVED = ("mode", "generator", "rng", "dtype", "device")
@@ -102,9 +103,9 @@ def ints(shape: str, below: int | str, low: int | str = 0, dtype: str | Sequence
     return Ints(Dimensions(shape), below, low, dtypes)
 
 
-def const(x: Any) -> Const:
-    """Mark a float input of `gradcheck` that has no gradient (a target, a mask, a constant)."""
-    return Const(x)
+def const(x: Any) -> Any:
+    """Mark a float input of `gradcheck` that has no gradient (a target, a mask, a constant), or all in a tuple or list."""
+    return rebuilt("", x, lambda _, part: Const(part))
 
 
 @dataclass(frozen=True, eq=False)

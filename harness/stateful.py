@@ -51,6 +51,8 @@ class Stateful(Calls):
     """Where the gradients of inputs stand that backward does not return."""
     laid: dict[str, Tensor | None] = field(default_factory=dict, init=False)
     """The last backward's gradients on the layer's own memory."""
+    written: bool = field(default=True, init=False)
+    """Whether a backward has run since the gradients were zeroed last."""
     numbers: dict[str, type] = field(default_factory=dict)
     """The parameters that are plain numbers, with their type."""
     watched: set[str | None] = field(default_factory=set, init=False)
@@ -71,10 +73,15 @@ class Stateful(Calls):
 
     def backward(self, cotangents: Sequence[Tensor]) -> dict[str, Tensor | None]:
         """One backward: what it returns, what it leaves in the gradients' places, and the step that it takes, undone."""
+        self.written = True
         before = self.read(self.stepped)
         self.pace = far_step(cotangents) if before else 0.0
         found = self.pull(cotangents)
         found |= {n: gradient(g, n) for n, g in standing(self.pulled).items() if found.get(n) is None}
+        if (
+            self.returned is None and self.pulled
+        ):  # it leaves gradients of inputs in places: of the others it says nothing
+            found = {n: g for n, g in found.items() if g is not None}
         found |= {n: gradient(g, n) for n, g in standing(self.gradients).items()}
         self.laid = found
         return {n: None if g is None else g.clone() for n, g in found.items()} | self._undone(before)
@@ -89,8 +96,9 @@ class Stateful(Calls):
     def clear(self) -> None:
         """Zero the gradients, so that what is read afterwards belongs to one backward."""
         self.returned = None
-        if self.begin():
+        if self.begin() or not self.written:
             return
+        self.written = False
         parameters = list(standing(self.parameters).values())
         for slot in (*self.gradients.values(), *self.pulled.values()):
             if (there := slot.get()) is None:
@@ -172,9 +180,13 @@ class Stateful(Calls):
             kept=tuple(n for n, slot in self.gradients.items() if not is_returned(slot)),
             again=self.again,
             recipe=partial(self._recipe, leaves),
-            notes=(*self.history.notes, *more.pop("notes", ())),
+            notes=(*self.history.notes, *self._said(), *more.pop("notes", ())),
             **more,
         )
+
+    def _said(self) -> list[str]:
+        note = self.meaning.note(self.unnamed) if self.meaning is not None else ""
+        return [note] if note else []
 
     def _recipe(self, leaves: Mapping[str, Leaf]) -> Recipe:
         return recipe.stateful(
@@ -196,6 +208,7 @@ class Stateful(Calls):
             },
             "\n    ".join(
                 [
+                    *(["global cache"] if self.cached else []),
                     *(["global handed", "handed = leaves"] if self.repeated else []),
                     *([self.switch.line] if self.switch else []),
                     *(f"{code} = 1.0" for _, _, code in (self.rates if self.stepped else [])),
@@ -206,6 +219,8 @@ class Stateful(Calls):
             recipe.keywords_of(self.request.kwargs, self.request.modes),
             self.request.made,
             self.output,
+            self.meaning.over if self.meaning is not None else "",
+            bool(self.cached),
             {n: f"layer{slot.code}" for n, slot in self.stepped.items()},
         )
 

@@ -4,27 +4,38 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor
 
 from harness import recipe
 from harness.arrays import Library, to_native
-from harness.request import Request, call_arguments, input_names, match, outputs_of
+from harness.nested import Arrangement, level
+from harness.recipe import cotangents_of
+from harness.request import Request, call_arguments, input_names, is_output, match, outputs_of
 from harness.sources import Sources
 from harness.subject import Evaluation, Leaf, Recipe, Subject
 
 Pullback = Callable[..., Any]
 
 
-def takes_one(function: Pullback, beside: int = 0) -> bool:
-    """Whether a function asks for one argument and no more, those `beside` it not counted."""
+def takes_one(function: Pullback) -> bool:
+    """Whether a function asks for one argument and no more."""
     try:
         kinds = [p for p in inspect.signature(function).parameters.values() if p.default is p.empty]
     except (TypeError, ValueError):
         return False
-    return len(kinds) == 1 + beside and not any(p.kind is p.VAR_POSITIONAL for p in kinds)
+    return len(kinds) == 1 and not any(p.kind is p.VAR_POSITIONAL for p in kinds)
+
+
+def _count(function: Pullback) -> int | None:
+    """How many arguments a function can't do without; None where it takes any number."""
+    try:
+        kinds = list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):
+        return None
+    return None if any(p.kind is p.VAR_POSITIONAL for p in kinds) else sum(p.default is p.empty for p in kinds)
 
 
 @dataclass
@@ -40,6 +51,8 @@ class Stateless:
     library: Library
     bundled: bool = False
     """Whether the last pullback took the cotangents of several outputs as one tuple."""
+    arranged: Arrangement = field(default_factory=lambda: Arrangement((), is_output))
+    """How the last outputs stood."""
 
     @classmethod
     def of(cls, request: Request, name: str, forward: Callable[..., Any], call: Callable[..., Any]) -> Stateless:
@@ -57,12 +70,15 @@ class Stateless:
         keywords = {**self.request.kwargs, **self.request.modes.get(mode or "", {})}
         result, pullback = self.call(*call_arguments(self.arguments, leaves, self.library), **keywords)
         outputs = outputs_of(result, self.name)
+        inputs = input_names(self.arguments)
+        nested = [n for n in self.arguments if n not in inputs]
 
         def pull(cotangents: Sequence[Tensor]) -> dict[str, Tensor | None]:
-            given = tuple(to_native(v, self.library) for v in cotangents)
+            self.arranged = Arrangement(result, is_output).fitted(_count(pullback))
+            given = tuple(self.arranged([to_native(v, self.library) for v in cotangents]))
             self.bundled = len(given) > 1 and takes_one(pullback)
             returned = pullback(given) if self.bundled else pullback(*given)
-            matched = match(returned, self.leaves, input_names(self.arguments), self.name)
+            matched = match(level(returned, nested) if nested else returned, self.leaves, inputs, self.name)
             return {n: None if g is None else g.clone() for n, g in matched.items()}
 
         return Evaluation(outputs, pull)
@@ -94,5 +110,5 @@ class Stateless:
             recipe.passed(self.arguments, self.leaves),
             wanted,
             recipe.keywords_of(self.request.kwargs, self.request.modes),
-            self.bundled,
+            cotangents_of(self.arranged, self.bundled),
         )

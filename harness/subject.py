@@ -81,7 +81,7 @@ class Recast(Protocol):
     """The layer made again: in a dtype, and tried in some of its modes alone."""
 
     def __call__(self, dtype: torch.dtype, within: tuple[str | None, ...] | None = None, /) -> Subject:
-        """A subject that shares nothing with the first; `within`: the modes that it is put into, None: as the first."""
+        """A subject that shares nothing with the first; `within`: the only modes that it is put into, None: as the first."""
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from dis import get_instructions
 
@@ -57,8 +58,16 @@ LIBRARIES = ("numpy", "scipy", "torch")
 """What raises in these of its own accord is no word of the layer's."""
 
 
+AMBIGUOUS = re.compile(r"cannot reshape (tensor of 0 elements.*ambiguous|array of size 0 into shape .*newaxis)")
+"""What a library says of a size -1 beside a size 0: a lack of words, which changes no number of any other batch."""
+
+
 def _refused(refusal: Refused) -> Observation:
-    """A refusal by the layer's own `raise` or `assert` is an answer; a crash on the way is not."""
+    """A refusal by the layer's own `raise` or `assert` is an answer; a crash on the way is not, unless it is that no size can
+    be told for a -1."""
+    if AMBIGUOUS.search(str(refusal)):
+        said = "a reshape to -1 can't tell that size for an empty batch: write it out if the layer should take one"
+        return Observation(Outcome.SKIP, reason=said)
     if _raised_on_purpose(refusal.__cause__):
         return Observation(Outcome.SKIP, reason=f"it refuses an empty batch: {refusal}")
     finding = exact("output", f"the forward raised {refusal}", "empty outputs, or an error that says what is asked for")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from harness.outcome import SpecError
 from harness.request import Request
-from harness.stateless import Stateless, takes_one
+from harness.stateless import Stateless
 from harness.subject import Subject
 
 ORDER = 10
@@ -34,8 +37,20 @@ def subject(request: Request) -> Subject:
                 + (f" of {len(result)}" if isinstance(result, tuple) else "")
             )
         out, cache = result
-        if takes_one(backward, beside=1):
-            return out, lambda cotangent: backward(cotangent, cache)
-        return out, lambda *cotangents: backward(*cotangents, cache)
+        return out, _Pulling(backward, cache)
 
     return Stateless.of(request, name, forward, call).subject()
+
+
+class _Pulling:
+    """A backward with its cache, which asks for the cotangents alone."""
+
+    def __init__(self, backward: Callable[..., Any], cache: Any) -> None:
+        self.backward, self.cache = backward, cache
+        with suppress(TypeError, ValueError):  # a builtin has none
+            asked = inspect.signature(backward)
+            needed = [p for p in asked.parameters.values() if p.default is p.empty and p.kind is not p.VAR_KEYWORD]
+            self.__signature__ = asked.replace(parameters=needed[:-1]) if needed else asked
+
+    def __call__(self, *cotangents: Any) -> Any:
+        return self.backward(*cotangents, self.cache)

@@ -475,3 +475,95 @@ class Predictions:
 
     def backward(self, dvalues: Any, y_true: Any) -> None:
         self.dinputs = -np.eye(dvalues.shape[1])[y_true] / dvalues
+
+
+class CategoricalCrossentropy:
+    """Neural Networks from Scratch: a loss for each example, `dvalues` the predictions, the gradient that of the mean."""
+
+    factor = 1.0
+
+    def forward(self, y_pred: Any, y_true: Any) -> Any:
+        clipped = np.clip(y_pred, 1e-7, 1 - 1e-7)
+        return -np.log(clipped[range(len(y_pred)), y_true] if y_true.ndim == 1 else (clipped * y_true).sum(1))
+
+    def backward(self, dvalues: Any, y_true: Any) -> None:
+        if y_true.ndim == 1:
+            y_true = np.eye(dvalues.shape[1])[y_true]
+        self.dinputs = -self.factor * y_true / dvalues / len(dvalues)
+
+
+class MeanSquaredError:
+    factor = 1.0
+
+    def forward(self, y_pred: Any, y_true: Any) -> Any:
+        return np.mean((y_true - y_pred) ** 2, axis=-1)
+
+    def backward(self, dvalues: Any, y_true: Any) -> None:
+        self.dinputs = -2 * self.factor * (y_true - dvalues) / dvalues.size
+
+
+class SoftmaxCategoricalCrossentropy:
+    """`dvalues` is what the softmax inside gave, kept as `output`."""
+
+    factor = 1.0
+
+    def forward(self, inputs: Any, y_true: Any) -> Any:
+        e = np.exp(inputs - inputs.max(1, keepdims=True))
+        self.output = e / e.sum(1, keepdims=True)
+        return np.mean(-np.log(self.output[range(len(inputs)), y_true]))
+
+    def backward(self, dvalues: Any, y_true: Any) -> None:
+        self.dinputs = dvalues.copy()
+        self.dinputs[range(len(dvalues)), y_true] -= 1
+        self.dinputs = self.factor * self.dinputs / len(dvalues)
+
+
+class Weighted:
+    """A layer whose `dvalues` is the cotangent, beside an input that backward asks for again."""
+
+    factor = 1.0
+
+    def forward(self, x: Any, w: Any) -> Any:
+        self.x = x
+        return x**2 * w
+
+    def backward(self, dvalues: Any, w: Any) -> Any:
+        return self.factor * 2 * self.x * w * dvalues, dvalues * self.x**2
+
+
+class LabelsAgain(CrossEntropy):
+    """The labels again, and no cotangent."""
+
+    def forward(self, x: Any, labels: Any) -> Any:
+        return super().forward(x, labels)
+
+    def backward(self, labels: Any) -> Any:
+        assert labels.dtype.kind == "i"
+        return super().backward(1)
+
+
+class Probabilities(SoftmaxCategoricalCrossentropy):
+    """Gives the softmax and goes back through a loss that is not its own: nothing that can be checked."""
+
+    def forward(self, inputs: Any, y_true: Any) -> Any:
+        super().forward(inputs, y_true)
+        return self.output
+
+
+class Caching(Keeps):
+    """Returns what backward needs beside its output: arrays, which are no outputs."""
+
+    def forward(self, x: Any) -> Any:
+        return x @ self.W + self.b, (x, self.W)
+
+    def backward(self, dy: Any, cache: Any) -> Any:  # type: ignore[override]
+        x, W = cache
+        return self.answer(dy @ W.T, self.factor * (x.T @ dy), dy.sum(0))
+
+
+class CachingDict(Keeps):
+    def forward(self, x: Any) -> Any:
+        return x @ self.W + self.b, {"x": x}
+
+    def backward(self, dy: Any, ctx: Any) -> Any:  # type: ignore[override]
+        return self.answer(dy @ self.W.T, self.factor * (ctx["x"].T @ dy), dy.sum(0))

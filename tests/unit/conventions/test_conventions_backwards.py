@@ -13,6 +13,7 @@ from harness import GradientError, NotVerified, SpecError, gradcheck
 
 ALL = "x W b"
 LABELS, IDS = np.array([0, 2, 1, 1]), np.array([[0, 3], [3, 1]])
+PROBABLE = np.random.default_rng(0).uniform(0.1, 0.9, (4, 3))
 H = randn(4, 2, seed=3).numpy()
 
 TWINS: dict[str, Twins] = {
@@ -47,6 +48,18 @@ TWINS: dict[str, Twins] = {
     "a step in columns": pair(layers.Column, NX[:1].T, tensor="weights", verified="input weights bias"),
     "inputs again, no cotangent": pair(layers.Again, NX, NX + 1, tensor="y_pred", verified="y_pred"),
     "inputs again": pair(layers.InputAndGradient, NX, tensor="x", verified="x"),
+    "cache returned": pair(layers.Caching, NX, tensor="W", verified=ALL),
+    "cache returned in a dict": pair(layers.CachingDict, NX, tensor="W", verified=ALL),
+    "predictions as dvalues": pair(
+        layers.CategoricalCrossentropy, PROBABLE, LABELS, tensor="y_pred", verified="y_pred"
+    ),
+    "predictions as dvalues, one-hot": pair(
+        layers.CategoricalCrossentropy, PROBABLE, np.eye(3)[LABELS], tensor="y_pred", verified="y_pred"
+    ),
+    "predictions as dvalues, squares": pair(layers.MeanSquaredError, NX, NX + 1, tensor="y_pred", verified="y_pred"),
+    "output as dvalues": pair(layers.SoftmaxCategoricalCrossentropy, NX, LABELS, tensor="inputs", verified="inputs"),
+    "cotangent as dvalues": pair(layers.Weighted, NX, NX + 1, tensor="x", verified="x w"),
+    "labels again, no cotangent": pair(layers.LabelsAgain, NX, LABELS, tensor="x", verified="x"),
     "sub-layer that must be flushed": pair(layers.Outer, NX, tensor="inner.W", verified="x inner.W inner.b"),
 }
 
@@ -184,16 +197,29 @@ def test_and_a_wrong_one_is_failed():
         gradcheck(WrongAfterFlush(), NX)
 
 
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        (layers.CategoricalCrossentropy, "the input y_pred as dvalues; the gradient is that of the mean of its losses"),
+        (layers.Predictions, "the input y_pred as dvalues; the gradient is that of the sum of its losses"),
+        (layers.SoftmaxCategoricalCrossentropy, "layer.output as dvalues"),
+    ],
+)
+def test_what_an_argument_is_given_whose_name_does_not_tell_is_said(kind, said):
+    assert f"backward is given {said}" in gradcheck(kind(), PROBABLE, LABELS).notes
+
+
 def test_an_argument_that_may_be_anything_is_asked_for_and_a_closure_serves():
-    layer, predictions = layers.Predictions(), np.random.default_rng(0).uniform(0.1, 1.0, (4, 3))
+    layer = layers.Probabilities()
     with pytest.raises(SpecError, match=r"a closure that calls it: def run\(\*inputs\)"):
-        gradcheck(layer, predictions, LABELS)
+        gradcheck(layer, NX, LABELS)
 
-    def run(y_pred, y_true):
+    def run(inputs, y_true):
         def pullback(v):
-            layer.backward(y_pred, y_true)
-            return v[:, None] * layer.dinputs
+            layer.backward(output, y_true)
+            return v * layer.dinputs
 
-        return layer.forward(y_pred, y_true), pullback
+        output = layer.forward(inputs, y_true)
+        return np.mean(-np.log(output[range(len(inputs)), y_true])), pullback
 
-    assert gradcheck(run, predictions, LABELS)
+    assert gradcheck(run, NX, LABELS)

@@ -96,3 +96,41 @@ def test_methods_of_other_names_are_named_with_the_line_to_write():
         gradcheck(layer, NX)
     exec(line, {"layer": layer})
     assert gradcheck(layer, NX).ok
+
+
+CONSTANTS = {
+    "by length": (layers.Position, "cache.4", "cache"),
+    "by shape": (layers.ByShape, "cache.(4, 3)", "cache"),
+    "mask": (layers.Causal, "mask", "mask"),
+}
+
+
+@pytest.mark.parametrize(("kind", "name", "declared"), CONSTANTS.values(), ids=CONSTANTS)
+def test_constant_made_by_a_forward_is_named_with_the_line_to_write(kind, name, declared):
+    said = f"`{name}` was made by forward, changes the output and has no gradient: if it is a constant, "
+    with pytest.raises(NotVerified) as raised:
+        gradcheck(kind(), NX)
+    assert said in str(raised.value.report.to_dict())
+    line = re.search(r"write grads=(\{.*?\})", str(raised.value.report.to_dict()))
+    assert eval(line[1].replace("\\", "")) == {declared: None}
+
+
+@pytest.mark.parametrize(("kind", "name", "declared"), CONSTANTS.values(), ids=CONSTANTS)
+def test_and_that_line_serves(kind, name, declared):
+    wrong = type("Wrong", (kind,), {"factor": 2.0})
+    for grads in ({declared: None}, {name: None}):
+        assert verified_in(gradcheck(kind(), NX, grads=grads)) == {"x"}
+        assert gradcheck(wrong(), NX, grads=grads, raise_exception=False).failures
+    assert check(LayerSpec(kind, inputs="B 3", grads={declared: None}), examples=8).ok
+    assert check(LayerSpec(wrong, inputs="B 3", grads={declared: None}), examples=3).failures
+
+
+def test_a_container_that_is_no_constant_is_not_excused_by_a_gradient():
+    with pytest.raises(SpecError, match=r"grads names 'cache', which is no array of Position: it has cache\.4"):
+        gradcheck(layers.Position(), NX, grads={"cache": "dcache"})
+
+
+def test_an_entry_of_a_list_is_written_as_one():
+    with pytest.raises(NotVerified, match=r"set self\.dws\[0\] in backward") as raised:
+        gradcheck(layers.Listed(), NX)
+    assert "self.dws[1]" in str(raised.value.report.to_dict())

@@ -8,11 +8,13 @@ import layers_backwards as backwards
 import layers_containers as containers
 import layers_modes as modes
 import layers_naming as naming
+import numpy as np
 import pytest
 from twins import NX, X, randn
 
 from harness import gradcheck
 
+LABELS = np.array([0, 2, 1, 1])
 H = randn(4, 2, seed=3).numpy()
 CASES = {
     "returned in a tuple": (backwards.AllInTuple, (NX,), "W"),
@@ -23,6 +25,9 @@ CASES = {
     "list of inputs": (backwards.Sum, ([NX, NX + 1],), "X.1"),
     "first output alone": (backwards.Cell, (NX, H), "Wh"),
     "cotangents in one tuple": (backwards.Bundle, (NX,), "W"),
+    "cache returned": (backwards.Caching, (NX,), "W"),
+    "predictions as dvalues": (backwards.MeanSquaredError, (NX, NX + 1), "y_pred"),
+    "output as dvalues": (backwards.SoftmaxCategoricalCrossentropy, (NX, LABELS), "inputs"),
     "learning rate": (backwards.Updates, (NX,), "W"),
     "learning rate, nothing kept": (backwards.KeepsNothing, (NX,), "W"),
     "learning rate on the layer": (backwards.KeepsItsRate, (NX,), "W"),

@@ -111,6 +111,35 @@ class StuckInEval(Tilted):
         return y
 
 
+class Probed(Tilted):
+    """The same with parameters on itself, which only probes can find, and a statistic that only evaluation reads."""
+
+    def __init__(self, D):
+        self.w, self.dw, self.mean = torch.ones(D).double(), torch.zeros(D).double(), torch.ones(D).double()
+
+    def forward(self, x):
+        self.x, self.slope = x, 1.0 if self.training else 0.5
+        if self.training:
+            self.mean = 0.5 * self.mean + 0.5 * x.detach().mean(0)
+        return self.slope * x * self.w + (0.0 if self.training else self.mean)
+
+    def backward(self, dy):
+        self.dw = self.slope * (dy * self.x).sum(0)
+        return self.slope * dy * self.w
+
+
+class StuckProbed(Probed):
+    """Once in evaluation, it takes training for half of it, forward and backward alike."""
+
+    def forward(self, x):
+        y = super().forward(x)
+        self.stuck = self.stuck or not self.training
+        if not (self.stuck and self.training):
+            return y
+        self.slope = 0.5
+        return 0.5 * y
+
+
 class FlatMemory(Affine):
     """Reads its input as it lies in memory."""
 
@@ -180,6 +209,26 @@ def test_a_layer_may_say_that_it_takes_no_empty_batch():
     assert "give at least one row" in found.reason
 
 
+class Quarters:
+    """A quarter turn of pairs, whose number it leaves to the library."""
+
+    def forward(self, x):
+        self.shape = x.shape
+        a, b = x.reshape(*x.shape[:2], -1, 2).unbind(-1)
+        return torch.stack([-b, a], -1).reshape(x.shape)
+
+    def backward(self, dy):
+        a, b = dy.reshape(*self.shape[:2], -1, 2).unbind(-1)
+        return torch.stack([b, -a], -1).reshape(self.shape)
+
+
+def test_a_size_that_no_library_can_tell_is_no_crash_of_the_layer():
+    (found,) = check(LayerSpec(Quarters, inputs="B C 2*G"), examples=4, only="empty_batch").results
+    assert found.outcome is Outcome.SKIP
+    assert "write it out" in found.reason
+    assert check(LayerSpec(Quarters, inputs="B C 2*G"), examples=4, only="input_gradient").ok
+
+
 def test_so_may_one_without_a_source_to_read():
     scope = {"Affine": Affine}
     lines = "class Quiet(Affine):\n def forward(self, x):\n  if not len(x): raise ValueError('no rows')\n  return super().forward(x)"
@@ -197,10 +246,12 @@ def test_an_example_that_depends_on_others_in_eval_fails():
 
 def test_a_layer_that_comes_back_from_eval_passes():
     assert {r.outcome for r in outcomes(Tilted, "mode_switch").values()} == {Outcome.PASS}
+    assert {r.outcome for r in outcomes(Probed, "mode_switch").values()} == {Outcome.PASS}
 
 
-def test_a_layer_that_stays_in_eval_fails():
-    found = outcomes(StuckInEval, "mode_switch")
+@pytest.mark.parametrize("layer", [StuckInEval, StuckProbed])
+def test_a_layer_that_stays_in_eval_fails(layer):
+    found = outcomes(layer, "mode_switch")
     assert found["train"].outcome is Outcome.FAIL
     assert "after a forward and backward in eval" in found["train"].reason
 

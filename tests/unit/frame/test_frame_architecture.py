@@ -23,7 +23,7 @@ RANKS = [
     {"harness"},  # a table of contents: each name is imported when it is used
     {"signatures"},
     {"parts"},
-    {"handed", "modes", "naming", "outcome", "rates", "render", "subject", "titles"},
+    {"handed", "modes", "naming", "nested", "outcome", "rates", "render", "subject", "titles"},
     {
         "arrays",
         "dimensions",
@@ -69,7 +69,7 @@ RANKS = [
         "rounding",
         "views",
     },
-    {"models", "returned"},
+    {"meaning", "models", "returned"},
     {"calls"},
     {"design", "estimate", "noise", "reference", "stateful", "stateless", "traced"},
     {"case", "orders", "steps"},
