@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 from harness.outcome import SpecError
-from harness.request import Request
+from harness.request import Request, positional_names
 from harness.stateless import Stateless
 from harness.subject import Subject
 
@@ -34,12 +34,21 @@ def subject(request: Request) -> Subject:
         if not isinstance(result, tuple) or len(result) != 2:
             raise SpecError(
                 f"{name}: the forward of a pair must return (out, cache); it returned {type(result).__name__}"
-                + (f" of {len(result)}" if isinstance(result, tuple) else "")
+                + (f" of {len(result)}" if isinstance(result, tuple) else _as_derivative(forward, backward, inputs))
             )
         out, cache = result
         return out, _Pulling(backward, cache)
 
     return Stateless.of(request, name, forward, call).subject()
+
+
+def _as_derivative(forward: Any, backward: Any, inputs: tuple[Any, ...]) -> str:
+    """What to write where the second function asks for the one input, as a derivative does."""
+    names = [getattr(f, "__name__", "") for f in (forward, backward)]
+    if len(inputs) != 1 or len(positional_names(backward)) != 1 or not all(n.isidentifier() for n in names):
+        return ""
+    f, df = names
+    return f"; if {df} is its derivative, entry by entry, check lambda x: ({f}(x), lambda v: v * {df}(x))"
 
 
 class _Pulling:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from functools import partial
 
 import layers_functions as layers
@@ -163,3 +164,16 @@ def test_and_in_numpy_an_error_that_says_so():
 def test_what_cannot_be_used_says_what_to_write(make, text):
     with pytest.raises(SpecError, match=text):
         make()
+
+
+def test_a_function_and_its_derivative_are_told_what_to_write():
+    def cube(x):
+        return x**3
+
+    def cube_prime(x):
+        return 3 * x**2
+
+    line = "lambda x: (cube(x), lambda v: v * cube_prime(x))"
+    with pytest.raises(SpecError, match=re.escape(line)):
+        gradcheck((cube, cube_prime), NX)
+    assert gradcheck(eval(line, {"cube": cube, "cube_prime": cube_prime}), NX).ok
