@@ -211,6 +211,11 @@ class Lowered:
         )
         return self.u * float(size.norm()) / float(scales_of(self.case.leaves[name]).max())
 
+    @cached_property
+    def steepest(self) -> float:
+        """The largest cotangent; 1 where backward takes none."""
+        return max((float(v.abs().max()) for v in self.expected.cotangents if v.numel()), default=1.0)
+
     def from_afar(self, name: str) -> float:
         """The largest entry of the wide gradient two ranges away: what the numbers are whose difference it may be here
         (p − 1 where p is nearly 1)."""

@@ -185,9 +185,10 @@ class Scales:
         """Sixteen times the response to the inputs' last digits and four times every error that is not backward's own.
 
         16 u of the tensor's size and 16 of the smallest number are added in each entry, and u in the response over the
-        tensor: the gradient itself is rounded too. An error's rms counts in every entry: autograd may be exact in one by
-        luck, and where all of a gradient cancels only the size of what is left is alike. None where no neighbour can be
-        looked at.
+        tensor: the gradient itself is rounded too. What is below the smallest normal number may be lost whole, times the
+        largest cotangent: processors flush it to zero, and in float16 its reciprocal overflows. An error's rms counts in
+        every entry: autograd may be exact in one by luck, and where all of a gradient cancels only the size of what is
+        left is alike. None where no neighbour can be looked at.
         """
         response = self.low.response(self.name, neighbours)
         if response is None:
@@ -199,9 +200,10 @@ class Scales:
         errors = [e for e in (kept, traced, own) if e is not None]
         entries = ROUNDINGS * (response.entries + self.low.u * self.size + least.smallest_normal * least.eps)
         total = max(response.rms, self.low.u * self.size) + least.smallest_normal * least.eps
+        lost = least.smallest_normal * self.low.steepest
         return Allowance(
-            entries + AGAIN * sum(e.entries + e.rms for e in errors),
-            AGAIN * (total + sum(e.rms for e in errors)),
+            entries + AGAIN * sum(e.entries + e.rms for e in errors) + lost,
+            AGAIN * (total + sum(e.rms for e in errors)) + lost,
             kept is not None and traced is not None,
             kept is not None,
         )

@@ -226,3 +226,33 @@ def test_a_function_that_recomputes_is_not_failed_for_its_own_cancellation():
 def test_its_wrong_twin_has_no_such_excuse(factor):
     found = results(recomputing(factor), X)
     assert {found[d].outcome for d in DTYPES} == {Outcome.FAIL}
+
+
+class Softplus:
+    """ln(1 + eˣ), its slope by way of e⁻ˣ, which overflows in float16 below −11; `factor` is for float16 alone."""
+
+    def __init__(self, factor=1.0):
+        self.factor = factor
+
+    def forward(self, x):
+        self.x = x
+        return np.logaddexp(0, x)
+
+    def backward(self, d):
+        g = d / (1 + np.exp(-self.x))
+        return g * np.float16(self.factor) if g.dtype == np.float16 else g
+
+
+def test_what_is_below_the_smallest_normal_number_may_be_lost():
+    far = np.array([[-11.6, -12.0, -11.8]])
+    found = results(Softplus(), far)
+    assert found["float16"].outcome is Outcome.SKIP
+    assert "rounding to float16 may change it by" in found["float16"].reason
+    assert found["float32"].outcome is Outcome.PASS
+
+
+@pytest.mark.parametrize("factor", [0.0, 2.0, -1.0])
+def test_what_is_above_it_may_not(factor):
+    near = np.array([[-4.6, -5.0, -4.8]])
+    assert results(Softplus(), near)["float16"].outcome is Outcome.PASS
+    assert results(Softplus(factor), near)["float16"].outcome is Outcome.FAIL
