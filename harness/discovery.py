@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from harness.arrays import is_array, same_bytes
-from harness.domain import BackwardRaised, backward_may_raise, forward_may_refuse
+from harness.domain import BackwardRaised, Refused, backward_may_raise, forward_may_refuse
 from harness.naming import gradient_rank
 from harness.orders import in_another_order
 from harness.owners import Owners
@@ -56,11 +56,7 @@ def _discovered(state: Stateful) -> Subject:
     first = places(state.layer)
     initial, homes = state.read(first), {n: s.get() for n, s in first.items()}
     state.probe()  # what is built at the first forward is there now
-    leaves = {n: leaf.value.clone() for n, leaf in state.leaves.items()}
-    state.enter(state.probed[0])
-    state.begin()
-    with forward_may_refuse():
-        outputs = state.forward(leaves, state.probed[0])
+    outputs = _first_forward(state)
     candidates = {n: s for n, s in places(state.layer).items() if not state.history.holds(n)}
     start = state.read(candidates)
     with backward_may_raise():
@@ -85,6 +81,26 @@ def _discovered(state: Stateful) -> Subject:
     state.homes = {n: homes[s.label] for n, s in state.buffers.items() if s.label in homes}
     _bring_back(candidates, initial, homes)  # the probes have left their values
     return state.subject(unclaimed=findings, notes=notes)
+
+
+def _first_forward(state: Stateful) -> tuple[Tensor, ...]:
+    """In the first mode that takes the inputs: a batch norm refuses a batch of one in training alone.
+
+    Raises:
+        Refused: by the first mode, where none does.
+    """
+    refused: Refused | None = None
+    for mode in state.probed:
+        leaves = {n: leaf.value.clone() for n, leaf in state.leaves.items()}
+        state.enter(mode)
+        state.begin()
+        try:
+            with forward_may_refuse():
+                return state.forward(leaves, mode)
+        except Refused as refusal:
+            refused = refused or refusal
+    assert refused is not None
+    raise refused
 
 
 def _by_steps(

@@ -11,6 +11,14 @@ class Refused(Exception):  # noqa: N818  (an example outside the layer's domain 
     """The forward raised, or its outputs are not finite: this example says nothing."""
 
 
+class Contested(Refused):
+    """The forward raised on an example that the reference takes."""
+
+    def __init__(self, why: str, example: str) -> None:
+        super().__init__(why)
+        self.example = example
+
+
 class BackwardRaised(Exception):  # noqa: N818
     """The forward went through and its backward raised."""
 

@@ -12,7 +12,7 @@ from harness.aggregate import Seen, result, smallest_failure, with_finding
 from harness.case import Case
 from harness.checks import Check
 from harness.comparison import not_finite
-from harness.domain import BackwardRaised, Refused, forward_may_refuse
+from harness.domain import BackwardRaised, Contested, Refused, forward_may_refuse
 from harness.events import Event, Finished, Noted, Started
 from harness.events import Refused as RefusedEvent
 from harness.evidence import finding_of
@@ -54,7 +54,7 @@ def events(plan: Plan) -> Iterator[Event]:
                 broken.append(clean(f"the forward went through and backward raised {raised}"))
             except Refused as refusal:
                 refused.append(clean(str(refusal)))
-                accepted += _accepted(session)
+                accepted += _accepted(session) if session is not None else _contested(refusal)
                 yield RefusedEvent(plan.layer, mode, "", refused[-1])
             else:
                 sessions.append(session)
@@ -66,9 +66,19 @@ def events(plan: Plan) -> Iterator[Event]:
             yield Finished(_result(plan.layer, check, mode, sessions, failed, refused, plan.checks))
 
 
-def _accepted(session: Session | None) -> list[str]:
+def _contested(refusal: Refused) -> list[str]:
+    """Why an example that could not even be prepared is a failure: the reference takes it."""
+    if not isinstance(refusal, Contested):
+        return []
+    return [clean(_REFUSES.format(refusal.example, refusal))]
+
+
+_REFUSES = "the forward refuses an example that the reference accepts ({}): {}"
+
+
+def _accepted(session: Session) -> list[str]:
     """Why a refused example is a failure: the reference takes it."""
-    if session is None or (case := session.case).reference is None:
+    if (case := session.case).reference is None:
         return []
     try:
         case.fresh()
@@ -83,7 +93,7 @@ def _accepted(session: Session | None) -> list[str]:
         return []
     if not all(bool(y.isfinite().all()) for y in expected):
         return []
-    return [clean(f"the forward refuses an example that the reference accepts ({case.label}): {why}")]
+    return [clean(_REFUSES.format(case.label, why))]
 
 
 def _result(

@@ -17,7 +17,7 @@ from harness.arrays import imported_beside, library_of
 from harness.case import Case
 from harness.conventions import subject_of
 from harness.design import Example
-from harness.domain import BackwardRaised, Refused, forward_may_refuse
+from harness.domain import BackwardRaised, Contested, Refused, forward_may_refuse
 from harness.draws import parameter_like, real_values, rng_of
 from harness.outcome import SpecError
 from harness.reference import Reference
@@ -196,12 +196,19 @@ def case_of(
 
     Raises:
         Refused: the layer can't be built here, or its forward refuses the example.
+        Contested: it refuses the example and the reference takes it.
     """
+    names = {**example.sizes, **example.options}
+    reference = None if spec.reference is None else Reference(spec.reference, names)
     with forward_may_refuse():
         request = request_of(spec, example, mode, device)
-    made = prepared(request, None if dtype is None else DTYPES[dtype])
+    try:
+        made = prepared(request, None if dtype is None else DTYPES[dtype])
+    except Refused as refusal:
+        if reference is None or not reference.takes(request, mode):
+            raise
+        raise Contested(str(refusal), str(example)) from refusal
     subject = made.subject
-    names = {**example.sizes, **example.options}
     case = Case(
         subject,
         redrawn(subject, example.seed),
@@ -211,7 +218,7 @@ def case_of(
         spec.resolution,
         str(example),
         names,
-        None if spec.reference is None else Reference(spec.reference, names),
+        reference,
         None if spec.derivative_of is None else Reference(spec.derivative_of, names),
         domains(spec, subject),
         spec.promises,

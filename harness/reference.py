@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 from torch import Tensor
 
 from harness.arrays import Library, library_of, to_native, to_tensor
+from harness.modes import forward_of
+from harness.naming import short_names
 from harness.nested import grouped
 from harness.outcome import SpecError
-from harness.request import outputs_of
+from harness.request import Request, outputs_of
 from harness.signatures import parameters_of
-from harness.subject import Subject
+from harness.subject import Leaf, Subject
+from harness.views import places
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,23 @@ class Reference:
         outputs = outputs_of(self.function(*arguments[0], **arguments[1]), "the reference")
         return outputs, {n: to_tensor(t, n).detach() for n, t in state.items()}
 
+    def takes(self, request: Request, mode: str | None) -> bool:
+        """Whether it takes inputs at which the layer's forward raised before its parameters were found.
+
+        Parameters and buffers are what stands in the layer under their names. Where it asks for what does not stand there, no.
+        """
+        layer = request.layer
+        forward = layer[0] if isinstance(layer, tuple) else forward_of(layer) or layer
+        inputs = request.leaves(request.arguments(forward))
+        slots = {} if isinstance(layer, (tuple, type)) else places(layer)
+        held = {n: v for label, n in short_names(list(slots)).items() if (v := slots[label].read()) is not None}
+        leaves = {**{n: Leaf(v, "parameter") for n, v in held.items()}, **inputs}
+        try:
+            outputs = self.outputs(Subject("", leaves, {}, _never), {n: x.value for n, x in leaves.items()}, {}, mode)
+        except Exception:  # the reference refuses it too, or asks for something else
+            return False
+        return all(bool(y.isfinite().all()) for y in outputs)
+
     def _grouped(self, inputs: Mapping[str, Any], named: Mapping[str, Any]) -> Mapping[str, Any]:
         """The inputs, those that came in one tuple or list as a tuple again, unless it asks for them one by one."""
         try:
@@ -100,6 +120,10 @@ class Reference:
                 known = ", ".join([*inputs, *(n for n in named if n.isidentifier())])
                 raise SpecError(f"the reference of {subject.name} asks for {p.name!r}; there are {known}")
         return given, by_name
+
+
+def _never(*_: Any) -> NoReturn:
+    raise AssertionError("a layer that refuses its inputs is not run")
 
 
 def _identifier(name: str) -> str:

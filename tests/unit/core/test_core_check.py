@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import core_layers as layers
@@ -163,6 +165,73 @@ def test_reference_that_refuses_it_too_is_none():
         return x * 1.0
 
     assert check(spec(Refuses, reference=reference), examples=12).ok
+
+
+REFERENCES = {
+    "attributes": lambda x, W, b: x @ W + b,
+    "module": lambda x, weight, shift: weight * x**3 + shift,
+    "pair": lambda x: x * 1.0,
+    "closure": lambda x: x * 1.0,
+    "callable": lambda x: x**4,
+}
+
+
+@pytest.mark.parametrize("name", REFUSING)
+def test_so_it_is_where_the_layer_refuses_before_its_parameters_are_found(name):
+    report = check(replace(REFUSING[name], reference=REFERENCES[name]), examples=12, only=("reference",))
+    assert outcomes(report)["reference"] is Outcome.FAIL
+    assert "refuses an example that the reference accepts (B=1 " in report.failures[0].reason
+
+
+@pytest.mark.parametrize("name", REFUSING)
+def test_its_right_twin_has_a_reference_that_refuses_too(name):
+    reference = functools.wraps(REFERENCES[name])(lambda x, *more, **named: REFERENCES[name](_two(x), *more, **named))
+    assert check(replace(REFUSING[name], reference=reference), examples=12, only=("reference",)).ok
+
+
+def test_a_reference_that_asks_for_what_the_layer_has_not_built_yet_says_nothing():
+    class Lazy(layers.AttributeLinear):
+        def __init__(self):
+            self.W = None
+
+        def forward(self, x):
+            if self.W is None:
+                super().__init__(3, 2)
+            return super().forward(_two(x))
+
+    assert check(spec(Lazy, "B 3", reference=REFERENCES["attributes"]), examples=12, only=("reference",)).ok
+
+
+class Centred:
+    """x − the mean over the batch while training, x − the running mean afterwards; `wrong` is a factor for an evaluated batch of one."""
+
+    def __init__(self, wrong: float = 1.0):
+        self.training, self.wrong, self.running_mean = True, wrong, torch.full((3,), 0.1, dtype=torch.float64)
+        self.scale, self.dscale = torch.ones(3, dtype=torch.float64), None
+
+    def forward(self, x):
+        if self.training:
+            self.running_mean = 0.9 * self.running_mean + 0.1 * _two(x).mean(0)
+        self.c = x - (x.mean(0) if self.training else self.running_mean)
+        return self.scale * self.c
+
+    def backward(self, d):
+        self.dscale = (d * self.c).sum(0)
+        d = self.scale * d
+        return d - d.mean(0) if self.training else self.wrong * d if len(d) == 1 else d
+
+
+def test_an_example_that_one_mode_refuses_is_looked_at_in_the_other():
+    report = check(spec(Centred, "B 3"), examples=12)
+    assert report.ok
+    seen = {r.mode: r.examples for r in report.results if r.check == "parameter_gradient"}
+    assert seen["train"] <= seen["eval"] == 12
+
+
+def test_a_fault_that_only_the_other_mode_shows_is_found():
+    failed = {(r.check, r.mode) for r in check(spec(lambda: Centred(2.0), "B 3"), examples=12).failures}
+    assert ("input_gradient", "eval") in failed
+    assert ("input_gradient", "train") not in failed
 
 
 # Failures
