@@ -122,6 +122,7 @@ def unbiased(session: Session) -> Observation:
 
     Asked under the promise "unbiased" and where evaluation is the identity on this layer. By Hoeffding's inequality the mean
     of n independent numbers of ranges rᵢ is off by more than √(ln(2/δ) Σrᵢ²/2)/n with probability δ; ranges are those seen.
+    The share of entries that a mask keeps is held to Chernoff's.
     """
     case = session.case
     if case.mode != "train" or "eval" not in case.subject.modes or not case.subject.draws:
@@ -165,20 +166,59 @@ def _never_dropped(case: Case, expected: Tensor) -> Observation:
 
 def _mean(drawn: Tensor, expected: Tensor, identity: bool, shared: bool) -> Observation:
     """Whether the mean over draws and entries, each towards its own sign, is what is expected, as a share of its size."""
-    if identity:  # all entries are multiplied by numbers of one kind
-        gains = drawn[:, expected != 0] / expected[expected != 0]
-        ranges = (gains.max() - gains.min()) * expected.abs()
+    gains = drawn[:, expected != 0] / expected[expected != 0] if identity else None
+    if gains is not None and not shared and (share := _kept(gains)) is not None:
+        off, (low, high) = share - 1, _shares(gains.numel(), float(gains.max()))
+        smallest = max(1 - low, high - 1)
     else:
-        ranges = drawn.amax(0) - drawn.amin(0)
-    size = float(expected.abs().sum())
-    spread = float(ranges.sum()) if shared else float(ranges.norm())  # what is drawn together varies together
-    smallest = math.sqrt(math.log(2 / UNLIKELY) / 2 / DRAWS) * spread / size
-    off = float(((drawn - expected) * expected.sign()).sum()) / DRAWS / size
-    if abs(off) <= smallest:
+        if gains is not None:  # all entries are multiplied by numbers of one kind
+            ranges = (gains.max() - gains.min()) * expected.abs()
+        else:
+            ranges = drawn.amax(0) - drawn.amin(0)
+        size = float(expected.abs().sum())
+        spread = float(ranges.sum()) if shared else float(ranges.norm())  # what is drawn together varies together
+        smallest = math.sqrt(math.log(2 / UNLIKELY) / 2 / DRAWS) * spread / size
+        off = float(((drawn - expected) * expected.sign()).sum()) / DRAWS / size
+        low, high = 1 - smallest, 1 + smallest
+    if low <= 1 + off <= high:
         return Observation(Outcome.PASS, {"output": smallest}, reason=f"a bias of {smallest:.1%} would have been seen")
     said = f"the mean of {DRAWS} train outputs is {1 + off:.3f} times the eval output, off by more than {smallest:.1%}"
     finding = Finding(("output", None), f"{1 + off:.4g} times", "1 times", f"{smallest:.2g}", 1, 1)
     return Observation(Outcome.FAIL, reason=said, finding=finding)
+
+
+def _kept(gains: Tensor) -> float | None:
+    """Of entries that are dropped or multiplied by one number g > 1 the mean of all: g times the share that is kept."""
+    kept = gains[gains != 0]
+    g = float(kept.max()) if kept.numel() else 0.0
+    if g <= 1 or g - float(kept.min()) > 1e-2 * g:  # up to what 16 bits round
+        return None
+    return float(kept.double().mean()) * kept.numel() / gains.numel()
+
+
+def _shares(n: int, g: float) -> tuple[float, float]:
+    """Between what two numbers the mean of n numbers, g with probability 1/g and else 0, lies but with probability UNLIKELY.
+
+    By Chernoff's inequality: a share s of n has probability e^{−n KL(s, 1/g)} at most, which for rare or frequent drops is
+    many times sharper than what the range alone tells.
+    """
+    q, bound = 1 / g, math.log(2 / UNLIKELY) / n
+
+    def unlikely(s: float) -> bool:
+        terms = ((s, q), (1 - s, 1 - q))
+        return sum(a * math.log(a / b) for a, b in terms if a > 0) > bound
+
+    def farthest(end: float) -> float:
+        """The share on the way from q to `end` that is just as unlikely."""
+        if not unlikely(end):
+            return end
+        near, far = q, end
+        for _ in range(64):
+            middle = (near + far) / 2
+            near, far = (near, middle) if unlikely(middle) else (middle, far)
+        return far
+
+    return g * farthest(0.0), g * farthest(1.0)
 
 
 def _dependent(drawn: Tensor, expected: Tensor, shape: torch.Size) -> str:

@@ -120,7 +120,7 @@ def specs(made: dict[str, Any]) -> dict[str, list[LayerSpec]]:
         "linear": linears,
         "instance_norm": [own["InstanceNorm"], *_norms(made["InstanceNorm"], instance_norm)],
         "batch_norm": batch_norms,
-        "tanh": [own["Tanh"], replace(own["Tanh"], inputs="*shape", name="Tanh, any shape")],
+        "tanh": [own["Tanh"], *_tanhs(own["Tanh"])],
         "dropout": dropouts,
         "generator": dropouts,
         "softmax_cross_entropy": losses,
@@ -136,7 +136,18 @@ def _linears(build: Any) -> list[LayerSpec]:
     def models(S: int, D_in: int, D_out: int) -> Any:
         return build(D_in, D_out, generators(S))
 
-    return [leading, LayerSpec(models, "*batch S B D_in", "Linear, S models", dims={**FEW, **widths}, reference=linear)]
+    dims = {**FEW, **widths}
+    several = LayerSpec(models, "*batch S B D_in", "Linear, S models", dims=dims, reference=linear)
+    # the leading index of the batch may be taken for that of the models
+    square = LayerSpec(models, "S S B D_in", "Linear, S × S models", dims=dims, reference=linear)
+    return [leading, several, square]
+
+
+def _tanhs(own: LayerSpec) -> list[LayerSpec]:
+    anywhere = replace(own, inputs="*shape", name="Tanh, any shape")
+    # beyond the 5.5 at which e^{2z} leaves float16
+    far = LayerSpec(own.build, floats("B D", low=-12.0, high=12.0), "Tanh, saturated", reference=own.reference)
+    return [anywhere, far]
 
 
 def _norms(build: Any, reference: Any) -> list[LayerSpec]:
@@ -177,10 +188,15 @@ def _dropouts(build: Any) -> list[LayerSpec]:
         return build(p)
 
     odd = {"B": (1, 3, 5), "D": (1, 3, 5)}  # bits are drawn two entries at a time
+    many = {"B": (160,), "D": (160,)}
     return [
         LayerSpec(several, "S B D", "Dropout, S generators", dims=FEW, options={"p": (0.2, 0.5)}, reference=dropout),
         LayerSpec(default, "B D", "Dropout, odd sizes", dims=odd, options={"p": (0.2, 0.5)}, reference=dropout),
         LayerSpec(build, "B D", "Dropout, p almost 1", options={"p": (1 - 2.0**-40,)}, reference=dropout),
+        # of so many entries some are kept; in 16 bits it would be five times as many
+        LayerSpec(
+            build, "B D", "Dropout, p near 1", dims=many, options={"p": (1 - 0.4 * 2.0**-17,)}, reference=dropout
+        ),
     ]
 
 

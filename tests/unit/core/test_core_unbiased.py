@@ -1,9 +1,12 @@
 """The mean over masks, and their independence: layers that keep it beside layers that don't."""
 
+import math
+
 import pytest
 import torch
 
 from harness import LayerSpec, Outcome, check, floats
+from harness.checks.randomness import UNLIKELY, _shares
 
 
 class Dropout:
@@ -94,6 +97,36 @@ def test_wrong_masks_fail(layer, said):
     found = unbiased(layer)
     assert found.outcome is Outcome.FAIL
     assert said in found.reason
+
+
+class Rare(Dropout):
+    """One entry in ten or twenty is dropped, as if it were one in ten."""
+
+    def __init__(self, rate):
+        self.rate = rate
+
+    def draw(self, x):
+        return (torch.rand(x.shape) >= self.rate).to(x) / 0.9
+
+
+def test_what_is_seldom_dropped_is_seen_as_well_as_its_spread_allows():
+    few = {"B": (6,), "D": (6,)}
+    assert unbiased(lambda: Rare(0.1), dims=few).outcome is Outcome.PASS
+    assert unbiased(lambda: Rare(0.05), dims=few).outcome is Outcome.FAIL  # 5.6 %; by its range alone 7 % would be seen
+
+
+@pytest.mark.parametrize(("n", "g"), [(63, 2.0), (500, 1.25), (500, 10.0), (40, 1.01), (500, 1e6)])
+def test_the_bound_on_a_kept_share_against_the_binomial_distribution(n, g):
+    low, high = _shares(n, g)
+    q = 1 / g
+    at = [math.comb(n, k) * q**k * (1 - q) ** (n - k) for k in range(n + 1)]
+    outside = sum(p for k, p in enumerate(at) if not low <= g * k / n <= high)
+    assert outside <= UNLIKELY
+    by_range = g * math.sqrt(math.log(2 / UNLIKELY) / 2 / n)
+    assert 1 - by_range <= low <= 1 <= high <= 1 + by_range
+    # its wrong twin: a tenth of the exponent
+    closer = [1 + (end - 1) / math.sqrt(10) for end in (low, high)]
+    assert sum(p for k, p in enumerate(at) if not closer[0] <= g * k / n <= closer[1]) > UNLIKELY
 
 
 class NeverDrops(Dropout):
