@@ -75,9 +75,10 @@ def agreement(
     worst = float(apart.max()) / scale if scale else float("inf")
     # what grows with the cotangent is rounded in proportion
     grown = scale / claim.sizes[name] if claim.sizes[name] else 1.0
-    if bool((apart <= allowed).all()):
-        return Verdict(Outcome.PASS, worst)
     # a true zero (a bias in front of a centring) has no size before cancellation here: what the forward can express has
+    if bool((apart <= allowed + grown * claim.differences.floor(name)).all()):
+        return Verdict(Outcome.PASS, worst)
+    # what has to be measured comes last
     allowed = allowed + grown * (_rounding(claim, name) + _expressible(claim, name))
     if bool((apart <= allowed).all()):
         return Verdict(Outcome.PASS, worst)

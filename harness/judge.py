@@ -11,12 +11,13 @@ from torch import Tensor
 
 from harness.arrays import rms
 from harness.case import Case
-from harness.estimate import Direction
+from harness.estimate import FINE_STEP, Direction
 from harness.inside import said_of_float32
 from harness.ladders import COARSEST, Ladders
 from harness.line import LEAST, Ladder, Line
 from harness.outcome import Outcome
 from harness.place import Place
+from harness.surroundings import REACH
 from harness.verdict import Verdict
 
 ENTRIES = 600
@@ -27,6 +28,9 @@ CLOSER = 16
 entries is that small in one of 3·10⁷ δ √N draws, and an error in a single entry never (no entry of a direction is below 0.5)."""
 
 
+ZERO = "its gradient is zero up to rounding, {:.0e}"
+
+
 class Judge(Ladders):
     """Decides on the gradients of one case."""
 
@@ -35,6 +39,8 @@ class Judge(Ladders):
         self.number = number
         self.kinks: dict[str, list[int]] = {}
         """{tensor: its entries at a kink}."""
+        self.constant: dict[str, Verdict] = {}
+        """The tensors that move no output beyond its last digits, and whose claim is nothing either."""
 
     @cached_property
     def trusted(self) -> dict[str, Tensor] | None:
@@ -51,6 +57,8 @@ class Judge(Ladders):
         found = dict(self.claim.malformed)
         sound = [n for n in self.case.wanted if n not in found]
         found |= self._quick(sound)
+        self.constant = {n: v for n in sound if n not in found and (v := self._constant(n)) is not None}
+        found |= self.constant
         decided = {n: found[n] if n in found else self.escalated(n) for n in self.case.wanted}
         if len(self.kinks) > 1 and (why := Place(self).across()):
             decided |= {n: Verdict(Outcome.FAIL, decided[n].resolution, why) for n in self.kinks}
@@ -124,6 +132,25 @@ class Judge(Ladders):
             if worst <= allowed[n] and scale[n] > 0
         }
 
+    def _constant(self, name: str) -> Verdict | None:
+        """For a claim of zero, or of what the forward can't express, where nothing in this tensor moves the outputs, near or
+        far, beyond their last digits: a bias in front of a centring, or what is multiplied by zeros."""
+        f, zero = self.differences, not self.claim.gradients[name].any()
+        digits = 64 * self.case.u * float((f.v * f.y).norm())
+        if name in f.held or not self.case.replays or self.claim.sizes[name] > f.floor(name):
+            return None
+        d = f.direction(self.number, [name])
+        for step in (f.spread(d, side * h) for h in (REACH, FINE_STEP) for side in (1.0, -1.0)):
+            if (change := f.change(step)) is None or not float((f.v * change).norm()) <= digits:
+                return None
+            zero = zero and not change.any()
+        if zero:
+            return Verdict(Outcome.PASS, 0.0)
+        # small beside what the outputs vary by: beside a large constant in them anything is
+        if digits > COARSEST * f.variation:
+            return None
+        return Verdict(Outcome.PASS, self.case.tau, ZERO.format(f.floor(name)))
+
     def _joint(self, names: list[str]) -> float:
         """|claimed − differenced| along one direction through all tensors."""
         return self.differences.missed(self.claim.gradients, self.differences.direction(self.number, names))
@@ -179,7 +206,7 @@ class Judge(Ladders):
         varies = COARSEST * self.differences.variation / self.differences.unit(name)
         small = known <= zero and (zero <= varies or not varies)
         if small and not any(line.refuted or line.kinked for line in lines):
-            return Verdict(Outcome.PASS, self.case.tau, f"its gradient is zero up to rounding, {zero:.0e}")
+            return Verdict(Outcome.PASS, self.case.tau, ZERO.format(zero))
         if any(line.refuted for line in lines):
             return Place(self).refuted(name, scale, lines, directions)
         if self.claim.gradients[name].numel() <= ENTRIES or self.blocks(name) is not None:

@@ -9,6 +9,7 @@ from harness.checks import Check
 from harness.checks.repetition import moved_outputs, same_evaluation
 from harness.comparison import not_finite
 from harness.domain import BackwardRaised, Refused
+from harness.estimate import FINE_STEP
 from harness.evidence import finding_of
 from harness.layouts import LAYOUTS, dense, moved
 from harness.outcome import Outcome
@@ -88,6 +89,8 @@ def judged(point: Special) -> Verdicts:
         _ = point.case.base
     except Refused:
         return {}
+    if point.bare and _as_autograd(session):
+        return {}
     try:
         verdicts = session.judge.verdicts
     except Refused as refusal:
@@ -95,6 +98,21 @@ def judged(point: Special) -> Verdicts:
         verdicts = {n: Verdict(Outcome.INCONCLUSIVE, reason=why) for n in point.case.wanted}
     known = {n: v for n, v in verdicts.items() if v.outcome is not Outcome.INCONCLUSIVE}
     return known if point.bare else verdicts
+
+
+def _as_autograd(session: Session) -> bool:
+    """Whether autograd agrees up to the last digit that the forward can express, and one difference up to its rounding.
+
+    At saturation, and near an end of the domain, differences tell no more and take a hundred forwards to find that out.
+    """
+    judge, wanted = session.judge, session.case.wanted
+    if judge.trusted is None or judge.claim.malformed:
+        return False
+    apart = {n: float((judge.claim.gradients[n] - judge.trusted[n]).abs().max()) for n in wanted}
+    if any(a > judge.differences.floor(n) for n, a in apart.items()):
+        return False
+    digits = 64 * session.case.u * float((judge.differences.v * judge.differences.y).norm())
+    return judge.missed(wanted) <= digits / FINE_STEP
 
 
 def _together(found: list[tuple[Special, Verdicts]]) -> Observation:

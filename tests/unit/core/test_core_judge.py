@@ -336,6 +336,42 @@ def test_zero_by_cancellation_is_verified_and_another_is_not():
     assert of(gradcheck(layer.__call__, X, b, raise_exception=False), "input_gradient")[0] is FAIL
 
 
+def constant(f: Any, *inputs: Tensor) -> dict[str, Outcome]:
+    """The inputs that move nothing, as the judge sees without a ladder, with their verdicts."""
+    subject = subject_of(Request(f, inputs))
+    judge = Judge(Case(subject, subject.values(), {}))
+    outcomes = {n: v.outcome for n, v in judge.verdicts.items()}
+    return {n: outcomes[n] for n in judge.constant}
+
+
+@pytest.mark.parametrize("f", [lambda x: 0 * x + 1, lambda x: (0 * x).cumsum(1), lambda x: 1e14 + 1e-3 * x])
+def test_what_moves_nothing_needs_no_ladder(f):
+    assert constant(layer(f, lambda x: 0 * x), X) == {"x": PASS}
+
+
+@pytest.mark.parametrize(
+    ("f", "g", "outcome"),
+    [
+        (lambda x: 1e-5 * x + 1, 0.0, FAIL),  # small, and not zero
+        (lambda x: 0 * x + 1, 1e-5, FAIL),  # zero, and the claim is not
+        (lambda x: torch.relu(x - 3), 0.0, PASS),  # flat at the point, and not far from it: the ladder tells
+        (lambda x: torch.round(x / 8), 0.0, INCONCLUSIVE),  # flat between jumps
+        (lambda x: 1e8 + 1e-3 * x, 0.0, FAIL),  # small beside a constant
+    ],
+)
+def test_what_only_seems_to_is_looked_at_in_full(f, g, outcome):
+    run = layer(f, lambda x: 0 * x + g)
+    assert constant(run, X) == {}
+    assert of(gradcheck(run, X, raise_exception=False), "input_gradient")[0] is outcome
+
+
+@pytest.mark.parametrize(("extra", "found"), [(0.0, {"b": PASS}), (1e-10, {})])
+def test_a_bias_in_front_of_a_centring_needs_none_either(extra, found):
+    centred = Centred()
+    centred.extra = extra
+    assert constant(centred.__call__, X, torch.full((4,), 0.5, dtype=F64)) == found
+
+
 def test_empty_tensor_passes():
     assert judged(torch.sin, torch.cos, torch.ones(0, 3, dtype=F64))[0] is not FAIL
 

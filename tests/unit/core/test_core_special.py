@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,10 @@ import pytest
 import torch
 
 from harness import LayerSpec, Outcome, check, floats, gradcheck, ints
+from harness.checks.inputs import judged
 from harness.design import examples
 from harness.draws import rng_of
+from harness.judge import Judge
 from harness.prepare import case_of
 from harness.special import Range, magnitudes, range_of, special_points, thresholds_or_scale, ties, zeros
 
@@ -237,3 +240,58 @@ def test_a_target_without_a_gradient_is_left_as_it_is(seed: int):
 
     assert special(1.0) is Outcome.PASS
     assert special(1.5) is Outcome.FAIL
+
+
+# At saturation autograd stands for differences
+
+
+class Softplus:
+    """ln(1 + eˣ), x itself from 20 on; `lost`: where autograd does not see that."""
+
+    def __init__(self, lost: bool = False, factor: float = 1.0) -> None:
+        self.lost, self.factor, self.forwards = lost, factor, 0
+
+    def forward(self, x):
+        self.x, self.forwards = x, self.forwards + 1
+        return torch.where(x > 20, x.detach() if self.lost else x, torch.log1p(torch.exp(x.clamp(max=20))))
+
+    def backward(self, d):
+        far = 0.0 if self.lost else self.factor
+        return d * torch.where(self.x > 20, far, torch.sigmoid(self.x))
+
+
+FAR = LayerSpec(Softplus, floats("B D", low=-60, high=60), dims={"B": (2, 3), "D": (2, 3)})
+
+
+@pytest.mark.parametrize("layer", [lambda: Softplus(lost=True), lambda: Softplus(factor=1 + 1e-5)])
+def test_a_fault_at_saturation_is_found(layer):
+    outcomes = {r.outcome for r in check(replace(FAR, build=layer), only=("special_values", "input_gradient")).results}
+    assert Outcome.FAIL in outcomes
+    points = [p for case in cases(replace(FAR, build=layer), 25) for p in special_points(case) if p.bare]
+    assert any(v.outcome is Outcome.FAIL for p in points for v in judged(p).values())
+
+
+def test_its_right_twin_takes_few_forwards():
+    for case in cases(FAR, 25):
+        for point in special_points(case):
+            if point.bare:
+                assert {v.outcome for v in judged(point).values()} <= {Outcome.PASS}
+
+
+def test_where_autograd_agrees_at_saturation_no_ladder_is_climbed(monkeypatch):
+    monkeypatch.setattr(Judge, "escalated", lambda self, name: pytest.fail(f"a ladder for {name}"))
+    tanh = LayerSpec(Saturated, "B D", dims={"B": (4,), "D": (3,)})
+    points = [p for case in cases(tanh, 25) for p in special_points(case) if p.bare]
+    assert points
+    assert all(judged(p) == {} for p in points)
+
+
+class Saturated:
+    """tanh, whose slope 1 − a² keeps few digits where a is nearly 1."""
+
+    def forward(self, x):
+        self.a = torch.tanh(x)
+        return self.a
+
+    def backward(self, d):
+        return d * (1 - self.a**2)
