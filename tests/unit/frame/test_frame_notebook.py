@@ -121,6 +121,23 @@ def test_what_is_no_notebook_is_a_usage_error(check, folder, text, said):
 
 
 @pytest.mark.parametrize(
+    ("definition", "kept"),
+    [
+        ("def f(x): return np.tanh(x)", False),
+        ("class L:\n    def forward(self, data): return [x for x in data]", False),
+        ("f = lambda y: y", False),
+        ("def f(y): return x * y", True),
+        ("class L:\n    scale = x", True),
+        ("def f(x): return (lambda: globals)()\ndef g(y=x): return y", True),
+        ("def f():\n    global x\n    x += 1", True),
+    ],
+)
+def test_a_name_of_a_functions_own_asks_for_no_assignment(definition, kept):
+    body = needed(ast.parse(f"x = load('data.npy')\n{definition}").body)
+    assert ("load" in ast.unparse(ast.Module(body, []))) == kept
+
+
+@pytest.mark.parametrize(
     ("cell", "plain"),
     [
         ("x = 1\n%timeit f(x)\ny = 2", "x = 1\npass\ny = 2"),
