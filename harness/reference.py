@@ -87,6 +87,10 @@ class Reference:
             if p.kind is p.VAR_POSITIONAL:
                 given += [inputs[n] for n in waiting]
                 waiting = []
+            elif p.kind is p.POSITIONAL_ONLY and (p.name in waiting or (waiting and p.name not in named)):
+                given.append(inputs[waiting.pop(waiting.index(p.name) if p.name in waiting else 0)])
+            elif p.kind is p.POSITIONAL_ONLY and p.name in named:
+                given.append(named[p.name])
             elif p.name in waiting:
                 waiting.remove(p.name)
                 by_name[p.name] = inputs[p.name]

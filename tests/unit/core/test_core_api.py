@@ -135,7 +135,22 @@ def test_reference_of_another_shape_fails():
 def test_reference_in_numpy():
     import numpy as np
 
-    assert gradcheck(layers.Elementwise(torch.tanh, lambda x: 1 - torch.tanh(x) ** 2), X, reference=np.tanh).ok
+    report = gradcheck(layers.Elementwise(torch.tanh, lambda x: 1 - torch.tanh(x) ** 2), X, reference=np.tanh)
+    assert outcomes(report)["reference"] is Outcome.PASS
+
+
+def _in_order(a, b, mode, /):
+    return a / b
+
+
+def _by_name(w, x, /):
+    return x / w
+
+
+@pytest.mark.parametrize("reference", [_in_order, _by_name])
+def test_reference_with_arguments_that_can_not_be_named(reference):
+    report = gradcheck(lambda x, w: x / w, X, X.abs() + 1, reference=reference)
+    assert outcomes(report)["reference"] is Outcome.PASS
 
 
 def test_reference_that_asks_for_something_else_is_an_error():

@@ -84,6 +84,9 @@ SCRIPTS: dict[str, tuple[Any, list[Any], dict[str, str]]] = {
     "closure": (layers.wrong_closure, [X, W], {}),
     "closure in NumPy": (layers.wrong_numpy_closure, numpy(X, W), {}),
     "callable": (layers.call_wrong_cubic, [X, X + 1], {}),
+    "operator": (layers.wrong_square, [X, X + 1], {}),
+    "operator by its name": (torch.ops.core_layers.wrong_square, [X, X + 1], {}),
+    "overload of an operator": (torch.ops.core_layers.wrong_square.default, [X, X + 1], {}),
     "loss": (layers.SoftmaxWithoutMean(), [X, LABELS], {"SoftmaxWithoutMean": "SoftmaxWithoutMean()"}),
     "drawn parameters": (
         layers.LayerNormWithoutGamma(3),
