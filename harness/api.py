@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from difflib import get_close_matches
 from functools import cache, partial
 from types import FunctionType
 from typing import Any
@@ -189,6 +190,8 @@ def _not_split(layer: Any, inputs: Sequence[Any]) -> None:
 def _unknown_word(word: str) -> str:
     if word in _TORCH_WORDS:
         return f"gradcheck() takes no {word}=: {_TORCH_WORDS[word]}"
+    if close := get_close_matches(word, inspect.signature(gradcheck).parameters, 1):
+        return f"gradcheck() got an unexpected keyword {word!r}: did you mean {close[0]}=?"
     return f"gradcheck() got an unexpected keyword {word!r}; keywords of the layer's forward go into kwargs={{{word!r}: ...}}"
 
 

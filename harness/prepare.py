@@ -17,7 +17,7 @@ from harness.arrays import imported_beside, library_of
 from harness.case import Case
 from harness.conventions import subject_of
 from harness.design import Example
-from harness.domain import BackwardRaised, Refused, forward_may_refuse
+from harness.domain import BackwardRaised, Refused, build_may_refuse, forward_may_refuse
 from harness.draws import parameter_like, real_values, rng_of
 from harness.outcome import SpecError
 from harness.reference import Reference
@@ -140,7 +140,8 @@ def request_of(spec: LayerSpec, example: Example, mode: str | None, device: torc
     Raises:
         SpecError: an input function returned no array, or integers of no domain are asked for.
     """
-    layer = build(spec, example, mode, device)
+    with build_may_refuse():
+        layer = build(spec, example, mode, device)
     inputs = tuple(_input(kind, example, k) for k, kind in enumerate(spec.kinds))
     if (library := library_of(layer)) == "torch":  # a function of the spec may have drawn with NumPy
         inputs = tuple(torch.as_tensor(x) if isinstance(x, np.ndarray) else x for x in inputs)

@@ -93,7 +93,7 @@ class Session:
         leaves = {
             n: t
             + 0.5
-            * t.std(correction=0).nan_to_num(0.0)
+            * (t.abs() if t.numel() == 1 else t.std(correction=0).nan_to_num(0.0))  # one number has no spread
             * torch.as_tensor(rng_of(case.seed, 11, number, k).standard_normal(tuple(t.shape))).to(t)
             if t.is_floating_point()
             else t

@@ -50,6 +50,8 @@ def test_torchs_other_words_are_refused_too(word):
 
 
 def test_unknown_keyword_says_where_forwards_go():
+    with pytest.raises(TypeError, match=r"an unexpected keyword 'referense': did you mean reference=\?"):
+        gradcheck(layers.Identity(), X, referense=torch.tanh)
     with pytest.raises(TypeError, match=r"an unexpected keyword 'scale'; .* go into kwargs=\{'scale': \.\.\.\}"):
         gradcheck(layers.Identity(), X, scale=2)
 

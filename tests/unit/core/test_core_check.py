@@ -72,9 +72,20 @@ def test_output_that_is_not_finite_refuses_too():
 def test_more_than_half_refused_is_an_error():
     report = check(spec(RefusesMost), examples=12)
     assert set(outcomes(report).values()) == {Outcome.ERROR}
-    assert "the forward refuses" in report.results[0].reason
+    assert "the layer refuses" in report.results[0].reason
     assert "of 12 examples, the first with: ValueError: a batch of at least 6" in report.results[0].reason
     assert not report.ok
+
+
+def test_a_build_that_raises_is_not_taken_for_the_forward():
+    def build(D):
+        if D > 0:
+            raise RuntimeError("no licence")
+
+    [line, *_] = str(check(LayerSpec(build=build, inputs="B D"), examples=3)).splitlines()
+    assert line.endswith(
+        "the layer refuses 3 of 3 examples, the first with: building it raises RuntimeError: no licence"
+    )
 
 
 def test_wrong_layer_that_refuses_most_is_still_wrong():

@@ -60,6 +60,7 @@ def test_a_wrong_layer_of_a_notebook_fails(check, folder):
     answer = check("layers.ipynb:Scale", "--only", "parameter_gradient")
     assert answer.status == 1
     assert "Scale: WRONG, 1 of 1 checks failed" in answer.out
+    assert "a script that shows it: --html FILE or --json FILE" in answer.out  # there is no report to ask
 
 
 def test_a_layer_of_a_notebook_needs_no_spec(check, folder):
