@@ -190,6 +190,22 @@ def _input(kind: Floats | Ints | Drawn, example: Example, position: int) -> Any:
     return kind.draw(**{n: known[n] for n in inspect.signature(kind.draw).parameters})
 
 
+def _prepared_in_either(request: Request, dtype: torch.dtype | None) -> Prepared:
+    """Prepared; where nothing tells which library the layer computes with, NumPy's arrays are tried if it refuses tensors."""
+    try:
+        return prepared(request, dtype)
+    except Refused:
+        told = library_of(request.layer) or imported_beside(request.layer)
+        if told is not None or not any(isinstance(x, Tensor) for x in request.inputs):
+            raise
+        inputs = tuple(x.numpy() if isinstance(x, Tensor) else x for x in request.inputs)
+        try:
+            return prepared(replace(request, inputs=inputs), dtype)
+        except (Refused, BackwardRaised):
+            pass
+        raise
+
+
 def case_of(
     spec: LayerSpec, example: Example, mode: str | None, device: torch.device, dtype: str | None
 ) -> tuple[Case, Prepared]:
@@ -200,7 +216,7 @@ def case_of(
     """
     with forward_may_refuse():
         request = request_of(spec, example, mode, device)
-    made = prepared(request, None if dtype is None else DTYPES[dtype])
+    made = _prepared_in_either(request, None if dtype is None else DTYPES[dtype])
     subject = made.subject
     names = {**example.sizes, **example.options}
     case = Case(
