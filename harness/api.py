@@ -138,7 +138,9 @@ def gradcheck(
             cases = [lambda _: base] + ([lambda _: _redrawn(base, names, buffers)] if names or buffers else [])
             name = str(made.dtype).removeprefix("torch.")
             checks = checks if reference is None else _asked(battery, name)
-            plan = Plan(made.subject.name, (base.mode,), cases, checks, [*made.subject.notes, *made.notes])
+            odd = [n for n, t in base.leaves.items() if t.is_floating_point() and not all_finite(t)]
+            said = [f"{n} holds values that are infinite or NaN" for n in odd]
+            plan = Plan(made.subject.name, (base.mode,), cases, checks, [*said, *made.subject.notes, *made.notes])
             settings = {"seed": seed, "device": str(where_given), "dtype": name}
             report = collect(plan.layer, engine.events(plan), settings)
     if raise_exception:
@@ -198,6 +200,11 @@ def _unknown_word(word: str) -> str:
 def _checked(request: Request) -> Request:
     if isinstance(request.layer, type) and not issubclass(request.layer, torch.autograd.Function):
         raise SpecError(f"{request.layer.__name__} is a class: pass a layer, such as {request.layer.__name__}(...)")
+    if isinstance(request.layer, torch.autograd.Function):
+        kind = type(request.layer).__name__
+        raise SpecError(f"this is an instance of the torch.autograd.Function {kind}: pass the class itself, {kind}")
+    if isinstance(request.layer, LayerSpec):
+        raise SpecError("gradcheck() takes a layer and its inputs; a LayerSpec draws its own: check(spec)")
     if any(isinstance(x, list) and not holds_tensors(x) for x in request.inputs):
         raise SpecError(
             "an input is a list of something else than arrays: give tensors or arrays, several of them as arguments or as one tuple"
@@ -294,9 +301,8 @@ def check(
         SpecError: the spec or an argument can't be used as it is.
     """
     if not isinstance(spec, LayerSpec):
-        raise SpecError(
-            f"check() takes a LayerSpec, not {type(spec).__name__}; for one layer and input use gradcheck(layer, x)"
-        )
+        given = f"the class {spec.__name__}" if isinstance(spec, type) else type(spec).__name__
+        raise SpecError(f"check() takes a LayerSpec, not {given}; for one layer and input use gradcheck(layer, x)")
     only, skip = ((words,) if isinstance(words, str) else words for words in (only, skip))
     with undisturbed():
         name = layer_name(spec)

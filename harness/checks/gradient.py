@@ -20,7 +20,7 @@ def input_gradient(session: Session) -> Observation:
     inputs = session.case.subject.wanted("input")
     names = [n for n in inputs if n in session.case.wanted]
     if not names:
-        why = f"{', '.join(inputs)} has no entries" if inputs else "no input wants a gradient"
+        why = f"{', '.join(inputs)} has no entries" if inputs else f"no input wants a gradient{_whole(session)}"
         return Observation(Outcome.SKIP, reason=why)
     verdicts = {n: session.judge.verdicts[n] for n in names}
     left_out = sorted(session.case.unreturned)
@@ -32,6 +32,13 @@ def input_gradient(session: Session) -> Observation:
         said = f"backward returns no gradient of {', '.join(left_out)}; not judged"
         return Observation(seen.outcome, seen.tensors, reason=said)
     return seen
+
+
+def _whole(session: Session) -> str:
+    """Which inputs are of integers, which may be a slip."""
+    leaves = {n: leaf.value for n, leaf in session.case.subject.leaves.items() if leaf.role == "input"}
+    dtypes = [f"{n} is {t.dtype}" for n, t in leaves.items() if not t.is_floating_point()]
+    return f": {', '.join(dtypes)}" if dtypes else ""
 
 
 def parameter_gradient(session: Session) -> Observation:

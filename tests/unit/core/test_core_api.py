@@ -19,6 +19,16 @@ def outcomes(report: Report) -> dict[str, Outcome]:
     return {r.check: r.outcome for r in report.results}
 
 
+def test_inputs_that_are_no_numbers_to_differ_by_are_named():
+    scaled = gradcheck(lambda x, w: x * w, torch.arange(6).reshape(2, 3), torch.ones(3), raise_exception=False)
+    assert not any("int64" in r.reason for r in scaled.results)  # w has a gradient, x may be meant as it is
+    linear = gradcheck(layers.NumpyLinear(), torch.arange(6).reshape(2, 3).numpy())
+    assert linear.results[0].reason == "no input wants a gradient: x is torch.int64"
+    x = torch.tensor([1.0, float("nan")])
+    assert "x holds values that are infinite or NaN" in gradcheck(layers.Identity(), x, raise_exception=False).notes
+    assert gradcheck(layers.Identity(), X).notes == ()
+
+
 # Arguments
 
 

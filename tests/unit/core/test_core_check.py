@@ -77,6 +77,11 @@ def test_more_than_half_refused_is_an_error():
     assert not report.ok
 
 
+def test_a_custom_operator_has_its_own_name():
+    spec = LayerSpec(build=lambda: layers.wrong_square, inputs=("B D", "B D"))
+    assert check(spec, examples=1, only="shapes").layer == "wrong_square"
+
+
 def test_a_build_that_raises_is_not_taken_for_the_forward():
     def build(D):
         if D > 0:
