@@ -197,10 +197,6 @@ def _unknown_word(word: str) -> str:
     return f"gradcheck() got an unexpected keyword {word!r}; keywords of the layer's forward go into kwargs={{{word!r}: ...}}"
 
 
-def _called(thing: Any) -> str:
-    return f"the class {thing.__name__}" if isinstance(thing, type) else type(thing).__name__
-
-
 def _checked(request: Request) -> Request:
     if isinstance(request.layer, type) and not issubclass(request.layer, torch.autograd.Function):
         raise SpecError(f"{request.layer.__name__} is a class: pass a layer, such as {request.layer.__name__}(...)")
@@ -305,8 +301,10 @@ def check(
         SpecError: the spec or an argument can't be used as it is.
     """
     if not isinstance(spec, LayerSpec):
-        given = f"the class {spec.__name__}" if isinstance(spec, type) else type(spec).__name__
-        raise SpecError(f"check() takes a LayerSpec, not {given}; for one layer and input use gradcheck(layer, x)")
+        raise SpecError(
+            f"check() takes a LayerSpec, not {getattr(spec, '__name__', type(spec).__name__)}; for one layer and input "
+            "use gradcheck(layer, x)"
+        )
     only, skip = ((words,) if isinstance(words, str) else words for words in (only, skip))
     with undisturbed():
         name = layer_name(spec)
