@@ -24,7 +24,7 @@ from harness.reference import Reference
 from harness.request import Request
 from harness.slots import walk
 from harness.sources import forget_kept_normal, seed_torch
-from harness.spec import DTYPE_NAMES, Const, Drawn, Floats, InputKind, Ints, LayerSpec, size_expression
+from harness.spec import DTYPE_NAMES, Const, Drawn, Floats, InputKind, Ints, LayerSpec, arguments_in, size_expression
 from harness.subject import Subject
 
 WIDEST = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
@@ -149,7 +149,11 @@ def request_of(spec: LayerSpec, example: Example, mode: str | None, device: torc
         inputs = tuple(x.numpy() if isinstance(x, Tensor) else x for x in inputs)
     modes = dict(spec.modes) if isinstance(spec.modes, Mapping) else {}
     known = {**example.sizes, **example.options}
-    made = {n: known[n] for n in spec.build_arguments() if n in known} if isinstance(spec.build, type) else None
+    made: dict[str, Any] | None
+    if isinstance(spec.build, type):
+        made = {n: known[n] for n in spec.build_arguments() if n in known}
+    else:
+        made = arguments_in(spec.build, known, type(layer))
     return Request(layer, inputs, modes=modes, grads=spec.grads, made=made, device=device)
 
 

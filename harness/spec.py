@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -333,6 +334,26 @@ def from_string(source: str, known: Iterable[str], namespace: Mapping[str, Any])
     parameters = [inspect.Parameter(n, inspect.Parameter.KEYWORD_ONLY) for n in names]
     build.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return build
+
+
+def arguments_in(build: Any, known: Mapping[str, Any], kind: type) -> dict[str, Any] | None:
+    """What a build written as `"Kind(D, 3)"` calls the class with, by the names of its parameters; None of any other build."""
+    if getattr(build, "__module__", None) != __name__ or not hasattr(build, "namespace"):
+        return None
+    node = ast.parse(build.__name__, mode="eval").body
+    if not isinstance(node, ast.Call) or any(k.arg is None for k in node.keywords):
+        return None
+
+    def value(part: ast.expr) -> Any:
+        return eval(ast.unparse(part), {**build.namespace, **known})
+
+    try:
+        if value(node.func) is not kind:
+            return None
+        given = {str(k.arg): value(k.value) for k in node.keywords}
+        return inspect.signature(kind).bind(*map(value, node.args), **given).arguments
+    except Exception:  # a generator, or what else is made anew for each layer
+        return None
 
 
 def size_expression(bound: int | str, sizes: Sizes) -> int:
