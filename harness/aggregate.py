@@ -43,7 +43,8 @@ def result(layer: str, check: str, mode: str | None, seen: Sequence[Seen], refus
         return replace(blank, outcome=Outcome.ERROR, reason=why, examples=len(seen))
     counted = [s.observation for s in seen if s.observation.outcome is not Outcome.SKIP]
     if not counted:
-        return Result(layer, check, mode, Outcome.SKIP, reason=_skipped(seen))
+        unanswered = bool(seen) and all(s.observation.unanswered for s in seen)
+        return Result(layer, check, mode, Outcome.INCONCLUSIVE if unanswered else Outcome.SKIP, reason=_skipped(seen))
     return _verified(blank, counted)
 
 

@@ -33,6 +33,8 @@ class Observation:
     failed: tuple[str, Verdict] | None = None
     """The tensor that failed worst, with its verdict."""
     finding: Finding | None = None
+    unanswered: bool = False
+    """Whether it was skipped for want of an answer that was asked for: where no example has one, nothing is verified."""
 
 
 class Session:

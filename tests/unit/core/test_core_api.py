@@ -179,6 +179,17 @@ def test_reference_that_raises_does_not_apply():
     assert reason == "the reference refuses the example: NotImplementedError: not here"
 
 
+@pytest.mark.parametrize(
+    ("raised", "outcome"), [(NotImplementedError, Outcome.SKIP), (NameError, Outcome.INCONCLUSIVE)]
+)
+def test_reference_that_never_answers_verifies_nothing(raised, outcome):
+    def refuses(x):
+        raise raised("not here")
+
+    report = gradcheck(layers.Identity(), X, reference=refuses, raise_exception=False)
+    assert (outcomes(report)["reference"], report.ok) == (outcome, outcome is Outcome.SKIP)
+
+
 def test_reference_of_a_random_layer_does_not_apply():
     report = gradcheck(layers.Noise(), X, mode="train", reference=lambda x: x)
     assert outcomes(report)["reference"] is Outcome.SKIP

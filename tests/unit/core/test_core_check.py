@@ -77,6 +77,16 @@ def test_more_than_half_refused_is_an_error():
     assert not report.ok
 
 
+def test_a_reference_that_refuses_some_examples_is_asked_for_the_others():
+    def picky(x):
+        if len(x) == 1:
+            raise ValueError("more than one example")
+        return x * 1.0
+
+    [result] = check(spec(layers.Identity, reference=picky), examples=12, only="reference").results
+    assert (result.outcome, 0 < result.examples < 12) == (Outcome.PASS, True)
+
+
 def test_a_custom_operator_has_its_own_name():
     spec = LayerSpec(build=lambda: layers.wrong_square, inputs=("B D", "B D"))
     assert check(spec, examples=1, only="shapes").layer == "wrong_square"
