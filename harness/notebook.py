@@ -7,6 +7,7 @@ import json
 import linecache
 import re
 import symtable
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import CodeType
@@ -38,6 +39,8 @@ def code_of(path: Path, run_all: bool = False) -> CodeType:
         except SyntaxError as error:
             if run_all:
                 raise SpecError(f"{path}: code cell {number} is no Python: {error.msg}: {error.text}") from None
+            said = f"{path}: code cell {number} is no Python ({error.msg}, line {error.lineno}) and is left out"
+            print(f"harness: {said}", file=sys.stderr)
             plain, tree = re.sub(r"[^\n]+", "", plain), ast.Module([], [])
         body += [ast.increment_lineno(node, text.count("\n")) for node in tree.body]
         text += plain.rstrip("\n") + "\n"

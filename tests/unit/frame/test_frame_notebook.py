@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from harness.notebook import needed, without_magics
+from harness.notebook import code_of, needed, without_magics
 
 SETUP = """%matplotlib inline
 import torch, sys
@@ -85,6 +85,13 @@ def test_a_cell_that_is_no_python_is_left_out_and_named_with_run_all(check, fold
     answer = check("layers.ipynb", "--run-all")
     assert answer.status == 2
     assert "code cell 1 is no Python" in answer.err
+
+
+def test_a_cell_that_is_left_out_is_told(folder, capsys):
+    notebook(folder, "x = 1", "def f(:\n    pass", "%%bash\nls (")
+    code_of(folder / "layers.ipynb")
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.endswith("layers.ipynb: code cell 2 is no Python (invalid syntax, line 1) and is left out")
 
 
 def test_the_script_that_shows_a_failure_asks_for_the_layer(check, folder):
