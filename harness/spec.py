@@ -238,12 +238,16 @@ class LayerSpec:
 
     def _unknown_argument(self, name: str) -> str:
         built = getattr(self.build, "__name__", "build")
+        who, made = built, f"lambda {', '.join(self.sizes)}: {built}(..., {name}=value)"
+        if built == "<lambda>":  # which of a file's specs, and the lambda as it would be
+            who = f"the build of {self.name!r}" if self.name else "the lambda given as build"
+            made = f"lambda {', '.join([*self.sizes, f'{name}=value'])}: ..."
         return (
-            f"{built} asks for {name!r}, which is neither a dimension ({', '.join(self.sizes) or 'none'}) nor an option "
+            f"{who} asks for {name!r}, which is neither a dimension ({', '.join(self.sizes) or 'none'}) nor an option "
             f"({', '.join(self.options) or 'none'}) nor reserved ({', '.join(RESERVED)}). Write one of\n"
             f"    LayerSpec(build=..., options={{{name!r}: (value_1, value_2)}}, ...)   # each value occurs\n"
             f"    LayerSpec(build=..., dims={{{name!r}: range(1, 7)}}, ...)             # a size\n"
-            f"    LayerSpec(build=lambda {', '.join(self.sizes)}: {built}(..., {name}=value), ...)"
+            f"    LayerSpec(build={made}, ...)"
         )
 
     @property
