@@ -39,11 +39,12 @@ def result(layer: str, check: str, mode: str | None, seen: Sequence[Seen], refus
                 blank, outcome=outcome, reason=bad[0].reason + share, finding=bad[0].finding, examples=len(seen)
             )
     if len(refused) > len(seen):
-        why = f"the forward refuses {len(refused)} of {len(refused) + len(seen)} examples, the first with: {refused[0]}"
+        why = f"the layer refuses {len(refused)} of {len(refused) + len(seen)} examples, the first with: {refused[0]}"
         return replace(blank, outcome=Outcome.ERROR, reason=why, examples=len(seen))
     counted = [s.observation for s in seen if s.observation.outcome is not Outcome.SKIP]
     if not counted:
-        return Result(layer, check, mode, Outcome.SKIP, reason=_skipped(seen))
+        unanswered = bool(seen) and all(s.observation.unanswered for s in seen)
+        return Result(layer, check, mode, Outcome.INCONCLUSIVE if unanswered else Outcome.SKIP, reason=_skipped(seen))
     return _verified(blank, counted)
 
 

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from difflib import get_close_matches
 from functools import cache, partial
 from types import FunctionType
 from typing import Any
@@ -137,7 +138,9 @@ def gradcheck(
             cases = [lambda _: base] + ([lambda _: _redrawn(base, names, buffers)] if names or buffers else [])
             name = str(made.dtype).removeprefix("torch.")
             checks = checks if reference is None else _asked(battery, name)
-            plan = Plan(made.subject.name, (base.mode,), cases, checks, [*made.subject.notes, *made.notes])
+            odd = [n for n, t in base.leaves.items() if t.is_floating_point() and not all_finite(t)]
+            said = [f"{n} holds values that are infinite or NaN" for n in odd]
+            plan = Plan(made.subject.name, (base.mode,), cases, checks, [*said, *made.subject.notes, *made.notes])
             settings = {"seed": seed, "device": str(where_given), "dtype": name}
             report = collect(plan.layer, engine.events(plan), settings)
     if raise_exception:
@@ -189,12 +192,19 @@ def _not_split(layer: Any, inputs: Sequence[Any]) -> None:
 def _unknown_word(word: str) -> str:
     if word in _TORCH_WORDS:
         return f"gradcheck() takes no {word}=: {_TORCH_WORDS[word]}"
+    if close := get_close_matches(word, inspect.signature(gradcheck).parameters, 1):
+        return f"gradcheck() got an unexpected keyword {word!r}: did you mean {close[0]}=?"
     return f"gradcheck() got an unexpected keyword {word!r}; keywords of the layer's forward go into kwargs={{{word!r}: ...}}"
 
 
 def _checked(request: Request) -> Request:
     if isinstance(request.layer, type) and not issubclass(request.layer, torch.autograd.Function):
         raise SpecError(f"{request.layer.__name__} is a class: pass a layer, such as {request.layer.__name__}(...)")
+    if isinstance(request.layer, torch.autograd.Function):
+        kind = type(request.layer).__name__
+        raise SpecError(f"this is an instance of the torch.autograd.Function {kind}: pass the class itself, {kind}")
+    if isinstance(request.layer, LayerSpec):
+        raise SpecError("gradcheck() takes a layer and its inputs; a LayerSpec draws its own: check(spec)")
     if any(isinstance(x, list) and not holds_tensors(x) for x in request.inputs):
         raise SpecError(
             "an input is a list of something else than arrays: give tensors or arrays, several of them as arguments or as one tuple"
@@ -292,7 +302,8 @@ def check(
     """
     if not isinstance(spec, LayerSpec):
         raise SpecError(
-            f"check() takes a LayerSpec, not {type(spec).__name__}; for one layer and input use gradcheck(layer, x)"
+            f"check() takes a LayerSpec, not {getattr(spec, '__name__', type(spec).__name__)}; for one layer and input "
+            "use gradcheck(layer, x)"
         )
     only, skip = ((words,) if isinstance(words, str) else words for words in (only, skip))
     with undisturbed():

@@ -148,7 +148,7 @@ def _libraries(thing: Any, seen: set[int]) -> set[Library]:
         return _libraries(thing.__func__, seen)
     if isinstance(thing, Tensor):
         return {"torch"}
-    if isinstance(thing, np.ndarray):
+    if isinstance(thing, (np.ndarray, np.ufunc)):
         return {"numpy"}
     if isinstance(thing, Mapping):
         return {lib for item in thing.values() for lib in _libraries(item, seen)}

@@ -18,7 +18,7 @@ from harness.render.data import SCHEMA, report_to_dict, to_json
 from harness.render.file import ready, write
 from harness.render.html import page
 from harness.render.rows import to_csv
-from harness.render.text import count_line, one_line
+from harness.render.text import count_line, one_line, report_text
 from harness.report import Report, ended
 
 VERIFIED, FAILED, USAGE, NOT_VERIFIED, ERROR = range(5)
@@ -57,7 +57,8 @@ def _show(arguments: Namespace, target: str, report: Report) -> None:
         width = max(map(len, arguments.target))
         print(f"{target:<{width}}  {one_line(report)}", flush=True)
     else:
-        print(_headed(arguments, target, report), end="\n\n", flush=True)
+        files = ", ".join(filter(None, (arguments.html, arguments.json))) or "--html FILE or --json FILE"
+        print(report_text(_headed(arguments, target, report), files), end="\n\n", flush=True)
 
 
 def _tell(left: Sequence[Left]) -> None:

@@ -26,20 +26,25 @@ class BackwardRaised(Exception):  # noqa: N818
 class _Raising:
     """Whatever is raised inside is raised again as another kind; a class, since it is entered at every evaluation."""
 
-    def __init__(self, kind: type[Exception]) -> None:
-        self.kind = kind
+    def __init__(self, kind: type[Exception], what: str = "") -> None:
+        self.kind, self.what = kind, what
 
     def __enter__(self) -> None:
         pass
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         if isinstance(error, (Exception, SystemExit)) and not isinstance(error, (SpecError, Refused, BackwardRaised)):
-            raise self.kind(f"{type(error).__name__}: {error}") from error
+            raise self.kind(f"{self.what}{type(error).__name__}: {error}") from error
 
 
 def forward_may_refuse() -> AbstractContextManager[None]:
     """Whatever a forward raises inside is a refusal."""
     return _FORWARD
+
+
+def build_may_refuse() -> AbstractContextManager[None]:
+    """Whatever a spec's build raises inside is a refusal, and says that it is no forward's."""
+    return _BUILD
 
 
 def backward_may_raise() -> AbstractContextManager[None]:
@@ -48,3 +53,4 @@ def backward_may_raise() -> AbstractContextManager[None]:
 
 
 _FORWARD, _BACKWARD = _Raising(Refused), _Raising(BackwardRaised)
+_BUILD = _Raising(Refused, "building it raises ")

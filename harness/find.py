@@ -30,9 +30,18 @@ def load(target: str, run_all: bool = False) -> tuple[ModuleType, str | None]:
 
 
 def _module(place: str, run_all: bool) -> ModuleType:
+    if place and Path(place).is_dir() and not all(part.isidentifier() for part in place.split(".")):
+        raise SpecError(f"{place} is a folder: name its files, such as {Path(place) / '*.py'}")
     if place.endswith(".ipynb"):
         return _from_notebook(Path(place), run_all)
-    return _from_file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
+    if place.endswith(".py"):
+        return _from_file(Path(place))
+    if Path(place).is_file():
+        raise SpecError(_NEITHER.format(place))
+    return importlib.import_module(place)
+
+
+_NEITHER = "{!r} is neither a file (its name would end in .py or .ipynb) nor an importable module"
 
 
 def _imported(place: str, importing: Callable[[], ModuleType]) -> ModuleType:
@@ -43,9 +52,7 @@ def _imported(place: str, importing: Callable[[], ModuleType]) -> ModuleType:
         raise
     except ModuleNotFoundError as error:
         if error.name == place:
-            raise SpecError(
-                f"{place!r} is neither a file (its name would end in .py or .ipynb) nor an importable module"
-            ) from None
+            raise SpecError(_NEITHER.format(place)) from None
         raise SpecError(f"importing {place} failed: {error}") from error
     except (Exception, SystemExit) as error:
         raise SpecError(f"importing {place} failed: {type(error).__name__}: {error}") from error

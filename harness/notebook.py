@@ -6,7 +6,9 @@ import ast
 import json
 import linecache
 import re
-from collections.abc import Iterable
+import symtable
+import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import CodeType
 
@@ -37,6 +39,8 @@ def code_of(path: Path, run_all: bool = False) -> CodeType:
         except SyntaxError as error:
             if run_all:
                 raise SpecError(f"{path}: code cell {number} is no Python: {error.msg}: {error.text}") from None
+            said = f"{path}: code cell {number} is no Python ({error.msg}, line {error.lineno}) and is left out"
+            print(f"harness: {said}", file=sys.stderr)
             plain, tree = re.sub(r"[^\n]+", "", plain), ast.Module([], [])
         body += [ast.increment_lineno(node, text.count("\n")) for node in tree.body]
         text += plain.rstrip("\n") + "\n"
@@ -119,10 +123,17 @@ def _inside(node: ast.stmt) -> list[ast.stmt]:
     return found + [n for handler in getattr(node, "handlers", []) for n in handler.body]
 
 
-def _names(node: ast.AST) -> set[str]:
-    """Every name that is looked up or defined in a statement."""
-    found = {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
-    return found | {n.name for n in ast.walk(node) if isinstance(n, _DEFINITION)}
+def _names(node: ast.stmt) -> set[str]:
+    """Every name of the notebook that a statement looks up or defines: `x` in a function that has an `x` of its own is none."""
+    top = symtable.symtable(ast.unparse(node), "cell", "exec")
+    return {*top.get_identifiers(), *(name for inner in top.get_children() for name in _globals(inner))}
+
+
+def _globals(table: symtable.SymbolTable) -> Iterator[str]:
+    """The global names in a function or class and those inside it."""
+    yield from (symbol.get_name() for symbol in table.get_symbols() if symbol.is_global())
+    for inner in table.get_children():
+        yield from _globals(inner)
 
 
 def _targets(node: ast.stmt) -> set[str]:

@@ -17,14 +17,14 @@ from harness.arrays import imported_beside, library_of
 from harness.case import Case
 from harness.conventions import subject_of
 from harness.design import Example
-from harness.domain import BackwardRaised, Contested, Refused, forward_may_refuse
+from harness.domain import BackwardRaised, Contested, Refused, build_may_refuse, forward_may_refuse
 from harness.draws import parameter_like, real_values, rng_of
 from harness.outcome import SpecError
 from harness.reference import Reference
 from harness.request import Request
 from harness.slots import walk
 from harness.sources import forget_kept_normal, seed_torch
-from harness.spec import DTYPE_NAMES, Const, Drawn, Floats, InputKind, Ints, LayerSpec, size_expression
+from harness.spec import DTYPE_NAMES, Const, Drawn, Floats, InputKind, Ints, LayerSpec, arguments_in, size_expression
 from harness.subject import Subject
 
 WIDEST = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
@@ -140,7 +140,8 @@ def request_of(spec: LayerSpec, example: Example, mode: str | None, device: torc
     Raises:
         SpecError: an input function returned no array, or integers of no domain are asked for.
     """
-    layer = build(spec, example, mode, device)
+    with build_may_refuse():
+        layer = build(spec, example, mode, device)
     inputs = tuple(_input(kind, example, k) for k, kind in enumerate(spec.kinds))
     if (library := library_of(layer)) == "torch":  # a function of the spec may have drawn with NumPy
         inputs = tuple(torch.as_tensor(x) if isinstance(x, np.ndarray) else x for x in inputs)
@@ -148,7 +149,11 @@ def request_of(spec: LayerSpec, example: Example, mode: str | None, device: torc
         inputs = tuple(x.numpy() if isinstance(x, Tensor) else x for x in inputs)
     modes = dict(spec.modes) if isinstance(spec.modes, Mapping) else {}
     known = {**example.sizes, **example.options}
-    made = {n: known[n] for n in spec.build_arguments() if n in known} if isinstance(spec.build, type) else None
+    made: dict[str, Any] | None
+    if isinstance(spec.build, type):
+        made = {n: known[n] for n in spec.build_arguments() if n in known}
+    else:
+        made = arguments_in(spec.build, known, type(layer))
     return Request(layer, inputs, modes=modes, grads=spec.grads, made=made, device=device)
 
 
@@ -189,6 +194,22 @@ def _input(kind: Floats | Ints | Drawn, example: Example, position: int) -> Any:
     return kind.draw(**{n: known[n] for n in inspect.signature(kind.draw).parameters})
 
 
+def _prepared_in_either(request: Request, dtype: torch.dtype | None) -> Prepared:
+    """Prepared; where nothing tells which library the layer computes with, NumPy's arrays are tried if it refuses tensors."""
+    try:
+        return prepared(request, dtype)
+    except Refused:
+        told = library_of(request.layer) or imported_beside(request.layer)
+        if told is not None or not any(isinstance(x, Tensor) for x in request.inputs):
+            raise
+        inputs = tuple(x.numpy() if isinstance(x, Tensor) else x for x in request.inputs)
+        try:
+            return prepared(replace(request, inputs=inputs), dtype)
+        except (Refused, BackwardRaised):
+            pass
+        raise
+
+
 def case_of(
     spec: LayerSpec, example: Example, mode: str | None, device: torch.device, dtype: str | None
 ) -> tuple[Case, Prepared]:
@@ -203,7 +224,7 @@ def case_of(
     with forward_may_refuse():
         request = request_of(spec, example, mode, device)
     try:
-        made = prepared(request, None if dtype is None else DTYPES[dtype])
+        made = _prepared_in_either(request, None if dtype is None else DTYPES[dtype])
     except Refused as refusal:
         if reference is None or not reference.takes(request, mode):
             raise

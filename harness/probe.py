@@ -150,7 +150,7 @@ def _guesses(candidate: Candidate) -> Iterator[Guess]:
     if not inputs or any(name.endswith(SETTINGS) for name in inputs):
         return
     for word, shape in _first(dims):
-        others = [_other(name, shape, bool(dims)) for name in inputs[1:]]
+        others = [_other(name, shape, dims) for name in inputs[1:]]
         for rest in product(*others):
             yield Guess(build, (word, *rest))
 
@@ -174,6 +174,7 @@ def _first(dims: Sequence[str]) -> list[tuple[str, str]]:
     shapes = [f"B {d}" for d in widths]
     columns = [f"{d} B" for d in widths] + [f"{d} 1" for d in widths]
     images = [f"B {d} H{grown} W{grown}" for d in widths] + [f"B {d} T{grown}" for d in widths]
+    images += [] if windows else [f"B {d} 2*H 2*W" for d in widths]  # what pools by 2 without being told
     shapes = [*images, *shapes] if windows else [*shapes, *columns, *(f"B T {d}" for d in widths), *images]
     shapes += [f"B H{grown} W{grown} {d}" for d in widths] + widths + [f"B {'D' if dims else 'T'}", "B"]
     lookups = [(f'ints("{shape}", below="{d}")', shape) for d in dims for shape in ("B", "B T")]
@@ -181,13 +182,14 @@ def _first(dims: Sequence[str]) -> list[tuple[str, str]]:
     return [*((shape, shape) for shape in dict.fromkeys(shapes)), *lookups, *others]
 
 
-def _other(name: str, first: str, sized: bool) -> list[str]:
-    """How a further input may be written, beside a first of this shape; `sized`: the constructor has sizes."""
+def _other(name: str, first: str, dims: Sequence[str]) -> list[str]:
+    """How a further input may be written, beside a first of this shape; `dims`: the sizes that the constructor has."""
     *most, last = first.split()
     column = len(most) == 1 and last in ("B", "1")
     size = most[0] if column else last if last.isidentifier() else "D"
     labels = f'ints("B", below="{size}")'
     if name in TARGETS:
         return [labels, ONE_HOT.format(size) if size != "B" else "B", first, "B"]
-    weights = [] if sized else [f"M {size}", "M 1"] if column else [f"{size} M", "M", f"M {size}"]
-    return list(dict.fromkeys([first, size, *weights, "B", labels]))
+    states = [f"{d} {last}" if column else f"B {d}" for d in dims if d != size and not d.startswith(WINDOWS)]
+    weights = [] if dims else [f"M {size}", "M 1"] if column else [f"{size} M", "M", f"M {size}"]
+    return list(dict.fromkeys([first, *states, size, *weights, "B", labels]))

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Container, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
+
+import torch
 
 from harness.arrays import Library
 from harness.nested import Arrangement, flat
@@ -35,6 +38,24 @@ def imported(thing: Any, name: str) -> tuple[str, str]:
     if module in (None, "__main__", "builtins") or "<" in qualified:
         return "", f"{name} = ...  # fill in: {name}, which can't be imported by name"
     return f"from {module} import {qualified.split('.')[0]}", ""
+
+
+def operator(call: Any) -> tuple[str, str]:
+    """The import line of a torch.library operator's definition and what the operator is called; ("", "") of anything else."""
+    packet = getattr(call, "_opoverload", call)
+    whole, overload = getattr(packet, "_name", None) or getattr(packet, "_qualified_op_name", None), ""
+    if not isinstance(packet, (torch._ops.OpOverload, torch._ops.OpOverloadPacket)) or not isinstance(whole, str):
+        return "", ""
+    if isinstance(packet, torch._ops.OpOverload):
+        whole, _, overload = whole.partition(".")
+        overload = f".{packet._overloadname}"
+    defined = getattr(sys.modules.get("torch._library.custom_ops"), "OPDEFS", {}).get(whole)
+    home = getattr(getattr(defined, "_init_fn", None), "__module__", None)
+    built_in = whole.partition("::")[0] in ("aten", "prims")
+    known = built_in or home not in (None, "__main__")
+    line = f"import {home}  # registers it" if home and known else ""
+    missing = "" if known else f"  # fill in, above: the import of what registers {whole}"
+    return line, f"torch.ops.{whole.replace('::', '.')}{overload}{missing}"
 
 
 def constructed(kind: type, made: Mapping[str, Any] | None) -> str:
@@ -208,8 +229,11 @@ def traced(
     call: Any, name: str, apply: str, inputs: Sequence[str], wanted: Sequence[str], keywords: str = ""
 ) -> Recipe:
     """A function whose backward autograd runs; `apply` is ".apply" for an autograd.Function."""
-    line, missing = imported(call, name)
-    setup = f"function = {call.__qualname__}{apply}" if line else missing.replace(f"{name} =", "function =", 1)
+    line, called = operator(call)
+    if not called:
+        line, missing = imported(call, name)
+        called = f"{call.__qualname__}{apply}" if line else missing.removeprefix(f"{name} = ")
+    setup = f"function = {called}"
     body = [
         "def forward(leaves, buffers, mode, seed):",
         "    global live, outputs",

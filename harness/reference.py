@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
@@ -54,7 +55,24 @@ class Reference:
         Raises:
             SpecError: it asks for something that there is not.
         """
-        library: Library = "torch" if self.computes_in_torch else "numpy"
+        told = library_of(self.function)
+        try:
+            return self._evaluated(subject, leaves, buffers, mode, told or "torch")
+        except TypeError:  # what its code does not name, the functions that it calls may compute with
+            if told is not None:
+                raise
+            with suppress(TypeError):
+                return self._evaluated(subject, leaves, buffers, mode, "numpy")
+            raise
+
+    def _evaluated(
+        self,
+        subject: Subject,
+        leaves: Mapping[str, Tensor],
+        buffers: Mapping[str, Tensor],
+        mode: str | None,
+        library: Library,
+    ) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
         moved = {n: t.detach().clone() for n, t in buffers.items()}
         native = {n: to_native(t, library) for n, t in {**leaves, **moved}.items()}
         inputs = [n for n, leaf in subject.leaves.items() if leaf.role == "input"]
@@ -107,6 +125,10 @@ class Reference:
             if p.kind is p.VAR_POSITIONAL:
                 given += [inputs[n] for n in waiting]
                 waiting = []
+            elif p.kind is p.POSITIONAL_ONLY and (p.name in waiting or (waiting and p.name not in named)):
+                given.append(inputs[waiting.pop(waiting.index(p.name) if p.name in waiting else 0)])
+            elif p.kind is p.POSITIONAL_ONLY and p.name in named:
+                given.append(named[p.name])
             elif p.name in waiting:
                 waiting.remove(p.name)
                 by_name[p.name] = inputs[p.name]

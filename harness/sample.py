@@ -61,4 +61,5 @@ def _sample(spec: LayerSpec) -> Any:
 def name_of(layer: Any) -> str:
     """What a layer, a function or the first of a pair is called."""
     thing = layer[0] if isinstance(layer, tuple) and layer else layer
-    return str(getattr(thing, "__name__", type(thing).__name__)).removesuffix("_forward")
+    plain = getattr(thing, "_name", None) if hasattr(thing, "_opoverload") else None  # a custom operator
+    return str(plain or getattr(thing, "__name__", type(thing).__name__)).removesuffix("_forward")

@@ -33,6 +33,8 @@ class Observation:
     failed: tuple[str, Verdict] | None = None
     """The tensor that failed worst, with its verdict."""
     finding: Finding | None = None
+    unanswered: bool = False
+    """Whether it was skipped for want of an answer that was asked for: where no example has one, nothing is verified."""
 
 
 class Session:
@@ -93,7 +95,7 @@ class Session:
         leaves = {
             n: t
             + 0.5
-            * t.std(correction=0).nan_to_num(0.0)
+            * (t.abs() if t.numel() == 1 else t.std(correction=0).nan_to_num(0.0))  # one number has no spread
             * torch.as_tensor(rng_of(case.seed, 11, number, k).standard_normal(tuple(t.shape))).to(t)
             if t.is_floating_point()
             else t

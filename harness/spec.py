@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -237,12 +238,16 @@ class LayerSpec:
 
     def _unknown_argument(self, name: str) -> str:
         built = getattr(self.build, "__name__", "build")
+        who, made = built, f"lambda {', '.join(self.sizes)}: {built}(..., {name}=value)"
+        if built == "<lambda>":  # which of a file's specs, and the lambda as it would be
+            who = f"the build of {self.name!r}" if self.name else "the lambda given as build"
+            made = f"lambda {', '.join([*self.sizes, f'{name}=value'])}: ..."
         return (
-            f"{built} asks for {name!r}, which is neither a dimension ({', '.join(self.sizes) or 'none'}) nor an option "
+            f"{who} asks for {name!r}, which is neither a dimension ({', '.join(self.sizes) or 'none'}) nor an option "
             f"({', '.join(self.options) or 'none'}) nor reserved ({', '.join(RESERVED)}). Write one of\n"
             f"    LayerSpec(build=..., options={{{name!r}: (value_1, value_2)}}, ...)   # each value occurs\n"
             f"    LayerSpec(build=..., dims={{{name!r}: range(1, 7)}}, ...)             # a size\n"
-            f"    LayerSpec(build=lambda {', '.join(self.sizes)}: {built}(..., {name}=value), ...)"
+            f"    LayerSpec(build={made}, ...)"
         )
 
     @property
@@ -333,6 +338,26 @@ def from_string(source: str, known: Iterable[str], namespace: Mapping[str, Any])
     parameters = [inspect.Parameter(n, inspect.Parameter.KEYWORD_ONLY) for n in names]
     build.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return build
+
+
+def arguments_in(build: Any, known: Mapping[str, Any], kind: type) -> dict[str, Any] | None:
+    """What a build written as `"Kind(D, 3)"` calls the class with, by the names of its parameters; None of any other build."""
+    if getattr(build, "__module__", None) != __name__ or not hasattr(build, "namespace"):
+        return None
+    node = ast.parse(build.__name__, mode="eval").body
+    if not isinstance(node, ast.Call) or any(k.arg is None for k in node.keywords):
+        return None
+
+    def value(part: ast.expr) -> Any:
+        return eval(ast.unparse(part), {**build.namespace, **known})
+
+    try:
+        if value(node.func) is not kind:
+            return None
+        given = {str(k.arg): value(k.value) for k in node.keywords}
+        return inspect.signature(kind).bind(*map(value, node.args), **given).arguments
+    except Exception:  # a generator, or what else is made anew for each layer
+        return None
 
 
 def size_expression(bound: int | str, sizes: Sizes) -> int:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from dataclasses import replace
 from importlib import import_module
 from types import ModuleType
@@ -35,16 +37,46 @@ def warm() -> None:
     conventions()
 
 
+class Printed(io.TextIOBase):
+    """What layers print in the thousands of forwards of a check: counted, and kept from burying the reports."""
+
+    lines = 0
+
+    def writable(self) -> bool:
+        """It takes whatever is printed."""
+        return True
+
+    def write(self, text: str) -> int:
+        """Count its lines."""
+        self.lines += text.count("\n")
+        return len(text)
+
+    def of(self, message: Message) -> Message:
+        """The message; a report says how much its layer printed."""
+        if isinstance(message, At):
+            self.lines = 0
+        if isinstance(message, Done) and self.lines:
+            note = f"it printed {self.lines} lines, left out here"
+            message = replace(message, report=replace(message.report, notes=(*message.report.notes, note)))
+        return message
+
+
 def work(job: Job, send: Send) -> None:
     """Do a job and say how it goes."""
     if "" not in sys.path:
         sys.path.insert(0, "")  # the working directory, as under `python -m`
-    for part, option in ((_options, True), (_course if job.specs else _layers, False)):
-        try:
-            part(job, send)
-        except SpecError as error:
-            send(Unusable(str(error), option))
-            break
+    printed = Printed()
+
+    def tell(message: Message) -> None:
+        send(printed.of(message))
+
+    with redirect_stdout(printed):
+        for part, option in ((_options, True), (_course if job.specs else _layers, False)):
+            try:
+                part(job, tell)
+            except SpecError as error:
+                tell(Unusable(str(error), option))
+                break
     send(Over())
 
 

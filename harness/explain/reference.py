@@ -23,5 +23,6 @@ SPEC = LayerSpec(build=Variance, inputs="B D", dims={"D": range(2, 7)}, referenc
 
 INCONCLUSIVE = (
     "The reference's own gradient could not be told from rounding or from a kink, or it refuses points near the "
-    "example. Give a reference that computes in float64 in plain tensor operations, over the same domain as the layer."
+    "example, or it raised at every one (NotImplementedError says that it does not apply). Give a reference that computes "
+    "in float64 in plain tensor operations, over the same domain as the layer."
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from textwrap import indent, shorten
 
@@ -28,7 +28,7 @@ def verdict_line(report: Report) -> str:
         return f"{report.layer}: verified, {_count(counts['PASS'], 'check')} passed" + _skips(counts)
     if counts["FAIL"]:
         return f"{report.layer}: WRONG, {counts['FAIL']} of {len(report.results)} checks failed"
-    if counts["ERROR"] and len(report.results) == 1:  # it came to no check
+    if counts["ERROR"] and len({(r.outcome, r.reason) for r in report.results}) == 1:  # it came to no check
         return f"{report.layer}: not judged, {shorten(report.results[0].reason, 150)}"
     if counts["ERROR"]:
         return f"{report.layer}: not judged, {_count(counts['ERROR'], 'check')} ended in an error of the harness or the spec"
@@ -40,12 +40,13 @@ def verdict_line(report: Report) -> str:
 def one_line(report: Report) -> str:
     """The verdict, and why it is no better."""
     line = verdict_line(report)
-    if len(report.results) == 1 and report.results[0].outcome is Outcome.ERROR:
+    if len({(r.outcome, r.reason) for r in report.results}) == 1 and report.results[0].outcome is Outcome.ERROR:
         return line
     for outcome in (Outcome.FAIL, Outcome.ERROR, Outcome.INCONCLUSIVE):
         for r in report.results:
             if r.outcome is outcome:
-                return f"{line} ({r.check}: {shorten(r.reason, 110)})"
+                why = f" → {r.finding.diagnosis[0]}" if r.finding and r.finding.diagnosis else ""
+                return f"{line} ({r.check}: {shorten(r.reason, 110)}{why})"
     return line
 
 
@@ -57,35 +58,47 @@ def _count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-def report_text(report: Report) -> str:
-    """The verdict, a row a result, and the evidence of the first failures."""
-    shown = list(report.results)
+def report_text(report: Report, files: str = "") -> str:
+    """The verdict, a row a result, and the evidence of the first failures; the rest is in `files`, or on the report itself."""
+    shown = rows = _as_one(report.results)
     if len(shown) > ROWS:
         shown = [r for r in shown if r.outcome not in (Outcome.PASS, Outcome.SKIP)][:ROWS] or shown[:ROWS]
     parts = [verdict_line(report), indent(table(shown), "  ")]
-    if len(shown) < len(report.results):
-        parts.append(f"  … and {len(report.results) - len(shown)} more results: {count_line([report])}")
-    parts += _evidence(report) or _open(report)
+    if len(shown) < len(rows):
+        parts.append(f"  … and {len(rows) - len(shown)} more results: {count_line([report])}")
+    parts += _evidence(report, files) or _open(report)
     parts += [f"  note: {shorten(note, 200)}" for note in report.notes[:3]]
     return "\n".join(parts)
 
 
-def _evidence(report: Report) -> list[str]:
+def _as_one(results: Sequence[Result]) -> list[Result]:
+    """The results; in one row where none has a word of its own, as where the forward refuses everything."""
+    if len({(r.outcome, r.reason) for r in results}) != 1 or any(r.finding for r in results):
+        return list(results)
+    first = results[0]
+    if len(results) > 2 and first.outcome in (Outcome.FAIL, Outcome.ERROR):
+        mode = first.mode if {r.mode for r in results} == {first.mode} else None
+        return [replace(first, check=f"all {len(results)} checks", mode=mode)]
+    return list(results)
+
+
+def _evidence(report: Report, files: str) -> list[str]:
     """Of the first two failures that say something of their own, and how many there are beside them."""
     told: dict[str, Result] = {}
     for r in report.failures:
-        told.setdefault(f"{r.mode} {r.finding}" if r.finding else f"{r.check} {r.reason}", r)
+        told.setdefault(f"{r.mode} {r.finding}" if r.finding else r.reason, r)
     parts = [evidence(r, EVIDENCE) for r in list(told.values())[:2]]
     if len(told) > 2:
-        parts.append(f"\n  … and {len(told) - 2} more: report.failures")
+        parts.append(f"\n  … and {len(told) - 2} more: {files or 'report.failures'}")
     if any(r.finding and r.finding.reproduce for r in report.failures):
-        parts.append("\n  a script that shows it: print(report.failures[0].finding.reproduce)")
+        parts.append(f"\n  a script that shows it: {files or 'print(report.failures[0].finding.reproduce)'}")
     return parts
 
 
 def _open(report: Report) -> list[str]:
     """Where nothing failed: in full what the table cuts short, since it may say what to write."""
-    cut = [r for r in report.results if r.outcome is Outcome.INCONCLUSIVE and len(r.reason) > REASON]
+    open_ = (Outcome.INCONCLUSIVE, Outcome.ERROR)
+    cut = [r for r in _as_one(report.results) if r.outcome in open_ and len(r.reason) > REASON]
     told = {r.reason: evidence(replace(r, reason=r.reason.replace("; ", "\n")), EVIDENCE) for r in reversed(cut)}
     return list(told.values())[::-1][:2]
 

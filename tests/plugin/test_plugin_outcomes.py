@@ -36,7 +36,7 @@ def test_fail_fails_with_the_finding(suite):
 def test_error_fails_with_its_reason(suite):
     result = suite(text("Refusing"))
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["E*GradientError: ERROR: the forward refuses 3 of 3 *no batch is good enough*"])
+    result.stdout.fnmatch_lines(["E*GradientError: ERROR: the layer refuses 3 of 3 *no batch is good enough*"])
 
 
 def test_inconclusive_fails_as_not_verified(suite):

@@ -240,6 +240,17 @@ def call_wrong_cubic(x: Tensor, w: Tensor) -> Tensor:
     return WrongCubic.apply(x, w)
 
 
+@torch.library.custom_op("core_layers::wrong_square", mutates_args=())
+def wrong_square(x: Tensor, w: Tensor) -> Tensor:
+    return x * x * w
+
+
+wrong_square.register_autograd(
+    lambda ctx, dout: (dout * ctx.x * ctx.w, dout * ctx.x * ctx.x),
+    setup_context=lambda ctx, inputs, output: (setattr(ctx, "x", inputs[0]), setattr(ctx, "w", inputs[1])),
+)
+
+
 class LayerNorm:
     """y = γ x̂ + β over the last axis."""
 

@@ -121,7 +121,7 @@ def test_more_than_half_refused_is_an_error(seen, refused, outcome):
     found = of(*[verified()] * seen, refused=refused)
     assert found.outcome is outcome
     if outcome is ERROR:
-        assert found.reason == f"the forward refuses {refused} of {seen + refused} examples, the first with: why"
+        assert found.reason == f"the layer refuses {refused} of {seen + refused} examples, the first with: why"
 
 
 def test_pass_carries_what_is_worth_saying():

@@ -19,6 +19,16 @@ def outcomes(report: Report) -> dict[str, Outcome]:
     return {r.check: r.outcome for r in report.results}
 
 
+def test_inputs_that_are_no_numbers_to_differ_by_are_named():
+    scaled = gradcheck(lambda x, w: x * w, torch.arange(6).reshape(2, 3), torch.ones(3), raise_exception=False)
+    assert not any("int64" in r.reason for r in scaled.results)  # w has a gradient, x may be meant as it is
+    linear = gradcheck(layers.NumpyLinear(), torch.arange(6).reshape(2, 3).numpy())
+    assert linear.results[0].reason == "no input wants a gradient: x is torch.int64"
+    x = torch.tensor([1.0, float("nan")])
+    assert "x holds values that are infinite or NaN" in gradcheck(layers.Identity(), x, raise_exception=False).notes
+    assert gradcheck(layers.Identity(), X).notes == ()
+
+
 # Arguments
 
 
@@ -50,6 +60,8 @@ def test_torchs_other_words_are_refused_too(word):
 
 
 def test_unknown_keyword_says_where_forwards_go():
+    with pytest.raises(TypeError, match=r"an unexpected keyword 'referense': did you mean reference=\?"):
+        gradcheck(layers.Identity(), X, referense=torch.tanh)
     with pytest.raises(TypeError, match=r"an unexpected keyword 'scale'; .* go into kwargs=\{'scale': \.\.\.\}"):
         gradcheck(layers.Identity(), X, scale=2)
 
@@ -135,7 +147,22 @@ def test_reference_of_another_shape_fails():
 def test_reference_in_numpy():
     import numpy as np
 
-    assert gradcheck(layers.Elementwise(torch.tanh, lambda x: 1 - torch.tanh(x) ** 2), X, reference=np.tanh).ok
+    report = gradcheck(layers.Elementwise(torch.tanh, lambda x: 1 - torch.tanh(x) ** 2), X, reference=np.tanh)
+    assert outcomes(report)["reference"] is Outcome.PASS
+
+
+def _in_order(a, b, mode, /):
+    return a / b
+
+
+def _by_name(w, x, /):
+    return x / w
+
+
+@pytest.mark.parametrize("reference", [_in_order, _by_name])
+def test_reference_with_arguments_that_can_not_be_named(reference):
+    report = gradcheck(lambda x, w: x / w, X, X.abs() + 1, reference=reference)
+    assert outcomes(report)["reference"] is Outcome.PASS
 
 
 def test_reference_that_asks_for_something_else_is_an_error():
@@ -150,6 +177,17 @@ def test_reference_that_raises_does_not_apply():
     report = gradcheck(layers.Identity(), X, reference=refuses)
     reason = next(r.reason for r in report.results if r.check == "reference")
     assert reason == "the reference refuses the example: NotImplementedError: not here"
+
+
+@pytest.mark.parametrize(
+    ("raised", "outcome"), [(NotImplementedError, Outcome.SKIP), (NameError, Outcome.INCONCLUSIVE)]
+)
+def test_reference_that_never_answers_verifies_nothing(raised, outcome):
+    def refuses(x):
+        raise raised("not here")
+
+    report = gradcheck(layers.Identity(), X, reference=refuses, raise_exception=False)
+    assert (outcomes(report)["reference"], report.ok) == (outcome, outcome is Outcome.SKIP)
 
 
 def test_reference_of_a_random_layer_does_not_apply():

@@ -74,9 +74,35 @@ def test_output_that_is_not_finite_refuses_too():
 def test_more_than_half_refused_is_an_error():
     report = check(spec(RefusesMost), examples=12)
     assert set(outcomes(report).values()) == {Outcome.ERROR}
-    assert "the forward refuses" in report.results[0].reason
+    assert "the layer refuses" in report.results[0].reason
     assert "of 12 examples, the first with: ValueError: a batch of at least 6" in report.results[0].reason
     assert not report.ok
+
+
+def test_a_reference_that_refuses_some_examples_is_asked_for_the_others():
+    def picky(x):
+        if len(x) == 1:
+            raise ValueError("more than one example")
+        return x * 1.0
+
+    [result] = check(spec(layers.Identity, reference=picky), examples=12, only="reference").results
+    assert (result.outcome, 0 < result.examples < 12) == (Outcome.PASS, True)
+
+
+def test_a_custom_operator_has_its_own_name():
+    spec = LayerSpec(build=lambda: layers.wrong_square, inputs=("B D", "B D"))
+    assert check(spec, examples=1, only="shapes").layer == "wrong_square"
+
+
+def test_a_build_that_raises_is_not_taken_for_the_forward():
+    def build(D):
+        if D > 0:
+            raise RuntimeError("no licence")
+
+    [line, *_] = str(check(LayerSpec(build=build, inputs="B D"), examples=3)).splitlines()
+    assert line.endswith(
+        "the layer refuses 3 of 3 examples, the first with: building it raises RuntimeError: no licence"
+    )
 
 
 def test_wrong_layer_that_refuses_most_is_still_wrong():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from harness import GradientError, NotVerified, Outcome, SpecError, const, gradcheck
+from harness import GradientError, LayerSpec, NotVerified, Outcome, SpecError, check, const, gradcheck
 
 
 def randn(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -495,6 +495,16 @@ def test_thing_that_is_no_layer_is_an_error_that_lists_the_conventions(thing, ha
 def test_class_is_not_taken_for_a_layer():
     with pytest.raises(SpecError, match=r"^Identity is a class: pass a layer, such as Identity\(\.\.\.\)$"):
         gradcheck(layers.Identity, X)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_what_is_no_layer_but_nearly_is_told_what_to_pass():
+    with pytest.raises(SpecError, match=r"pass the class itself, Cubic$"):
+        gradcheck(layers.Cubic(), X, X)
+    with pytest.raises(SpecError, match=r"a LayerSpec draws its own: check\(spec\)$"):
+        gradcheck(LayerSpec(build=layers.Identity, inputs="B D"), X)
+    with pytest.raises(SpecError, match=r"^check\(\) takes a LayerSpec, not Identity;"):
+        check(layers.Identity)
 
 
 def test_object_with_a_forward_alone_says_so():

@@ -218,6 +218,14 @@ def test_coincidental_factor_is_dropped():
         assert found == (f"every entry is {name} times what it should be",)
 
 
+@pytest.mark.parametrize(("factor", "said"), [(lambda y: 1.7, True), (lambda y: 1 + y, False)])
+def test_one_number_is_a_multiple_only_where_other_numbers_are_the_same_one(factor, said):
+    """A diagnosis is tested on fresh draws, also of a tensor of one entry, which has no spread to draw them from."""
+    wrong = layers.Elementwise(torch.sigmoid, lambda x: torch.sigmoid(-x) * torch.sigmoid(x) * factor(torch.sigmoid(x)))
+    report = gradcheck(wrong, torch.tensor([[0.7]], dtype=torch.float64), raise_exception=False)
+    assert bool(report.failures[0].finding.diagnosis) is said
+
+
 def test_factor_that_has_no_name_at_other_sizes_is_none():
     assert diagnosed(lambda: Times(lambda B: 1 + 0.1 * B**1.5)) == ()
 

@@ -84,6 +84,9 @@ SCRIPTS: dict[str, tuple[Any, list[Any], dict[str, str]]] = {
     "closure": (layers.wrong_closure, [X, W], {}),
     "closure in NumPy": (layers.wrong_numpy_closure, numpy(X, W), {}),
     "callable": (layers.call_wrong_cubic, [X, X + 1], {}),
+    "operator": (layers.wrong_square, [X, X + 1], {}),
+    "operator by its name": (torch.ops.core_layers.wrong_square, [X, X + 1], {}),
+    "overload of an operator": (torch.ops.core_layers.wrong_square.default, [X, X + 1], {}),
     "loss": (layers.SoftmaxWithoutMean(), [X, LABELS], {"SoftmaxWithoutMean": "SoftmaxWithoutMean()"}),
     "drawn parameters": (
         layers.LayerNormWithoutGamma(3),
@@ -176,11 +179,14 @@ def test_example_of_a_spec_is_named():
 def printed_of_specs(tmp_path_factory) -> dict[str, Any]:
     of_eval = LayerSpec(build=layers.WrongInEval, inputs="B 3")
     switched = LayerSpec(build=layers.WrongSwitched, inputs="B D", modes=MODES)
+    written = LayerSpec(build="layers.WrongDictLinear(D_in, D_out=1 + 1)", inputs="B D_in")
+    weights = check(written, examples=3, only=("parameter_gradient",)).failures[0].finding
     found = {n: check(s, examples=3, only=("input_gradient",)) for n, s in (("eval", of_eval), ("keyword", switched))}
     texts = {
         "eval": filled(found["eval"].failures[0].finding.reproduce, WrongInEval="WrongInEval(3)"),
         "keyword": filled(found["keyword"].failures[0].finding.reproduce, WrongSwitched="WrongSwitched()"),
         "kwargs": filled(script(layers.WrongPower(), X, kwargs={"power": 3, "scale": 0.5}), WrongPower="WrongPower()"),
+        "written": filled(weights.reproduce),
         "noise": filled(script(layers.WrongNoise(), X, mode="train"), WrongNoise="WrongNoise()"),
         "large": filled(script(layers.WrongCubic, LARGE, LARGE + 1)),
     }
@@ -188,6 +194,11 @@ def printed_of_specs(tmp_path_factory) -> dict[str, Any]:
 
 
 LARGE = torch.randn(9, 9, dtype=F64, generator=torch.Generator().manual_seed(0))
+
+
+def test_a_build_that_is_written_out_leaves_nothing_to_fill(printed_of_specs):
+    analytic, numeric = printed_of_specs["written"]
+    assert abs(analytic - numeric) > 1e-3 * abs(numeric)
 
 
 def test_mode_and_buffers_are_set(printed_of_specs):

@@ -39,6 +39,13 @@ def test_unknown_build_argument_shows_the_lines_to_write():
     assert "    LayerSpec(build=lambda B, D: build(..., momentum=value), ...)" in text
 
 
+@pytest.mark.parametrize(("name", "who"), [("Linear", "the build of 'Linear'"), (None, "the lambda given as build")])
+def test_a_lambda_that_asks_for_what_there_is_not_is_told_from_others(name, who):
+    text = message(lambda: LayerSpec(build=lambda n_in, n_out: Identity(), inputs="B n_in", name=name))
+    assert text.startswith(f"{who} asks for 'n_out', which is neither")
+    assert "    LayerSpec(build=lambda B, n_in, n_out=value: ..., ...)" in text
+
+
 def test_unknown_argument_with_a_default_is_left_alone():
     spec = LayerSpec(build=lambda D, eps=1e-5: (D, eps), inputs="B D")
     assert build(spec, Example({"B": 2, "D": 3}), None, CPU) == (3, 1e-5)

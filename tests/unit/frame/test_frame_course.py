@@ -132,6 +132,7 @@ def test_a_wrong_layer_fails(course, grade):
         "autograd",
     }
     assert "alice.py  Shift: WRONG, 2 of 4 checks failed (parameter_gradient: b: " in answer.out
+    assert " → every entry is 2 times what it should be)\n" in answer.out
     assert answer.status == 1
 
 

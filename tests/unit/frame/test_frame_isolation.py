@@ -112,6 +112,15 @@ def test_a_layer_may_write_and_read_and_start_programs(check, faulty):
     assert check("mylayers.py").status == 0
 
 
+def test_what_a_layer_prints_does_not_bury_the_reports(faulty):
+    faulty(forward="print('LOUD', x.shape)")
+    command = [sys.executable, "-m", "harness", "check", "mylayers.py", "--examples", "2"]
+    out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "LOUD" not in out
+    said = [line.split()[:3] for line in out.splitlines() if " printed " in line]
+    assert said == [["note:", "it", "printed"]]  # not of the layers beside it
+
+
 def alive(pid):
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from harness.notebook import needed, without_magics
+from harness.notebook import code_of, needed, without_magics
 
 SETUP = """%matplotlib inline
 import torch, sys
@@ -60,6 +60,7 @@ def test_a_wrong_layer_of_a_notebook_fails(check, folder):
     answer = check("layers.ipynb:Scale", "--only", "parameter_gradient")
     assert answer.status == 1
     assert "Scale: WRONG, 1 of 1 checks failed" in answer.out
+    assert "a script that shows it: --html FILE or --json FILE" in answer.out  # there is no report to ask
 
 
 def test_a_layer_of_a_notebook_needs_no_spec(check, folder):
@@ -84,6 +85,13 @@ def test_a_cell_that_is_no_python_is_left_out_and_named_with_run_all(check, fold
     answer = check("layers.ipynb", "--run-all")
     assert answer.status == 2
     assert "code cell 1 is no Python" in answer.err
+
+
+def test_a_cell_that_is_left_out_is_told(folder, capsys):
+    notebook(folder, "x = 1", "def f(:\n    pass", "%%bash\nls (")
+    code_of(folder / "layers.ipynb")
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.endswith("layers.ipynb: code cell 2 is no Python (invalid syntax, line 1) and is left out")
 
 
 def test_the_script_that_shows_a_failure_asks_for_the_layer(check, folder):
@@ -118,6 +126,23 @@ def test_what_is_no_notebook_is_a_usage_error(check, folder, text, said):
     assert (answer.status, answer.out) == (2, "")
     assert said in answer.err
     assert "Traceback" not in answer.err
+
+
+@pytest.mark.parametrize(
+    ("definition", "kept"),
+    [
+        ("def f(x): return np.tanh(x)", False),
+        ("class L:\n    def forward(self, data): return [x for x in data]", False),
+        ("f = lambda y: y", False),
+        ("def f(y): return x * y", True),
+        ("class L:\n    scale = x", True),
+        ("def f(x): return (lambda: globals)()\ndef g(y=x): return y", True),
+        ("def f():\n    global x\n    x += 1", True),
+    ],
+)
+def test_a_name_of_a_functions_own_asks_for_no_assignment(definition, kept):
+    body = needed(ast.parse(f"x = load('data.npy')\n{definition}").body)
+    assert ("load" in ast.unparse(ast.Module(body, []))) == kept
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,8 @@ GUESSES = {
     "MSE": ("MSE()", "B D", ONE_HOT),
     "BCE": ("BCE()", UNIT, ONE_HOT),
     "MaxPool": ("MaxPool(k)", "B D H+k W+k"),
+    "Halved": ("Halved()", "B D 2*H 2*W"),
+    "Cell": ("Cell(input_size, hidden_size)", "B input_size", "B hidden_size"),
     "Conv1d": ("Conv1d(in_channels, out_channels, kernel_size)", "B in_channels T+kernel_size"),
     "affine": ("(affine_forward, affine_backward)", "B D", "D M", "M"),
     "Square": ("Square", "B D"),

@@ -112,6 +112,7 @@ def test_a_result_is_named_like_its_item():
         ([PASS, PASS], "Layer: verified, 2 checks passed"),
         ([PASS, SKIP], "Layer: verified, 1 check passed, 1 not applicable"),
         ([FAIL, ERROR], "Layer: WRONG, 1 of 2 checks failed"),
+        ([result(ERROR, reason="why"), result(ERROR, check="shapes", reason="why")], "Layer: not judged, why"),
         ([PASS, ERROR, INCONCLUSIVE], "Layer: not judged, 1 check ended in an error of the harness or the spec"),
         ([PASS, INCONCLUSIVE], "Layer: NOT VERIFIED, nothing failed, 1 check inconclusive"),
         ([SKIP], "Layer: NOT VERIFIED, no check verified a tensor"),
@@ -119,6 +120,19 @@ def test_a_result_is_named_like_its_item():
 )
 def test_the_first_line_is_the_verdict(results, verdict):
     assert str(report(*results)).splitlines()[0] == verdict
+
+
+@pytest.mark.parametrize("outcome", [FAIL, ERROR])
+def test_what_every_check_says_stands_in_one_row(outcome):
+    why = "the layer refuses 5 of 5 examples, the first with: " + "ValueError: a long story " * 8
+    checks = ("shapes", "dtypes", "repeatable")
+    alike = report(*(result(outcome, check=c, reason=why) for c in checks))
+    lines = str(alike).splitlines()
+    assert [line.split()[:3] for line in lines[1:2]] == [["all", "3", "checks"]]
+    assert sum("the layer refuses" in line for line in lines[1:]) == 2  # the row, and once in full
+    assert why.strip() in str(alike)
+    other = report(*(result(outcome, check=c, reason=f"{c}: {why}") for c in checks))
+    assert [line.split()[0] for line in str(other).splitlines()[1:4]] == [*checks]
 
 
 def test_a_report_shows_every_result_and_the_finding():

@@ -140,6 +140,9 @@ def test_two_specs_of_one_name_are_an_error_that_names_both(check, specs):
             "mylayers.txt",
             "'mylayers.txt' is neither a file (its name would end in .py or .ipynb) nor an importable module",
         ),
+        ("notes.txt", "'notes.txt' is neither a file (its name would end in .py or .ipynb) nor an importable module"),
+        (".", ". is a folder: name its files, such as *.py"),
+        ("some/", "some/ is a folder: name its files, such as some/*.py"),
         ("nowhere.layers", "importing nowhere.layers failed: No module named 'nowhere'"),
         ("", "importing  failed"),
         (".mylayers", "importing .mylayers failed"),
@@ -151,6 +154,8 @@ def test_two_specs_of_one_name_are_an_error_that_names_both(check, specs):
 def test_a_target_that_is_not_there_is_a_usage_error(check, specs, folder, target, said):
     specs("Scale")
     (folder / "empty.py").write_text("class Nothing: pass\n")
+    (folder / "notes.txt").write_text("no Python")
+    (folder / "some").mkdir()
     answer = check(target)
     assert (answer.status, answer.out) == (2, "")
     assert said in answer.err
