@@ -63,7 +63,9 @@ def _without_examples(none: Case, name: str) -> Finding | None:
     verdict = session.judge.of(name)
     if verdict is None or verdict.outcome is not Outcome.FAIL:
         return None
-    return exact(name, f"a wrong gradient for an empty batch, {verdict.reason}", "that of what comes out without examples")
+    return exact(
+        name, f"a wrong gradient for an empty batch, {verdict.reason}", "that of what comes out without examples"
+    )
 
 
 LIBRARIES = ("numpy", "scipy", "torch")

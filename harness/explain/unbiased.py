@@ -1,7 +1,7 @@
 """The mean of train outputs over draws is the eval output, and each entry of a mask is drawn on its own.
 
-Asked of layers whose evaluation is the identity, and under the promise "unbiased": 64 train forwards, against the bound of
-Hoeffding's inequality at a false alarm in 10⁸; a PASS states the smallest bias that would have been seen. Masks that are
+Asked of layers whose evaluation is the identity and that make zeros of zeros, and under the promise "unbiased": 64 train forwards, against
+the bound of Hoeffding's inequality at a false alarm in 10⁸; a PASS states the smallest bias that would have been seen. Masks that are
 meant to be shared by several entries promise "shared_mask".
 """
 

@@ -65,25 +65,6 @@ class FlowOfEachRow(Flow):
         return super().backward(dy, dl if len(dy) else -dl)
 
 
-class Flow(Affine):
-    """The rows scaled, and beside them the log-determinant, which depends on w however many rows there are."""
-
-    def forward(self, x):
-        return super().forward(x), self.w.abs().log().sum()
-
-    def backward(self, dy, dl):
-        dx = super().backward(dy)
-        self.dw = self.dw + dl / self.w
-        return dx
-
-
-class FlowOfEachRow(Flow):
-    """Where there are no rows the log-determinant has a gradient of the wrong sign."""
-
-    def backward(self, dy, dl):
-        return super().backward(dy, dl if len(dy) else -dl)
-
-
 class WrongForOne(Affine):
     def backward(self, dy):
         dx = super().backward(dy)
