@@ -12,18 +12,18 @@ from harness.arrays import rms
 from harness.domain import Refused
 from harness.draws import VANISHING
 
-POINTS = 5 + (np.arange(12) + np.random.default_rng(0).uniform(0, 1, 12)) / 2
+POINTS = 5 + np.arange(12) + np.random.default_rng(0).uniform(0, 1, 12)
 """Where outputs are looked at, in steps: unevenly. Over even steps a number inside may move by a whole number of its last digits
 each time, and round alike at all points: 1 + q does so in one of eleven draws."""
 
-SMOOTH = 4
-"""The degree of the polynomial that the smooth part is at close points; what twelve points leave beside it has seven degrees of
+SMOOTH = 6
+"""The degree of the polynomial that the smooth part is at close points; what twelve points leave beside it has five degrees of
 freedom."""
 
 
 def _beside_polynomials() -> Tensor:
-    """What is left of values at `POINTS` beside the polynomial nearest to them: seven rows that are orthonormal."""
-    powers = np.vander((POINTS - POINTS.mean()) / 3, SMOOTH + 1, increasing=True)
+    """What is left of values at `POINTS` beside the polynomial nearest to them: five rows that are orthonormal."""
+    powers = np.vander((POINTS - POINTS.mean()) / 6, SMOOTH + 1, increasing=True)
     left, _, _ = np.linalg.svd(powers)
     return torch.from_numpy(left[:, SMOOTH + 1 :].T.copy())
 
