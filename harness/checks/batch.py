@@ -24,7 +24,8 @@ UNKNOWN = "no dimension is known to be the batch: it is the first of a LayerSpec
 
 def empty_batch(session: Session) -> Observation:
     """No examples at all: outputs and gradients have their shapes, and parameters that nothing depended on have the gradient
-    zero. A mean over nothing may be NaN, and a layer may say with an error of its own that it takes no empty batch."""
+    zero; one that an output depends on all the same (the log-determinant beside the rows, a penalty) is judged. A mean over
+    nothing may be NaN, and a layer may say with an error of its own that it takes no empty batch."""
     case = session.case
     none = case.of_batch(0)
     if none is None:
@@ -39,19 +40,32 @@ def empty_batch(session: Session) -> Observation:
         gradients = evaluation.pullback(cotangents)
     nothing = all(bool(torch.isfinite(y).all()) for y in outputs)
     for n in case.wanted:
-        if finding := _of_nothing(n, gradients.get(n), none.leaves[n], nothing):
+        if finding := _of_nothing(none, n, gradients.get(n), nothing):
             return Observation(Outcome.FAIL, reason=str(finding).split("\n")[0], finding=finding)
     return Observation(Outcome.PASS, dict.fromkeys(case.wanted, 0.0))
 
 
-def _of_nothing(name: str, g: Tensor | None, x: Tensor, finite: bool) -> Finding | None:
+def _of_nothing(none: Case, name: str, g: Tensor | None, finite: bool) -> Finding | None:
     """What is wrong with a gradient where there are no examples."""
+    x = none.leaves[name]
     if g is None or g.shape != x.shape:
         found = "no gradient" if g is None else f"shape {tuple(g.shape)}"
         return exact(name, f"{found} for an empty batch", f"shape {tuple(x.shape)}")
-    if finite and bool((g != 0).any()):
+    return _without_examples(none, name) if finite and bool((g != 0).any()) else None
+
+
+def _without_examples(none: Case, name: str) -> Finding | None:
+    """What is wrong with a gradient that is not zero: all of it, unless what comes out without examples depends on the tensor."""
+    session = Session(none)
+    far = [session.judge.differences.far([name], side) for side in (1.0, -1.0)]
+    if not any(change is not None and bool(change.any()) for change in far):
         return exact(name, "a gradient that is not zero for an empty batch", "zero: there are no examples")
-    return None
+    verdict = session.judge.of(name)
+    if verdict is None or verdict.outcome is not Outcome.FAIL:
+        return None
+    return exact(
+        name, f"a wrong gradient for an empty batch, {verdict.reason}", "that of what comes out without examples"
+    )
 
 
 LIBRARIES = ("numpy", "scipy", "torch")

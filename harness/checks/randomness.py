@@ -9,6 +9,7 @@ from torch import Tensor
 
 from harness.case import Case
 from harness.checks import Check
+from harness.domain import Refused
 from harness.draws import rng_of, signed_like
 from harness.outcome import Outcome
 from harness.report import Finding
@@ -25,6 +26,9 @@ SEEDS = 64
 
 DRAWS = 63
 """How many train forwards the mean is taken over."""
+
+FEW = 8
+"""How many train forwards show whether zeros stay zeros."""
 
 UNLIKELY = 1e-8
 """The probability of a false alarm that one example may have: below 1e-6 in a run of 25 in each of two statistics."""
@@ -120,7 +124,7 @@ def _multiplies(session: Session, name: str, gain: Tensor) -> bool:
 def unbiased(session: Session) -> Observation:
     """The mean of the train outputs over draws is the eval output, and the entries of a mask are drawn independently.
 
-    Asked under the promise "unbiased" and where evaluation is the identity on this layer. By Hoeffding's inequality the mean
+    Asked under the promise "unbiased" and of layers that keep zeros, where evaluation is the identity. By Hoeffding's inequality the mean
     of n independent numbers of ranges rᵢ is off by more than √(ln(2/δ) Σrᵢ²/2)/n with probability δ; ranges are those seen.
     The share of entries that a mask keeps is held to Chernoff's.
     """
@@ -132,11 +136,25 @@ def unbiased(session: Session) -> Observation:
             Outcome.INCONCLUSIVE, reason="two forwards under one seed differ: it can't be drawn from at will"
         )
     expected = case.at(mode="eval").outputs_at(case.leaves)[0].double().flatten()
-    identity = any(torch.equal(expected, case.leaves[n].double().flatten()) for n in case.subject.wanted("input"))
+    inputs = case.subject.wanted("input")
+    identity = any(torch.equal(expected, case.leaves[n].double().flatten()) for n in inputs)
     if not identity and "unbiased" not in case.promises:
         return Observation(
-            Outcome.SKIP, reason='asked under the promise "unbiased", or where evaluation is the identity'
+            Outcome.SKIP,
+            reason='asked under the promise "unbiased", or where evaluation is the identity',
         )
+    seen = _seen(session, expected, identity)
+    promised = "unbiased" in case.promises
+    if seen.outcome is Outcome.FAIL and not promised and not _keeps_zeros(case):
+        return Observation(
+            Outcome.SKIP, reason='it puts other numbers in place of entries: asked under the promise "unbiased"'
+        )
+    return seen
+
+
+def _seen(session: Session, expected: Tensor, identity: bool) -> Observation:
+    """What the draws show."""
+    case = session.case
     if not session.random:
         return _never_dropped(case, expected)
     drawn = torch.stack([case.outputs_at(case.leaves, case.seed + 101 + k)[0].double().flatten() for k in range(DRAWS)])
@@ -147,6 +165,16 @@ def unbiased(session: Session) -> Observation:
         finding = Finding(("output", None), why, "independent entries", "exact", 1, 1)
         return Observation(Outcome.FAIL, reason=why, finding=finding)
     return _mean(drawn, expected, identity, shared)
+
+
+def _keeps_zeros(case: Case) -> bool:
+    """Whether it makes zeros of zeros: what puts another number in the place of an entry (alpha dropout) keeps mean and variance
+    over inputs, not the mean at each."""
+    zeros = {n: torch.zeros_like(t) if n in case.subject.wanted("input") else t for n, t in case.leaves.items()}
+    try:
+        return not any(bool(case.outputs_at(zeros, case.seed + 101 + k)[0].any()) for k in range(FEW))
+    except Refused:
+        return True
 
 
 def _never_dropped(case: Case, expected: Tensor) -> Observation:

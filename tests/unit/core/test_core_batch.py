@@ -46,6 +46,25 @@ class Remembers(Affine):
         return dx
 
 
+class Flow(Affine):
+    """The rows scaled, and beside them the log-determinant, which depends on w however many rows there are."""
+
+    def forward(self, x):
+        return super().forward(x), self.w.abs().log().sum()
+
+    def backward(self, dy, dl):
+        dx = super().backward(dy)
+        self.dw = self.dw + dl / self.w
+        return dx
+
+
+class FlowOfEachRow(Flow):
+    """Where there are no rows the log-determinant has a gradient of the wrong sign."""
+
+    def backward(self, dy, dl):
+        return super().backward(dy, dl if len(dy) else -dl)
+
+
 class WrongForOne(Affine):
     def backward(self, dy):
         dx = super().backward(dy)
@@ -173,6 +192,12 @@ def outcomes(layer, name):
 def test_a_right_layer_passes(name):
     (found,) = outcomes(Affine, name).values()
     assert found.outcome is Outcome.PASS, found.reason
+
+
+def test_what_comes_out_without_examples_has_a_gradient():
+    (right,), (wrong,) = (outcomes(layer, "empty_batch").values() for layer in (Flow, FlowOfEachRow))
+    assert right.outcome is Outcome.PASS, right.reason
+    assert wrong.outcome is Outcome.FAIL
 
 
 @pytest.mark.parametrize("name", ["empty_batch", "single_example", "mode_switch", "reuse"])

@@ -15,7 +15,7 @@ from torch import Tensor
 from harness import Outcome, Report, gradcheck
 from harness.case import Case
 from harness.conventions import subject_of
-from harness.differences import Differences
+from harness.differences import NOISE_STEP, Differences
 from harness.estimate import Estimate
 from harness.judge import Judge
 from harness.request import Request
@@ -407,6 +407,14 @@ def test_noise_is_measured():
 def test_noise_of_a_narrow_computation_inside_is_measured():
     noise = differences(lambda x: torch.tanh(x.float()).double(), X).noise
     assert 1e-9 < float(noise.median()) < 1e-7
+
+
+def test_noise_is_measured_where_even_steps_move_a_number_inside_by_whole_digits():
+    x, one = torch.tensor([0.7], dtype=F64), torch.finfo(F64).eps  # the last digit of numbers from 1 to 2
+    f = differences(lambda x: x, x)
+    steep = 1000 * one / float(f.spread(f.direction(0, f.case.wanted), NOISE_STEP)["x"])
+    noise = differences(lambda x: (1.0 + steep * x.abs()) - 1.0, x).noise
+    assert 0.05 * one < float(noise) < one
 
 
 def test_estimate_without_a_bound_does_not_know():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -47,3 +49,28 @@ def test_its_wrong_twins_fail(n, wrong):
     for seed in range(2):
         x = constant_rows(n, seed)
         assert gradcheck(order_statistic(n // 2, **wrong), x, raise_exception=False, seed=seed).failures
+
+
+def range_norm(x, factor=1.0):
+    """Rows from 0 to nearly 1: those that are constant have a gradient whose entries cancel, up to rounding."""
+    rows, low, high = np.arange(len(x)), x.argmin(1), x.argmax(1)
+    width = (x[rows, high] - x[rows, low] + 1)[:, None]
+    y = (x - x[rows, low][:, None]) / width
+
+    def pullback(d):
+        g = d / width
+        along = (d * y).sum(1) / width[:, 0]
+        g[rows, high] -= along
+        g[rows, low] += along - factor * d.sum(1) / width[:, 0]
+        return g
+
+    return y, pullback
+
+
+@pytest.mark.parametrize("n", [4, 33])
+def test_what_rounding_leaves_where_the_entries_of_a_constant_row_cancel_is_no_failure(n):
+    for seed in range(4):
+        for factor, wrong in ((1.0, False), (1 + 1e-9, True)):
+            layer = partial(range_norm, factor=factor)
+            report = gradcheck(layer, np.zeros((3, n)), raise_exception=False, seed=seed)
+            assert bool(report.failures) is wrong

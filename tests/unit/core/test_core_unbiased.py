@@ -129,6 +129,24 @@ def test_the_bound_on_a_kept_share_against_the_binomial_distribution(n, g):
     assert sum(p for k, p in enumerate(at) if not closer[0] <= g * k / n <= closer[1]) > UNLIKELY
 
 
+class Saturating(Dropout):
+    """Puts −2 in the place of what it drops, and scales so that inputs of mean 0 and variance 1 keep both: no entry's own mean."""
+
+    def forward(self, x):
+        y = super().forward(x)
+        return (y / 2 - 2 * (self.m == 0) + 1) / 1.5**0.5 if self.training else y
+
+    def backward(self, dy):
+        return dy * self.m / 2 / 1.5**0.5 if self.training else dy
+
+
+def test_what_replaces_entries_makes_no_promise_of_their_mean():
+    assert unbiased(Saturating).outcome is not Outcome.FAIL
+    assert unbiased(Saturating, promises=("unbiased",)).outcome is Outcome.FAIL
+    assert unbiased(torch.nn.AlphaDropout, options={"p": (0.5,)}).outcome is not Outcome.FAIL
+    assert unbiased(Uncompensated).outcome is Outcome.FAIL
+
+
 class NeverDrops(Dropout):
     """Scales for a mask that it draws and does not apply."""
 
