@@ -14,7 +14,7 @@ from torch import Tensor
 from harness.arrays import captured
 from harness.outcome import SpecError
 from harness.parts import parts_of
-from harness.request import Request, call_arguments
+from harness.request import Request, call_arguments, positional_names
 from harness.sources import Sources, forget_kept_normal
 from harness.stateful import has_backward
 from harness.stateless import Stateless
@@ -49,10 +49,24 @@ def subject(request: Request) -> Subject:
     if request.library == "numpy":
         raise SpecError(
             f"{name} computes in NumPy and returns no pullback, so there is no backward to check: give a pair "
-            "(forward, backward), or a closure run(*inputs) -> (outputs, pullback)" + "".join(f"; {n}" for n in unrun)
+            "(forward, backward), or a closure run(*inputs) -> (outputs, pullback)"
+            + "".join(f"; {n}" for n in (*_flagged(call, name, list(arguments)), *unrun))
         )
     made = traced(request, name, arguments, call, "the backward of a callable is what autograd computes")
     return replace(made, notes=tuple(unrun))
+
+
+FLAGS = ("deriv", "derivative", "derivate", "derive", "der", "prime", "grad", "gradient", "diff")
+"""A keyword that asks a function for its derivative instead."""
+
+
+def _flagged(function: Any, name: str, inputs: list[str]) -> list[str]:
+    """What to write for `sigmoid(x, deriv=False)`, whose derivative is at its input or at its output."""
+    flag = next((n for n in positional_names(function) if n in FLAGS and n not in inputs), "")
+    if not flag or len(inputs) != 1:
+        return []
+    x, at = inputs[0], f"lambda {inputs[0]}: ({name}({inputs[0]}), lambda v: v * {name}("
+    return [f"if {flag}=True gives its derivative, check {at}{x}, {flag}=True)), or {name}({x}) there for {x}"]
 
 
 def _unrun(function: Any) -> dict[str, str]:
