@@ -70,6 +70,7 @@ RANKS = [
         "views",
     },
     {"meaning", "models", "returned"},
+    {"asking"},
     {"calls"},
     {"design", "estimate", "noise", "reference", "stateful", "stateless", "traced"},
     {"case", "orders", "steps"},
