@@ -17,12 +17,12 @@ from harness.domain import BackwardRaised
 from harness.history import History
 from harness.meaning import Meaning, Question
 from harness.modes import EVAL, TRAIN, Switch, forward_of, switch_of
-from harness.nested import Arrangement, level
+from harness.nested import Arrangement
 from harness.outcome import SpecError
 from harness.parts import Reset, reset, resets_of
 from harness.recipe import cotangents_of, passed
 from harness.request import call_arguments, is_output, outputs_of
-from harness.returned import inputs_of
+from harness.returned import inputs_of, levelled
 from harness.slots import Slot
 from harness.sources import Sources
 
@@ -121,7 +121,7 @@ class Calls(Asking):
         given = tuple(self.arranged([to_native(y.detach().clone(), self.library) for y in outputs]))
         try:
             returned = copy.deepcopy(self.layer).backward(given, **self.words)
-            found = inputs_of(self._flat(returned), self.leaves, self.inputs, self.name)
+            found = inputs_of(levelled(returned, self.arguments), self.leaves, self.inputs, self.name)
         except Exception:  # it takes one cotangent
             return False
         parts = returned if isinstance(returned, (tuple, list)) else (returned,)
@@ -181,7 +181,7 @@ class Calls(Asking):
             )
         try:
             with self._paced():
-                self.returned = self._flat(self.layer.backward(*given, **self.words))
+                self.returned = levelled(self.layer.backward(*given, **self.words), self.arguments)
         except Exception as error:
             if not self.begun or isinstance(error, SpecError):
                 raise
@@ -214,11 +214,6 @@ class Calls(Asking):
         words = [f"{self.rate}={float(bool(self.stepped))}"] if self.rate else []
         words += [f"{self.cached}=cache"] if self.cached else []
         return ", ".join([*([all_] if self.takes_cotangent else []), *words])
-
-    def _flat(self, returned: Any) -> Any:
-        """Where an argument is a tuple or list of arrays, its gradients may come as one among the others."""
-        nested = [n for n in self.arguments if n not in self.inputs]
-        return level(returned, nested) if nested else returned
 
     def begin(self) -> str:
         """Let the layer begin anew in its own way; the name of that way, empty if it has none."""
