@@ -14,7 +14,14 @@ from harness.arrays import is_real
 from harness.naming import GRADIENTS, HOLDERS
 from harness.slots import Slot, has_parts, held_in, walk
 
-PAIRS = ("params_and_grads", "parameters_and_gradients")
+PAIRS = (
+    "params_and_grads",
+    "params_grads",
+    "parameters_and_gradients",
+    "get_params_and_grads",
+    "get_params_grads",
+    "get_params_and_gradients",
+)
 
 NAMES = (*HOLDERS, *GRADIENTS, *PAIRS)
 """What such properties and methods are called."""
