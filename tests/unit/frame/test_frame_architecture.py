@@ -82,7 +82,7 @@ RANKS = [
     {"place"},
     {"judge"},
     {"comparison", "session"},
-    {"aggregate", "checks", "evidence"},
+    {"aggregate", "checks", "echo", "evidence"},
     {"checks.*", "finer"},
     {"engine"},
     {"api"},
