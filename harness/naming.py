@@ -19,8 +19,9 @@ HOLDERS = (
     "get_params",
     "get_parameters",
     "get_weights",
+    "wrapped",
 )
-"""What a container of parameters is called; it is no part of their names."""
+"""What a container of parameters is called, and the layer inside what a convention makes of it; no part of their names."""
 
 VALUES = ("data", "value", "array", "tensor", "val", "param", "values")
 """What an object that keeps a parameter beside its gradient calls the parameter."""

@@ -112,25 +112,25 @@ class Derived:
     """The function with a backward that is made of its derivative."""
 
     def __init__(self, layer: Any, function: str, derivative: str, of: tuple[int, ...] = (0,)) -> None:
-        self.layer, self._names, self._of = layer, (function, derivative), of
+        self.wrapped, self._names, self._of = layer, (function, derivative), of
         self.__signature__ = inspect.signature(self.function)
 
     @property
     def function(self) -> Callable[..., Any]:
         """The function itself."""
-        made: Callable[..., Any] = getattr(self.layer, self._names[0])
+        made: Callable[..., Any] = getattr(self.wrapped, self._names[0])
         return made
 
     @property
     def derivative(self) -> Callable[..., Any]:
         """Its derivative."""
-        made: Callable[..., Any] = getattr(self.layer, self._names[1])
+        made: Callable[..., Any] = getattr(self.wrapped, self._names[1])
         return made
 
     @property
     def title(self) -> str:
         """What the derivative is called in a sentence."""
-        return f"{type(self.layer).__name__}.{self._names[1]}"
+        return f"{type(self.wrapped).__name__}.{self._names[1]}"
 
     @property
     def code(self) -> str:
@@ -233,7 +233,7 @@ def _confirmed(made: Derived, of: Sequence[int], outputs: Any, found: Any, keywo
             )
         if y and _shape(part) in (x, ()) and not _entry_by_entry(made, k, outputs, keywords):
             raise SpecError(
-                f"{made.title} returns one number an entry, and an output of {type(made.layer).__name__} depends on several "
+                f"{made.title} returns one number an entry, and an output of {type(made.wrapped).__name__} depends on several "
                 f"entries: {closure}"
             )
 
@@ -246,7 +246,7 @@ def _entry_by_entry(made: Derived, k: int, outputs: Any, keywords: Mapping[str, 
         inputs = [copy.deepcopy(v) for v in made._inputs]
         flat = inputs[k].reshape(-1)
         flat[place] = flat[place - 1]  # a value that the function has taken already
-        other = Derived(copy.deepcopy(made.layer), *made._names)
+        other = Derived(copy.deepcopy(made.wrapped), *made._names)
         after = torch.as_tensor(other(*inputs, **keywords)).reshape(before.shape)
         moved = {int(n) for n in (before != after).any(1).nonzero()}
         if not moved <= {place * math.prod(y) // math.prod(x)}:

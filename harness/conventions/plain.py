@@ -9,6 +9,7 @@ from functools import partial
 from types import FunctionType
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from harness.arrays import captured
@@ -50,10 +51,17 @@ def subject(request: Request) -> Subject:
         raise SpecError(
             f"{name} computes in NumPy and returns no pullback, so there is no backward to check: give a pair "
             "(forward, backward), or a closure run(*inputs) -> (outputs, pullback)"
-            + "".join(f"; {n}" for n in (*_flagged(call, name, list(arguments)), *unrun))
+            + "".join(f"; {n}" for n in (*_valued(result, name), *_flagged(call, name, list(arguments)), *unrun))
         )
     made = traced(request, name, arguments, call, "the backward of a callable is what autograd computes")
     return replace(made, notes=tuple(unrun))
+
+
+def _valued(result: Any, name: str) -> list[str]:
+    """What to write for `loss(X, y) -> (loss, gradients)`."""
+    if not isinstance(result, tuple) or len(result) < 2 or np.ndim(result[0]) or callable(result[0]):
+        return []
+    return [f"if what it returns beside the loss are its gradients, check value_and_grad({name})"]
 
 
 FLAGS = ("deriv", "derivative", "derivate", "derive", "der", "prime", "grad", "gradient", "diff")

@@ -47,6 +47,12 @@ TWINS = {
     ),
     "dropout": cs231n("dropout", NX, {"mode": "train", "p": 0.6}, tensor="x", verified="x"),
     "dropout with a seed": cs231n("dropout", NX, {"mode": "train", "p": 0.6, "seed": 1}, tensor="x", verified="x"),
+    "an argument again": cs231n("dense", NX.T.copy(), W.T, B[:, None], "tanh", tensor="W", verified="A_prev W b"),
+    "residuals first": cs231n("product", NX, W, tensor="w", verified="x w"),
+    "inputs instead of a cache": cs231n("rectified", NX, tensor="x", verified="x"),
+    "inputs, and two outputs": cs231n("step", NX, W, tensor="w", verified="x w"),
+    "vjp": cs231n("sine", NX, tensor="x", verified="x"),
+    "rrule": Twins(layers.rrule(1.0), layers.rrule(2.0), (NX, W), "w", "x w"),
     "(loss, dx)": valued(layers.softmax_loss, layers.wrong_softmax_loss, NX, Y, tensor="x", verified="x"),
     "(loss, (dx, dw))": valued(layers.svm_loss_all, layers.wrong_svm_loss_all, NX, W, tensor="w", verified="x w"),
     "model.loss": Twins(of_model(layers.Model), of_model(layers.WrongModel), **MODEL),
@@ -164,6 +170,16 @@ def test_and_in_numpy_an_error_that_says_so():
 def test_what_cannot_be_used_says_what_to_write(make, text):
     with pytest.raises(SpecError, match=text):
         make()
+
+
+def test_a_loss_with_its_gradients_is_told_what_to_write():
+    def loss(x, w):
+        return (x @ w).sum(), np.ones((len(x), 2)) @ w.T, x.T @ np.ones((len(x), 2))
+
+    with pytest.raises(SpecError, match=r"check value_and_grad\(loss\)"):
+        gradcheck(loss, NX, W)
+    with pytest.raises(SpecError, match=r"check value_and_grad\(layer.loss, params=layer.params\)"):
+        gradcheck(layers.Model(), NX, Y)
 
 
 def test_a_function_and_its_derivative_are_told_what_to_write():
