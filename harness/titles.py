@@ -26,6 +26,9 @@ BACKWARDS = (
     "back_propagation",
     "bprop",
     "bwd",
+    "vjp",
+    "pullback",
+    "compute_gradients",
 )
 """Names that mean nothing else: `call`, `apply` or `gradient` may be anything. Capitals count as small letters."""
 

@@ -120,7 +120,7 @@ def _entries(thing: Any, name: str, keys: tuple[Any, ...], label: str, code: str
         elif isinstance(value, (list, tuple, Mapping)):
             yield from _entries(thing, name, (*keys, key), here, f"{code}[{key!r}]")
         elif has_parts(value):
-            yield from walk(value, above=Slot(owner, key, here, f"{code}[{key!r}]"))
+            yield from walk(value, above=Shown(owner, key, here, f"{code}[{key!r}]"))
 
 
 def _is_pair(home: Any) -> bool:

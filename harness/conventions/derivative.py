@@ -39,7 +39,8 @@ DERIVATIVES = (
     "prime",
     "df",
     "differentiate",
-    "backward_derivative",
+    "local_grad",
+    "local_gradient",
 )
 """What its derivative is called, alone or beside the function's name: `activation_prime`, `dloss`."""
 
@@ -66,7 +67,9 @@ def _named(layer: Any) -> tuple[str, str] | None:
         for name in (*beside, f"d{stem}", f"d_{stem}"):
             if _is_method(layer, name):
                 return function, name
-    return None
+    own = [n for n in dir(type(layer)) if n[0] != "_" and _is_method(layer, n)]
+    others = [(n, f"{n}_{d}") for n in own for d in DERIVATIVES if f"{n}_{d}" in own]
+    return others[0] if len(others) == 1 else None  # `sigmoid` and `sigmoid_prime`
 
 
 def _is_method(layer: Any, name: str) -> bool:

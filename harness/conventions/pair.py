@@ -79,12 +79,14 @@ def _without_cache(backward: Callable[..., Any], inputs: list[str]) -> list[str]
 
 
 def _as_derivative(forward: Any, backward: Any, inputs: tuple[Any, ...]) -> str:
-    """What to write where the second function asks for the one input, as a derivative does."""
+    """What to write where the second function asks for as many inputs, as a derivative does."""
     names = [getattr(f, "__name__", "") for f in (forward, backward)]
-    if len(inputs) != 1 or len(positional_names(backward)) != 1 or not all(n.isidentifier() for n in names):
+    asked = _asked(backward)
+    if len(asked) != len(inputs) or not all(n.isidentifier() for n in names):
         return ""
     f, df = names
-    return f"; if {df} is its derivative, entry by entry, check lambda x: ({f}(x), lambda v: v * {df}(x))"
+    given = ", ".join(asked)
+    return f"; if {df} is its derivative, entry by entry, check lambda {given}: ({f}({given}), lambda v: v * {df}({given}))"
 
 
 class _Pulling:

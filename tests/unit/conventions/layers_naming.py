@@ -260,6 +260,13 @@ def kept(value: str, gradient: str) -> type:
     return OfObjects
 
 
+class InMethod(kept("value", "grad")):  # type: ignore[misc]
+    """Shown by a method too, in a dict (dlcourse.ai)."""
+
+    def params(self) -> Any:
+        return {"W": self.W, "b": self.b}
+
+
 def shown(*methods: str, of: Any) -> type:
     """A linear layer whose gradients have names that say nothing, and are shown by a method."""
 

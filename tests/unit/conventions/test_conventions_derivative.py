@@ -18,6 +18,7 @@ ENTRIES = (
     layers.Identity,
     layers.Softmax,
     layers.Product,
+    layers.Named,
 )
 TWINS = {kind.__name__: pair(kind, NX, tensor="x", verified="x") for kind in ENTRIES} | {
     "torch": pair(layers.Tanh, X, tensor="x", verified="x"),

@@ -193,3 +193,16 @@ def test_a_function_and_its_derivative_are_told_what_to_write():
     with pytest.raises(SpecError, match=re.escape(line)):
         gradcheck((cube, cube_prime), NX)
     assert gradcheck(eval(line, {"cube": cube, "cube_prime": cube_prime}), NX).ok
+
+
+def test_a_loss_and_its_derivative_are_told_what_to_write():
+    def mse(y_pred, y_true):
+        return np.mean((y_true - y_pred) ** 2)
+
+    def mse_prime(y_pred, y_true):
+        return 2 * (y_pred - y_true) / y_true.size
+
+    line = "lambda y_pred, y_true: (mse(y_pred, y_true), lambda v: v * mse_prime(y_pred, y_true))"
+    with pytest.raises(SpecError, match=re.escape(line)):
+        gradcheck((mse, mse_prime), NX, NX + 1)
+    assert gradcheck(eval(line, {"mse": mse, "mse_prime": mse_prime}), NX, np.cos(NX)).ok

@@ -39,6 +39,7 @@ KINDS = {
     "params and model_grads": (layers.contained("params", "model_grads"), "W", "x W b"),
     "theta and dtheta": (layers.contained("theta", "dtheta"), "theta.W", "x theta.W theta.b"),
     "objects with value": (layers.kept("value", "grad"), "W", "x W b"),
+    "objects shown by a method": (layers.InMethod, "W", "x W b"),
     "objects with tensor": (layers.kept("tensor", "gradient"), "W", "x W b"),
     "objects with delta": (layers.kept("param", "delta"), "W", "x W b"),
     "get_params() and get_grads()": (
