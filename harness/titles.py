@@ -28,7 +28,6 @@ BACKWARDS = (
     "bwd",
     "vjp",
     "pullback",
-    "compute_gradients",
 )
 """Names that mean nothing else: `call`, `apply` or `gradient` may be anything. Capitals count as small letters."""
 

@@ -47,7 +47,9 @@ TWINS = {
     ),
     "dropout": cs231n("dropout", NX, {"mode": "train", "p": 0.6}, tensor="x", verified="x"),
     "dropout with a seed": cs231n("dropout", NX, {"mode": "train", "p": 0.6, "seed": 1}, tensor="x", verified="x"),
-    "an argument again": cs231n("dense", NX.T.copy(), W.T.copy(), B[:, None], "tanh", tensor="W", verified="A_prev W b"),
+    "an argument again": cs231n(
+        "dense", NX.T.copy(), W.T.copy(), B[:, None], "tanh", tensor="W", verified="A_prev W b"
+    ),
     "residuals first": cs231n("product", NX, W, tensor="w", verified="x w"),
     "inputs instead of a cache": cs231n("rectified", NX, tensor="x", verified="x"),
     "inputs, and two outputs": cs231n("step", NX, W, tensor="w", verified="x w"),
