@@ -16,6 +16,9 @@ from harness.subject import Subject
 
 ORDER = 10
 
+INPUTS = ("x", "z", "a", "inp", "input", "inputs")
+"""What a backward may call the one input of forward: `relu(x)`, `relu_backward(dA, Z)`."""
+
 
 def recognises(layer: Any) -> bool:
     """Whether it is a tuple of two functions."""
@@ -71,9 +74,9 @@ def _without_cache(backward: Callable[..., Any], inputs: list[str]) -> list[str]
     """The arguments of a backward that asks for inputs instead of a cache: `relu_backward(dout, x)`; None where it does not."""
     asked = _asked(backward)
     gradients = [n for n in asked if GRADIENT.search(n.lower())]
-    if len(asked) == len(inputs) + 1 and len(gradients) == 1:  # the same inputs, whatever it calls them
-        rest = iter(inputs)
-        return ["" if n in gradients else next(rest) for n in asked]
+    others = [n.lower() for n in asked if n not in gradients]
+    if len(gradients) == len(inputs) == len(others) == 1 and others[0] in INPUTS:  # the one input under another name
+        return ["" if n in gradients else inputs[0] for n in asked]
     roles = arranged(asked, inputs, False)
     return roles if roles and any(roles) else None
 

@@ -197,6 +197,12 @@ def test_a_function_and_its_derivative_are_told_what_to_write():
     assert gradcheck(eval(line, {"cube": cube, "cube_prime": cube_prime}), NX).ok
 
 
+@pytest.mark.parametrize("backward", [lambda dout, cache: dout, lambda dout, c: dout])
+def test_a_forgotten_cache_is_no_input(backward):
+    with pytest.raises(SpecError, match=r"must return \(out, cache\)"):
+        gradcheck((lambda x: 2 * x, backward), NX)
+
+
 def test_a_loss_and_its_derivative_are_told_what_to_write():
     def mse(y_pred, y_true):
         return np.mean((y_true - y_pred) ** 2)
