@@ -12,47 +12,30 @@ from typing import Any
 from torch import Tensor
 
 from harness.arrays import Library, to_native
+from harness.asking import Asking
 from harness.domain import BackwardRaised
-from harness.handed import cache_of, handed_again, unnamed
 from harness.history import History
 from harness.meaning import Meaning, Question
 from harness.modes import EVAL, TRAIN, Switch, forward_of, switch_of
-from harness.nested import Arrangement, level
+from harness.nested import Arrangement
 from harness.outcome import SpecError
 from harness.parts import Reset, reset, resets_of
-from harness.rates import rate_of, rates_on
 from harness.recipe import cotangents_of, passed
-from harness.request import (
-    Request,
-    call_arguments,
-    input_names,
-    is_output,
-    outputs_of,
-    positional_names,
-    required_names,
-)
-from harness.returned import inputs_of
-from harness.signatures import parameters_of
+from harness.request import call_arguments, is_output, outputs_of
+from harness.returned import inputs_of, levelled
 from harness.slots import Slot
 from harness.sources import Sources
-from harness.subject import Leaf
 
 OUTPUTS = ("output", "outputs", "out", "y")
 """Where the outputs stand of a forward that returns nothing."""
 
 
 @dataclass
-class Calls:
+class Calls(Asking):
     """A working copy of a layer and what it is called with."""
 
-    layer: Any
-    request: Request
-    arguments: Mapping[str, Any]
-    leaves: dict[str, Leaf]
     sources: Sources
     library: Library
-    arranged: Arrangement = field(default_factory=lambda: Arrangement((), is_output), init=False)
-    """How the outputs stood in what the last forward gave."""
     output: str = field(default="", init=False)
     """The attribute that holds the outputs, where forward returns nothing."""
     history: History = field(default_factory=History, init=False)
@@ -61,8 +44,6 @@ class Calls:
     """The layer's own method that was run last to begin anew."""
     bundled: bool | None = field(default=None, init=False)
     """Whether backward takes the cotangents of several outputs as one tuple; None: not asked yet."""
-    meaning: Meaning | None = field(default=None, init=False)
-    """What the argument of backward is that is `unnamed`; None: not known."""
     cache: Any = field(default=None, init=False)
     """What the last forward returned for backward beside its outputs."""
     returned: Any = field(default=None, init=False)
@@ -73,16 +54,6 @@ class Calls:
     """The parameters that backward moves along their gradients, by its learning rate."""
     pace: float = field(default=0.0, init=False)
     """The learning rate of the next backward."""
-
-    @property
-    def name(self) -> str:
-        """The class's name."""
-        return type(self.layer).__name__
-
-    @property
-    def inputs(self) -> list[str]:
-        """The names of the inputs, in the order of the call."""
-        return input_names(self.arguments)
 
     @property
     def modes(self) -> tuple[str | None, ...]:
@@ -103,54 +74,6 @@ class Calls:
     def probed(self) -> list[str | None]:
         """The modes in which it may be called to see what is what."""
         return self.entered if self.request.alone and self.entered else list(self.modes)
-
-    @property
-    def takes_cotangent(self) -> bool:
-        """Whether backward takes one; some losses' take none."""
-        if self.meaning is not None:
-            return self.meaning.is_cotangent
-        return len(self._names) > len(self.repeated) or _variadic(self.layer.backward)
-
-    @cached_property
-    def _names(self) -> list[str]:
-        return [n for n in positional_names(self.layer.backward) if n != self.cached]
-
-    @property
-    def repeated(self) -> tuple[str, ...]:
-        """Inputs that backward asks for again, once a forward has shown how many outputs there are."""
-        if self.meaning is not None:
-            return tuple(n for n in self.asked if n in self.arguments)
-        return handed_again(self.asked, self.arguments, self.given, self._integers) if self.given else ()
-
-    @cached_property
-    def _integers(self) -> list[str]:
-        return [n for n, leaf in self.leaves.items() if not leaf.value.is_floating_point()]
-
-    @property
-    def unnamed(self) -> str:
-        """The argument of backward whose name does not tell what it is; empty where there is none."""
-        return unnamed(self.asked, self.arguments, self.given)
-
-    @cached_property
-    def asked(self) -> list[str]:
-        """The cotangents that backward can't do without."""
-        return [n for n in required_names(self.layer.backward) if n not in (self.rate, self.cached)]
-
-    @cached_property
-    def cached(self) -> str:
-        """The argument of backward that forward returns beside its outputs; empty where it asks for none."""
-        name = cache_of(required_names(self.layer.backward))
-        return "" if name in self.arguments else name
-
-    @cached_property
-    def rate(self) -> str:
-        """The name of the learning rate that backward asks for; empty where it does not."""
-        return rate_of(self.layer.backward)
-
-    @cached_property
-    def rates(self) -> list[tuple[Any, str, str]]:
-        """The learning rates that stand on the layer where backward asks for none."""
-        return [] if self.rate else rates_on(self.layer)
 
     @cached_property
     def switch(self) -> Switch | None:
@@ -198,7 +121,7 @@ class Calls:
         given = tuple(self.arranged([to_native(y.detach().clone(), self.library) for y in outputs]))
         try:
             returned = copy.deepcopy(self.layer).backward(given, **self.words)
-            found = inputs_of(self._flat(returned), self.leaves, self.inputs, self.name)
+            found = inputs_of(levelled(returned, self.arguments), self.leaves, self.inputs, self.name)
         except Exception:  # it takes one cotangent
             return False
         parts = returned if isinstance(returned, (tuple, list)) else (returned,)
@@ -219,11 +142,6 @@ class Calls:
         return question.answered([y.detach() for y in outputs])
 
     @property
-    def given(self) -> int:
-        """How many outputs the last forward gave, a tuple of several counted as one."""
-        return len(self.arranged.parts)
-
-    @property
     def words(self) -> dict[str, Any]:
         """The keywords of backward."""
         cache = {self.cached: self.cache} if self.cached else {}
@@ -233,18 +151,6 @@ class Calls:
         """Put the layer into a mode by its own switch."""
         if mode is not None and self.switch is not None:
             self.switch.put(mode)
-
-    @property
-    def most(self) -> int | None:
-        """How many cotangents backward can take: what the forward gives beside as many outputs is not judged."""
-        if _variadic(self.layer.backward) or not self._names:
-            return None
-        return max(1, len(self._cotangents) - len(self.repeated))
-
-    @cached_property
-    def _cotangents(self) -> list[str]:
-        beside = (self.rate, self.cached)
-        return [n for n in self._names if n not in beside and not isinstance(_default(self.layer.backward, n), bool)]
 
     @property
     def compute(self) -> Callable[..., Any]:
@@ -275,7 +181,7 @@ class Calls:
             )
         try:
             with self._paced():
-                self.returned = self._flat(self.layer.backward(*given, **self.words))
+                self.returned = levelled(self.layer.backward(*given, **self.words), self.arguments)
         except Exception as error:
             if not self.begun or isinstance(error, SpecError):
                 raise
@@ -309,11 +215,6 @@ class Calls:
         words += [f"{self.cached}=cache"] if self.cached else []
         return ", ".join([*([all_] if self.takes_cotangent else []), *words])
 
-    def _flat(self, returned: Any) -> Any:
-        """Where an argument is a tuple or list of arrays, its gradients may come as one among the others."""
-        nested = [n for n in self.arguments if n not in self.inputs]
-        return level(returned, nested) if nested else returned
-
     def begin(self) -> str:
         """Let the layer begin anew in its own way; the name of that way, empty if it has none."""
         self.begun = reset(self.resets)
@@ -323,14 +224,6 @@ class Calls:
     def resets(self) -> list[Reset]:
         """How it and the layers inside it begin anew."""
         return resets_of(self.layer)
-
-
-def _default(function: Callable[..., Any], name: str) -> Any:
-    return next(p.default for p in parameters_of(function) if p.name == name)
-
-
-def _variadic(function: Callable[..., Any]) -> bool:
-    return bool(function.__code__.co_flags & 0x04) if hasattr(function, "__code__") else False
 
 
 def _scalar(value: Any) -> Any:

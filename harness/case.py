@@ -60,11 +60,14 @@ class Case:
     """Whether the spec's `build` asked for a generator."""
     echo: bool = False
     """Whether it stands beside another point of the same layer that is judged in full: other parameters, same inputs."""
+    spared: frozenset[str] = frozenset()
+    """The leaves whose gradient was found wrong at that other point, and is not judged again."""
 
     @cached_property
     def wanted(self) -> list[str]:
         """The leaves whose gradient is judged: not those without entries, nor later inputs that backward leaves out."""
-        return [n for n in self.subject.wanted() if n not in self.unreturned and self.leaves[n].numel()]
+        beside = self.unreturned | self.spared
+        return [n for n in self.subject.wanted() if n not in beside and self.leaves[n].numel()]
 
     @cached_property
     def unreturned(self) -> frozenset[str]:

@@ -151,7 +151,7 @@ class Differences:
 
     def one(self, name: str, k: int) -> dict[str, Tensor]:
         """The direction through one entry of a leaf."""
-        d = torch.zeros_like(self.case.leaves[name])
+        d = torch.zeros_like(self.case.leaves[name], memory_format=torch.contiguous_format)
         d.view(-1)[k] = 1.0
         return {name: d}
 

@@ -13,6 +13,7 @@ from harness.case import Case
 from harness.checks import Check
 from harness.comparison import not_finite
 from harness.domain import BackwardRaised, Contested, Refused, forward_may_refuse
+from harness.echo import answered, without_known
 from harness.events import Event, Finished, Noted, Started
 from harness.events import Refused as RefusedEvent
 from harness.evidence import finding_of
@@ -107,7 +108,9 @@ def _result(
 ) -> Result:
     seen = [Seen(None, Observation(Outcome.FAIL, reason=why)) for why in broken]
     asked = [s for s in sessions if check.echoes or not s.case.echo]
-    seen += [Seen(s, finer(check, s, _once(check, s), partial(_by_precision, s, sessions, checks))) for s in asked]
+    seen += [
+        Seen(s, finer(check, s, _at(check, s, sessions[0]), partial(_by_precision, s, sessions, checks))) for s in asked
+    ]
     failure = smallest_failure(seen)
     if failure is not None and failure.observation.failed is not None and failure.session is not None:
         name, verdict = failure.observation.failed
@@ -131,6 +134,13 @@ def _by_precision(session: Session, sessions: Sequence[Session], checks: Sequenc
         return set()
     elsewhere = {n for s in sessions if s.dtype == session.dtype for n in _once(found[0], s).tensors}
     return set(here.tensors) | elsewhere if here.outcome is Outcome.PASS else set(here.unverified) & elsewhere
+
+
+def _at(check: Check, session: Session, first: Session) -> Observation:
+    """What a check sees at one point; at an echo no more than is not known from the first."""
+    if not session.case.echo or session is first:
+        return _once(check, session)
+    return answered(check.name, first, session) or _once(check, without_known(check.name, first, session))
 
 
 def _once(check: Check, session: Session) -> Observation:

@@ -13,7 +13,7 @@ TARGETS = ("target", "targets", "label", "labels", "y_true", "truth")
 """What no cotangent is called."""
 
 
-CACHES = ("cache", "ctx", "context", "saved", "tape", "residuals")
+CACHES = ("cache", "ctx", "context", "saved", "tape", "residuals", "residual", "res", "caches", "linear_cache")
 """What a backward calls what forward has returned beside its outputs for it."""
 
 
@@ -43,3 +43,13 @@ def unnamed(asked: Sequence[str], inputs: Container[str], outputs: int) -> str:
     rest = [n for n in asked if n not in inputs]
     plain = len(asked) > outputs and len(rest) == 1 and len(asked) > 1
     return rest[0] if plain and not (outputs == 1 and GRADIENT.search(rest[0].lower())) else ""
+
+
+def arranged(asked: Sequence[str], inputs: Container[str], cached: bool) -> list[str] | None:
+    """What a backward's arguments are, one by one: "cache", the name of an input, or "" for a cotangent; None: no cotangent.
+
+    The cache is what is called so, or the last one.
+    """
+    cache = next((n for n in asked if n.lower() in CACHES), asked[-1] if asked else "") if cached else ""
+    found = ["cache" if n == cache else n if n in inputs else "" for n in asked]
+    return found if "" in found else None

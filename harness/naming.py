@@ -6,31 +6,109 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
-HOLDERS = ("params", "parameters", "param", "weights", "variables", "_parameters", "_modules", "buffers", "_buffers")
-"""What a container of parameters is called; it is no part of their names."""
+HOLDERS = (
+    "params",
+    "parameters",
+    "param",
+    "weights",
+    "variables",
+    "_parameters",
+    "_modules",
+    "buffers",
+    "_buffers",
+    "get_params",
+    "get_parameters",
+    "get_weights",
+    "wrapped",
+)
+"""What a container of parameters is called, and the layer inside what a convention makes of it; no part of their names."""
 
-VALUES = ("data", "value", "array")
+VALUES = ("data", "value", "array", "tensor", "val", "param", "values")
 """What an object that keeps a parameter beside its gradient calls the parameter."""
 
-GRADIENTS = ("grads", "gradients", "grad", "gradient", "dparams", "derivatives", "returned")
+GRADIENTS = (
+    "grads",
+    "gradients",
+    "grad",
+    "gradient",
+    "dparams",
+    "derivatives",
+    "returned",
+    "get_grads",
+    "get_gradients",
+)
 """What a container of gradients is called, and an object's gradient beside its `data`."""
 
-_BEFORE = ("dLd", "dL_d", "dL", "d_", "d", "grad_", "grad", "gradient_", "delta_", "delta", "nabla_", "g_", "g")
-_AFTER = ("_grad", "_grads", "_gradient", "_gradients", "grad", "Grad")
+_BEFORE = (
+    "dLd",
+    "dL_d",
+    "dL",
+    "d_",
+    "d",
+    "grad_",
+    "grad",
+    "grads_",
+    "gradient_",
+    "gradients_",
+    "delta_",
+    "delta",
+    "nabla_",
+    "g_",
+    "g",
+)
+_AFTER = ("_grad", "_grads", "_gradient", "_gradients", "grad", "Grad", "Gradient", "Grads", "Gradients")
+
+WEAK = 3
+"""The rank of a name that says gradient to those alone who know that backward writes there, in the parameter's shape."""
+
+_FREE_BEFORE = re.compile(
+    r"d+|d[A-Z][A-Za-z]*_?d?_?|(partial|del|deriv|jac|jacobian|adj|adjoint|bar|grads|gradients)_?"
+)
+_FREE_AFTER = re.compile(r"_?(bar|adj|adjoint|deriv|derivative|der|cotangent)|_(g|d|ct)")
+_GATHERED = ("_acc", "_accum", "_sum", "_total")
+_FREE_HOLDERS = ("p", "theta", "model", "net")
+_FREE_GRADIENTS = ("g", "d", "delta", "deltas", "der", "deriv", "bar", "adjoint")
 
 _SAME = (("w", "weight", "weights", "kernel"), ("b", "bias", "biases"), ("x", "inp", "input", "inputs"))
 _GROUP = {word: k for k, words in enumerate(_SAME) for word in words}
 
 
 @lru_cache(1 << 14)
-def gradient_rank(place: str, parameter: str) -> int | None:
+def gradient_rank(place: str, parameter: str, weak: bool = False) -> int | None:
     """How surely an array of the first label is the gradient of that of the second; lower is surer, None: it is not.
 
-    0: `fc.dW` or `fc.grads.W` for `fc.W`; 1: but for case and underscores; 2: but for the word, as `dW` for `weight`.
+    0: `fc.dW` or `fc.grads.W` for `fc.W`; 1: but for case and underscores; 2: but for the word, as `dW` for `weight`;
+    `weak` allows WEAK: `W_bar`, `dJdW`, `g.W` beside `p.W`.
     """
     there, here = place.split("."), parameter.split(".")
     ranks = [r for p in (here, _bare(here)) if (r := _rank(there, p)) is not None]
+    if not ranks and weak and _is_weak(there, here):
+        return WEAK
     return min(ranks, default=None)
+
+
+def _is_weak(place: Sequence[str], parameter: Sequence[str]) -> bool:
+    wanted = [p for p in _bare(parameter) if p not in _FREE_HOLDERS or len(parameter) == 1]
+    bare = [p for p in _bare(place) if not holds_gradients(p) and p not in (*_FREE_GRADIENTS, *_FREE_HOLDERS)]
+    if not wanted or len(bare) != len(wanted) or bare[:-1] != wanted[:-1]:
+        return False
+    if bare[-1] == wanted[-1]:
+        return any(holds_gradients(p) or p in _FREE_GRADIENTS for p in place)
+    return _marked_rank(bare[-1], wanted[-1]) is not None or wanted[-1] in _freed(bare[-1])
+
+
+def _freed(word: str) -> list[str]:
+    """What a word may be the gradient of, by any mark in front or behind; of sums of marked ones too."""
+    for gathered in _GATHERED:
+        word = word.removesuffix(gathered)
+    cuts = range(1, len(word))
+    before = [word[k:] for k in cuts if _FREE_BEFORE.fullmatch(word[:k])]
+    return before + [word[:k] for k in cuts if _FREE_AFTER.fullmatch(word[k:])]
+
+
+def holds_gradients(container: str) -> bool:
+    """Whether a container is called one of gradients: `grads`, `model_grads`, `get_gradients`."""
+    return container in GRADIENTS or bool({*container.lower().split("_")} & {"grad", "grads", "gradient", "gradients"})
 
 
 def _rank(place: Sequence[str], parameter: Sequence[str]) -> int | None:

@@ -1,17 +1,31 @@
-"""Tuples and lists of arrays, at any depth, as arguments and as outputs: `forward(x, (h, c)) -> (y, (h, c))`."""
+"""Tuples, lists and dicts of arrays, at any depth, as arguments and as outputs: `forward(x, (h, c)) -> (y, (h, c))`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import copy
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from typing import Any
 
 
+def parts_in(value: Any) -> list[tuple[Any, Any]] | None:
+    """What stands in a tuple, list or dict, by position or key; None where it is none of them.
+
+    A dict with words or numbers in it, such as a `bn_param`, is one thing.
+    """
+    if isinstance(value, Mapping) and value and not any(type(v) in _SETTINGS for v in value.values()):
+        return list(value.items())
+    return list(enumerate(value)) if isinstance(value, (list, tuple)) else None
+
+
+_SETTINGS = (str, bool, int, float)
+
+
 def flat(name: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """What stands in an argument, by name: `state.0`, `state.1.0`; the argument itself where it is no tuple or list."""
-    if not isinstance(value, (list, tuple)):
+    """What stands in an argument, by name: `state.0`, `state.1.h`; the argument itself where it is no tuple, list or dict."""
+    if (parts := parts_in(value)) is None:
         yield name, value
         return
-    for k, part in enumerate(value):
+    for k, part in parts:
         yield from flat(f"{name}.{k}", part)
 
 
@@ -21,19 +35,23 @@ def leaves_of(value: Any) -> list[Any]:
 
 
 def rebuilt(name: str, value: Any, put: Callable[[str, Any], Any]) -> Any:
-    """The same tuples and lists around what `put` makes of each name and part."""
-    if not isinstance(value, (list, tuple)):
+    """The same tuples, lists and dicts around what `put` makes of each name and part."""
+    if (parts := parts_in(value)) is None:
         return put(name, value)
-    return like(value, [rebuilt(f"{name}.{k}", part, put) for k, part in enumerate(value)])
+    return like(value, [rebuilt(f"{name}.{k}", part, put) for k, part in parts])
 
 
 def like(value: Any, parts: list[Any]) -> Any:
-    """These parts in a tuple, named tuple or list of the same kind."""
+    """These parts in a tuple, named tuple, list or dict of the same kind."""
+    if isinstance(value, Mapping):
+        made = copy.copy(value) if isinstance(value, MutableMapping) else dict(value)
+        made.update(zip(list(value), parts, strict=True))
+        return made
     return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
 
 
 def grouped(parts: Mapping[str, Any]) -> dict[str, Any]:
-    """{"x": …, "state": (…, …)} of `x`, `state.0` and `state.1`."""
+    """{"x": …, "state": (…, …)} of `x`, `state.0` and `state.1`; a dict of what has names."""
     found: dict[str, Any] = {}
     inside: dict[str, dict[str, Any]] = {}
     for name, part in parts.items():
@@ -41,22 +59,12 @@ def grouped(parts: Mapping[str, Any]) -> dict[str, Any]:
         if dot:
             inside.setdefault(head, {})[rest] = part
         found[head] = part
-    return found | {head: tuple(grouped(those).values()) for head, those in inside.items()}
+    made = {head: grouped(those) for head, those in inside.items()}
+    return found | {head: tuple(p.values()) if all(map(str.isdecimal, p)) else p for head, p in made.items()}
 
 
-def level(returned: Any, names: Iterable[str]) -> Any:
-    """Gradients without the tuples and lists among them; of a dict, those under the name of a nested argument among `names`
-    get the names of its parts."""
-    if isinstance(returned, (tuple, list)):
-        return leaves_of(returned)
-    if not isinstance(returned, Mapping):
-        return returned
-    nested = tuple(names)
-    return dict(
-        pair
-        for key, value in returned.items()
-        for pair in (flat(str(key), value) if any(str(key).endswith(n) for n in nested) else [(key, value)])
-    )
+_OUTPUT = ...
+"""Stands where an output stood."""
 
 
 class Arrangement:
@@ -64,21 +72,21 @@ class Arrangement:
 
     def __init__(self, result: Any, is_output: Callable[[Any], bool]) -> None:
         parts = result if isinstance(result, (tuple, list)) else (result,)
-        marked = [rebuilt("", p, lambda _, part: is_output(part)) for p in parts]
-        self.parts = [m for m in marked if m is True or any(leaves_of(m))]
-        """One an argument of backward: True, or a tuple or list of True and, for what is no output, False."""
-        self.nested = any(p is not True for p in self.parts)
-        """Whether one of them is a tuple or list."""
+        marked = [rebuilt("", p, lambda _, part: _OUTPUT if is_output(part) else None) for p in parts]
+        self.parts = [m for m in marked if _OUTPUT in leaves_of(m)]
+        """One an argument of backward: a mark, or a tuple, list or dict of such and, for what is no output, None."""
+        self.nested = any(p is not _OUTPUT for p in self.parts)
+        """Whether one of them is a tuple, list or dict."""
 
     @property
     def counts(self) -> list[int]:
         """How many outputs each of them has."""
-        return [1 if p is True else sum(leaves_of(p)) for p in self.parts]
+        return [leaves_of(p).count(_OUTPUT) for p in self.parts]
 
     def fitted(self, most: int | None) -> Arrangement:
         """From now on one by one, where there is an argument of backward for each output."""
         if self.nested and most == sum(self.counts) != len(self.parts):
-            self.parts, self.nested = [True] * most, False
+            self.parts, self.nested = [_OUTPUT] * most, False
         return self
 
     def __call__(self, values: Sequence[Any]) -> list[Any]:
@@ -95,7 +103,13 @@ class Arrangement:
 
 
 def _written(part: Any, name: str, numbers: Iterator[int]) -> str:
-    if not isinstance(part, (list, tuple)):
+    if not isinstance(part, (list, tuple, Mapping)):
         return f"give({name}[{next(numbers)}])" if part else "None"
-    inside = ", ".join(_written(p, name, numbers) for p in part)
-    return f"[{inside}]" if isinstance(part, list) else f"({inside},)"
+    return bracketed(part, [_written(p, name, numbers) for _, p in parts_in(part) or ()])
+
+
+def bracketed(value: Any, parts: Sequence[str]) -> str:
+    """Code of a tuple, list or dict like `value`, of the code of its parts."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{k!r}: {p}" for k, p in zip(value, parts, strict=True)) + "}"
+    return f"[{', '.join(parts)}]" if isinstance(value, list) else f"({', '.join(parts)},)"

@@ -104,9 +104,10 @@ class Owners:
         ranked: dict[str, tuple[int, ...]] = {}
         shape = _shape(self.slots[label])
         for place in self.places:
-            ranks = [r for name in self.aliases[label] if (r := gradient_rank(place, name)) is not None]
+            fits = place in self.values and self.values[place].shape == shape
+            known = fits and place in self.pulled
+            ranks = [r for name in self.aliases[label] if (r := gradient_rank(place, name, known)) is not None]
             if ranks and place not in self.aliases[label]:
-                fits = place in self.values and self.values[place].shape == shape
                 ranked[place] = (not fits, place not in self.pulled, min(ranks))
         best = sorted(ranked, key=lambda p: ranked[p])
         equals = [p for p in best if ranked[p] == ranked[best[0]]]
@@ -161,13 +162,18 @@ class Owners:
                 f"`{name}` was made by forward, changes the output and has no gradient: if it is a constant, such as a table "
                 f"or a mask, write grads={{{whole!r}: None}}; if it is a parameter, set self.d{short} in backward"
             )
-        free = self.pulled - taken - self.slots.keys()
-        like = [p for p in self.values if p in free and self.values[p].shape == _shape(slot)]
-        guess = like[0] if len(like) == 1 else "its gradient"
+        guess = self._guess(slot, self.pulled - taken - {slot.label})
         return (
             f"`{name}` changes the output and has no gradient: set self.d{short} in backward, or write "
             f"LayerSpec(..., grads={{{name!r}: {guess!r}}}), or None there if it is a constant"
         )
+
+    def _guess(self, slot: Slot, free: Container[str]) -> str:
+        """The one place of its shape that backward wrote to, that was not there before, or beside it."""
+        like = [p for p in self.values if p in free and self.values[p].shape == _shape(slot)]
+        new = [p for p in like if p not in self.slots]
+        beside = [p for p in like if p.rpartition(".")[0] == slot.label.rpartition(".")[0] != ""]
+        return next((found[0] for found in (new, beside) if len(found) == 1), "its gradient")
 
 
 def _aliases(slots: Mapping[str, Slot], places: Mapping[str, Slot]) -> dict[str, list[str]]:

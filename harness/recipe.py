@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from harness.arrays import Library
-from harness.nested import Arrangement, flat
+from harness.nested import Arrangement, bracketed, flat, parts_in
 from harness.subject import Recipe
 
 _GIVE = {"torch": "t.clone()", "numpy": "t.numpy().copy()[()]"}
@@ -26,6 +26,7 @@ def replay(seed):
 _FLAT = """
 
 def flat(y):
+    y = list(y.values()) if isinstance(y, dict) else y
     return [t for part in y for t in flat(part)] if isinstance(y, (tuple, list)) else [y]
 
 
@@ -166,9 +167,8 @@ def passed(arguments: Mapping[str, Any], leaves: Container[str]) -> list[str]:
 def _passed(name: str, value: Any, leaves: Container[str]) -> str:
     if name in leaves:
         return f"give(leaves[{name!r}])"
-    if isinstance(value, (list, tuple)) and any(n in leaves for n, _ in flat(name, value)):
-        parts = ", ".join(_passed(f"{name}.{k}", part, leaves) for k, part in enumerate(value))
-        return f"[{parts}]" if isinstance(value, list) else f"({parts},)"
+    if (parts := parts_in(value)) is not None and any(n in leaves for n, _ in flat(name, value)):
+        return bracketed(value, [_passed(f"{name}.{k}", part, leaves) for k, part in parts])
     return repr(value)
 
 
@@ -190,7 +190,12 @@ def keywords_of(kwargs: Mapping[str, Any], modes: Mapping[str, Mapping[str, Any]
 def _by_name(wanted: Sequence[str]) -> list[str]:
     """A dict of gradients, in the order of the inputs; `dx`, `grad_x` and `x_grad` are the gradient of x."""
     pick = "next(v for k, v in d.items() if n in (k, k[1:]) or n in k.split('_'))"
-    return ["    if isinstance(d, dict):", f"        d = [{pick} for n in {list(wanted)!r}]"]
+    last = [n.rpartition(".")[2] for n in wanted]  # of a dict among the inputs, what they are called there
+    lines = ["    if isinstance(d, dict):", f"        d = [{pick} for n in {last!r}]"]
+    if within := [k for n, k in zip(wanted, last, strict=True) if n != k and not k.isdecimal()]:
+        entries = f"[p.get(k, p.get('d' + k)) for k in {within!r} if k in p or 'd' + k in p]"
+        lines += ["    if isinstance(d, tuple):", f"        d = [{entries} if isinstance(p, dict) else p for p in d]"]
+    return lines
 
 
 def functions(

@@ -166,6 +166,8 @@ def match(result: Any, leaves: Mapping[str, Leaf], inputs: Sequence[str], what: 
     parts = list(result) if isinstance(result, (tuple, list)) else [result]
     real = [n for n in inputs if n in leaves and leaves[n].value.is_floating_point()]
     wanted = [n for n in real if leaves[n].wanted]
+    if len(parts) == len(inputs) + 1 and parts[0] is None:  # an rrule's, for the function itself
+        parts = parts[1:]
     if len(parts) == 1 and parts[0] is None:
         return dict.fromkeys(wanted)
     names = next((c for c in (list(inputs), real, wanted) if len(c) == len(parts)), None)

@@ -2,17 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
 
 from harness.arrays import is_array, to_tensor
-from harness.naming import gradient_rank
-from harness.request import match
+from harness.naming import gradient_names, gradient_rank
+from harness.nested import flat, leaves_of, parts_in
+from harness.request import holds_tensors, match
 from harness.slots import Slot
 from harness.subject import Leaf
 from harness.views import Shown
+
+
+def levelled(result: Any, arguments: Mapping[str, Any]) -> Any:
+    """Gradients one by one, where an argument of forward is a tuple, list or dict of arrays: without those among them, or
+    under the names of its parts."""
+    nested = {n: v for n, v in arguments.items() if parts_in(v) is not None and holds_tensors(v)}
+    if not nested:
+        return result
+    if isinstance(result, Mapping):
+        plain = [alias for n in arguments if n not in nested for alias in (n, *gradient_names(n))]
+        return dict(pair for k, part in result.items() for pair in _renamed(str(k), part, nested, plain))
+    if not isinstance(result, (tuple, list)):
+        return result
+    found: list[Any] = []
+    for k, part in enumerate(result):
+        argument = list(arguments.values())[k] if k < len(arguments) else None
+        if not isinstance(part, Mapping):
+            found += leaves_of(part)
+        elif isinstance(argument, Mapping):  # in the order of the argument, not its own
+            entries = {_entry(str(key), argument): g for key, g in part.items()}
+            found += [g for key in argument for g in leaves_of(entries.get(str(key)))]
+        else:
+            found.append(part)
+    return found
+
+
+def _renamed(key: str, part: Any, nested: Mapping[str, Any], plain: Container[str]) -> list[tuple[str, Any]]:
+    """A gradient that was returned by name: of a whole argument, of an entry of one, or of something else."""
+    if whole := next((n for n in nested if key.endswith(n) and parts_in(part) is not None), ""):
+        argument = nested[whole]
+        if isinstance(part, Mapping) and isinstance(argument, Mapping):
+            part = {_entry(str(k), argument): g for k, g in part.items()}
+        return list(flat(key, part))
+    homes = [n for n, v in nested.items() if isinstance(v, Mapping) and _entry(key, v) in map(str, v)]
+    if key in plain or len(homes) != 1:
+        return [(key, part)]
+    return list(flat(f"{homes[0]}.{_entry(key, nested[homes[0]])}", part))
+
+
+def _entry(key: str, argument: Mapping[Any, Any]) -> str:
+    """The entry of a dict whose gradient is called so; the name itself where there is none."""
+    return next((n for n in map(str, argument) if key in (n, *gradient_names(n))), key)
 
 
 def inputs_of(result: Any, leaves: Mapping[str, Leaf], inputs: Sequence[str], what: str) -> dict[str, Tensor | None]:

@@ -43,6 +43,7 @@ class Session:
     def __init__(self, case: Case) -> None:
         self.case = case
         self.seen: dict[str, Observation] = {}  # what the checks that were asked so far saw, by name
+        self._sparing: dict[frozenset[str], Session] = {}
 
     @cached_property
     def judge(self) -> Judge:
@@ -88,6 +89,12 @@ class Session:
     def random(self) -> bool:
         """Whether the layer draws here."""
         return self.case.random
+
+    def sparing(self, wrong: frozenset[str]) -> Session:
+        """The same without judging the gradients of these; made once."""
+        if wrong not in self._sparing:
+            self._sparing[wrong] = Session(self.case.at(spared=wrong).with_base(self.case.base))
+        return self._sparing[wrong]
 
     def fresh(self, number: int) -> Session | None:
         """The same layer at other values of the same spread, to test a diagnosis on; None where it refuses them."""

@@ -11,9 +11,10 @@ from torch import Tensor
 
 from harness import recipe
 from harness.arrays import Library, to_native
-from harness.nested import Arrangement, level
+from harness.nested import Arrangement
 from harness.recipe import cotangents_of
 from harness.request import Request, call_arguments, input_names, is_output, match, outputs_of
+from harness.returned import levelled
 from harness.sources import Sources
 from harness.subject import Evaluation, Leaf, Recipe, Subject
 
@@ -71,14 +72,13 @@ class Stateless:
         result, pullback = self.call(*call_arguments(self.arguments, leaves, self.library), **keywords)
         outputs = outputs_of(result, self.name)
         inputs = input_names(self.arguments)
-        nested = [n for n in self.arguments if n not in inputs]
 
         def pull(cotangents: Sequence[Tensor]) -> dict[str, Tensor | None]:
             self.arranged = Arrangement(result, is_output).fitted(_count(pullback))
             given = tuple(self.arranged([to_native(v, self.library) for v in cotangents]))
             self.bundled = len(given) > 1 and takes_one(pullback)
             returned = pullback(given) if self.bundled else pullback(*given)
-            matched = match(level(returned, nested) if nested else returned, self.leaves, inputs, self.name)
+            matched = match(levelled(returned, self.arguments), self.leaves, inputs, self.name)
             return {n: None if g is None else g.clone() for n, g in matched.items()}
 
         return Evaluation(outputs, pull)

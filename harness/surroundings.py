@@ -128,14 +128,19 @@ class Surroundings:
             for h in steps:
                 yield self.f.quick(gradients, d, h).off
 
-    def around(self, d: Direction, radius: float, points: int = AROUND) -> tuple[float, float]:
+    def around(
+        self, d: Direction, radius: float, points: int = AROUND, known: dict[int, Tensor | None] | None = None
+    ) -> tuple[float, float]:
         """Between which values the derivative along d lies at points around: each output takes its own least and largest.
 
         At a kink of several pieces (the middle one of three equal entries, sorted) what lies around the point may be no
         one-sided slope at it: any convex combination of nearby gradients is one of the point (Clarke, "Optimization and
-        Nonsmooth Analysis", 1983). Points outside the domain say nothing; where all are, nothing lies between.
+        Nonsmooth Analysis", 1983). Points outside the domain say nothing; where all are, nothing lies between. The slopes at
+        the first points may be `known`, and those found are added.
         """
-        seen = [s for number in range(points) if (s := self._slope(d, number, radius)) is not None]
+        known = {} if known is None else known
+        known |= {number: self._slope(d, number, radius) for number in range(len(known), points)}
+        seen = [s for s in known.values() if s is not None]
         if not seen:
             return math.inf, -math.inf
         slopes = torch.stack(seen)
@@ -177,13 +182,16 @@ class Surroundings:
         radii = (RADII[0], min(RADII[1], found.step))
         if NOISES * self.f.rounding / (radii[1] / STEP_AROUND) > 0.05 * abs(found.off):
             return False
-        low, high = self.around(d, radii[1], ALIKE)
+        known: dict[int, Tensor | None] = {}
+        low, high = self.around(d, radii[1], ALIKE, known)
         if high - low < 1e-3 * abs(found.off):  # one piece alone
             return False
         claim = self.f.claimed(gradients, self.f.spread(d, 1.0))
-        coarse, fine = (self.around(d, radius) for radius in radii)
-        lasting = fine[1] - fine[0] >= 0.5 * (coarse[1] - coarse[0])
-        return lasting and all(low <= claim <= high for low, high in (coarse, fine))
+        fine = self.around(d, radii[1], known=known)
+        if not fine[0] <= claim <= fine[1]:  # most wrong claims: what lies farther around is not asked
+            return False
+        coarse = self.around(d, radii[0])
+        return fine[1] - fine[0] >= 0.5 * (coarse[1] - coarse[0]) and coarse[0] <= claim <= coarse[1]
 
     def _slope(self, d: Direction, number: int, radius: float) -> Tensor | None:
         """v ⊙ the slopes of the outputs along d at a point a little off, all entries of d's leaves moved; None outside the

@@ -26,6 +26,8 @@ BACKWARDS = (
     "back_propagation",
     "bprop",
     "bwd",
+    "vjp",
+    "pullback",
 )
 """Names that mean nothing else: `call`, `apply` or `gradient` may be anything. Capitals count as small letters."""
 

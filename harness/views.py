@@ -14,7 +14,14 @@ from harness.arrays import is_real
 from harness.naming import GRADIENTS, HOLDERS
 from harness.slots import Slot, has_parts, held_in, walk
 
-PAIRS = ("params_and_grads", "parameters_and_gradients")
+PAIRS = (
+    "params_and_grads",
+    "params_grads",
+    "parameters_and_gradients",
+    "get_params_and_grads",
+    "get_params_grads",
+    "get_params_and_gradients",
+)
 
 NAMES = (*HOLDERS, *GRADIENTS, *PAIRS)
 """What such properties and methods are called."""
@@ -113,7 +120,7 @@ def _entries(thing: Any, name: str, keys: tuple[Any, ...], label: str, code: str
         elif isinstance(value, (list, tuple, Mapping)):
             yield from _entries(thing, name, (*keys, key), here, f"{code}[{key!r}]")
         elif has_parts(value):
-            yield from walk(value, above=Slot(owner, key, here, f"{code}[{key!r}]"))
+            yield from walk(value, above=Shown(owner, key, here, f"{code}[{key!r}]"))
 
 
 def _is_pair(home: Any) -> bool:

@@ -49,6 +49,13 @@ def _unrecognised(layer: Any) -> str:
             f"{kind} is no layer that can be checked: it has {' and '.join(f'`{m}`' for m in others.values())}, which should be "
             f"named {' and '.join(others)}; before the check write {renamed}"
         )
+    if callable(getattr(layer, "loss", None)):
+        params = next((n for n in ("params", "parameters", "weights") if hasattr(layer, n)), "")
+        given = f"layer.loss, params=layer.{params}" if params else "layer.loss"
+        return (
+            f"{kind} is no layer that can be checked: it has a loss and no backward; if the loss returns its gradients too, "
+            f"check value_and_grad({given})"
+        )
     return (
         f"{kind} is no layer that can be checked: it has {' and '.join(parts) or 'no forward'}. "
         "Give an object with forward and backward, a pair (forward, backward) of functions, a torch.autograd.Function, "

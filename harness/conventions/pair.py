@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Container, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
+from harness.handed import CACHES, GRADIENT, arranged
 from harness.outcome import SpecError
-from harness.request import Request, positional_names
+from harness.request import Request, is_output, positional_names, required_names
 from harness.stateless import Stateless
 from harness.subject import Subject
 
 ORDER = 10
+
+INPUTS = ("x", "z", "a", "inp", "input", "inputs")
+"""What a backward may call the one input of forward: `relu(x)`, `relu_backward(dA, Z)`."""
 
 
 def recognises(layer: Any) -> bool:
@@ -28,38 +33,86 @@ def subject(request: Request) -> Subject:
     """
     forward, backward = request.layer
     name = getattr(forward, "__name__", type(forward).__name__).removesuffix("_forward")
+    names, scripted = positional_names(forward), []
 
     def call(*inputs: Any, **keywords: Any) -> tuple[Any, Any]:
         result = forward(*inputs, **keywords)
-        if not isinstance(result, tuple) or len(result) != 2:
-            raise SpecError(
-                f"{name}: the forward of a pair must return (out, cache); it returned {type(result).__name__}"
-                + (f" of {len(result)}" if isinstance(result, tuple) else _as_derivative(forward, backward, inputs))
-            )
-        out, cache = result
-        return out, _Pulling(backward, cache)
+        given = {**dict(zip(names, inputs, strict=False)), **keywords}
+        if isinstance(result, tuple) and len(result) == 2 and not _asks_instead(backward, given, result):
+            out, cache = result
+            roles = arranged(_asked(backward), given, True)
+            scripted.append(roles is None or (roles[-1] == "cache" and not any(roles[:-1])))
+            return out, _Pulling(backward, roles, given, cache)
+        if _asked(backward)[:1] == ["ans"]:  # HIPS autograd: vjp(ans, x) -> g -> gradient
+            return result, backward(result, *inputs)
+        if roles := _without_cache(backward, list(given)):
+            return result, _Pulling(backward, roles, given)
+        raise SpecError(
+            f"{name}: the forward of a pair must return (out, cache); it returned {type(result).__name__}"
+            + (f" of {len(result)}" if isinstance(result, tuple) else _as_derivative(forward, backward, inputs))
+        )
 
-    return Stateless.of(request, name, forward, call).subject()
+    made = Stateless.of(request, name, forward, call).subject()
+    # the script calls backward(*cotangents, cache)
+    return made if any(scripted) else replace(made, recipe=None)
+
+
+def _asked(backward: Callable[..., Any]) -> list[str]:
+    with suppress(TypeError, ValueError):  # a builtin has none
+        return required_names(backward)
+    return []
+
+
+def _asks_instead(backward: Callable[..., Any], inputs: Container[str], result: tuple[Any, Any]) -> bool:
+    """Whether a backward asks for inputs, and what forward returned are two outputs: `cell_backward(dh, dc, x, w)`."""
+    asked = _asked(backward)
+    named = any(n.lower() in CACHES for n in asked)
+    return len(asked) > 2 and asked[-1] in inputs and not named and all(map(is_output, result))
+
+
+def _without_cache(backward: Callable[..., Any], inputs: list[str]) -> list[str] | None:
+    """The arguments of a backward that asks for inputs instead of a cache: `relu_backward(dout, x)`; None where it does not."""
+    asked = _asked(backward)
+    gradients = [n for n in asked if GRADIENT.search(n.lower())]
+    others = [n.lower() for n in asked if n not in gradients]
+    if len(gradients) == len(inputs) == len(others) == 1 and others[0] in INPUTS:  # the one input under another name
+        return ["" if n in gradients else inputs[0] for n in asked]
+    roles = arranged(asked, inputs, False)
+    return roles if roles and any(roles) else None
 
 
 def _as_derivative(forward: Any, backward: Any, inputs: tuple[Any, ...]) -> str:
-    """What to write where the second function asks for the one input, as a derivative does."""
+    """What to write where the second function asks for as many inputs, as a derivative does."""
     names = [getattr(f, "__name__", "") for f in (forward, backward)]
-    if len(inputs) != 1 or len(positional_names(backward)) != 1 or not all(n.isidentifier() for n in names):
+    asked = _asked(backward)
+    if len(asked) != len(inputs) or not all(n.isidentifier() for n in names):
         return ""
     f, df = names
-    return f"; if {df} is its derivative, entry by entry, check lambda x: ({f}(x), lambda v: v * {df}(x))"
+    given = ", ".join(asked)
+    return f"; if {df} is its derivative, entry by entry, check lambda {given}: ({f}({given}), lambda v: v * {df}({given}))"
 
 
 class _Pulling:
-    """A backward with its cache, which asks for the cotangents alone."""
+    """A backward with its cache and inputs, which asks for the cotangents alone."""
 
-    def __init__(self, backward: Callable[..., Any], cache: Any) -> None:
-        self.backward, self.cache = backward, cache
-        with suppress(TypeError, ValueError):  # a builtin has none
+    def __init__(
+        self,
+        backward: Callable[..., Any],
+        roles: list[str] | None,
+        given: Mapping[str, Any],
+        cache: Any = None,
+    ) -> None:
+        self.backward, self.roles, self.given, self.cache = backward, roles, given, cache
+        if roles is not None:
             asked = inspect.signature(backward)
-            needed = [p for p in asked.parameters.values() if p.default is p.empty and p.kind is not p.VAR_KEYWORD]
-            self.__signature__ = asked.replace(parameters=needed[:-1]) if needed else asked
+            names = [n for n, role in zip(_asked(backward), roles, strict=True) if not role]
+            self.__signature__ = asked.replace(parameters=[asked.parameters[n] for n in names])
 
     def __call__(self, *cotangents: Any) -> Any:
-        return self.backward(*cotangents, self.cache)
+        """The gradients of the inputs."""
+        if self.roles is None:
+            return self.backward(*cotangents, self.cache)
+        rest = iter(cotangents)
+        known = {**self.given, "cache": self.cache}
+        given = [known[role] if role else next(rest) for role in self.roles]
+        return self.backward(*given, *rest)

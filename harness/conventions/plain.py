@@ -9,12 +9,13 @@ from functools import partial
 from types import FunctionType
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from harness.arrays import captured
 from harness.outcome import SpecError
 from harness.parts import parts_of
-from harness.request import Request, call_arguments
+from harness.request import Request, call_arguments, positional_names
 from harness.sources import Sources, forget_kept_normal
 from harness.stateful import has_backward
 from harness.stateless import Stateless
@@ -49,10 +50,31 @@ def subject(request: Request) -> Subject:
     if request.library == "numpy":
         raise SpecError(
             f"{name} computes in NumPy and returns no pullback, so there is no backward to check: give a pair "
-            "(forward, backward), or a closure run(*inputs) -> (outputs, pullback)" + "".join(f"; {n}" for n in unrun)
+            "(forward, backward), or a closure run(*inputs) -> (outputs, pullback)"
+            + "".join(f"; {n}" for n in (*_valued(result, name), *_flagged(call, name, list(arguments)), *unrun))
         )
     made = traced(request, name, arguments, call, "the backward of a callable is what autograd computes")
     return replace(made, notes=tuple(unrun))
+
+
+def _valued(result: Any, name: str) -> list[str]:
+    """What to write for `loss(X, y) -> (loss, gradients)`."""
+    if not isinstance(result, tuple) or len(result) < 2 or np.ndim(result[0]) or callable(result[0]):
+        return []
+    return [f"if what it returns beside the loss are its gradients, check value_and_grad({name})"]
+
+
+FLAGS = ("deriv", "derivative", "derivate", "derive", "der", "prime", "grad", "gradient", "diff")
+"""A keyword that asks a function for its derivative instead."""
+
+
+def _flagged(function: Any, name: str, inputs: list[str]) -> list[str]:
+    """What to write for `sigmoid(x, deriv=False)`, whose derivative is at its input or at its output."""
+    flag = next((n for n in positional_names(function) if n in FLAGS and n not in inputs), "")
+    if not flag or len(inputs) != 1:
+        return []
+    x, at = inputs[0], f"lambda {inputs[0]}: ({name}({inputs[0]}), lambda v: v * {name}("
+    return [f"if {flag}=True gives its derivative, check {at}{x}, {flag}=True)), or {name}({x}) there for {x}"]
 
 
 def _unrun(function: Any) -> dict[str, str]:

@@ -13,13 +13,14 @@ import pytest
 import torch
 
 sys.path.append(str(Path(__file__).parent))
-from courses import cs231n, dezero, fromscratch, makemore, mytorch, opacus
+from courses import cs231n, dezero, fromscratch, makemore, mytorch, opacus, scratch
 
 from harness import GradientError, NotVerified, Report, chain, const, gradcheck, value_and_grad
 
 GRADIENTS = ("input_gradient", "parameter_gradient")
 rng = np.random.default_rng(0)
 X, Z = rng.normal(size=(4, 3)), rng.normal(size=(4, 3))
+P = 1 / (1 + np.exp(-Z))
 W, B = rng.normal(size=(3, 2)), rng.normal(size=2)
 IMAGE, FILTER = rng.normal(size=(2, 2, 4, 4)), rng.normal(size=(3, 2, 3, 3))
 LABELS, ONE_HOT = np.array([0, 2, 1, 1]), np.eye(3)[[0, 2, 1, 1]]
@@ -139,6 +140,25 @@ OTHERS = {
 OPACUS = {
     "Linear with the sums": Row(opacus.Summed(), opacus.WrongSummed(), (torch.randn(4, 3),), "weight", "x weight bias"),
 }
+SCRATCH = {
+    "dlcourse.ai FullyConnectedLayer": twins(scratch, "FullyConnectedLayer", (), X, wrongs="B", verified="X W B"),
+    "ML-From-Scratch ELU": twins(scratch, "ELU", (), X, wrongs="x", verified="x"),
+    "ML-From-Scratch CrossEntropy": twins(scratch, "CrossEntropy", (), ONE_HOT, P, wrongs="p", verified="p"),
+    "tinynn SoftmaxCrossEntropy": twins(
+        scratch, "SoftmaxCrossEntropy", (), X, ONE_HOT, wrongs="predicted", verified="predicted"
+    ),
+    "needle LogSumExp": twins(scratch, "LogSumExp", (), X, wrongs="Z", verified="Z"),
+    "CSE 599 EWiseDiv": twins(scratch, "EWiseDiv", (), X, 1 + P, wrongs="input_val1", verified="input_val0 input_val1"),
+    "Nielsen Network": twins(
+        scratch,
+        "Network",
+        (),
+        X.T.copy(),
+        wrongs="biases.0",
+        verified="a weights.0 weights.1 biases.0 biases.1",
+    ),
+    "p, g and dicts": twins(scratch, "Adjoint", (), {"x": X}, wrongs="p.W", verified="inputs.x p.W"),
+}
 ROWS = {
     f"{course} {name}": row
     for course, rows in {
@@ -147,6 +167,7 @@ ROWS = {
         "fromscratch": SCRATCH,
         "other": OTHERS,
         "opacus": OPACUS,
+        "scratch": SCRATCH,
     }.items()
     for name, row in rows.items()
 }

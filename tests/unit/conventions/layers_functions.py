@@ -173,3 +173,78 @@ class Squares:
 
     def backward(self, dl: Any = 1.0) -> Any:
         return 2 * self.y * dl
+
+
+def dense_forward(A_prev: Any, W: Any, b: Any, activation: str) -> Any:
+    """deeplearning.ai: backward asks for what is no array again."""
+    Z = W @ A_prev + b
+    return (np.tanh(Z) if activation == "tanh" else Z), (A_prev, W, np.tanh(Z))
+
+
+def dense_backward(dA: Any, cache: Any, activation: str, factor: float = 1.0) -> Any:
+    A_prev, W, A = cache
+    dZ = dA * (1 - A**2) if activation == "tanh" else dA
+    return W.T @ dZ, factor * dZ @ A_prev.T, dZ.sum(1, keepdims=True)
+
+
+def wrong_dense_backward(dA: Any, cache: Any, activation: str) -> Any:
+    return dense_backward(dA, cache, activation, 2.0)
+
+
+def product_forward(x: Any, w: Any) -> Any:
+    """JAX: what is kept comes first on the way back."""
+    return x @ w, (x, w)
+
+
+def product_backward(res: Any, g: Any, factor: float = 1.0) -> Any:
+    x, w = res
+    return g @ w.T, factor * x.T @ g
+
+
+def wrong_product_backward(res: Any, g: Any) -> Any:
+    return product_backward(res, g, 2.0)
+
+
+def rectified_forward(x: Any) -> Any:
+    """No cache: backward is handed the input again, under another name."""
+    return np.maximum(0, x)
+
+
+def rectified_backward(dA: Any, Z: Any) -> Any:
+    return dA * (Z > 0)
+
+
+def wrong_rectified_backward(dA: Any, Z: Any) -> Any:
+    return dA * (Z > 0.5)
+
+
+def step_forward(x: Any, w: Any) -> Any:
+    """Two outputs, and inputs again instead of a cache."""
+    return np.tanh(x @ w), x.sum(1)
+
+
+def step_backward(dh: Any, ds: Any, x: Any, w: Any, factor: float = 1.0) -> Any:
+    da = dh * (1 - np.tanh(x @ w) ** 2)
+    return da @ w.T + ds[:, None], factor * x.T @ da
+
+
+def wrong_step_backward(dh: Any, ds: Any, x: Any, w: Any) -> Any:
+    return step_backward(dh, ds, x, w, 2.0)
+
+
+def sine_forward(x: Any) -> Any:
+    """HIPS autograd: a vjp."""
+    return np.sin(x)
+
+
+def sine_backward(ans: Any, x: Any) -> Any:
+    return lambda g: g * np.cos(x)
+
+
+def wrong_sine_backward(ans: Any, x: Any) -> Any:
+    return lambda g: g * np.cos(ans)
+
+
+def rrule(factor: float) -> Any:
+    """Julia: the gradient of the function itself comes first, and is none."""
+    return lambda x, w: (x @ w, lambda dy: (None, dy @ w.T, factor * x.T @ dy))

@@ -206,3 +206,111 @@ class Swapped(FromScratch):
     def backward(self, dout: Any) -> Any:
         self.grads[1][...], self.grads[0][...] = (dout * self.x).sum(0), dout.sum(0)
         return dout * self.params[0]
+
+
+def contained(parameters: str, gradients: str, mark: str = "{}") -> type:
+    """A linear layer with its parameters in one dict and their gradients in another."""
+
+    class Contained:
+        factor = 1.0
+
+        def __init__(self) -> None:
+            setattr(self, parameters, {"W": W0.copy(), "b": B0.copy()})
+            setattr(self, gradients, {})
+
+        def forward(self, x: Any) -> Any:
+            self.x = x
+            held = getattr(self, parameters)
+            return x @ held["W"] + held["b"]
+
+        def backward(self, dy: Any) -> Any:
+            found = {mark.format("W"): self.factor * (self.x.T @ dy), mark.format("b"): dy.sum(0)}
+            setattr(self, gradients, found)
+            return dy @ getattr(self, parameters)["W"].T
+
+    return Contained
+
+
+class Kept:
+    """A parameter of a course's own."""
+
+    def __init__(self, value: Any, names: tuple[str, str]) -> None:
+        setattr(self, names[0], value)
+        setattr(self, names[1], np.zeros_like(value))
+
+
+def kept(value: str, gradient: str) -> type:
+    """A linear layer of such parameters."""
+
+    class OfObjects:
+        factor = 1.0
+
+        def __init__(self) -> None:
+            self.W, self.b = (Kept(v.copy(), (value, gradient)) for v in (W0, B0))
+
+        def forward(self, x: Any) -> Any:
+            self.x = x
+            return x @ getattr(self.W, value) + getattr(self.b, value)
+
+        def backward(self, dy: Any) -> Any:
+            setattr(self.W, gradient, self.factor * (self.x.T @ dy))
+            setattr(self.b, gradient, dy.sum(0))
+            return dy @ getattr(self.W, value).T
+
+    return OfObjects
+
+
+class InMethod(kept("value", "grad")):  # type: ignore[misc]
+    """Shown by a method too, in a dict (dlcourse.ai)."""
+
+    def params(self) -> Any:
+        return {"W": self.W, "b": self.b}
+
+
+def shown(*methods: str, of: Any) -> type:
+    """A linear layer whose gradients have names that say nothing, and are shown by a method."""
+
+    class Shown(Linear):
+        def backward(self, dy: Any) -> Any:
+            dx, self.first, self.second = self.pull(dy)
+            return dx
+
+    for name, method in zip(methods, of, strict=True):
+        setattr(Shown, name, method)
+    return Shown
+
+
+class Averaged(Linear):
+    """`W_bar` is an average of W that forward keeps, and no gradient; W has none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.W_bar = W0.copy()
+
+    def backward(self, dy: Any) -> Any:
+        dx, _, self.db = self.pull(dy)
+        return dx
+
+
+class Doubled(Linear):
+    """Both names that are sure and those that may be anything."""
+
+    def backward(self, dy: Any) -> Any:
+        dx, self.dW, self.db = self.pull(dy)
+        self.W_bar, self.b_bar = 0.1 * self.dW, 0.1 * self.db
+        return dx
+
+
+class Pairs(Linear):
+    """A list of pairs, which says nothing of what its members are."""
+
+    def __init__(self) -> None:
+        self.theta = [[W0.copy(), np.zeros_like(W0)], [B0.copy(), np.zeros_like(B0)]]
+
+    def forward(self, x: Any) -> Any:
+        self.x = x
+        return x @ self.theta[0][0] + self.theta[1][0]
+
+    def backward(self, dy: Any) -> Any:
+        self.theta[0][1], self.theta[1][1] = self.factor * (self.x.T @ dy), dy.sum(0)
+        return dy @ self.theta[0][0].T

@@ -177,3 +177,65 @@ class Recurrent(torch.nn.Module):
     def forward(self, x: Tensor, state: Any) -> Any:
         h, c = state
         return self.lstm(x, (h, Scaled.apply(c, self.factor)))
+
+
+class Dicts:
+    """A dict in, a dict out, and the same the way back."""
+
+    factor = 1.0
+
+    def __init__(self) -> None:
+        self.W = np.linspace(-1, 1, 6).reshape(3, 2)
+
+    def forward(self, batch: Any) -> Any:
+        self.x, self.y = batch["x"], batch["y"]
+        return {"out": self.x @ self.W + self.y, "square": self.y**2}
+
+    def backward(self, grads: Any) -> Any:
+        self.dW = self.x.T @ grads["out"]
+        dy = grads["out"] + 2 * self.y * grads["square"]
+        return {"y": self.factor * dy, "x": grads["out"] @ self.W.T}  # in another order
+
+
+class DictsNamed(Dicts):
+    """Gradients called `dx` and `dy`, cotangents one by one."""
+
+    def backward(self, dout: Any, dsquare: Any) -> Any:  # type: ignore[override]
+        found = super().backward({"out": dout, "square": dsquare})
+        return {f"d{name}": g for name, g in found.items()}
+
+
+class DictBeside(Dicts):
+    """A dict beside another input, and its gradients as a dict beside the other's."""
+
+    def forward(self, x: Any, more: Any) -> Any:  # type: ignore[override]
+        return super().forward({"x": x, "y": more["y"]})["out"] + more["z"]
+
+    def backward(self, dout: Any) -> Any:
+        found = super().backward({"out": dout, "square": 0 * dout})
+        return found["x"], {"z": dout, "y": found["y"]}
+
+
+class DictWithin(DictBeside):
+    """The same by name."""
+
+    def backward(self, dout: Any) -> Any:
+        dx, more = super().backward(dout)
+        return {"dx": dx, "dmore": {f"d{name}": g for name, g in more.items()}}
+
+
+def dense_forward(X: Any, parameters: Any) -> Any:
+    """deeplearning.ai: parameters in a dict, their gradients in another."""
+    Z = parameters["W1"] @ X + parameters["b1"]
+    return np.tanh(Z), (X, parameters["W1"], np.tanh(Z))
+
+
+def dense_backward(dA: Any, cache: Any) -> Any:
+    X, W, A = cache
+    dZ = dA * (1 - A**2)
+    return {"db1": dZ.sum(1, keepdims=True), "dW1": dZ @ X.T, "dX": W.T @ dZ}
+
+
+def wrong_dense_backward(dA: Any, cache: Any) -> Any:
+    found = dense_backward(dA, cache)
+    return found | {"dW1": 2 * found["dW1"]}

@@ -48,6 +48,15 @@ class Called(Backprop):
         return self.backprop(dy)
 
 
+class Pulled(Backprop):
+    """`forward` and `vjp`."""
+
+    backprop = None  # type: ignore[assignment]
+
+    def vjp(self, v: Any) -> Any:
+        return Backprop.backprop(self, v)
+
+
 class Steps(Backprop):
     """A step instead of a gradient, as in tutorials on convolution."""
 

@@ -47,6 +47,14 @@ TWINS = {
     ),
     "dropout": cs231n("dropout", NX, {"mode": "train", "p": 0.6}, tensor="x", verified="x"),
     "dropout with a seed": cs231n("dropout", NX, {"mode": "train", "p": 0.6, "seed": 1}, tensor="x", verified="x"),
+    "an argument again": cs231n(
+        "dense", NX.T.copy(), W.T.copy(), B[:, None], "tanh", tensor="W", verified="A_prev W b"
+    ),
+    "residuals first": cs231n("product", NX, W, tensor="w", verified="x w"),
+    "inputs instead of a cache": cs231n("rectified", NX, tensor="x", verified="x"),
+    "inputs, and two outputs": cs231n("step", NX, W, tensor="w", verified="x w"),
+    "vjp": cs231n("sine", NX, tensor="x", verified="x"),
+    "rrule": Twins(layers.rrule(1.0), layers.rrule(2.0), (NX, W), "w", "x w"),
     "(loss, dx)": valued(layers.softmax_loss, layers.wrong_softmax_loss, NX, Y, tensor="x", verified="x"),
     "(loss, (dx, dw))": valued(layers.svm_loss_all, layers.wrong_svm_loss_all, NX, W, tensor="w", verified="x w"),
     "model.loss": Twins(of_model(layers.Model), of_model(layers.WrongModel), **MODEL),
@@ -166,6 +174,16 @@ def test_what_cannot_be_used_says_what_to_write(make, text):
         make()
 
 
+def test_a_loss_with_its_gradients_is_told_what_to_write():
+    def loss(x, w):
+        return (x @ w).sum(), np.ones((len(x), 2)) @ w.T, x.T @ np.ones((len(x), 2))
+
+    with pytest.raises(SpecError, match=r"check value_and_grad\(loss\)"):
+        gradcheck(loss, NX, W)
+    with pytest.raises(SpecError, match=r"check value_and_grad\(layer.loss, params=layer.params\)"):
+        gradcheck(layers.Model(), NX, Y)
+
+
 def test_a_function_and_its_derivative_are_told_what_to_write():
     def cube(x):
         return x**3
@@ -177,3 +195,22 @@ def test_a_function_and_its_derivative_are_told_what_to_write():
     with pytest.raises(SpecError, match=re.escape(line)):
         gradcheck((cube, cube_prime), NX)
     assert gradcheck(eval(line, {"cube": cube, "cube_prime": cube_prime}), NX).ok
+
+
+@pytest.mark.parametrize("backward", [lambda dout, cache: dout, lambda dout, c: dout])
+def test_a_forgotten_cache_is_no_input(backward):
+    with pytest.raises(SpecError, match=r"must return \(out, cache\)"):
+        gradcheck((lambda x: 2 * x, backward), NX)
+
+
+def test_a_loss_and_its_derivative_are_told_what_to_write():
+    def mse(y_pred, y_true):
+        return np.mean((y_true - y_pred) ** 2)
+
+    def mse_prime(y_pred, y_true):
+        return 2 * (y_pred - y_true) / y_true.size
+
+    line = "lambda y_pred, y_true: (mse(y_pred, y_true), lambda v: v * mse_prime(y_pred, y_true))"
+    with pytest.raises(SpecError, match=re.escape(line)):
+        gradcheck((mse, mse_prime), NX, NX + 1)
+    assert gradcheck(eval(line, {"mse": mse, "mse_prime": mse_prime}), NX, np.cos(NX)).ok

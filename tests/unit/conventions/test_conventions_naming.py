@@ -27,6 +27,33 @@ KINDS = {
     "dW_": (layers.named("dW_", "db_", "W_", "b_"), "W_", "x W_ b_"),
     "_dW": (layers.named("_dW", "_db", "_W", "_b"), "_W", "x _W _b"),
     "dW for weight": (layers.named("dW", "db", "weight", "bias"), "weight", "x weight bias"),
+    **{
+        mark: (layers.named(mark, mark.replace("W", "b")), "W", "x W b")
+        for mark in ("W_bar", "dJdW", "dE_dW", "dLoss_dW", "partial_W", "W_adj", "dW_acc", "gW", "delta_W")
+    },
+    "nabla_w": (layers.named("nabla_w", "nabla_b", "w", "b"), "w", "x w b"),
+    "grads_w for weights": (layers.named("grads_w", "grads_b", "weights", "biases"), "weights", "x weights biases"),
+    "weightGradient": (layers.named("weightGradient", "biasGradient", "weight", "bias"), "weight", "x weight bias"),
+    "p and g": (layers.contained("p", "g"), "p.W", "x p.W p.b"),
+    "p and g by dW": (layers.contained("p", "g", "d{}"), "p.W", "x p.W p.b"),
+    "params and model_grads": (layers.contained("params", "model_grads"), "W", "x W b"),
+    "theta and dtheta": (layers.contained("theta", "dtheta"), "theta.W", "x theta.W theta.b"),
+    "objects with value": (layers.kept("value", "grad"), "W", "x W b"),
+    "objects shown by a method": (layers.InMethod, "W", "x W b"),
+    "objects with tensor": (layers.kept("tensor", "gradient"), "W", "x W b"),
+    "objects with delta": (layers.kept("param", "delta"), "W", "x W b"),
+    "get_params() and get_grads()": (
+        layers.shown(
+            "get_params", "get_grads", of=(lambda self: [self.W, self.b], lambda self: [self.first, self.second])
+        ),
+        "W",
+        "x W b",
+    ),
+    "get_params_grads() of pairs": (
+        layers.shown("get_params_grads", of=(lambda self: {"W": (self.W, self.first), "b": (self.b, self.second)},)),
+        "W",
+        "x W b",
+    ),
     "dict of gradients": (layers.InOneDict, "W", "x W b"),
     "dict of gradients by dW": (layers.InOneDictByD, "W", "x W b"),
     "numpy-ml": (layers.NumpyML, "W", "X W b"),
@@ -93,3 +120,18 @@ def test_lists_of_equal_shapes_in_another_order_fail_with_the_line_to_write():
         "`grads.1` fits params.0: if the lists stand in other orders, write grads={'params.0': 'grads.1'}"
     )
     assert gradcheck(layers.Swapped(), NX, grads={"params.0": "grads.1", "params.1": "grads.0"}).ok
+
+
+def test_a_name_that_may_be_anything_counts_only_where_backward_writes():
+    with pytest.raises(NotVerified, match="`W` changes the output and has no gradient"):
+        gradcheck(layers.Averaged(), NX)
+
+
+def test_a_sure_name_goes_before_one_that_may_be_anything():
+    assert gradcheck(layers.Doubled(), NX).ok
+
+
+def test_a_pair_in_a_list_is_suggested():
+    with pytest.raises(NotVerified, match=r"grads={'theta.0.0': 'theta.0.1'}"):
+        gradcheck(layers.Pairs(), NX)
+    assert gradcheck(layers.Pairs(), NX, grads={"theta.0.0": "theta.0.1", "theta.1.0": "theta.1.1"}).ok

@@ -15,6 +15,7 @@ from harness import LayerSpec, SpecError, check, const, gradcheck
 H, C = randn(4, 2, seed=3).numpy(), randn(4, 2, seed=4).numpy()
 W = randn(5, 8, seed=5).numpy()
 STATE = (H, C)
+DICT, MORE = {"x": NX, "y": H}, {"y": H, "z": C}
 ALL = {"tensor": "state.1", "verified": "x state.0 state.1 W"}
 
 
@@ -48,6 +49,17 @@ TWINS = {
         **ALL,
     ),
     "closure": Twins(layers.run(1.0), layers.run(2.0), (NX, STATE, W), **ALL),
+    "dicts": pair(layers.Dicts, DICT, tensor="batch.y", verified="batch.x batch.y W"),
+    "dicts by name": pair(layers.DictsNamed, DICT, tensor="batch.y", verified="batch.x batch.y W"),
+    "dict beside": pair(layers.DictBeside, NX, MORE, tensor="more.y", verified="x more.y more.z W"),
+    "dict within": pair(layers.DictWithin, NX, MORE, tensor="more.y", verified="x more.y more.z W"),
+    "pair with a dict": Twins(
+        (layers.dense_forward, layers.dense_backward),
+        (layers.dense_forward, layers.wrong_dense_backward),
+        (NX, {"W1": W[:, :4], "b1": W[:, :1]}),
+        "parameters.W1",
+        "X parameters.W1 parameters.b1",
+    ),
     "nn.Module": Twins(module(1.0), module(2.0), (TX, TSTATE), "state.1", f"x state.0 state.1 {WEIGHTS}"),
     "callable": Twins(
         lambda x, state: layers.Scaled.apply(x * state[0], 1.0) * state[1],
@@ -57,6 +69,8 @@ TWINS = {
         "x state.0 state.1",
     ),
 }
+
+DICTS = ("dicts", "dicts by name", "dict beside", "pair with a dict")
 
 
 @pytest.mark.parametrize("twins", TWINS.values(), ids=TWINS)
@@ -103,14 +117,16 @@ def test_reference_is_given_the_state_as_it_asks(reference):
     assert gradcheck(layers.Cell(), NX, STATE, reference=reference).ok
 
 
-@pytest.mark.parametrize("name", ["as the forward", "one by one", "kept", "pair", "closure", "nn.Module"])
+@pytest.mark.parametrize("name", ["as the forward", "one by one", "kept", "pair", "closure", "nn.Module", *DICTS])
 def test_script_shows_the_fault(name, capsys):
     twins = TWINS[name]
     script = gradcheck(twins.wrong, *twins.inputs, raise_exception=False).failures[0].finding.reproduce
     script = re.sub(r"^from \w+ import \w+$", "", script, flags=re.MULTILINE)
     script = re.sub(r"^(layer) = .*$", r"\1 = made", script, flags=re.MULTILINE)
     script = re.sub(r"^(run_) = .*$", r"\1 = made", script, flags=re.MULTILINE)
-    functions = {"cell_forward": layers.cell_forward, "wrong_cell_backward": layers.wrong_cell_backward}
+    functions = {
+        n: getattr(layers, n) for n in ("cell_forward", "wrong_cell_backward", "dense_forward", "wrong_dense_backward")
+    }
     exec(script, {"made": twins.wrong, **functions, "__name__": "script"})
     found = re.fullmatch(r"(.*)\[.*\]: backward (\S+), central difference (\S+)\n", capsys.readouterr().out)
     assert found is not None
@@ -121,6 +137,25 @@ def test_script_shows_the_fault(name, capsys):
 def test_lists_without_an_array_are_refused():
     with pytest.raises(SpecError, match="an input is a list of something else than arrays"):
         gradcheck(layers.Cell(), NX, [[1.0, 2.0], [3.0]])
+
+
+def test_dict_with_settings_is_no_input():
+    """A `bn_param` may hold arrays, and is handed on as it is."""
+
+    def forward(x, bn_param):
+        return (x - bn_param["mean"]) * bn_param["scale"], bn_param["scale"]
+
+    settings = {"mean": NX.mean(0), "scale": 2.0}
+    assert verified_in(gradcheck((forward, lambda dout, scale: dout * scale), NX, settings)) == {"x"}
+
+
+def test_dicts_reach_modules_and_references():
+    class Module(torch.nn.Module):
+        def forward(self, batch):
+            return {"out": batch["x"].exp(), "none": None}
+
+    assert verified_in(gradcheck(Module(), {"x": X})) == {"batch.x"}
+    assert gradcheck(layers.Dicts(), DICT, reference=lambda batch, W: (batch["x"] @ W + batch["y"], batch["y"] ** 2)).ok
 
 
 def test_arrays_are_left_alone():

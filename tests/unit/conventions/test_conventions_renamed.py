@@ -11,7 +11,7 @@ from twins import NX, assert_right_is_verified, assert_wrong_is_named, pair
 
 from harness import SpecError, gradcheck
 
-KINDS = (layers.Backprop, layers.Passes, layers.Called, layers.Steps)
+KINDS = (layers.Backprop, layers.Passes, layers.Called, layers.Pulled, layers.Steps)
 TWINS = {kind.__name__: pair(kind, NX, tensor="W", verified="x W") for kind in KINDS}
 
 

@@ -1,0 +1,177 @@
+"""An operation of somebody's own graph, called on arrays: Chainer's FunctionNode, needle's `gradient(out_grad, node)`, a static
+`forward(ctx, ...)`, MyGrad's `backward_var(grad, index)`.
+
+What its two methods are given is told by the names of their parameters.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+
+from harness.conventions import attributes
+from harness.request import Request, call_arguments, positional_names, required_names
+from harness.subject import Subject
+
+ORDER = 28
+
+CONTEXTS = ("ctx", "context")
+"""An object that forward saves in and backward reads."""
+
+NODES = ("node",)
+"""An object whose `inputs` are those of forward."""
+
+ALL_INPUTS = ("inputs", "input_vals", "in_data", "xs")
+"""The inputs in one tuple."""
+
+INDEXES = ("indexes", "indices", "target_input_indexes", "target_input_indices")
+"""Which inputs want a gradient."""
+
+ALL_COTANGENTS = ("grad_outputs", "gys", "output_grads", "out_grads")
+"""The cotangents in one tuple."""
+
+ONE = ("index",)
+"""Which input one call of backward is for."""
+
+PAIRS = (("forward", "backward"), ("compute", "gradient"), ("__call__", "backward_var"))
+"""What forward and backward are called."""
+
+
+def recognises(layer: Any) -> bool:
+    """Whether it has methods under one of these pairs of names that ask for what a graph would give them."""
+    plain = not isinstance(layer, (type, torch.nn.Module, torch.Tensor, tuple, list)) and not hasattr(layer, "__code__")
+    return plain and _methods(layer) is not None
+
+
+def _methods(layer: Any) -> tuple[str, str] | None:
+    for forward, backward in PAIRS:
+        functions = [getattr(layer, n, None) for n in (forward, backward)]
+        if all(map(callable, functions)) and _asks_of_graph(*map(_names, functions)):
+            return forward, backward
+    return None
+
+
+def _names(function: Any) -> list[str]:
+    try:
+        return required_names(function)
+    except (TypeError, ValueError):
+        return []
+
+
+def _asks_of_graph(forward: Sequence[str], backward: Sequence[str]) -> bool:
+    saved = bool({*forward[:1]} & {*CONTEXTS}) and bool({*backward[:1]} & {*CONTEXTS})
+    gathered = forward[:1] != backward[:1] or len(backward) == 2
+    tuples = len(forward) == 1 and gathered and bool({*backward} & {*ALL_COTANGENTS}) and len(backward) > 1
+    return saved or tuples or bool({*backward} & {*NODES}) or (len(backward) == 2 and backward[1] in ONE)
+
+
+def subject(request: Request) -> Subject:
+    """The operation as a subject."""
+    methods = _methods(request.layer) or PAIRS[0]
+    if len(request.inputs) == 1 and isinstance(request.inputs[0], (list, tuple)):
+        request = replace(request, inputs=tuple(request.inputs[0]))
+    if len(request.inputs) == 1 and not _is_graph(request, methods):
+        plain: Subject = attributes.subject(request)
+        return plain
+    made: Subject = attributes.subject(replace(request, layer=Operation(request.layer, methods, len(request.inputs))))
+    said = f"called as its graph would: {methods[0]}({', '.join(_names(getattr(request.layer, methods[0])))})"
+    said += f", {methods[1]}({', '.join(_names(getattr(request.layer, methods[1])))})"
+    return replace(made, name=type(request.layer).__name__, recipe=None, notes=(said, *made.notes))
+
+
+def _is_graph(request: Request, methods: tuple[str, str]) -> bool:
+    """Whether an operation of one input takes it in a tuple, as a graph gives it, and returns one: a layer may call its array
+    `inputs` too."""
+    forward, backward = (_names(getattr(request.layer, n)) for n in methods)
+    if not {*backward} & {*ALL_COTANGENTS}:
+        return True
+    made = Operation(copy.deepcopy(request.layer), methods, 1)
+    arguments = dict(zip(forward, request.inputs, strict=False))
+    values = {n: leaf.value for n, leaf in request.leaves(arguments).items()}
+    try:
+        return isinstance(made(*call_arguments(arguments, values, request.library)), tuple)
+    except Exception:  # it takes the array itself
+        return False
+
+
+class Context(SimpleNamespace):
+    """What such a forward saves in: tensors, and whatever it sets."""
+
+    saved: tuple[Any, ...] = ()
+
+    def save_for_backward(self, *values: Any) -> None:
+        """Keep them."""
+        self.saved = values
+
+    @property
+    def saved_tensors(self) -> tuple[Any, ...]:
+        """What was kept."""
+        return self.saved
+
+    @property
+    def saved_values(self) -> Any:
+        """The same, one alone as itself (minitorch)."""
+        return self.saved[0] if len(self.saved) == 1 else self.saved
+
+    saved_data = saved_tensors
+
+
+class Operation:
+    """The operation with a forward of its inputs and a backward of its cotangents."""
+
+    def __init__(self, wrapped: Any, methods: tuple[str, str], count: int) -> None:
+        self.wrapped, self._methods = wrapped, methods
+        names = [n for n in positional_names(self._forward) if n not in CONTEXTS]
+        if self._gathers(names, count):
+            names = [f"{names[0].removesuffix('s')}{k}" for k in range(count)]
+        kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+        self.__signature__ = inspect.Signature([inspect.Parameter(n, kind) for n in names])
+        self._given = names
+
+    @property
+    def _forward(self) -> Callable[..., Any]:
+        made: Callable[..., Any] = getattr(self.wrapped, self._methods[0])
+        return made
+
+    @staticmethod
+    def _gathers(names: Sequence[str], count: int) -> bool:
+        """Whether all inputs are given in one tuple."""
+        return len(names) == 1 and (count > 1 or names[0] in ALL_INPUTS)
+
+    def __call__(self, *inputs: Any) -> Any:
+        """The outputs."""
+        self._inputs, self._context = inputs, Context()
+        names = _names(self._forward)
+        context = [self._context] if names[:1] and names[0] in CONTEXTS else []
+        rest = [n for n in names if n not in CONTEXTS]
+        given = [tuple(inputs)] if self._gathers(rest, len(inputs)) else list(inputs)
+        self._outputs = self._forward(*context, *given)
+        return self._outputs
+
+    def backward(self, *cotangents: Any) -> Any:
+        """The gradients of the inputs."""
+        backward = getattr(self.wrapped, self._methods[1])
+        asked = _names(backward)
+        if asked[1:2] and asked[1] in ONE:
+            return tuple(backward(cotangents[0], k) for k in range(len(self._inputs)))
+        node = SimpleNamespace(inputs=list(self._inputs), op=self.wrapped)
+        known = {
+            **dict.fromkeys(CONTEXTS, self._context),
+            **dict.fromkeys(NODES, node),
+            **dict.fromkeys(ALL_INPUTS, tuple(self._inputs)),
+            **dict.fromkeys(INDEXES, tuple(range(len(self._inputs)))),
+            **dict.fromkeys(ALL_COTANGENTS, cotangents),
+        }
+        rest = iter(cotangents)
+        found = backward(*(known[n] if n in known else next(rest) for n in asked))
+        return tuple(found) if isinstance(found, (list, tuple)) and len(self._inputs) > 1 else _single(found)
+
+
+def _single(found: Any) -> Any:
+    return found[0] if isinstance(found, (list, tuple)) and len(found) == 1 else found

@@ -1,0 +1,78 @@
+"""A derivative in a backward's place: right, wrong, and what is said where it can be none."""
+
+from __future__ import annotations
+
+import layers_derivative as layers
+import numpy as np
+import pytest
+from twins import NX, X, assert_right_is_verified, assert_wrong_is_named, pair
+
+from harness import NotVerified, SpecError, const, gradcheck
+
+P = 0.5 + 0.4 * np.tanh(NX)
+ENTRIES = (
+    layers.Sigmoid,
+    layers.ByOutput,
+    layers.OfState,
+    layers.Backward,
+    layers.Identity,
+    layers.Softmax,
+    layers.Product,
+    layers.Named,
+)
+TWINS = {kind.__name__: pair(kind, NX, tensor="x", verified="x") for kind in ENTRIES} | {
+    "torch": pair(layers.Tanh, X, tensor="x", verified="x"),
+    "loss an entry": pair(layers.SquareLoss, P, NX, tensor="y_pred", verified="y_pred"),
+    "loss": pair(layers.CrossEntropy, P, P[::-1].copy(), tensor="p", verified="p"),
+    "loss an example": pair(layers.PerExample, NX, P, tensor="output", verified="output"),
+}
+
+
+@pytest.mark.parametrize("twins", TWINS.values(), ids=TWINS)
+def test_right_one_is_verified(twins):
+    assert_right_is_verified(twins)
+
+
+@pytest.mark.parametrize("twins", TWINS.values(), ids=TWINS)
+def test_wrong_twin_is_named(twins):
+    assert_wrong_is_named(twins)
+
+
+def test_what_is_taken_for_the_backward_is_said():
+    assert gradcheck(layers.SquareLoss(), P, NX).notes == (
+        "backward is taken to be gradient(y, y_pred) times the cotangent",
+        "SquareLoss.gradient is that of y_pred: y not judged",
+    )
+    assert gradcheck(layers.Backward(), NX).notes == ("backward is taken to be grad(x, dout)",)
+
+
+@pytest.mark.parametrize(
+    ("layer", "inputs", "said"),
+    [
+        (layers.Diagonal(), (NX,), r"depends on several entries: check a closure, lambda x: \(layer\(x\), lambda v"),
+        (layers.OfNoShape(), (NX,), r"shape \(7,\) for an input of \(4, 3\).* nor a Jacobian: check a closure"),
+        (layers.OfTwo(), (NX, NX), r"gradcheck\(layer, a, const\(b\)\)"),
+        (layers.Asking(), (NX,), r"asks for temperature.* lambda v: v \* layer.gradient"),
+    ],
+)
+def test_what_can_be_no_derivative_is_told_what_to_write(layer, inputs, said):
+    with pytest.raises(SpecError, match=said):
+        gradcheck(layer, *inputs)
+
+
+def test_const_tells_of_which_input_it_is():
+    assert gradcheck(layers.OfTwo(), const(NX), NX).ok
+
+
+def test_an_array_without_gradient_is_named():
+    with pytest.raises(NotVerified, match=r"alpha` changes the output and has no gradient"):
+        gradcheck(layers.Prelu(), NX)
+    assert gradcheck(layers.Prelu(), NX, grads={"alpha": None}).ok
+
+
+def test_a_flag_that_asks_for_the_derivative_is_told_what_to_write():
+    def nonlin(x, deriv=False):
+        return x * (1 - x) if deriv else 1 / (1 + np.exp(-x))
+
+    with pytest.raises(SpecError, match=r"lambda x: \(nonlin\(x\), lambda v: v \* nonlin\(x, deriv=True\)\)"):
+        gradcheck(nonlin, NX)
