@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -27,6 +28,8 @@ def result(layer: str, check: str, mode: str | None, seen: Sequence[Seen], refus
     Examples to which the check does not apply are not counted; if it applies to none, the result is SKIP.
     """
     passed = [s.observation for s in seen if s.observation.outcome is Outcome.PASS]
+    if len(ways := Counter(o.way for o in passed if o.way)) > 1:
+        return _at_odds(layer, check, mode, ways, len(seen))
     if passed and len(passed) == len(seen) and not refused:
         return _passed(layer, check, mode, passed)
     blank = Result(layer, check, mode, Outcome.SKIP)
@@ -46,6 +49,14 @@ def result(layer: str, check: str, mode: str | None, seen: Sequence[Seen], refus
         unanswered = bool(seen) and all(s.observation.unanswered for s in seen)
         return Result(layer, check, mode, Outcome.INCONCLUSIVE if unanswered else Outcome.SKIP, reason=_skipped(seen))
     return _verified(blank, counted)
+
+
+def _at_odds(layer: str, check: str, mode: str | None, ways: Counter[str], examples: int) -> Result:
+    """FAIL of what is right at each example, and one way at some, another at others."""
+    (most, _), *others = ways.most_common()
+    why = f"{', '.join(f'{way} in {n} of {examples} examples' for way, n in others)}; in others {most}"
+    finding = Finding(("the layer", None), others[0][0], f"{most}, as elsewhere", "exact", 1, 1)
+    return Result(layer, check, mode, Outcome.FAIL, reason=why, finding=finding, examples=examples)
 
 
 def _passed(layer: str, check: str, mode: str | None, seen: Sequence[Observation]) -> Result:

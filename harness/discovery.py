@@ -6,6 +6,7 @@ a changed array whether the output depends on it.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -70,8 +71,11 @@ def _discovered(state: Stateful) -> Subject:
     made = own.keys() - first.keys()
     owners = Owners.of(state.name, own, after, pulled, found, state.request.grads, made)
     state.parameters, state.gradients = {}, {}
+    claims = Counter(place.label for _, place in owners.pairs.values())
     for name, (slot, place) in owners.pairs.items():
-        if slot.label not in written:  # what forward writes itself is state, even where the next forward reads it
+        # what forward writes itself is state, even where the next forward reads it; and of `W` and `w = W/2`, which a forward
+        # writes alike on any inputs, one is no owner of `dW`
+        if slot.label not in written and (claims[place.label] == 1 or matters(state, slot)):
             state.parameters[name], state.gradients[name] = slot, place
     _unnamed(state, owners)
     state.pulled = _of_inputs(state, given, after, pulled, found)

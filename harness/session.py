@@ -35,6 +35,8 @@ class Observation:
     finding: Finding | None = None
     unanswered: bool = False
     """Whether it was skipped for want of an answer that was asked for: where no example has one, nothing is verified."""
+    way: str = ""
+    """How the layer does what it may do in several ways, though not in one here and in another there."""
 
 
 class Session:

@@ -94,8 +94,10 @@ def accumulation(session: Session) -> Observation:
     assert both is not None
     ways = {n: _way(first.get(n), second.get(n), both.get(n), 64 * case.u) for n in kept}
     problems = _neither(ways) or _unlike_promise(ways, case.promises) or _unlike_each_other(ways)
+    if problems:
+        return verdict(session, problems, kept)
     said = next((f"gradients are {w}" for w in WAYS.values() if w in ways.values()), "")
-    return verdict(session, problems, kept) if problems else replace(verdict(session, {}, kept), reason=said)
+    return replace(verdict(session, {}, kept), reason=said, way=said)
 
 
 def _neither(ways: Mapping[str, str]) -> dict[str, Finding]:

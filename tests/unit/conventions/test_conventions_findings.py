@@ -47,9 +47,9 @@ def test_gradient_that_differs_from_the_others_is_named(kind, found, expected):
     assert (result.finding.where[0], result.finding.analytic, result.finding.expected) == ("b", found, expected)
 
 
-def promised(kind, *promises):
+def promised(kind, *promises, examples=3):
     spec = LayerSpec(kind, inputs="B 3", promises=promises)
-    (result,) = check(spec, examples=3, only="accumulation").results
+    (result,) = check(spec, examples=examples, only="accumulation").results
     return result
 
 
@@ -66,6 +66,16 @@ def test_a_promise_is_held_to(right, wrong, promise):
     assert failed.outcome is Outcome.FAIL
     assert f'as the promise "{promise}" says' in failed.finding.expected
     assert promised(wrong).outcome is Outcome.PASS
+
+
+@pytest.mark.parametrize(
+    ("kind", "outcome"),
+    [(layers.Accumulates, Outcome.PASS), (layers.Overwrites, Outcome.PASS), (layers.Now, Outcome.FAIL)],
+)
+def test_it_is_one_or_the_other_at_every_example(kind, outcome):
+    result = promised(kind, examples=12)
+    assert result.outcome is outcome
+    assert result.reason.startswith("gradients are added up in ") == (outcome is Outcome.FAIL)
 
 
 def test_two_promises_that_exclude_each_other_are_refused():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from harness import Outcome
@@ -180,3 +182,17 @@ def report(*results: tuple[Outcome, dict[str, float]]) -> Report:
 def test_report_is_true_where_everything_that_applies_passes_and_a_tensor_was_verified(made, ok):
     assert made.ok is ok
     assert bool(made) is ok
+
+
+def way(how: str) -> Observation:
+    return replace(verified(), way=how)
+
+
+def test_one_way_here_and_another_there_is_a_failure():
+    found = of(way("added"), way("put"), way("added"), skipped())
+    assert found.outcome is FAIL
+    assert found.reason == "put in 1 of 4 examples; in others added"
+
+
+def test_one_way_everywhere_or_none_is_not():
+    assert of(way("added"), verified(), way("added")).outcome is PASS

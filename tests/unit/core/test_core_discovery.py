@@ -100,3 +100,27 @@ def test_a_kept_normal_deviate_is_given_back_after_a_run_that_was_remembered() -
     after = np.random.get_state(legacy=False)  # noqa: NPY002
     assert (after["has_gauss"], after["gauss"]) == (state["has_gauss"], state["gauss"])
     assert (after["state"]["key"] == state["state"]["key"]).all()
+
+
+class Halved:
+    """y = x W / 2, W/2 kept under a name that differs from the parameter's by its case alone."""
+
+    def __init__(self, factor: float = 0.5) -> None:
+        self.W, self.factor = np.random.default_rng(0).normal(size=(3, 2)), factor
+
+    def forward(self, x: np.ndarray) -> np.ndarray:
+        self.x, self.w = x, self.W / 2
+        return x @ self.w
+
+    def backward(self, d: np.ndarray) -> np.ndarray:
+        self.dW = self.factor * self.x.T @ d
+        return d @ self.w.T
+
+
+def test_a_gradient_belongs_to_what_the_output_depends_on() -> None:
+    report = gradcheck(Halved(), X.numpy(), raise_exception=False, battery=True)
+    assert report.ok
+    assert {n for r in report.results if r.check == "parameter_gradient" for n in r.tensors} == {"W"}
+    # were it held to be the gradient of w, this would be right
+    failed = gradcheck(Halved(1.0), X.numpy(), raise_exception=False).failures
+    assert [(r.check, r.finding.where[0]) for r in failed if r.finding] == [("parameter_gradient", "W")]
