@@ -96,6 +96,11 @@ class Differences:
         step = self.spread(d, size)
         return rounding_of(lambda k: self.change(step, k), self.y, self.case.u, moving=size < NOISE_STEP)
 
+    def rounding_at(self, d: Direction, size: float) -> Tensor:
+        """The same along a direction and between points so far apart; infinite for outputs that stand still."""
+        step = self.spread(d, size)
+        return rounding_of(lambda k: self.change(step, k), self.y, self.case.u, moving=True)
+
     def unit(self, name: str, k: int | None = None) -> float:
         """The unit of a step in one entry; the smallest over all entries, in which an error bound is largest."""
         scales = self.scales[name]

@@ -58,9 +58,9 @@ class Ladder:
         """Whether it lies between them however near one looks."""
         return self._around.among(self.gradients, self.d, found)
 
-    def confirms(self, found: Residual) -> bool:
-        """Whether plain differences at fine steps are compatible with it."""
-        return self._around.confirms(self.gradients, self.d, found)
+    def confirms(self, found: Residual, coarser: Residual) -> bool:
+        """Whether plain differences at fine steps are compatible with it, and what is in dispute stands above all rounding."""
+        return self._around.confirms(self.gradients, self.d, found, coarser)
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ class Line:
                 beside, kink, steps = kink, None, deque(s for s in DOWN if s > k)
             near = min(k, last) >= NEAR
             sound = near and previous is not None and previous.refuted and r.refuted and r.agrees(previous)
-            if previous is not None and sound and ladder.confirms(r):
+            if previous is not None and sound and ladder.confirms(r, previous):
                 if ladder.among(r):  # flat to either side, and still a kink: the median of equal numbers
                     return cls(r.claimed / unit, 0.0, 0.0, r.flow / unit, False, True, least)
                 return cls.smooth(min(previous, r, key=lambda x: x.estimate.error), unit, least, refuted=True)

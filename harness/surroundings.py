@@ -49,6 +49,15 @@ a few operations."""
 COARSEST = 0.25
 """Up to which step, in units of the spread, what finer steps refute is looked at again."""
 
+STILL = 2.0**-16
+"""Over what step, in units of the spread, outputs stand still whose rounding is measured again: that of the first measurement."""
+
+BEYOND = 1e300
+"""What rounding that could not be measured is larger than."""
+
+MOVING = (2.0**-16, 2.0**-12, 2.0**-8)
+"""The steps between the points at which it is."""
+
 GROWTH = 1.1
 """By how much a one-sided quotient that diverges grows where the step is 64 times finer: 8 for √x, and still 1.2 for x log x
 at the finest step looked at; 1 where it converges."""
@@ -60,7 +69,9 @@ class Surroundings:
 
     f: Differences
 
-    def confirms(self, gradients: Mapping[str, Tensor], d: Direction, found: Residual) -> bool:
+    def confirms(
+        self, gradients: Mapping[str, Tensor], d: Direction, found: Residual, coarser: Residual | None = None
+    ) -> bool:
         """Whether plain differences at finer steps are compatible with an estimate from coarser ones.
 
         A function that varies faster than the coarse steps (sin 10⁸x), or stands still between jumps (round), gives slopes
@@ -76,7 +87,9 @@ class Surroundings:
             return False
         if not (self._lasts(gradients, d, found) and self._missing(gradients, d, found)):
             return False
-        return not self._absorbed(gradients, d, found)
+        return not (
+            self._absorbed(gradients, d, found) or self._hidden(d, [r for r in (found, coarser) if r is not None])
+        )
 
     def _steps(self, slope: float) -> list[float]:
         """Steps up to the fine one, from where a slope moves the outputs by `SEEN` units of their last digits."""
@@ -105,9 +118,7 @@ class Surroundings:
         that the term is constant, and nothing moves that could be measured as noise. A function that varies faster than the
         coarse steps has changes in dispute far above any last digit.
         """
-        v, y = self.f.v, self.f.y
-        numbers = max([1.0, float(y.abs().amax()), *(float(self.f.case.leaves[n].abs().amax()) for n in d)])
-        digit = ABSORBED * self.f.case.u * numbers * float(v.abs().amax())
+        digit = ABSORBED * self.f.case.u * self._numbers(d) * float(self.f.v.abs().amax())
         steps = [h for k in range(1, 50) if (h := found.step * 2**k) <= COARSEST]
         if not steps or abs(found.off) * steps[0] > digit:
             return False
@@ -121,6 +132,38 @@ class Surroundings:
             # the finer of two neighbouring steps is one at which the last digit matters
             before = right and abs(found.off) * h <= digit
         return False
+
+    def _numbers(self, d: Direction) -> float:
+        """How large numbers inside may be: of order one, or as the leaves or the outputs."""
+        return max([1.0, float(self.f.y.abs().amax()), *(float(self.f.case.leaves[n].abs().amax()) for n in d)])
+
+    def _hidden(self, d: Direction, found: Sequence[Residual]) -> bool:
+        """Whether numbers inside that round more coarsely than the outputs show explain what is in dispute at each step.
+
+        An output that stands still over the steps at which rounding was measured may be far from as exact as its last digit
+        says: of 1 + s at s = 10⁻¹³ a few hundred values are left. Where it moves by no more than a last digit at the coarsest
+        step either, no more is known of its slope; else its rounding is measured again where it moves. What is beyond any last
+        digit then is a kink, or the function.
+        """
+        near = self.f.change(self.f.spread(d, STILL))
+        if near is None or not bool((still := near == 0).any()):
+            return False
+        digit = ABSORBED * self.f.case.u * self._numbers(d)
+        far = [self.f.change(self.f.spread(d, side * COARSEST)) for side in (1.0, -1.0)]
+        quiet = still & torch.stack([c.abs() <= digit if c is not None else ~still for c in far]).all(0)
+        noise = self._noise_of(d, still & ~quiet, digit)
+        slope, rounding = quiet * digit / COARSEST, 4 * NOISES * noise
+        return all(abs(r.off) <= float((self.f.v * (slope + rounding / r.step)).norm()) for r in found)
+
+    def _noise_of(self, d: Direction, still: Tensor, digit: float) -> Tensor:
+        """The rounding of these outputs at the first steps that move them, 0 where it is beyond a last digit."""
+        noise = torch.zeros_like(self.f.y)
+        for size in MOVING if bool(still.any()) else ():
+            with suppress(Refused):
+                measured = self.f.rounding_at(d, size)
+                moves = still & (measured < BEYOND)
+                noise, still = torch.where(moves & (measured <= digit), measured, noise), still & ~moves
+        return noise
 
     def _offs(self, gradients: Mapping[str, Tensor], d: Direction, steps: Sequence[float]) -> Iterator[float]:
         """By how much the claim is off at ever larger steps, as long as they stay inside the domain."""

@@ -120,3 +120,62 @@ def test_digits_lost_in_a_hyperbolic_distance_are_measured_however_they_fall(see
     for factor, wrong in ((1.0, False), (1 + 1e-4, True)):
         layer = (distance, partial(distance_backward, factor=factor))
         assert bool(gradcheck(layer, x, y, seed=seed, raise_exception=False).failures) is wrong
+
+
+def saturated(scale):
+    """arccosh(1.001 + Σ (1 − tanh x)²), and its backward times `scale`: far out 1.001 has few digits for what is added to it."""
+
+    def forward(x):
+        e = 1 - np.tanh(x)
+        z = 1.001 + (e**2).sum(1)
+        return np.arccosh(z), (e, z)
+
+    def backward(d, cache):
+        e, z = cache
+        return -2 * scale * (d / np.sqrt(z * z - 1))[:, None] * e * e * (2 - e)
+
+    return forward, backward
+
+
+@pytest.mark.parametrize("seed", [3, 19, 41, 65, 66])
+def test_an_output_that_stands_still_near_the_point_may_be_coarser_than_its_last_digit(seed):
+    rng = np.random.default_rng(seed)
+    assert first(saturated(1.0), rng.uniform(7.5, 9.5, (3, 2)), seed).outcome is not Outcome.FAIL
+    assert first(saturated(0.5), rng.uniform(2.5, 4.5, (3, 2)), seed).outcome is Outcome.FAIL
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_slope_that_only_large_steps_show_is_refuted_all_the_same(seed):
+    x = np.random.default_rng(seed).normal(size=(3, 2))
+    for factor, outcome in ((1.0, Outcome.PASS), (0.5, Outcome.FAIL)):
+        layer = elementwise(lambda x: 1 + 1e-11 * x, lambda x, c=factor: np.full_like(x, 1e-11 * c))
+        assert (first(layer, x, seed).outcome is Outcome.FAIL) == (outcome is Outcome.FAIL)
+
+
+def reparametrised(draw=1.0, divergence=1.0):
+    """A draw μ + σε, and the divergence Σ (μ² + σ² − 1 − log σ²)/2 beside it, in which nothing is left of a μ of 10⁻⁹."""
+
+    def forward(mu, log2, eps):
+        s = np.exp(log2 / 2)
+        return (mu + s * eps, (mu * mu + s**2 - 1 - log2).sum(-1) / 2), (mu, s, eps)
+
+    def backward(d, cache):
+        (dz, dk), (mu, s, eps) = d, cache
+        dz, k = draw * dz, divergence * dk[:, None]
+        return dz + k * mu, dz * eps * s / 2 + k * (s**2 - 1) / 2, dz * s
+
+    return forward, backward
+
+
+def latent(scale, seed):
+    return [scale * np.random.default_rng([seed, k]).normal(size=(1, 2)) for k in range(3)]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_what_one_output_swallows_is_not_refuted_because_another_moves(seed):
+    def failed(layer, scale):
+        return bool(gradcheck(layer, *latent(scale, seed), seed=seed, raise_exception=False).failures)
+
+    assert not failed(reparametrised(), 1e-9)
+    assert failed(reparametrised(draw=0.99), 1e-3)
+    assert failed(reparametrised(divergence=0.99), 1.0)
