@@ -54,6 +54,7 @@ def test_what_is_taken_for_the_backward_is_said():
         (layers.OfTwo(), (NX, NX), r"gradcheck\(layer, a, const\(b\)\)"),
         (layers.Asking(), (NX,), r"asks for temperature.* lambda v: v \* layer.gradient"),
     ],
+    ids=["depends", "no shape", "of two", "asks"],
 )
 def test_what_can_be_no_derivative_is_told_what_to_write(layer, inputs, said):
     with pytest.raises(SpecError, match=said):

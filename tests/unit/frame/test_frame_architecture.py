@@ -84,7 +84,7 @@ RANKS = [
     {"comparison", "session"},
     {"aggregate", "checks", "echo", "evidence"},
     {"checks.*", "finer"},
-    {"engine"},
+    {"arguments", "engine", "points"},
     {"api"},
     {"items"},
     {"probe"},

@@ -1,0 +1,95 @@
+"""What `gradcheck` is called with, and what it says of what it can't use."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from types import FunctionType
+from typing import Any
+
+import torch
+
+from harness.outcome import SpecError
+from harness.prepare import DTYPES
+from harness.request import Request, holds_tensors
+from harness.spec import LayerSpec
+
+_FORWARD = "derivatives in forward mode are not supported yet; backward is what is judged"
+_TORCH_WORDS = {
+    "eps": "the step is chosen by a ladder from each tensor's own spread",
+    "atol": "the bound is computed from the forward's measured rounding; ask for a finer one with resolution=1e-8",
+    "rtol": "the bound is computed from the forward's measured rounding; ask for a finer one with resolution=1e-8",
+    "fast_mode": "one random cotangent and direction always come first, and what they can't settle is looked at in full",
+    "nondet_tol": "every forward replays the random generators; what still differs is measured as noise",
+    "check_forward_ad": _FORWARD,
+    "check_batched_forward_grad": _FORWARD,
+    "check_backward_ad": "backward is always judged",
+    "check_undefined_grad": "every output gets a cotangent; missing ones are not supported yet",
+    "check_batched_grad": "a backward under vmap is not supported yet",
+    "check_grad_dtypes": "the check `dtypes` always asks for the gradients' dtypes",
+    "masked": "sparse tensors are not supported yet",
+    "create_graph": "second derivatives are not supported yet",
+}
+
+
+def unknown_word(word: str, known: Iterable[str]) -> str:
+    """What is said of a keyword that is none of the known ones."""
+    if word in _TORCH_WORDS:
+        return f"gradcheck() takes no {word}=: {_TORCH_WORDS[word]}"
+    if close := get_close_matches(word, known, 1):
+        return f"gradcheck() got an unexpected keyword {word!r}: did you mean {close[0]}=?"
+    return f"gradcheck() got an unexpected keyword {word!r}; keywords of the layer's forward go into kwargs={{{word!r}: ...}}"
+
+
+def not_split(layer: Any, inputs: Sequence[Any]) -> None:
+    """Two functions side by side, as `gradcheck(forward, backward, x)`, where the first does not take the second.
+
+    Raises:
+        SpecError: it is so.
+    """
+    if len(inputs) < 2 or not (isinstance(layer, FunctionType) and isinstance(inputs[0], FunctionType)):
+        return
+    try:
+        inspect.signature(layer).bind(*inputs)
+    except TypeError:
+        pair = f"({layer.__name__}, {inputs[0].__name__})"
+        raise SpecError(f"a forward and its backward are one argument, a pair: gradcheck({pair}, ...)") from None
+
+
+def checked(request: Request) -> Request:
+    """The request as it is.
+
+    Raises:
+        SpecError: its layer is a class, or its inputs hold no array.
+    """
+    if isinstance(request.layer, type) and not issubclass(request.layer, torch.autograd.Function):
+        raise SpecError(f"{request.layer.__name__} is a class: pass a layer, such as {request.layer.__name__}(...)")
+    if isinstance(request.layer, torch.autograd.Function):
+        kind = type(request.layer).__name__
+        raise SpecError(f"this is an instance of the torch.autograd.Function {kind}: pass the class itself, {kind}")
+    if isinstance(request.layer, LayerSpec):
+        raise SpecError("gradcheck() takes a layer and its inputs; a LayerSpec draws its own: check(spec)")
+    if any(isinstance(x, list) and not holds_tensors(x) for x in request.inputs):
+        raise SpecError(
+            "an input is a list of something else than arrays: give tensors or arrays, several of them as arguments or as one tuple"
+        )
+    if not holds_tensors(request.inputs):
+        raise SpecError(
+            f"gradcheck({type(request.layer).__name__}, ...) needs the inputs to call it with: tensors or arrays, as in "
+            "gradcheck(layer, torch.randn(4, 8))"
+        )
+    return request
+
+
+def dtype_of(dtype: Any) -> torch.dtype | None:
+    """The dtype that was asked for, by name or itself.
+
+    Raises:
+        SpecError: there is none of this name.
+    """
+    if dtype is None or isinstance(dtype, torch.dtype):
+        return dtype
+    if str(dtype) not in DTYPES:
+        raise SpecError(f"dtype={dtype!r} is not one of {', '.join(DTYPES)}")
+    return DTYPES[str(dtype)]
