@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import layers_containers as layers
 import pytest
-from twins import NX, X, assert_right_is_verified, assert_wrong_is_named, pair, verified_in
+from twins import NX, X, pair, verified_in
 
 from harness import NotVerified, gradcheck
 
@@ -22,16 +22,6 @@ TWINS = {
     "dicts by dW": pair(layers.DictsWithMore, NX, tensor="W", verified="x W b"),
     "nn.Module with backward": pair(layers.ModuleWithBackward, X, tensor="weight", verified="x weight bias"),
 }
-
-
-@pytest.mark.parametrize("twins", TWINS.values(), ids=TWINS)
-def test_right_layer_is_verified(twins):
-    assert_right_is_verified(twins)
-
-
-@pytest.mark.parametrize("twins", TWINS.values(), ids=TWINS)
-def test_wrong_twin_is_named(twins):
-    assert_wrong_is_named(twins)
 
 
 def test_array_beside_the_dicts_is_not_skipped():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import layers_naming as layers
 import pytest
-from twins import NX, assert_right_is_verified, assert_wrong_is_named, pair
+from twins import NX, pair
 
 from harness import GradientError, NotVerified, SpecError, gradcheck
 
@@ -64,16 +64,6 @@ KINDS = {
     "parameters() of pairs": (layers.PairsMethod, "W", "x W b"),
 }
 TWINS = {name: pair(kind, NX, tensor=weight, verified=all_) for name, (kind, weight, all_) in KINDS.items()}
-
-
-@pytest.mark.parametrize("twins", TWINS.values(), ids=TWINS)
-def test_right_layer_is_verified(twins):
-    assert_right_is_verified(twins)
-
-
-@pytest.mark.parametrize("twins", TWINS.values(), ids=TWINS)
-def test_wrong_twin_is_named(twins):
-    assert_wrong_is_named(twins)
 
 
 def test_gradients_found_by_shape_are_said():

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import layers_operation as layers
 import numpy as np
-import pytest
-from twins import NX, Twins, assert_right_is_verified, assert_wrong_is_named, pair
+from twins import NX, Twins, pair
 
 from harness import gradcheck
 
@@ -26,16 +25,6 @@ TWINS = {
     "MyGrad": pair(layers.MyGrad, *TWO, tensor="b", verified="a b"),
     "with a parameter": pair(layers.Parametrized, *TWO, tensor="b", verified="a b scale"),
 }
-
-
-@pytest.mark.parametrize("twins", TWINS.values(), ids=TWINS)
-def test_right_one_is_verified(twins):
-    assert_right_is_verified(twins)
-
-
-@pytest.mark.parametrize("twins", TWINS.values(), ids=TWINS)
-def test_wrong_twin_is_named(twins):
-    assert_wrong_is_named(twins)
 
 
 def test_how_it_is_called_is_said():
