@@ -23,12 +23,8 @@ TESTS = Path(__file__).resolve().parents[1]
 PLACES = TESTS, TESTS / "wild", TESTS / "unit" / "conventions", TESTS / "unit" / "frame"
 sys.path += [str(p) for p in PLACES if str(p) not in sys.path]
 
-import test_conventions_autograd as autograd  # noqa: E402  (the path comes first)
-import test_conventions_backwards as backwards  # noqa: E402
-import test_conventions_containers as containers  # noqa: E402
-import test_conventions_functions as functions  # noqa: E402
-import test_conventions_modes as modes  # noqa: E402
-import test_conventions_naming as naming  # noqa: E402
+import test_conventions_modes as modes  # noqa: E402  (the path comes first)
+import test_conventions_twins as conventions  # noqa: E402
 import test_courses as courses  # noqa: E402
 import test_frame_cookbook as cookbook  # noqa: E402
 from every_family import FAMILIES  # noqa: E402
@@ -66,12 +62,17 @@ def _by_spec(source: str, spec: LayerSpec, name: str, *dtypes: str | None) -> It
 
 
 def redrawn(value: Any, rng: np.random.Generator) -> Any:
-    """Other numbers of the same sign and size; whole numbers stay, which may be labels, masks or one-hot."""
+    """Other numbers of the same sign and size, up to 1 where all are; whole numbers stay, which may be labels, masks or one-hot."""
     if isinstance(value, np.ndarray) and value.dtype.kind == "f" and not (value == value.round()).all():
-        return (value * rng.uniform(0.5, 1.5, value.shape)).astype(value.dtype)
+        return (value * rng.uniform(0.5, _most(value), value.shape)).astype(value.dtype)
     if isinstance(value, torch.Tensor) and value.is_floating_point() and not bool((value == value.round()).all()):
-        return (value.detach() * torch.from_numpy(rng.uniform(0.5, 1.5, tuple(value.shape)))).to(value.dtype)
+        return (value.detach() * torch.from_numpy(rng.uniform(0.5, _most(value), tuple(value.shape)))).to(value.dtype)
     return [redrawn(v, rng) for v in value] if isinstance(value, list) else value
+
+
+def _most(value: Any) -> float:
+    """By how much numbers may grow: probabilities by nothing."""
+    return 1.0 if bool(((value >= 0) & (value <= 1)).all()) else 1.5
 
 
 def _called(name: str, layer: Any, inputs: tuple[Any, ...], words: Mapping[str, Any], seed: int) -> list[Report]:
@@ -82,12 +83,7 @@ def _called(name: str, layer: Any, inputs: tuple[Any, ...], words: Mapping[str, 
 
 def _conventions() -> Iterator[Right]:
     """The right one of every pair of twins."""
-    tables = {
-        m.__name__.removeprefix("test_conventions_"): m.TWINS
-        for m in (autograd, backwards, containers, functions, naming)
-    }
-    tables["courses"] = courses.ROWS
-    for source, twins in tables.items():
+    for source, twins in {**conventions.TABLES, "courses": courses.ROWS}.items():
         for name, t in twins.items():
             yield Right(source, name, lambda seed, n=name, t=t: _called(n, t.right, t.inputs, t.words, seed))
 

@@ -62,4 +62,6 @@ def test_numbers_are_redrawn_and_labels_are_not():
     assert (np.sign(y) == np.sign(x)).all()
     assert redrawn(labels, rng) is labels
     assert redrawn(hot, rng) is hot
+    likely = redrawn(np.full(50, 0.9), rng)
+    assert ((likely > 0) & (likely < 1)).all()
     assert not torch.equal(redrawn(torch.tensor(x), rng), torch.tensor(x))
