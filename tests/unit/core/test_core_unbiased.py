@@ -147,6 +147,25 @@ def test_what_replaces_entries_makes_no_promise_of_their_mean():
     assert unbiased(Uncompensated).outcome is Outcome.FAIL
 
 
+class Counted(Dropout):
+    forwards = 0
+
+    def forward(self, x):
+        Counted.forwards += self.training and x.shape == (160, 160)
+        return super().forward(x)
+
+
+class CountedUncompensated(Uncompensated, Counted):
+    pass
+
+
+@pytest.mark.parametrize(("layer", "outcome"), [(Counted, Outcome.PASS), (CountedUncompensated, Outcome.FAIL)])
+def test_it_ends_as_soon_as_it_is_known(layer, outcome):
+    Counted.forwards = 0
+    assert unbiased(layer, examples=1, dims={"B": (160,), "D": (160,)}).outcome is outcome
+    assert Counted.forwards < 40
+
+
 class NeverDrops(Dropout):
     """Scales for a mask that it draws and does not apply."""
 
