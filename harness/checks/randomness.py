@@ -169,7 +169,7 @@ def _seen(session: Session, expected: Tensor, identity: bool) -> Observation:
         more = range(len(drawn), look)
         drawn += [case.outputs_at(case.leaves, case.seed + 101 + k)[0].double().flatten() for k in more]
         seen = _shown(case, torch.stack(drawn), expected, identity)
-        if seen.outcome is Outcome.FAIL or seen.tensors["output"] <= ENOUGH:
+        if seen.outcome is Outcome.FAIL or seen.tensors.get("output", math.inf) <= ENOUGH:
             break
     return seen
 
@@ -209,16 +209,22 @@ def _never_dropped(case: Case, expected: Tensor) -> Observation:
 
 
 def _mean(drawn: Tensor, expected: Tensor, identity: bool, shared: bool) -> Observation:
-    """Whether the mean over draws and entries, each towards its own sign, is what is expected, as a share of its size."""
+    """Whether the mean over draws and entries, each towards its own sign, is what is expected, as a share of its size.
+
+    Ranges are those seen, with zero and the expected number: what is seldom dropped may not have been seen dropped.
+    """
+    if not drawn.any():
+        return Observation(Outcome.SKIP, reason=f"nothing was kept in {len(drawn)} draws")
     gains = drawn[:, expected != 0] / expected[expected != 0] if identity else None
     if gains is not None and not shared and (share := _kept(gains)) is not None:
         off, (low, high) = share - 1, _shares(gains.numel(), float(gains.max()))
         smallest = max(1 - low, high - 1)
     else:
         if gains is not None:  # all entries are multiplied by numbers of one kind
-            ranges = (gains.max() - gains.min()) * expected.abs()
+            ranges = (gains.max().clamp(min=1) - gains.min().clamp(max=0)) * expected.abs()
         else:
-            ranges = drawn.amax(0) - drawn.amin(0)
+            ends = torch.stack([drawn.amax(0), drawn.amin(0), expected, torch.zeros_like(expected)])
+            ranges = ends.amax(0) - ends.amin(0)
         size = float(expected.abs().sum())
         spread = float(ranges.sum()) if shared else float(ranges.norm())  # what is drawn together varies together
         smallest = math.sqrt(math.log(2 / UNLIKELY) / 2 / len(drawn)) * spread / size

@@ -147,6 +147,33 @@ def test_what_replaces_entries_makes_no_promise_of_their_mean():
     assert unbiased(Uncompensated).outcome is Outcome.FAIL
 
 
+class Seldom(Rare):
+    """One entry in a hundred is dropped, or all but one, behind a factor that evaluation has too."""
+
+    def draw(self, x):
+        return (torch.rand(x.shape) >= self.rate).to(x) / (1 - self.rate)
+
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+    def backward(self, dy):
+        return 2 * super().backward(dy)
+
+
+class Alone(Seldom):
+    """The same without the factor."""
+
+    forward, backward = Dropout.forward, Dropout.backward
+
+
+@pytest.mark.parametrize("rate", [0.01, 0.999, 1 - 1e-6])
+@pytest.mark.parametrize("layer", [Seldom, Alone])
+def test_what_was_not_seen_to_be_dropped_or_kept_is_not_held_against_it(layer, rate):
+    for B, D in ((1, 1), (2, 3), (40, 50)):
+        found = unbiased(lambda: layer(rate), dims={"B": (B,), "D": (D,)}, promises=("unbiased",), examples=8)
+        assert found.outcome is not Outcome.FAIL
+
+
 class Counted(Dropout):
     forwards = 0
 
