@@ -140,7 +140,15 @@ def _linears(build: Any) -> list[LayerSpec]:
     several = LayerSpec(models, "*batch S B D_in", "Linear, S models", dims=dims, reference=linear)
     # the leading index of the batch may be taken for that of the models
     square = LayerSpec(models, "S S B D_in", "Linear, S × S models", dims=dims, reference=linear)
-    return [leading, several, square]
+
+    def replaced(S: int, D_in: int, D_out: int) -> Any:
+        layer = build(D_in, D_out)
+        for name, t in layer.params.items():
+            layer.params[name] = t.view(-1, D_out).expand(S, -1, -1).clone()
+        return layer
+
+    put = LayerSpec(replaced, "S B D_in", "Linear, models put in its place", dims=dims, reference=linear)
+    return [leading, several, square, put]
 
 
 def _tanhs(own: LayerSpec) -> list[LayerSpec]:
