@@ -122,6 +122,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--ledger", type=Path, help="of a run that was stopped; by default one of the same sources")
     arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
     ledger = arguments.ledger or arguments.out / f"false_alarms-{digest('harness', 'layers', 'tests')}.jsonl"
     seeds = {name: arguments.times * SEEDS.get(right.source, OTHERS) for name, right in layers().items()}
     order = range(max(seeds.values()))
