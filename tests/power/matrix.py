@@ -132,6 +132,7 @@ def main() -> int:
     parser.add_argument("--ledger", type=Path, help="of a run that was stopped; by default one of the same sources")
     parser.add_argument("--add", action="store_true", help="run what the file there lacks alone, at its seeds")
     arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
     file = arguments.out / "matrix.json"
     before = json.loads(file.read_text(encoding="utf-8")) if arguments.add else None
     sources = digest("harness", "layers", "tests/specs.py", "tests/power/subjects.py", "tests/power/invisible.py")
