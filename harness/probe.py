@@ -78,32 +78,41 @@ class Probed:
 
 
 def probe(candidate: Candidate) -> Probed:
-    """The first guess at which forward and backward go through, best where every gradient has its tensor's shape."""
+    """The first guess at which forward and backward go through, best where every gradient has its tensor's shape.
+
+    After that, where it has but some examples are refused (a batch of one has no variance).
+    """
     first: Guess | None = None
     mode: str | None = None
     why = ""
     second_best: Probed | None = None
+    refusing: Probed | None = None
     for guess in islice(_guesses(candidate), MOST):
         try:
             spec = guess.spec(candidate)
             if first is None:
                 first, mode = guess, modes_of(spec)[0]
-            shaped = _goes(spec, mode)
+            shaped, refused = _goes(spec, mode)
         except (Refused, BackwardRaised, SpecError) as error:
             why = why or str(error)
             continue
-        if shaped:
+        if shaped and refused <= 1:
             return Probed(guess, spec)
-        second_best = second_best or Probed(guess, spec)
+        if shaped and refused < FEW / 2:
+            refusing = refusing or Probed(guess, spec)
+        elif refused <= 1:
+            second_best = second_best or Probed(guess, spec)
+        else:
+            why = why or f"{refused} of {FEW} examples are refused"
     if first is None:
         build = f"{candidate.source}(...)" if candidate.makes else candidate.source
         asked = ", ".join(candidate.inputs()) or "nothing"
         return Probed(Guess(build, ("...",)), None, f"its forward asks for {asked}")
-    return second_best or Probed(first, None, why)
+    return refusing or second_best or Probed(first, None, why)
 
 
-def _goes(spec: LayerSpec, mode: str | None) -> bool:
-    """Whether every gradient of the layer has its tensor's shape.
+def _goes(spec: LayerSpec, mode: str | None) -> tuple[bool, int]:
+    """Whether every gradient of the layer has its tensor's shape, and how many of a few examples are refused.
 
     Raises:
         Refused, BackwardRaised, SpecError: the layer is not made and called so.
@@ -119,9 +128,7 @@ def _goes(spec: LayerSpec, mode: str | None) -> bool:
                 (g := case.base.gradients.get(n)) is not None and g.shape == case.leaves[n].shape for n in case.wanted
             )
         refused = sum(_refuses(spec, example, mode) for example in examples(spec, FEW, 0))
-    if refused > 1:
-        raise Refused(f"{refused} of {FEW} examples are refused")
-    return shaped
+    return shaped, refused
 
 
 def _case(spec: LayerSpec, example: Example, mode: str | None) -> Case:

@@ -136,3 +136,28 @@ def test_one_that_hangs_while_it_is_tried_out_has_its_row(check, folder):
     reports = json.loads((folder / "out.json").read_text())["reports"]
     assert [(r["layer"], r["ok"]) for r in reports] == [("Hanging", False), ("Same", True)]
     assert reports[0]["results"][0]["reason"].startswith("timed out after 3 s")
+
+
+UNBIASED = """
+import torch
+class Unbiased:
+    def __init__(self, D): self.g = torch.ones(D)
+    def forward(self, x):
+        self.s, self.n = 1 / x.std(0), len(x)
+        self.xh = (x - x.mean(0)) * self.s
+        return self.g * self.xh
+    def backward(self, dout):
+        self.dg = (dout * self.xh).sum(0)
+        d = dout * self.g
+        return FACTOR * self.s * (d - d.mean(0) - self.xh * (d * self.xh).sum(0) / (self.n - 1))
+"""
+
+
+@pytest.mark.parametrize(("factor", "outcome"), [("1", "PASS"), ("2", "FAIL")])
+def test_one_that_refuses_a_batch_of_one_is_not_taken_for_one_of_columns(command, folder, factor, outcome):
+    """With "D 1" its forward broadcasts, so that its gradients have wrong shapes."""
+    (folder / "unbiased.py").write_text(UNBIASED.replace("FACTOR", factor))
+    answer = command("check", "unbiased.py", "--only", "input_gradient", "shapes", "--examples", "8")
+    assert "--inputs 'B D'" in answer.out
+    assert f"input_gradient    {outcome}" in answer.out.replace("INCONCLUSIVE", "PASS")
+    assert "shapes            PASS" in answer.out
