@@ -158,8 +158,13 @@ def _guesses(candidate: Candidate) -> Iterator[Guess]:
         return
     for word, shape in _first(dims):
         others = [_other(name, shape, dims) for name in inputs[1:]]
+        others = [[*words, word] if word not in words and not dims else words for words in others]
         for rest in product(*others):
             yield Guess(build, (word, *rest))
+        if candidate.gathers:
+            yield from (
+                Guess(build, (word, *rest)) for rest in ([word], [word, word], *([w] for w in _other("", shape, dims)))
+            )
 
 
 def _dimensions(candidate: Candidate) -> list[str]:

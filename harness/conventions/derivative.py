@@ -15,10 +15,10 @@ from typing import Any
 
 import torch
 
-from harness.arrays import is_array
 from harness.conventions import attributes
 from harness.domain import backward_may_raise, forward_may_refuse
 from harness.handed import GRADIENT, TARGETS
+from harness.members import derivative_of
 from harness.outcome import SpecError
 from harness.request import Request, call_arguments, positional_names, required_names
 from harness.spec import Const
@@ -26,23 +26,6 @@ from harness.stateful import has_backward
 from harness.subject import Subject
 
 ORDER = 45
-
-FUNCTIONS = ("forward", "__call__", "call", "loss", "cost", "function", "func", "fn", "f", "activate", "activation")
-"""What the function is called; the first that is there."""
-
-DERIVATIVES = (
-    "gradient",
-    "grad",
-    "derivative",
-    "deriv",
-    "derivate",
-    "prime",
-    "df",
-    "differentiate",
-    "local_grad",
-    "local_gradient",
-)
-"""What its derivative is called, alone or beside the function's name: `activation_prime`, `dloss`."""
 
 PREDICTED = ("pred", "hat", "output", "logit", "score", "prob", "yp")
 """What names have in them of the input of a loss that has the gradient."""
@@ -54,27 +37,7 @@ OUTPUTS = ("y", "a", "out", "output", "outputs", "activation")
 def recognises(layer: Any) -> bool:
     """Whether it is an object with both, and neither a backward nor a module's."""
     plain = not isinstance(layer, (type, torch.nn.Module, torch.Tensor, tuple, list)) and not hasattr(layer, "__code__")
-    return plain and not has_backward(layer) and bool(_named(layer))
-
-
-def _named(layer: Any) -> tuple[str, str] | None:
-    """The names of the function and its derivative."""
-    for function in FUNCTIONS:
-        if not _is_method(layer, function):
-            continue
-        stem = function.strip("_")
-        beside = [n for d in DERIVATIVES for n in (d, f"{stem}_{d}", f"{d}_{stem}")]
-        for name in (*beside, f"d{stem}", f"d_{stem}"):
-            if _is_method(layer, name):
-                return function, name
-    own = [n for n in dir(type(layer)) if n[0] != "_" and _is_method(layer, n)]
-    others = [(n, f"{n}_{d}") for n in own for d in DERIVATIVES if f"{n}_{d}" in own]
-    return others[0] if len(others) == 1 else None  # `sigmoid` and `sigmoid_prime`
-
-
-def _is_method(layer: Any, name: str) -> bool:
-    member = getattr(layer, name, None)
-    return callable(member) and not is_array(member)
+    return plain and not has_backward(layer) and derivative_of(layer) is not None
 
 
 def subject(request: Request) -> Subject:
@@ -85,7 +48,7 @@ def subject(request: Request) -> Subject:
         Refused: the function refuses the inputs.
         BackwardRaised: the derivative raised.
     """
-    function, derivative = _named(request.layer) or ("", "")
+    function, derivative = derivative_of(request.layer) or ("", "")
     made = Derived(copy.deepcopy(request.layer), function, derivative)
     arguments = request.arguments(made.function)
     leaves = request.leaves(arguments)

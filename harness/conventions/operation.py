@@ -16,45 +16,20 @@ from typing import Any
 import torch
 
 from harness.conventions import attributes
+from harness.members import ALL_COTANGENTS, ALL_INPUTS, CONTEXTS, NODES, ONE, PAIRS, operation_of
 from harness.request import Request, call_arguments, positional_names, required_names
 from harness.subject import Subject
 
 ORDER = 28
 
-CONTEXTS = ("ctx", "context")
-"""An object that forward saves in and backward reads."""
-
-NODES = ("node",)
-"""An object whose `inputs` are those of forward."""
-
-ALL_INPUTS = ("inputs", "input_vals", "in_data", "xs")
-"""The inputs in one tuple."""
-
 INDEXES = ("indexes", "indices", "target_input_indexes", "target_input_indices")
 """Which inputs want a gradient."""
-
-ALL_COTANGENTS = ("grad_outputs", "gys", "output_grads", "out_grads")
-"""The cotangents in one tuple."""
-
-ONE = ("index",)
-"""Which input one call of backward is for."""
-
-PAIRS = (("forward", "backward"), ("compute", "gradient"), ("__call__", "backward_var"))
-"""What forward and backward are called."""
 
 
 def recognises(layer: Any) -> bool:
     """Whether it has methods under one of these pairs of names that ask for what a graph would give them."""
     plain = not isinstance(layer, (type, torch.nn.Module, torch.Tensor, tuple, list)) and not hasattr(layer, "__code__")
-    return plain and _methods(layer) is not None
-
-
-def _methods(layer: Any) -> tuple[str, str] | None:
-    for forward, backward in PAIRS:
-        functions = [getattr(layer, n, None) for n in (forward, backward)]
-        if all(map(callable, functions)) and _asks_of_graph(*map(_names, functions)):
-            return forward, backward
-    return None
+    return plain and operation_of(layer) is not None
 
 
 def _names(function: Any) -> list[str]:
@@ -64,16 +39,9 @@ def _names(function: Any) -> list[str]:
         return []
 
 
-def _asks_of_graph(forward: Sequence[str], backward: Sequence[str]) -> bool:
-    saved = bool({*forward[:1]} & {*CONTEXTS}) and bool({*backward[:1]} & {*CONTEXTS})
-    gathered = forward[:1] != backward[:1] or len(backward) == 2
-    tuples = len(forward) == 1 and gathered and bool({*backward} & {*ALL_COTANGENTS}) and len(backward) > 1
-    return saved or tuples or bool({*backward} & {*NODES}) or (len(backward) == 2 and backward[1] in ONE)
-
-
 def subject(request: Request) -> Subject:
     """The operation as a subject."""
-    methods = _methods(request.layer) or PAIRS[0]
+    methods = operation_of(request.layer) or PAIRS[0]
     if len(request.inputs) == 1 and isinstance(request.inputs[0], (list, tuple)):
         request = replace(request, inputs=tuple(request.inputs[0]))
     if len(request.inputs) == 1 and not _is_graph(request, methods):

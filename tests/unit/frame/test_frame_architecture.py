@@ -22,7 +22,7 @@ CHECKOUT = Path(__file__).parents[3]
 RANKS = [
     {"harness"},  # a table of contents: each name is imported when it is used
     {"signatures"},
-    {"parts"},
+    {"members", "parts"},
     {"handed", "modes", "naming", "nested", "outcome", "rates", "render", "subject", "titles"},
     {
         "arrays",

@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
+import form_layers
 import plain_layers
 import pytest
 
@@ -161,3 +162,35 @@ def test_one_that_refuses_a_batch_of_one_is_not_taken_for_one_of_columns(command
     assert "--inputs 'B D'" in answer.out
     assert f"input_gradient    {outcome}" in answer.out.replace("INCONCLUSIVE", "PASS")
     assert "shapes            PASS" in answer.out
+
+
+FORMS = {
+    "Sigmoid": ("Sigmoid()", "B D"),
+    "CrossEntropy": ("CrossEntropy()", UNIT, UNIT),
+    "MatMul": ("MatMul()", "B D", "D M"),
+    "Multiply": ("Multiply()", "B D", "B D"),
+    "Chained": ("Chained()", "B D"),
+    "Both": ("Both()", "B D", "B D"),
+    "ByIndex": ("ByIndex()", "B D", "B D"),
+    "Called": ("Called()", "B D"),
+    "relu": ("(relu, relu_backward)", "B D"),
+    "cube": ("(forward_cube, backward_cube)", "B D"),
+    "sine": ("sine", "B D"),
+}
+"""All of form_layers but a stub, functions without a backward, an operator without one, and what has no derivative."""
+
+
+def test_other_forms_are_found_and_called():
+    probed = {c.name: probe(c).guess for c in candidates(form_layers, [])}
+    assert {n: (g.build, *g.inputs) for n, g in probed.items()} == FORMS
+
+
+@pytest.mark.parametrize("factor", [1, 2])
+def test_other_forms_are_verified_and_their_wrong_twins_fail(check, folder, factor):
+    source = Path(form_layers.__file__).read_text()
+    source = source.replace("FACTOR = 1", f"FACTOR = {factor}").replace("form_layers::", f"forms{factor}::")
+    (folder / "forms.py").write_text(source)
+    answer = check("forms.py", "--only", "input_gradient")
+    outcome = "PASS" if factor == 1 else "FAIL"
+    said = [line.split()[1] for line in answer.out.splitlines() if line.startswith("  input_gradient ")]
+    assert said == [outcome] * len(FORMS)
