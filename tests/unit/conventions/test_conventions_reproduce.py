@@ -6,6 +6,7 @@ import re
 
 import layers_backwards as backwards
 import layers_containers as containers
+import layers_models as models
 import layers_modes as modes
 import layers_naming as naming
 import numpy as np
@@ -35,6 +36,7 @@ CASES = {
     "layers of a network": (modes.Net, (NX,), "layers.0.gamma"),
     "method": (naming.Methods, (NX,), "W"),
     "W.grad": (containers.TensorGrad, (X,), "W"),
+    "backward(*, grad)": (models.Keyword, (NX,), "W"),
 }
 
 
