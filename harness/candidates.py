@@ -62,6 +62,11 @@ class Candidate:
         parameters = _parameters(self.layer)
         return [p for p in parameters if p.default is p.empty and p.name not in RESERVED]
 
+    def variadic(self) -> str:
+        """What its constructor takes any number of, such as layers; empty where it takes no such thing, or passes it on."""
+        parameters = _all_parameters(self.layer) if self.makes else []
+        return next((p.name for p in parameters if p.kind is p.VAR_POSITIONAL and p.name not in ("args", "_")), "")
+
     def inputs(self) -> list[str]:
         """The parameters without a default that forward has, without `self` and `ctx`."""
         parameters = [p for p in _parameters(self.forward) if p.kind is not p.KEYWORD_ONLY]
@@ -75,12 +80,15 @@ class Candidate:
         return [p.name for p in parameters if p.default is p.empty]
 
 
-def _parameters(function: Any) -> list[inspect.Parameter]:
+def _all_parameters(function: Any) -> list[inspect.Parameter]:
     try:
-        parameters = inspect.signature(function).parameters.values()
+        return list(inspect.signature(function).parameters.values())
     except (TypeError, ValueError):  # a builtin
         return []
-    return [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+
+
+def _parameters(function: Any) -> list[inspect.Parameter]:
+    return [p for p in _all_parameters(function) if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
 
 
 def candidates(module: ModuleType, specs: Iterable[LayerSpec]) -> list[Candidate]:

@@ -68,8 +68,24 @@ def _from_file(path: Path) -> ModuleType:
     assert found.loader is not None
     module = importlib.util.module_from_spec(found)
     sys.modules[name] = module  # so that what is defined in it can be pickled and imported again
-    found.loader.exec_module(module)
+    try:
+        found.loader.exec_module(module)
+    except ImportError as error:
+        if "no known parent package" not in str(error):
+            raise
+        del sys.modules[name]
+        return _from_package(path)
     return module
+
+
+def _from_package(path: Path) -> ModuleType:
+    """A file with relative imports, as a module of the package that its folder is."""
+    top = path.parent
+    while (top / "__init__.py").is_file() and (top.parent / "__init__.py").is_file():
+        top = top.parent
+    sys.path[:] = [p for p in sys.path if p != str(path.parent)]  # its neighbours are imported as the package's alone
+    sys.path.insert(0, str(top.parent))
+    return importlib.import_module(".".join(path.relative_to(top.parent).with_suffix("").parts))
 
 
 def _from_notebook(path: Path, run_all: bool) -> ModuleType:

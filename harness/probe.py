@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import shlex
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice, product
 
@@ -36,6 +36,15 @@ RATES = ("p", "rate", "prob", "keep", "ratio", "drop", "slope", "alpha", "moment
 
 WINDOWS = ("kernel", "window", "pool", "filter", "ksize", "k")
 """How those begin that an image must not be smaller than."""
+
+STEPS = ("stride", "pad", "dilat")
+"""How those begin that no input has for a size."""
+
+SWITCHES = ("bias", "use_bias", "affine", "causal")
+"""Those that are on or off."""
+
+DIVISORS = ("num_heads", "n_heads", "n_head", "nhead", "heads", "num_head", "num_groups", "n_groups", "groups")
+"""Those that divide another size."""
 
 TARGETS = ("y", "t", "target", "targets", "label", "labels", "y_true", "truth")
 """What forward's parameters are called that hold what is to be predicted."""
@@ -82,6 +91,8 @@ def probe(candidate: Candidate) -> Probed:
 
     After that, where it has but some examples are refused (a batch of one has no variance).
     """
+    if named := candidate.variadic():
+        return Probed(Guess(f"{candidate.source}(...)", ("...",)), None, f"its constructor takes any number of {named}")
     first: Guess | None = None
     mode: str | None = None
     why = ""
@@ -149,13 +160,21 @@ def _refuses(spec: LayerSpec, example: Example, mode: str | None) -> bool:
 
 def _guesses(candidate: Candidate) -> Iterator[Guess]:
     """What people commonly write, the likelier first."""
-    dims = _dimensions(candidate)
-    build = candidate.source
-    if candidate.makes:
-        build += f"({', '.join(_argument(p) for p in candidate.construction())})"
     inputs = candidate.inputs()
     if not inputs or any(name.endswith(SETTINGS) for name in inputs):
         return
+    dims = _dimensions(candidate)
+    divisor = next((d for d in dims if d in DIVISORS), "")
+    divided = {d: f"{divisor}*{d}" for d in dims if divisor and d != divisor and not d.startswith((*WINDOWS, *STEPS))}
+    yield from _guesses_of(candidate, inputs, divided)
+
+
+def _guesses_of(candidate: Candidate, inputs: Sequence[str], divided: Mapping[str, str]) -> Iterator[Guess]:
+    """The guesses, sizes written as `divided` says where they are."""
+    build = candidate.source
+    if candidate.makes:
+        build += f"({', '.join(divided.get(a := _argument(p), a) for p in candidate.construction())})"
+    dims = [divided.get(d, d) for d in _dimensions(candidate) if d not in DIVISORS or not divided]
     for word, shape in _first(dims):
         others = [_other(name, shape, dims) for name in inputs[1:]]
         others = [[*words, word] if word not in words and not dims else words for words in others]
@@ -172,7 +191,9 @@ def _dimensions(candidate: Candidate) -> list[str]:
 
 
 def _argument(parameter: inspect.Parameter) -> str:
-    """A size by its own name, or 0.5."""
+    """A size by its own name, True, or 0.5."""
+    if parameter.name in SWITCHES or parameter.annotation in (bool, "bool"):
+        return "True"
     parts = parameter.name.split("_")
     wide = parameter.annotation in (float, "float") or {parts[0], parts[-1]} & set(RATES)
     return "0.5" if wide else parameter.name
@@ -181,7 +202,7 @@ def _argument(parameter: inspect.Parameter) -> str:
 def _first(dims: Sequence[str]) -> list[tuple[str, str]]:
     """The first input: how it is written, and its shape."""
     windows = [d for d in dims if d.startswith(WINDOWS)]
-    widths = [d for d in dims if d not in windows] or ["D"]
+    widths = [d for d in dims if d not in windows and not d.startswith(STEPS)] or ["D"]
     grown = f"+{windows[0]}" if windows else ""
     shapes = [f"B {d}" for d in widths]
     columns = [f"{d} B" for d in widths] + [f"{d} 1" for d in widths]

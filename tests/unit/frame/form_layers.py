@@ -137,3 +137,38 @@ class Optimizer:
 
     def step(self, gradient):
         return gradient
+
+
+class Heads:
+    """Its width is a multiple of another size."""
+
+    def __init__(self, d_model, num_heads, bias):
+        assert d_model % num_heads == 0
+        assert bias is True
+        self.heads, self.scale = num_heads, np.linspace(0.5, 1.5, num_heads)
+
+    def forward(self, x):
+        self.shape, self.x = x.shape, x.reshape(*x.shape[:2], self.heads, -1)
+        return (self.x * self.scale[:, None]).reshape(self.shape)
+
+    def backward(self, d):
+        d = d.reshape(self.x.shape)
+        self.dscale = (d * self.x).sum((0, 1, 3))
+        return (FACTOR * d * self.scale[:, None]).reshape(self.shape)
+
+
+class Pool:
+    """Its stride is no size of its input."""
+
+    def __init__(self, kernel_size, stride):
+        self.k, self.s = kernel_size, stride
+
+    def forward(self, x):
+        self.shape, self.starts = x.shape, range(0, x.shape[2] - self.k + 1, self.s)
+        return np.stack([x[:, :, a : a + self.k].mean(2) for a in self.starts], 2)
+
+    def backward(self, d):
+        dx = np.zeros(self.shape)
+        for j, a in enumerate(self.starts):
+            dx[:, :, a : a + self.k] += FACTOR * d[:, :, j : j + 1] / self.k
+        return dx

@@ -175,6 +175,8 @@ FORMS = {
     "Called": ("Called()", "B D"),
     "relu": ("(relu, relu_backward)", "B D"),
     "cube": ("(forward_cube, backward_cube)", "B D"),
+    "Heads": ("Heads(num_heads*d_model, num_heads, True)", "B T num_heads*d_model"),
+    "Pool": ("Pool(kernel_size, stride)", "B D T+kernel_size"),
     "sine": ("sine", "B D"),
 }
 """All of form_layers but a stub, functions without a backward, an operator without one, and what has no derivative."""
@@ -194,3 +196,26 @@ def test_other_forms_are_verified_and_their_wrong_twins_fail(check, folder, fact
     outcome = "PASS" if factor == 1 else "FAIL"
     said = [line.split()[1] for line in answer.out.splitlines() if line.startswith("  input_gradient ")]
     assert said == [outcome] * len(FORMS)
+
+
+VARIADIC = """
+class Sequential:
+    def __init__(self, *layers): self.layers = layers
+    def forward(self, x):
+        for layer in self.layers: x = layer.forward(x)
+        return x
+    def backward(self, d):
+        for layer in reversed(self.layers): d = layer.backward(d)
+        return d
+class Passing(Sequential):
+    def __init__(self, *args, **kwargs): super().__init__(*args, **kwargs)
+"""
+
+
+def test_what_takes_any_number_of_layers_is_not_verified_without_one(check, folder):
+    (folder / "variadic.py").write_text(VARIADIC)
+    answer = check("variadic.py", "--only", "shapes")
+    assert "Sequential: NOT CHECKED" in answer.out
+    assert "any number of layers" in answer.out
+    assert "\nPassing: " in f"\n{answer.out}"
+    assert answer.status == 3
