@@ -164,7 +164,8 @@ class Pool:
         self.k, self.s = kernel_size, stride
 
     def forward(self, x):
-        self.shape, self.starts = x.shape, range(0, x.shape[2] - self.k + 1, self.s)
+        _, _, t = self.shape = x.shape
+        self.starts = range(0, t - self.k + 1, self.s)
         return np.stack([x[:, :, a : a + self.k].mean(2) for a in self.starts], 2)
 
     def backward(self, d):
