@@ -109,7 +109,10 @@ def _is_package(module: ModuleType) -> bool:
 
 def _in(module: ModuleType) -> Iterator[Candidate]:
     own = {n: v for n, v in vars(module).items() if getattr(v, "__module__", None) == module.__name__}
+    kinds = [v for v in own.values() if isinstance(v, type)]
     for name, value in own.items():
+        if any(value in kind.__mro__[1:] for kind in kinds) and _has_stub(value):
+            continue  # what is left to subclasses is written there
         if isinstance(value, type) and value.__name__ == name and (_is_function(value) or _has_both(value)):
             yield Candidate(name, value, module, name)
         elif inspect.isfunction(value):
@@ -135,6 +138,8 @@ def _counterparts(name: str) -> list[tuple[str, str]]:
             found.append((stem, f"{backward}_{stem}"))
         elif name == forward:
             found.append((name, backward))
+        elif f"_{forward}_" in name:  # conv_forward_naive
+            found.append((name.replace(f"_{forward}_", "_"), name.replace(f"_{forward}_", f"_{backward}_")))
         elif not name.startswith((backward, "_")) and not name.endswith(backward):
             found += [(name, f"{name}_{backward}"), (name, f"{backward}_{name}")]
     return found
@@ -160,6 +165,12 @@ def _has_both(layer: type) -> bool:
     parts = [function_of(layer, n) for n in _methods(layer) or ()]
     written = all(inspect.isfunction(p) and not _is_stub(p.__code__) for p in parts)
     return bool(parts) and written and not inspect.isabstract(layer)
+
+
+def _has_stub(layer: type) -> bool:
+    """Whether a method is left to subclasses by raising NotImplementedError."""
+    functions = (function_of(layer, n) for n in dir(layer) if n not in dir(object))
+    return any(inspect.isfunction(f) and f.__code__.co_names == ("NotImplementedError",) for f in functions)
 
 
 def _is_stub(code: CodeType) -> bool:

@@ -5,22 +5,23 @@ from __future__ import annotations
 import inspect
 import shlex
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice, product
 
 import torch
 
 from harness.api import undisturbed
+from harness.arrays import library_of
 from harness.candidates import Candidate
 from harness.case import Case
 from harness.design import Example, examples
 from harness.domain import BackwardRaised, Refused
-from harness.find import kind_of
+from harness.find import kind_of, names_in
 from harness.outcome import SpecError
 from harness.prepare import case_of
 from harness.sample import modes_of
-from harness.spec import LayerSpec, from_string
+from harness.spec import RESERVED, LayerSpec, from_string
 
 MOST = 400
 """Guesses that are tried."""
@@ -37,7 +38,12 @@ RATES = ("p", "rate", "prob", "keep", "ratio", "drop", "slope", "alpha", "moment
 WINDOWS = ("kernel", "window", "pool", "filter", "ksize", "k")
 """How those begin that an image must not be smaller than."""
 
-STEPS = ("stride", "pad", "dilat")
+MATRICES = ("W", "w", "weight", "weights", "param")
+VECTORS = ("b", "bias", "biases", "beta", "shift")
+SCALES = ("gamma",)
+"""What constructors' parameters are called that are arrays; a bias is one beside a weight."""
+
+STEPS = ("stride", "pad", "dilat", "scale_factor", "upscale_factor", "factor")
 """How those begin that no input has for a size."""
 
 SWITCHES = ("bias", "use_bias", "affine", "causal")
@@ -67,8 +73,9 @@ class Guess:
         """The spec that they make."""
         kinds = tuple(kind_of(word, {}) for word in self.inputs)
         sizes = LayerSpec(build=object, inputs=kinds)
-        made = from_string(self.build, {*sizes.sizes, *_dimensions(candidate)}, dict(candidate.namespace))
-        dims = {n: range(1, 7) for n in _dimensions(candidate) if n not in sizes.sizes}
+        own = [d for d in _dimensions(candidate) if d in names_in(self.build)]
+        made = from_string(self.build, {*sizes.sizes, *own, *RESERVED}, dict(candidate.namespace))
+        dims = {n: range(1, 7) for n in own if n not in sizes.sizes}
         return LayerSpec(build=made, inputs=kinds, name=candidate.name, dims=dims)
 
     def words(self) -> str:
@@ -166,16 +173,52 @@ def _guesses(candidate: Candidate) -> Iterator[Guess]:
     dims = _dimensions(candidate)
     divisor = next((d for d in dims if d in DIVISORS), "")
     divided = {d: f"{divisor}*{d}" for d in dims if divisor and d != divisor and not d.startswith((*WINDOWS, *STEPS))}
-    yield from _guesses_of(candidate, inputs, divided)
+    arrays = _arrays(candidate.construction())
+    for shapes in zip(*arrays.values(), strict=True) if arrays else [()]:
+        given = {n: _drawn(shape, candidate) for n, shape in zip(arrays, shapes, strict=True)}
+        yield from _guesses_of(candidate, inputs, {**divided, **given}, given)
 
 
-def _guesses_of(candidate: Candidate, inputs: Sequence[str], divided: Mapping[str, str]) -> Iterator[Guess]:
-    """The guesses, sizes written as `divided` says where they are."""
+def _arrays(parameters: Sequence[inspect.Parameter]) -> dict[str, tuple[str, ...]]:
+    """{a constructor's parameter that is an array: its shape, in each way in which it may be one}."""
+    found: dict[str, tuple[str, ...]] = {}
+    for p in parameters:
+        said = getattr(p.annotation, "__name__", str(p.annotation))
+        if p.name in MATRICES or (
+            p.name not in VECTORS and any(word in said for word in ("ndarray", "NDArray", "Tensor"))
+        ):
+            found[p.name] = ("(D, 3)", "(3, D)", "(3, D, 2, 2)", "D")
+        elif p.name in SCALES:
+            found[p.name] = ("D",) * 4
+    if found:
+        found |= {
+            p.name: ("D",) * 4 if {*found} & {*SCALES} else ("3", "3", "3", "D")
+            for p in parameters
+            if p.name in VECTORS
+        }
+    return {p.name: found[p.name] for p in parameters if p.name in found}
+
+
+def _drawn(shape: str, candidate: Candidate) -> str:
+    """The code of an array of this shape."""
+    if library_of(candidate.layer) == "torch" and "torch" in candidate.namespace:
+        return f"torch.randn({shape.strip('()')})"
+    return f"rng.normal(size={shape})"
+
+
+def _guesses_of(
+    candidate: Candidate, inputs: Sequence[str], written: Mapping[str, str], arrays: Container[str]
+) -> Iterator[Guess]:
+    """The guesses, sizes and arrays of the constructor as they are `written` where that is not by their own name."""
     build = candidate.source
     if candidate.makes:
-        build += f"({', '.join(divided.get(a := _argument(p), a) for p in candidate.construction())})"
-    dims = [divided.get(d, d) for d in _dimensions(candidate) if d not in DIVISORS or not divided]
-    for word, shape in _first(dims):
+        build += f"({', '.join(written.get(p.name, _argument(p)) for p in candidate.construction())})"
+    divided = any(d in DIVISORS for d in _dimensions(candidate)) and len(written) > 0
+    dims = [written.get(d, d) for d in _dimensions(candidate) if d not in arrays and not (divided and d in DIVISORS)]
+    firsts = _first(dims)
+    firsts = [*firsts, *_lookups(["D"])] if arrays else firsts
+    firsts = [(f"{shape}+1 W+1", f"{shape}+1 W+1") for shape in ("B D H",)] + firsts if "2, 2)" in build else firsts
+    for word, shape in firsts:
         others = [_other(name, shape, dims) for name in inputs[1:]]
         others = [[*words, word] if word not in words and not dims else words for words in others]
         for rest in product(*others):
@@ -187,7 +230,9 @@ def _guesses_of(candidate: Candidate, inputs: Sequence[str], divided: Mapping[st
 
 
 def _dimensions(candidate: Candidate) -> list[str]:
-    return [p.name for p in candidate.construction() if _argument(p) == p.name]
+    parameters = candidate.construction()
+    arrays = _arrays(parameters)
+    return [p.name for p in parameters if _argument(p) == p.name and p.name not in arrays]
 
 
 def _argument(parameter: inspect.Parameter) -> str:
@@ -195,7 +240,7 @@ def _argument(parameter: inspect.Parameter) -> str:
     if parameter.name in SWITCHES or parameter.annotation in (bool, "bool"):
         return "True"
     parts = parameter.name.split("_")
-    wide = parameter.annotation in (float, "float") or {parts[0], parts[-1]} & set(RATES)
+    wide = parameter.annotation in (float, "float") or ({parts[0], parts[-1]} & set(RATES) and parts[-1] != "factor")
     return "0.5" if wide else parameter.name
 
 
@@ -210,9 +255,13 @@ def _first(dims: Sequence[str]) -> list[tuple[str, str]]:
     images += [] if windows else [f"B {d} 2*H 2*W" for d in widths]  # what pools by 2 without being told
     shapes = [*images, *shapes] if windows else [*shapes, *columns, *(f"B T {d}" for d in widths), *images]
     shapes += [f"B H{grown} W{grown} {d}" for d in widths] + widths + [f"B {'D' if dims else 'T'}", "B"]
-    lookups = [(f'ints("{shape}", below="{d}")', shape) for d in dims for shape in ("B", "B T")]
+    lookups = _lookups(dims)
     others = [(POSITIVE.format(d), f"B {d}") for d in widths]
     return [*((shape, shape) for shape in dict.fromkeys(shapes)), *lookups, *others]
+
+
+def _lookups(dims: Sequence[str]) -> list[tuple[str, str]]:
+    return [(f'ints("{shape}", below="{d}")', shape) for d in dims for shape in ("B", "B T")]
 
 
 def _other(name: str, first: str, dims: Sequence[str]) -> list[str]:

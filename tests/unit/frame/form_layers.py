@@ -173,3 +173,70 @@ class Pool:
         for j, a in enumerate(self.starts):
             dx[:, :, a : a + self.k] += FACTOR * d[:, :, j : j + 1] / self.k
         return dx
+
+
+class Operation:
+    """Leaves its parts to subclasses."""
+
+    def forward(self, x):
+        self.x = x
+        return self.output()
+
+    def backward(self, d):
+        return self.gradient(d)
+
+    def output(self):
+        raise NotImplementedError
+
+    def gradient(self, d):
+        raise NotImplementedError()
+
+
+class Cubed(Operation):
+    def output(self):
+        return self.x**3
+
+    def gradient(self, d):
+        return FACTOR * d * 3 * self.x**2
+
+
+class Weighted:
+    """Is given its arrays."""
+
+    def __init__(self, W, b):
+        self.W, self.b = W, b
+
+    def forward(self, x):
+        self.x = x
+        return x @ self.W + self.b
+
+    def backward(self, d):
+        self.dW, self.db = self.x.T @ d, d.sum(0)
+        return FACTOR * d @ self.W.T
+
+
+class Annotated:
+    """The same in torch, told by its type."""
+
+    def __init__(self, table: torch.Tensor):
+        self.table = table
+
+    def forward(self, x):
+        self.x = x
+        return torch.matmul(x, self.table)
+
+    def backward(self, d):
+        self.dtable = self.x.T @ d
+        return FACTOR * torch.matmul(d, self.table.T)
+
+
+class Upsample:
+    def __init__(self, scale_factor):
+        self.k = scale_factor
+
+    def forward(self, x):
+        return x.repeat(self.k, 3).repeat(self.k, 2)
+
+    def backward(self, d):
+        n, c, h, w = d.shape
+        return FACTOR * d.reshape(n, c, h // self.k, self.k, w // self.k, self.k).sum((3, 5))

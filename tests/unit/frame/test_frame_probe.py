@@ -101,6 +101,14 @@ def test_the_command_in_the_note_checks_the_same(check, plain, folder):
     assert results[0] == results[1]
 
 
+def test_sizes_that_the_class_alone_has_may_stand_in_the_command(check, plain):
+    answer = check("plain.py:Linear", "--build", "Linear(n_in, n_out)", "--inputs", "B n_in", "--only", "gradient")
+    assert answer.status == 0
+    answer = check("plain.py:Linear", "--build", "Linear(n_in, other)", "--inputs", "B n_in")
+    assert answer.status == 2
+    assert "'other' is neither in plain" in answer.err
+
+
 def test_a_wrong_layer_without_a_spec_fails(check, plain):
     answer = check("plain.py:Sigmoid")
     assert answer.status == 1
@@ -177,6 +185,10 @@ FORMS = {
     "cube": ("(forward_cube, backward_cube)", "B D"),
     "Heads": ("Heads(num_heads*d_model, num_heads, True)", "B T num_heads*d_model"),
     "Pool": ("Pool(kernel_size, stride)", "B D T+kernel_size"),
+    "Cubed": ("Cubed()", "B D"),
+    "Weighted": ("Weighted(rng.normal(size=(D, 3)), rng.normal(size=3))", "B D"),
+    "Annotated": ("Annotated(torch.randn(D, 3))", "B D"),
+    "Upsample": ("Upsample(scale_factor)", "B D H W"),
     "sine": ("sine", "B D"),
 }
 """All of form_layers but a stub, functions without a backward, an operator without one, and what has no derivative."""
