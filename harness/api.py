@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -136,9 +137,26 @@ def _asked(battery: bool, dtype: str = "") -> tuple[Check, ...]:
 @contextmanager
 def undisturbed() -> Iterator[None]:
     """Leave random generators and autograd's modes as they were found, and work where gradients are recorded."""
-    # what overflows or divides by zero beside the point is looked for there, and no warning of the user's layer
-    with globals_preserved(), torch.inference_mode(False), torch.enable_grad(), np.errstate(all="ignore"):
+    # what overflows, divides by zero or has no examples beside the point is looked for there, and no warning of the user's layer
+    with (
+        globals_preserved(),
+        torch.inference_mode(False),
+        torch.enable_grad(),
+        np.errstate(all="ignore"),
+        warnings.catch_warnings(),
+    ):
+        for message in PROVOKED:
+            warnings.filterwarnings("ignore", message)
         yield
+
+
+PROVOKED = (
+    r"Mean of empty slice",
+    r"Degrees of freedom <= 0",
+    r"\w+\(\): degrees of freedom is <= 0",
+    r".* encountered in \w+$",
+)
+"""What NumPy and torch warn of where there are too few examples, or numbers go beyond those of a dtype."""
 
 
 def _own_exception(name: str, refusal: Refused) -> BaseException:

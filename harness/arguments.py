@@ -10,9 +10,11 @@ from typing import Any
 
 import torch
 
+from harness.nested import leaves_of
 from harness.outcome import SpecError
 from harness.prepare import DTYPES
 from harness.request import Request, holds_tensors
+from harness.scalars import is_node, node_advice
 from harness.spec import LayerSpec
 
 _FORWARD = "derivatives in forward mode are not supported yet; backward is what is judged"
@@ -70,6 +72,8 @@ def checked(request: Request) -> Request:
         raise SpecError(f"this is an instance of the torch.autograd.Function {kind}: pass the class itself, {kind}")
     if isinstance(request.layer, LayerSpec):
         raise SpecError("gradcheck() takes a layer and its inputs; a LayerSpec draws its own: check(spec)")
+    if nodes := [x for x in leaves_of(request.inputs) if is_node(x)]:
+        raise SpecError(node_advice(nodes[0], getattr(request.layer, "__name__", "layer")))
     if any(isinstance(x, list) and not holds_tensors(x) for x in request.inputs):
         raise SpecError(
             "an input is a list of something else than arrays: give tensors or arrays, several of them as arguments or as one tuple"

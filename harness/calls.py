@@ -15,7 +15,7 @@ from harness.arrays import Library, to_native
 from harness.asking import Asking
 from harness.domain import BackwardRaised
 from harness.history import History
-from harness.meaning import Meaning, Question
+from harness.meaning import COTANGENT, Meaning, Question
 from harness.modes import EVAL, TRAIN, Switch, forward_of, switch_of
 from harness.nested import Arrangement
 from harness.outcome import SpecError
@@ -25,6 +25,7 @@ from harness.request import call_arguments, is_output, outputs_of
 from harness.returned import inputs_of, levelled
 from harness.slots import Slot
 from harness.sources import Sources
+from harness.whole import advice, targets_of
 
 OUTPUTS = ("output", "outputs", "out", "y")
 """Where the outputs stand of a forward that returns nothing."""
@@ -99,6 +100,10 @@ class Calls(Asking):
         self.arranged.fitted(most)
         if self.bundled is None and self.given > 1:
             self.bundled = most == len(self.asked) == 1 and self._takes_all(outputs)
+        if self.meaning is None and (targets := targets_of(self.layer, self.arguments)):
+            if not (len(self.asked) == self.given == 1 and self._question().linear([y.detach() for y in outputs])):
+                raise SpecError(advice(self.request.layer, targets))
+            self.meaning = Meaning(COTANGENT)  # called so all the same
         if self.meaning is None and self.unnamed:
             self.meaning = self._asked_meaning(outputs)
         if self.meaning is not None and self.meaning.over:
@@ -131,6 +136,9 @@ class Calls(Asking):
         return bool(shapes) and all(shapes)
 
     def _asked_meaning(self, outputs: Sequence[Tensor]) -> Meaning | None:
+        return self._question().answered([y.detach() for y in outputs])
+
+    def _question(self) -> Question:
         def forward(layer: Any, inputs: Mapping[str, Any]) -> Any:
             return (forward_of(layer) or layer.forward)(*inputs.values(), **self.request.kwargs)
 
@@ -138,8 +146,7 @@ class Calls(Asking):
             given = [inputs[n] if n in inputs else _scalar(argument) for n in self.asked]
             return layer.backward(*given, **self.words)
 
-        question = Question(self.layer, forward, backward, self.called, self.library, OUTPUTS)
-        return question.answered([y.detach() for y in outputs])
+        return Question(self.layer, forward, backward, self.called, self.library, OUTPUTS)
 
     @property
     def words(self) -> dict[str, Any]:

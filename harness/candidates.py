@@ -11,22 +11,21 @@ from dataclasses import dataclass
 from types import CodeType, ModuleType
 from typing import Any
 
+from harness.members import ALL_INPUTS, CONTEXTS, asked_by, derivative_of, function_of, is_method, operation_of
 from harness.spec import RESERVED, LayerSpec
 from harness.titles import renamed
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """What looks like a layer: a class with forward and backward, a torch.autograd.Function, a pair of functions."""
+    """What looks like a layer: a class with forward and backward or a derivative, a torch.autograd.Function, an operator, a pair
+    of functions."""
 
     name: str
     layer: Any
     module: ModuleType
-
-    @property
-    def source(self) -> str:
-        """The expression that is the layer, or the class that makes it."""
-        return f"({self.name}_forward, {self.name}_backward)" if isinstance(self.layer, tuple) else self.name
+    source: str
+    """The expression that is the layer, or the class that makes it."""
 
     @property
     def namespace(self) -> Mapping[str, Any]:
@@ -41,11 +40,20 @@ class Candidate:
     @property
     def forward(self) -> Any:
         """Its forward."""
+        if _is_operator(self.layer):
+            return self.layer._init_fn
         return self.layer[0] if isinstance(self.layer, tuple) else getattr(self.layer, self._forward)
 
     @property
     def _forward(self) -> str:
-        return renamed(self.layer).get("forward", "forward")
+        return (_methods(self.layer) or ("forward",))[0]
+
+    @property
+    def gathers(self) -> bool:
+        """Whether its forward takes all inputs in one tuple, as an operation's may, so that nobody knows how many."""
+        named = operation_of(self.layer) if self.makes else None
+        asked = [n for n in asked_by(self.layer, named[0]) if n not in CONTEXTS] if named else []
+        return len(asked) == 1 and asked[0] in ALL_INPUTS
 
     def construction(self) -> list[inspect.Parameter]:
         """The parameters without a default that the constructor has."""
@@ -53,6 +61,11 @@ class Candidate:
             return []
         parameters = _parameters(self.layer)
         return [p for p in parameters if p.default is p.empty and p.name not in RESERVED]
+
+    def variadic(self) -> str:
+        """What its constructor takes any number of, such as layers; empty where it takes no such thing, or passes it on."""
+        parameters = _all_parameters(self.layer) if self.makes else []
+        return next((p.name for p in parameters if p.kind is p.VAR_POSITIONAL and p.name not in ("args", "_")), "")
 
     def inputs(self) -> list[str]:
         """The parameters without a default that forward has, without `self` and `ctx`."""
@@ -62,15 +75,20 @@ class Candidate:
             parameters = parameters if own else parameters[1:]
         elif self.makes and not isinstance(inspect.getattr_static(self.layer, self._forward), staticmethod):
             parameters = parameters[1:]
+        if self.makes and parameters and parameters[0].name in CONTEXTS:
+            parameters = parameters[1:]
         return [p.name for p in parameters if p.default is p.empty]
 
 
-def _parameters(function: Any) -> list[inspect.Parameter]:
+def _all_parameters(function: Any) -> list[inspect.Parameter]:
     try:
-        parameters = inspect.signature(function).parameters.values()
+        return list(inspect.signature(function).parameters.values())
     except (TypeError, ValueError):  # a builtin
         return []
-    return [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+
+
+def _parameters(function: Any) -> list[inspect.Parameter]:
+    return [p for p in _all_parameters(function) if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
 
 
 def candidates(module: ModuleType, specs: Iterable[LayerSpec]) -> list[Candidate]:
@@ -91,21 +109,68 @@ def _is_package(module: ModuleType) -> bool:
 
 def _in(module: ModuleType) -> Iterator[Candidate]:
     own = {n: v for n, v in vars(module).items() if getattr(v, "__module__", None) == module.__name__}
+    kinds = [v for v in own.values() if isinstance(v, type)]
     for name, value in own.items():
+        if any(value in kind.__mro__[1:] for kind in kinds) and _has_stub(value):
+            continue  # what is left to subclasses is written there
         if isinstance(value, type) and value.__name__ == name and (_is_function(value) or _has_both(value)):
-            yield Candidate(name, value, module)
-        elif name.endswith("_forward") and inspect.isfunction(value):
-            stem = name.removesuffix("_forward")
-            if inspect.isfunction(other := own.get(f"{stem}_backward")):
-                yield Candidate(stem, (value, other), module)
+            yield Candidate(name, value, module, name)
+        elif inspect.isfunction(value):
+            for stem, other in _counterparts(name):
+                twice = stem == name and {f"{name}_forward", f"{name}_fwd"} & {*own}
+                if inspect.isfunction(back := own.get(other)) and not twice:
+                    yield Candidate(stem, (value, back), module, f"({name}, {other})")
+                    break
+    for name, value in vars(module).items():
+        if _is_operator(value) and value._init_fn.__module__ == module.__name__:
+            yield Candidate(name, value, module, name)
+
+
+def _counterparts(name: str) -> list[tuple[str, str]]:
+    """What the layer and its backward may be called whose forward has this name."""
+    found = []
+    for forward, backward in (("forward", "backward"), ("fwd", "bwd")):
+        if name.endswith(f"_{forward}"):
+            stem = name.removesuffix(f"_{forward}")
+            found.append((stem, f"{stem}_{backward}"))
+        elif name.startswith(f"{forward}_"):
+            stem = name.removeprefix(f"{forward}_")
+            found.append((stem, f"{backward}_{stem}"))
+        elif name == forward:
+            found.append((name, backward))
+        elif f"_{forward}_" in name:  # conv_forward_naive
+            found.append((name.replace(f"_{forward}_", "_"), name.replace(f"_{forward}_", f"_{backward}_")))
+        elif not name.startswith((backward, "_")) and not name.endswith(backward):
+            found += [(name, f"{name}_{backward}"), (name, f"{backward}_{name}")]
+    return found
+
+
+def _is_operator(value: Any) -> bool:
+    """Whether it is a torch.library operator that someone wrote with a backward."""
+    return type(value).__name__ == "CustomOpDef" and getattr(value, "_backward_fn", None) is not None
+
+
+def _methods(layer: Any) -> tuple[str, str] | None:
+    """What forward and backward of a class are called, or its function and derivative."""
+    if named := renamed(layer):
+        return named["forward"], named["backward"]
+    for pair in (("forward", "backward"), ("__call__", "backward")):
+        if all(is_method(layer, n) for n in pair):
+            return pair
+    return operation_of(layer) or derivative_of(layer)
 
 
 def _has_both(layer: type) -> bool:
     """Whether forward and backward are written there, and are no stubs for a subclass to fill."""
-    names = renamed(layer) or {n: n for n in ("forward", "backward")}
-    parts = [inspect.getattr_static(layer, n, None) for n in names.values()]
-    parts = [getattr(p, "__func__", p) for p in parts]
-    return not inspect.isabstract(layer) and all(inspect.isfunction(p) and not _is_stub(p.__code__) for p in parts)
+    parts = [function_of(layer, n) for n in _methods(layer) or ()]
+    written = all(inspect.isfunction(p) and not _is_stub(p.__code__) for p in parts)
+    return bool(parts) and written and not inspect.isabstract(layer)
+
+
+def _has_stub(layer: type) -> bool:
+    """Whether a method is left to subclasses by raising NotImplementedError."""
+    functions = (function_of(layer, n) for n in dir(layer) if n not in dir(object))
+    return any(inspect.isfunction(f) and f.__code__.co_names == ("NotImplementedError",) for f in functions)
 
 
 def _is_stub(code: CodeType) -> bool:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import traceback
 from argparse import ArgumentParser
 from collections.abc import Sequence
+from typing import NoReturn
 
 from harness.options import add_to_parser, megabytes, seconds
 
@@ -17,11 +19,35 @@ _ISOLATED = """Layers run in a process of their own: one that hangs, exhausts me
 This isolates faults; it is no sandbox against hostile code, which may do whatever you may."""
 
 
+_GREEDY = ("--only", "--skip", "--inputs")
+"""Options that take every word that follows."""
+
+_FILE = re.compile(r"\.(py|ipynb)(:\w+)?$")
+
+
+class _Grammar(ArgumentParser):
+    """One that says which option has taken the target for a word of its own."""
+
+    def error(self, message: str) -> NoReturn:
+        """End with what is wrong."""
+        if message.endswith("required: target"):
+            message += f"; {', '.join(_GREEDY)} take every word that follows: the target comes first, harness check FILE --only shapes"
+        super().error(message)
+
+
+def targets_first(argv: Sequence[str]) -> list[str]:
+    """The words with files that follow an option which takes all words, and that can be none of its own, moved to the front."""
+    taking, files, rest = "", list[str](), list[str]()
+    for word in argv:
+        if word.startswith("-"):
+            taking = word if word in _GREEDY else ""
+        (files if taking and _FILE.search(word) else rest).append(word)
+    return [*rest[:1], *files, *rest[1:]]
+
+
 def parser() -> ArgumentParser:
     """The command line's grammar."""
-    top = ArgumentParser(
-        "harness", description="Decides whether a hand-written backward pass is right.", epilog=_EPILOG
-    )
+    top = _Grammar("harness", description="Decides whether a hand-written backward pass is right.", epilog=_EPILOG)
     commands = top.add_subparsers(dest="command", required=True)
     check = commands.add_parser(
         "check", help="verify the layers of a file, module or package", description=_ISOLATED, epilog=_EPILOG
@@ -64,7 +90,7 @@ def parser() -> ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
-    arguments = parser().parse_args(argv)
+    arguments = parser().parse_args(targets_first(sys.argv[1:] if argv is None else argv))
     from harness import command
     from harness.outcome import SpecError
 

@@ -6,6 +6,7 @@ import ast
 import builtins
 import importlib
 import importlib.util
+import inspect
 import pkgutil
 import sys
 from collections.abc import Callable, Iterable
@@ -68,8 +69,24 @@ def _from_file(path: Path) -> ModuleType:
     assert found.loader is not None
     module = importlib.util.module_from_spec(found)
     sys.modules[name] = module  # so that what is defined in it can be pickled and imported again
-    found.loader.exec_module(module)
+    try:
+        found.loader.exec_module(module)
+    except ImportError as error:
+        if "no known parent package" not in str(error):
+            raise
+        del sys.modules[name]
+        return _from_package(path)
     return module
+
+
+def _from_package(path: Path) -> ModuleType:
+    """A file with relative imports, as a module of the package that its folder is."""
+    top = path.parent
+    while (top / "__init__.py").is_file() and (top.parent / "__init__.py").is_file():
+        top = top.parent
+    sys.path[:] = [p for p in sys.path if p != str(path.parent)]  # its neighbours are imported as the package's alone
+    sys.path.insert(0, str(top.parent))
+    return importlib.import_module(".".join(path.relative_to(top.parent).with_suffix("").parts))
 
 
 def _from_notebook(path: Path, run_all: bool) -> ModuleType:
@@ -132,17 +149,34 @@ def spec_from_words(module: ModuleType, name: str | None, build: str | None, inp
     if build is None:  # the class itself: what it asks for beside dimensions is told
         return LayerSpec(build=getattr(module, source), inputs=kinds, name=name)
     shape = LayerSpec(build=object, inputs=kinds)
-    known = {*shape.sizes, *shape.starred, *RESERVED}
+    own = [
+        n for n in _sizes_of_class(source, module) if n not in {*shape.sizes, *shape.starred, *RESERVED, *vars(module)}
+    ]
+    known = {*shape.sizes, *shape.starred, *RESERVED, *own}
     made = from_string(source, known, vars(module))
-    for stranger in _names(source) - known - vars(module).keys() - vars(builtins).keys():
+    for stranger in names_in(source) - known - vars(module).keys() - vars(builtins).keys():
         raise SpecError(
             f"--build {source!r}: {stranger!r} is neither in {module.__name__} ({', '.join(_public(module))}) nor a "
             f"dimension of --inputs ({', '.join(shape.sizes)}) nor reserved ({', '.join(RESERVED)})"
         )
-    return LayerSpec(build=made, inputs=kinds, name=name)
+    return LayerSpec(build=made, inputs=kinds, name=name, dims={n: range(1, 7) for n in own})
 
 
-def _names(source: str) -> set[str]:
+def _sizes_of_class(source: str, module: ModuleType) -> list[str]:
+    """The names that a class is given for its parameters of the same name, as in `Linear(n_in, n_out)`: sizes, where nothing
+    else is called so."""
+    try:
+        call = ast.parse(source, mode="eval").body
+        kind = (
+            vars(module).get(call.func.id) if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) else None
+        )
+        parameters = inspect.signature(kind).parameters if isinstance(kind, type) else {}
+    except (SyntaxError, ValueError):  # said where it is compiled; a builtin's
+        return []
+    return [n for n in parameters if n in names_in(source)]
+
+
+def names_in(source: str) -> set[str]:
     """The names that an expression looks up from outside."""
     nodes = [n for n in ast.walk(ast.parse(source, mode="eval")) if isinstance(n, (ast.Name, ast.arg))]
     bound = {n.arg for n in nodes if isinstance(n, ast.arg)}

@@ -80,6 +80,10 @@ class Question:
             return None
         return meaning if not y.dim() else self._over(meaning, found)
 
+    def linear(self, outputs: Sequence[Tensor]) -> bool:
+        """Whether backward is linear in its argument, as in the cotangent of one output."""
+        return len(outputs) == 1 and self._is_linear(outputs[0])
+
     def _is_linear(self, y: Tensor) -> bool:
         """Whether backward goes through with a cotangent, and is linear in it."""
         v = torch.linspace(0.5, 1.5, max(y.numel(), 1), dtype=y.dtype, device=y.device)[: y.numel()].reshape(y.shape)

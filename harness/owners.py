@@ -115,7 +115,7 @@ class Owners:
             name = self.names[label]
             self.findings[name] = (
                 f"`{name}` has {len(equals)} gradients that differ, {_listed(equals)}: write "
-                f"LayerSpec(..., grads={{{name!r}: {equals[0]!r}}})"
+                f"grads={{{name!r}: {equals[0]!r}}}"
             )
             return []
         return best
@@ -165,7 +165,7 @@ class Owners:
         guess = self._guess(slot, self.pulled - taken - {slot.label})
         return (
             f"`{name}` changes the output and has no gradient: set self.d{short} in backward, or write "
-            f"LayerSpec(..., grads={{{name!r}: {guess!r}}}), or None there if it is a constant"
+            f"grads={{{name!r}: {guess!r}}}, or None there if it is a constant"
         )
 
     def _guess(self, slot: Slot, free: Container[str]) -> str:

@@ -5,22 +5,23 @@ from __future__ import annotations
 import inspect
 import shlex
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice, product
 
 import torch
 
 from harness.api import undisturbed
+from harness.arrays import library_of
 from harness.candidates import Candidate
 from harness.case import Case
 from harness.design import Example, examples
 from harness.domain import BackwardRaised, Refused
-from harness.find import kind_of
+from harness.find import kind_of, names_in
 from harness.outcome import SpecError
 from harness.prepare import case_of
 from harness.sample import modes_of
-from harness.spec import LayerSpec, from_string
+from harness.spec import RESERVED, LayerSpec, from_string
 
 MOST = 400
 """Guesses that are tried."""
@@ -36,6 +37,20 @@ RATES = ("p", "rate", "prob", "keep", "ratio", "drop", "slope", "alpha", "moment
 
 WINDOWS = ("kernel", "window", "pool", "filter", "ksize", "k")
 """How those begin that an image must not be smaller than."""
+
+MATRICES = ("W", "w", "weight", "weights", "param")
+VECTORS = ("b", "bias", "biases", "beta", "shift")
+SCALES = ("gamma",)
+"""What constructors' parameters are called that are arrays; a bias is one beside a weight."""
+
+STEPS = ("stride", "pad", "dilat", "scale_factor", "upscale_factor", "factor")
+"""How those begin that no input has for a size."""
+
+SWITCHES = ("bias", "use_bias", "affine", "causal")
+"""Those that are on or off."""
+
+DIVISORS = ("num_heads", "n_heads", "n_head", "nhead", "heads", "num_head", "num_groups", "n_groups", "groups")
+"""Those that divide another size."""
 
 TARGETS = ("y", "t", "target", "targets", "label", "labels", "y_true", "truth")
 """What forward's parameters are called that hold what is to be predicted."""
@@ -58,8 +73,9 @@ class Guess:
         """The spec that they make."""
         kinds = tuple(kind_of(word, {}) for word in self.inputs)
         sizes = LayerSpec(build=object, inputs=kinds)
-        made = from_string(self.build, {*sizes.sizes, *_dimensions(candidate)}, dict(candidate.namespace))
-        dims = {n: range(1, 7) for n in _dimensions(candidate) if n not in sizes.sizes}
+        own = [d for d in _dimensions(candidate) if d in names_in(self.build)]
+        made = from_string(self.build, {*sizes.sizes, *own, *RESERVED}, dict(candidate.namespace))
+        dims = {n: range(1, 7) for n in own if n not in sizes.sizes}
         return LayerSpec(build=made, inputs=kinds, name=candidate.name, dims=dims)
 
     def words(self) -> str:
@@ -78,32 +94,43 @@ class Probed:
 
 
 def probe(candidate: Candidate) -> Probed:
-    """The first guess at which forward and backward go through, best where every gradient has its tensor's shape."""
+    """The first guess at which forward and backward go through, best where every gradient has its tensor's shape.
+
+    After that, where it has but some examples are refused (a batch of one has no variance).
+    """
+    if named := candidate.variadic():
+        return Probed(Guess(f"{candidate.source}(...)", ("...",)), None, f"its constructor takes any number of {named}")
     first: Guess | None = None
     mode: str | None = None
     why = ""
     second_best: Probed | None = None
+    refusing: Probed | None = None
     for guess in islice(_guesses(candidate), MOST):
         try:
             spec = guess.spec(candidate)
             if first is None:
                 first, mode = guess, modes_of(spec)[0]
-            shaped = _goes(spec, mode)
+            shaped, refused = _goes(spec, mode)
         except (Refused, BackwardRaised, SpecError) as error:
             why = why or str(error)
             continue
-        if shaped:
+        if shaped and refused <= 1:
             return Probed(guess, spec)
-        second_best = second_best or Probed(guess, spec)
+        if shaped and refused < FEW / 2:
+            refusing = refusing or Probed(guess, spec)
+        elif refused <= 1:
+            second_best = second_best or Probed(guess, spec)
+        else:
+            why = why or f"{refused} of {FEW} examples are refused"
     if first is None:
         build = f"{candidate.source}(...)" if candidate.makes else candidate.source
         asked = ", ".join(candidate.inputs()) or "nothing"
         return Probed(Guess(build, ("...",)), None, f"its forward asks for {asked}")
-    return second_best or Probed(first, None, why)
+    return refusing or second_best or Probed(first, None, why)
 
 
-def _goes(spec: LayerSpec, mode: str | None) -> bool:
-    """Whether every gradient of the layer has its tensor's shape.
+def _goes(spec: LayerSpec, mode: str | None) -> tuple[bool, int]:
+    """Whether every gradient of the layer has its tensor's shape, and how many of a few examples are refused.
 
     Raises:
         Refused, BackwardRaised, SpecError: the layer is not made and called so.
@@ -119,9 +146,7 @@ def _goes(spec: LayerSpec, mode: str | None) -> bool:
                 (g := case.base.gradients.get(n)) is not None and g.shape == case.leaves[n].shape for n in case.wanted
             )
         refused = sum(_refuses(spec, example, mode) for example in examples(spec, FEW, 0))
-    if refused > 1:
-        raise Refused(f"{refused} of {FEW} examples are refused")
-    return shaped
+    return shaped, refused
 
 
 def _case(spec: LayerSpec, example: Example, mode: str | None) -> Case:
@@ -142,34 +167,87 @@ def _refuses(spec: LayerSpec, example: Example, mode: str | None) -> bool:
 
 def _guesses(candidate: Candidate) -> Iterator[Guess]:
     """What people commonly write, the likelier first."""
-    dims = _dimensions(candidate)
-    build = candidate.source
-    if candidate.makes:
-        build += f"({', '.join(_argument(p) for p in candidate.construction())})"
     inputs = candidate.inputs()
     if not inputs or any(name.endswith(SETTINGS) for name in inputs):
         return
-    for word, shape in _first(dims):
+    dims = _dimensions(candidate)
+    divisor = next((d for d in dims if d in DIVISORS), "")
+    divided = {d: f"{divisor}*{d}" for d in dims if divisor and d != divisor and not d.startswith((*WINDOWS, *STEPS))}
+    arrays = _arrays(candidate.construction())
+    for shapes in zip(*arrays.values(), strict=True) if arrays else [()]:
+        given = {n: _drawn(shape, candidate) for n, shape in zip(arrays, shapes, strict=True)}
+        yield from _guesses_of(candidate, inputs, {**divided, **given}, given)
+
+
+def _arrays(parameters: Sequence[inspect.Parameter]) -> dict[str, tuple[str, ...]]:
+    """{a constructor's parameter that is an array: its shape, in each way in which it may be one}."""
+    found: dict[str, tuple[str, ...]] = {}
+    for p in parameters:
+        said = getattr(p.annotation, "__name__", str(p.annotation))
+        if p.name in MATRICES or (
+            p.name not in VECTORS and any(word in said for word in ("ndarray", "NDArray", "Tensor"))
+        ):
+            found[p.name] = ("(D, 3)", "(3, D)", "(3, D, 2, 2)", "D")
+        elif p.name in SCALES:
+            found[p.name] = ("D",) * 4
+    if found:
+        found |= {
+            p.name: ("D",) * 4 if {*found} & {*SCALES} else ("3", "3", "3", "D")
+            for p in parameters
+            if p.name in VECTORS
+        }
+    return {p.name: found[p.name] for p in parameters if p.name in found}
+
+
+def _drawn(shape: str, candidate: Candidate) -> str:
+    """The code of an array of this shape."""
+    if library_of(candidate.layer) == "torch" and "torch" in candidate.namespace:
+        return f"torch.randn({shape.strip('()')})"
+    return f"rng.normal(size={shape})"
+
+
+def _guesses_of(
+    candidate: Candidate, inputs: Sequence[str], written: Mapping[str, str], arrays: Container[str]
+) -> Iterator[Guess]:
+    """The guesses, sizes and arrays of the constructor as they are `written` where that is not by their own name."""
+    build = candidate.source
+    if candidate.makes:
+        build += f"({', '.join(written.get(p.name, _argument(p)) for p in candidate.construction())})"
+    divided = any(d in DIVISORS for d in _dimensions(candidate)) and len(written) > 0
+    dims = [written.get(d, d) for d in _dimensions(candidate) if d not in arrays and not (divided and d in DIVISORS)]
+    firsts = _first(dims)
+    firsts = [*firsts, *_lookups(["D"])] if arrays else firsts
+    firsts = [(f"{shape}+1 W+1", f"{shape}+1 W+1") for shape in ("B D H",)] + firsts if "2, 2)" in build else firsts
+    for word, shape in firsts:
         others = [_other(name, shape, dims) for name in inputs[1:]]
+        others = [[*words, word] if word not in words and not dims else words for words in others]
         for rest in product(*others):
             yield Guess(build, (word, *rest))
+        if candidate.gathers:
+            yield from (
+                Guess(build, (word, *rest)) for rest in ([word], [word, word], *([w] for w in _other("", shape, dims)))
+            )
 
 
 def _dimensions(candidate: Candidate) -> list[str]:
-    return [p.name for p in candidate.construction() if _argument(p) == p.name]
+    parameters = candidate.construction()
+    arrays = _arrays(parameters)
+    return [p.name for p in parameters if _argument(p) == p.name and p.name not in arrays]
 
 
 def _argument(parameter: inspect.Parameter) -> str:
-    """A size by its own name, or 0.5."""
+    """A size by its own name, True, or 0.5."""
+    if parameter.name in SWITCHES or parameter.annotation in (bool, "bool"):
+        return "True"
     parts = parameter.name.split("_")
-    wide = parameter.annotation in (float, "float") or {parts[0], parts[-1]} & set(RATES)
+    wide = parameter.annotation in (float, "float") or ({parts[0], parts[-1]} & set(RATES) and parts[-1] != "factor")
     return "0.5" if wide else parameter.name
 
 
 def _first(dims: Sequence[str]) -> list[tuple[str, str]]:
     """The first input: how it is written, and its shape."""
     windows = [d for d in dims if d.startswith(WINDOWS)]
-    widths = [d for d in dims if d not in windows] or ["D"]
+    widths = [d for d in dims if d not in windows and not d.startswith(STEPS)] or ["D"]
     grown = f"+{windows[0]}" if windows else ""
     shapes = [f"B {d}" for d in widths]
     columns = [f"{d} B" for d in widths] + [f"{d} 1" for d in widths]
@@ -177,9 +255,13 @@ def _first(dims: Sequence[str]) -> list[tuple[str, str]]:
     images += [] if windows else [f"B {d} 2*H 2*W" for d in widths]  # what pools by 2 without being told
     shapes = [*images, *shapes] if windows else [*shapes, *columns, *(f"B T {d}" for d in widths), *images]
     shapes += [f"B H{grown} W{grown} {d}" for d in widths] + widths + [f"B {'D' if dims else 'T'}", "B"]
-    lookups = [(f'ints("{shape}", below="{d}")', shape) for d in dims for shape in ("B", "B T")]
+    lookups = _lookups(dims)
     others = [(POSITIVE.format(d), f"B {d}") for d in widths]
     return [*((shape, shape) for shape in dict.fromkeys(shapes)), *lookups, *others]
+
+
+def _lookups(dims: Sequence[str]) -> list[tuple[str, str]]:
+    return [(f'ints("{shape}", below="{d}")', shape) for d in dims for shape in ("B", "B T")]
 
 
 def _other(name: str, first: str, dims: Sequence[str]) -> list[str]:

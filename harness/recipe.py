@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
@@ -198,6 +199,15 @@ def _by_name(wanted: Sequence[str]) -> list[str]:
     return lines
 
 
+@dataclass(frozen=True)
+class Pulling:
+    """How a script calls a backward which asks for more than cotangents and a cache."""
+
+    call: str
+    kept: str = ""
+    """What forward keeps for it, where that is not what it returns beside its outputs."""
+
+
 def functions(
     parts: Mapping[str, Any],
     library: Library,
@@ -205,24 +215,30 @@ def functions(
     wanted: Sequence[str],
     keywords: str = "",
     cotangents: str = "*[give(w) for w in v]",
+    pulling: Pulling | None = None,
 ) -> Recipe:
-    """A pair (forward, backward) under those names, or a closure under the name `run`."""
+    """A pair (forward, backward) under those names, or a closure under the name `run`; `pulling`: a backward that asks for more
+    than the cotangents and the cache, or for none."""
     lines = {n: imported(f, n) for n, f in parts.items()}
     named = {
         n: (f"{n}_ = {f.__qualname__}" if lines[n][0] else lines[n][1].replace(n, f"{n}_", 1)) for n, f in parts.items()
     }
     call = "run_" if "run" in parts else "forward_"
     pull = f"kept({cotangents})" if "run" in parts else f"backward_({cotangents}, kept)"
+    handed = pulling is not None and "handed" in (pulling.call + pulling.kept)
     body = [
         "def forward(leaves, buffers, mode, seed):",
-        "    global kept",
+        f"    global kept{', handed' if handed else ''}",
         "    replay(seed)",
-        f"    y, kept = {call}({', '.join([*inputs, *([keywords] if keywords else [])])})",
+        *(["    handed = leaves"] if handed else []),
+        f"    y{', kept' if not pulling or not pulling.kept else ''} = "
+        f"{call}({', '.join([*inputs, *([keywords] if keywords else [])])})",
+        *([f"    kept = {pulling.kept}"] if pulling and pulling.kept else []),
         "    return [torch.as_tensor(t) for t in flat(y)]",
         "",
         "",
         "def backward(v):",
-        f"    d = {pull}",
+        f"    d = {pulling.call if pulling else pull}",
         *_by_name(wanted),
         "    d = flat(d)",
         f"    return {{n: torch.as_tensor(t) for n, t in zip({list(wanted)!r}, d)}}",
@@ -252,6 +268,36 @@ def traced(
         _GRADIENTS,
     ]
     return _recipe("torch", [line] if line else [], [setup], body)
+
+
+def adapted(
+    plain: Recipe, wrapped: Any, made: Mapping[str, Any] | None, forward: Sequence[str], back: Sequence[str]
+) -> Recipe:
+    """The script of an object that stands around `wrapped`, which is not the user's: written out with these lines as its
+    `__call__(self, *inputs, **words)` and `backward(self, *v)`."""
+    kind = type(wrapped)
+    line, _ = imported(kind, kind.__name__)
+    make = f"wrapped = {constructed(kind, made)}" if line else f"wrapped = ...  # fill in: a {kind.__name__}"
+    lines = [
+        "",
+        "",
+        "class Adapter:",
+        "    def __call__(self, *inputs, **words):",
+        "        self.inputs = inputs",
+        *(f"        {code}" for code in forward),
+        "        return self.outputs",
+        "",
+        "    def backward(self, *v):",
+        *(f"        {code}" for code in back),
+        "",
+        "",
+        "layer = Adapter()",
+        "layer.wrapped = wrapped",
+    ]
+    imports = [i for i in plain.imports if not i.startswith("from harness")]
+    more = ["from types import SimpleNamespace"] if any("SimpleNamespace" in code for code in (*forward, *back)) else []
+    # what follows the layer's own line stays
+    return Recipe((*more, *imports, *([line] if line else [])), (make, *lines, *plain.setup[1:]), plain.functions)
 
 
 def _recipe(library: Library, imports: Sequence[str], setup: Sequence[str], body: Sequence[str]) -> Recipe:

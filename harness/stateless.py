@@ -52,6 +52,9 @@ class Stateless:
     library: Library
     bundled: bool = False
     """Whether the last pullback took the cotangents of several outputs as one tuple."""
+    pulling: Callable[[Sequence[str], Sequence[str]], recipe.Pulling | None] | None = None
+    """What a script writes for a backward that asks for more than the cotangents and a cache, of the code of the inputs and of
+    the cotangents."""
     arranged: Arrangement = field(default_factory=lambda: Arrangement((), is_output))
     """How the last outputs stood."""
 
@@ -104,6 +107,7 @@ class Stateless:
         layer = self.request.layer
         parts = {"forward": layer[0], "backward": layer[1]} if isinstance(layer, tuple) else {"run": layer}
         wanted = [n for n, leaf in self.leaves.items() if leaf.wanted]
+        handed = [p.replace("leaves", "handed") for p in recipe.passed(self.arguments, self.leaves)]
         return recipe.functions(
             parts,
             self.library,
@@ -111,4 +115,5 @@ class Stateless:
             wanted,
             recipe.keywords_of(self.request.kwargs, self.request.modes),
             cotangents_of(self.arranged, self.bundled),
+            self.pulling(handed, self.arranged.code("v")) if self.pulling else None,
         )

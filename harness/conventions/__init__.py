@@ -13,8 +13,10 @@ from pkgutil import iter_modules
 from types import ModuleType
 from typing import Any
 
+from harness.modes import forward_of
 from harness.outcome import SpecError
-from harness.request import Request
+from harness.request import Request, positional_names
+from harness.scalars import is_node, node_advice
 from harness.subject import Subject
 
 
@@ -49,6 +51,10 @@ def _unrecognised(layer: Any) -> str:
             f"{kind} is no layer that can be checked: it has {' and '.join(f'`{m}`' for m in others.values())}, which should be "
             f"named {' and '.join(others)}; before the check write {renamed}"
         )
+    if partial := _one_by_one(layer):
+        return f"{kind} is no layer that can be checked: it has a gradient for each input and no backward; check a closure, {partial}"
+    if is_node(layer):
+        return node_advice(layer)
     if callable(getattr(layer, "loss", None)):
         params = next((n for n in ("params", "parameters", "weights") if hasattr(layer, n)), "")
         given = f"layer.loss, params=layer.{params}" if params else "layer.loss"
@@ -56,11 +62,39 @@ def _unrecognised(layer: Any) -> str:
             f"{kind} is no layer that can be checked: it has a loss and no backward; if the loss returns its gradients too, "
             f"check value_and_grad({given})"
         )
+    if callable(getattr(layer, "fit", None)):
+        return (
+            f"{kind} is no layer that can be checked: its gradients are inside `fit`; write them in a function of their own beside "
+            "the loss, def loss(X, y): ... return loss, [dw, db], and check value_and_grad(loss, params=[model.w, model.b])"
+        )
     return (
         f"{kind} is no layer that can be checked: it has {' and '.join(parts) or 'no forward'}. "
         "Give an object with forward and backward, a pair (forward, backward) of functions, a torch.autograd.Function, "
         "a torch.nn.Module, a callable of tensors, or a closure run(*inputs) -> (outputs, pullback)"
     )
+
+
+_OF_ONE = ("gradient_{}", "grad_{}", "backward_{}", "derivative_{}", "d{}", "d_{}", "d_d{}")
+"""What methods may be called of which each gives one input's gradient."""
+
+
+def _one_by_one(layer: Any) -> str:
+    """The closure to check where each input has a method for its gradient; empty where not."""
+    if isinstance(layer, type) or not callable(forward := forward_of(layer)):
+        return ""
+    inputs = positional_names(forward)
+    named = [next((n for w in _OF_ONE if callable(getattr(layer, n := w.format(x), None))), "") for x in inputs]
+    if not inputs or not all(named):
+        return ""
+    parts = []
+    for name in named:
+        asked = positional_names(getattr(layer, name))
+        given = ", ".join(n if n in inputs else "v" for n in asked)
+        parts.append(f"layer.{name}({given})" if {*asked} - {*inputs} else f"v * layer.{name}({given})")
+    xs = ", ".join(inputs)
+    pulled = parts[0] if len(parts) == 1 else f"({', '.join(parts)})"
+    called = "layer" if forward is layer else "layer.forward"
+    return f"lambda {xs}: ({called}({xs}), lambda v: {pulled})"
 
 
 def _near(layer: Any, name: str) -> str:

@@ -11,38 +11,23 @@ import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
 
-from harness.arrays import is_array
+from harness import recipe
 from harness.conventions import attributes
 from harness.domain import backward_may_raise, forward_may_refuse
 from harness.handed import GRADIENT, TARGETS
+from harness.members import derivative_of
 from harness.outcome import SpecError
 from harness.request import Request, call_arguments, positional_names, required_names
 from harness.spec import Const
 from harness.stateful import has_backward
-from harness.subject import Subject
+from harness.subject import Recipe, Subject
 
 ORDER = 45
-
-FUNCTIONS = ("forward", "__call__", "call", "loss", "cost", "function", "func", "fn", "f", "activate", "activation")
-"""What the function is called; the first that is there."""
-
-DERIVATIVES = (
-    "gradient",
-    "grad",
-    "derivative",
-    "deriv",
-    "derivate",
-    "prime",
-    "df",
-    "differentiate",
-    "local_grad",
-    "local_gradient",
-)
-"""What its derivative is called, alone or beside the function's name: `activation_prime`, `dloss`."""
 
 PREDICTED = ("pred", "hat", "output", "logit", "score", "prob", "yp")
 """What names have in them of the input of a loss that has the gradient."""
@@ -54,27 +39,7 @@ OUTPUTS = ("y", "a", "out", "output", "outputs", "activation")
 def recognises(layer: Any) -> bool:
     """Whether it is an object with both, and neither a backward nor a module's."""
     plain = not isinstance(layer, (type, torch.nn.Module, torch.Tensor, tuple, list)) and not hasattr(layer, "__code__")
-    return plain and not has_backward(layer) and bool(_named(layer))
-
-
-def _named(layer: Any) -> tuple[str, str] | None:
-    """The names of the function and its derivative."""
-    for function in FUNCTIONS:
-        if not _is_method(layer, function):
-            continue
-        stem = function.strip("_")
-        beside = [n for d in DERIVATIVES for n in (d, f"{stem}_{d}", f"{d}_{stem}")]
-        for name in (*beside, f"d{stem}", f"d_{stem}"):
-            if _is_method(layer, name):
-                return function, name
-    own = [n for n in dir(type(layer)) if n[0] != "_" and _is_method(layer, n)]
-    others = [(n, f"{n}_{d}") for n in own for d in DERIVATIVES if f"{n}_{d}" in own]
-    return others[0] if len(others) == 1 else None  # `sigmoid` and `sigmoid_prime`
-
-
-def _is_method(layer: Any, name: str) -> bool:
-    member = getattr(layer, name, None)
-    return callable(member) and not is_array(member)
+    return plain and not has_backward(layer) and derivative_of(layer) is not None
 
 
 def subject(request: Request) -> Subject:
@@ -85,7 +50,7 @@ def subject(request: Request) -> Subject:
         Refused: the function refuses the inputs.
         BackwardRaised: the derivative raised.
     """
-    function, derivative = _named(request.layer) or ("", "")
+    function, derivative = derivative_of(request.layer) or ("", "")
     made = Derived(copy.deepcopy(request.layer), function, derivative)
     arguments = request.arguments(made.function)
     leaves = request.leaves(arguments)
@@ -108,7 +73,14 @@ def subject(request: Request) -> Subject:
         [f"{layer.title} is that of {', '.join(of)}: {', '.join(fixed)} not judged"] if fixed else []
     )
     whole: Subject = attributes.subject(replace(request, layer=layer, inputs=inputs))
-    return replace(whole, name=type(request.layer).__name__, recipe=None, notes=(*notes, *whole.notes))
+    written = whole.recipe and partial(_script, whole.recipe, made, layer, request)
+    return replace(whole, name=type(request.layer).__name__, recipe=written, notes=(*notes, *whole.notes))
+
+
+def _script(plain: Callable[[], Recipe], tried: Derived, layer: Derived, request: Request) -> Recipe:
+    """The script; `tried` has gone through once, with the inputs' shapes."""
+    tried._of = layer._of
+    return tried.script(plain(), request.made)
 
 
 class Derived:
@@ -170,19 +142,41 @@ class Derived:
 
     def derived(self, cotangent: Any = None) -> Any:
         """What the derivative returns at the inputs of the last forward."""
-        given = dict(zip(positional_names(self.function), self._inputs, strict=False))
-        if (names := self._cotangents()) and cotangent is not None:
-            given[names[0]] = cotangent
+        known = {"y": self._outputs, "v": cotangent}
+        return self.derivative(*(self._inputs[r] if isinstance(r, int) else known[r] for r in self._roles()))
+
+    def _roles(self) -> list[int | str]:
+        """What the derivative is given: an input by its place, the outputs "y", or the cotangent "v"."""
+        given: dict[str, int | str] = {n: k for k, n in enumerate(positional_names(self.function)[: len(self._inputs)])}
+        given |= dict.fromkeys(self._cotangents()[:1], "v")
         asked = self.asked or positional_names(self.derivative)[: len(self._inputs)]
-        free = iter(self._inputs)
         if any(n not in given and n not in OUTPUTS for n in asked) and len(asked) == len(self._inputs):
-            return self.derivative(*free)  # the same inputs under other names
+            return list(range(len(self._inputs)))  # the same inputs under other names
         if missing := [n for n in asked if n not in given and n not in OUTPUTS]:
             raise SpecError(
                 f"{self.title} asks for {missing[0]}, which {self.code} takes no input for: check a closure, "
                 f"lambda x: ({self.code}(x), lambda v: v * {self.code.partition('.')[0]}.{self._names[1]}(...))"
             )
-        return self.derivative(*(given.get(n, self._outputs) for n in asked))
+        return [given.get(n, "y") for n in asked]
+
+    def script(self, plain: Recipe, made: Mapping[str, Any] | None) -> Recipe:
+        """The script of a layer with this around it."""
+        codes = {"y": "self.outputs", "v": "v[0]"}
+        given = ", ".join(codes[r] if isinstance(r, str) else f"self.inputs[{r}]" for r in self._roles())
+        back = [f"d = self.wrapped.{self._names[1]}({given})"]
+        if not self.takes_cotangent:
+            found = self.derived()
+            several = isinstance(found, (tuple, list))
+            y = _shape(self._outputs)
+            each = [
+                _times(_shape(part), y, _shape(self._inputs[k]), f"d[{j}]" if several else "d", f"self.inputs[{k}]")
+                for j, (k, part) in enumerate(zip(self._of, found if several else [found], strict=False))
+            ]
+            back.append(f"return {', '.join(each)}")
+        else:
+            back.append("return d")
+        called = "self.wrapped" if self._names[0] == "__call__" else f"self.wrapped.{self._names[0]}"
+        return recipe.adapted(plain, self.wrapped, made, [f"self.outputs = {called}(*inputs, **words)"], back)
 
     def backward(self, cotangent: Any) -> Any:
         """The gradients of the inputs."""
@@ -273,6 +267,19 @@ def product(v: Any, derivative: Any, y: tuple[int, ...], x: tuple[int, ...]) -> 
         inner = entries // max(x[0], 1)
         return (v.reshape(x[0], 1, -1) @ derivative.reshape(x[0], -1, inner)).reshape(x)
     return None
+
+
+def _times(d: tuple[int, ...], y: tuple[int, ...], x: tuple[int, ...], derivative: str, given: str) -> str:
+    """The code of `product`, for these shapes."""
+    if d == y + x:
+        return f"(v[0].reshape(-1) @ {derivative}.reshape({math.prod(y)}, -1)).reshape({given}.shape)"
+    if y == x and d in (x, ()):
+        return f"v[0] * {derivative}"
+    if y == x[: len(y)] and d == x:
+        return f"v[0].reshape({y + (1,) * (len(x) - len(y))}) * {derivative}"
+    return (
+        f"(v[0].reshape({x[0]}, 1, -1) @ {derivative}.reshape({x[0]}, -1, {math.prod(x[1:])})).reshape({given}.shape)"
+    )
 
 
 def _shape(value: Any) -> tuple[int, ...]:

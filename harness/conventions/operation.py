@@ -10,51 +10,28 @@ import copy
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
 import torch
 
+from harness import recipe
 from harness.conventions import attributes
+from harness.members import ALL_COTANGENTS, ALL_INPUTS, CONTEXTS, NODES, ONE, PAIRS, operation_of
 from harness.request import Request, call_arguments, positional_names, required_names
-from harness.subject import Subject
+from harness.subject import Recipe, Subject
 
 ORDER = 28
 
-CONTEXTS = ("ctx", "context")
-"""An object that forward saves in and backward reads."""
-
-NODES = ("node",)
-"""An object whose `inputs` are those of forward."""
-
-ALL_INPUTS = ("inputs", "input_vals", "in_data", "xs")
-"""The inputs in one tuple."""
-
 INDEXES = ("indexes", "indices", "target_input_indexes", "target_input_indices")
 """Which inputs want a gradient."""
-
-ALL_COTANGENTS = ("grad_outputs", "gys", "output_grads", "out_grads")
-"""The cotangents in one tuple."""
-
-ONE = ("index",)
-"""Which input one call of backward is for."""
-
-PAIRS = (("forward", "backward"), ("compute", "gradient"), ("__call__", "backward_var"))
-"""What forward and backward are called."""
 
 
 def recognises(layer: Any) -> bool:
     """Whether it has methods under one of these pairs of names that ask for what a graph would give them."""
     plain = not isinstance(layer, (type, torch.nn.Module, torch.Tensor, tuple, list)) and not hasattr(layer, "__code__")
-    return plain and _methods(layer) is not None
-
-
-def _methods(layer: Any) -> tuple[str, str] | None:
-    for forward, backward in PAIRS:
-        functions = [getattr(layer, n, None) for n in (forward, backward)]
-        if all(map(callable, functions)) and _asks_of_graph(*map(_names, functions)):
-            return forward, backward
-    return None
+    return plain and operation_of(layer) is not None
 
 
 def _names(function: Any) -> list[str]:
@@ -64,25 +41,20 @@ def _names(function: Any) -> list[str]:
         return []
 
 
-def _asks_of_graph(forward: Sequence[str], backward: Sequence[str]) -> bool:
-    saved = bool({*forward[:1]} & {*CONTEXTS}) and bool({*backward[:1]} & {*CONTEXTS})
-    gathered = forward[:1] != backward[:1] or len(backward) == 2
-    tuples = len(forward) == 1 and gathered and bool({*backward} & {*ALL_COTANGENTS}) and len(backward) > 1
-    return saved or tuples or bool({*backward} & {*NODES}) or (len(backward) == 2 and backward[1] in ONE)
-
-
 def subject(request: Request) -> Subject:
     """The operation as a subject."""
-    methods = _methods(request.layer) or PAIRS[0]
+    methods = operation_of(request.layer) or PAIRS[0]
     if len(request.inputs) == 1 and isinstance(request.inputs[0], (list, tuple)):
         request = replace(request, inputs=tuple(request.inputs[0]))
     if len(request.inputs) == 1 and not _is_graph(request, methods):
         plain: Subject = attributes.subject(request)
         return plain
-    made: Subject = attributes.subject(replace(request, layer=Operation(request.layer, methods, len(request.inputs))))
+    operation = Operation(request.layer, methods, len(request.inputs))
+    made: Subject = attributes.subject(replace(request, layer=operation))
+    written = made.recipe and partial(_script, made.recipe, operation, len(request.inputs), request)
     said = f"called as its graph would: {methods[0]}({', '.join(_names(getattr(request.layer, methods[0])))})"
     said += f", {methods[1]}({', '.join(_names(getattr(request.layer, methods[1])))})"
-    return replace(made, name=type(request.layer).__name__, recipe=None, notes=(said, *made.notes))
+    return replace(made, name=type(request.layer).__name__, recipe=written, notes=(said, *made.notes))
 
 
 def _is_graph(request: Request, methods: tuple[str, str]) -> bool:
@@ -120,6 +92,18 @@ class Context(SimpleNamespace):
         return self.saved[0] if len(self.saved) == 1 else self.saved
 
     saved_data = saved_tensors
+
+
+_CONTEXT = """self.ctx = SimpleNamespace()
+self.ctx.save_for_backward = lambda *t, ctx=self.ctx: vars(ctx).update(
+    saved_tensors=t, saved_data=t, saved_values=t[0] if len(t) == 1 else t
+)"""
+
+
+def _script(plain: Callable[[], Recipe], operation: Operation, count: int, request: Request) -> Recipe:
+    """The script, in which the operation is given what its graph would give it."""
+    forward, back = operation.lines(count)
+    return recipe.adapted(plain(), operation.wrapped, request.made, forward, back)
 
 
 class Operation:
@@ -171,6 +155,29 @@ class Operation:
         rest = iter(cotangents)
         found = backward(*(known[n] if n in known else next(rest) for n in asked))
         return tuple(found) if isinstance(found, (list, tuple)) and len(self._inputs) > 1 else _single(found)
+
+    def lines(self, count: int) -> tuple[list[str], list[str]]:
+        """How a script calls the two methods."""
+        called = "self.wrapped" if self._methods[0] == "__call__" else f"self.wrapped.{self._methods[0]}"
+        names, back = _names(self._forward), f"self.wrapped.{self._methods[1]}"
+        asked = _names(getattr(self.wrapped, self._methods[1]))
+        saves = bool({*names[:1]} & {*CONTEXTS})
+        given = "inputs" if self._gathers([n for n in names if n not in CONTEXTS], count) else "*inputs"
+        forward = [
+            *(_CONTEXT.splitlines() if saves else ()),
+            f"self.outputs = {called}({'self.ctx, ' if saves else ''}{given})",
+        ]
+        if asked[1:2] and asked[1] in ONE:
+            return forward, [f"return [{back}(v[0], k) for k in range({count})]"]
+        known = {
+            **dict.fromkeys(CONTEXTS, "self.ctx"),
+            **dict.fromkeys(NODES, "SimpleNamespace(inputs=list(self.inputs), op=self.wrapped)"),
+            **dict.fromkeys(ALL_INPUTS, "self.inputs"),
+            **dict.fromkeys(INDEXES, f"tuple(range({count}))"),
+            **dict.fromkeys(ALL_COTANGENTS, "v"),
+        }
+        rest = iter(f"v[{k}]" for k in range(len(asked)))
+        return forward, [f"return {back}({', '.join(known[n] if n in known else next(rest) for n in asked)})"]
 
 
 def _single(found: Any) -> Any:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from harness.handed import CACHES, GRADIENT, arranged
 from harness.outcome import SpecError
+from harness.recipe import Pulling
 from harness.request import Request, is_output, positional_names, required_names
 from harness.stateless import Stateless
 from harness.subject import Subject
@@ -33,7 +34,8 @@ def subject(request: Request) -> Subject:
     """
     forward, backward = request.layer
     name = getattr(forward, "__name__", type(forward).__name__).removesuffix("_forward")
-    names, scripted = positional_names(forward), []
+    names = positional_names(forward)
+    pulling: list[Callable[[Sequence[str], Sequence[str]], Pulling | None]] = [lambda _, __: None]
 
     def call(*inputs: Any, **keywords: Any) -> tuple[Any, Any]:
         result = forward(*inputs, **keywords)
@@ -41,20 +43,47 @@ def subject(request: Request) -> Subject:
         if isinstance(result, tuple) and len(result) == 2 and not _asks_instead(backward, given, result):
             out, cache = result
             roles = arranged(_asked(backward), given, True)
-            scripted.append(roles is None or (roles[-1] == "cache" and not any(roles[:-1])))
+            plain = roles is None or (roles[-1] == "cache" and not any(roles[:-1]))
+            pulling[0] = partial(_script, None if plain else roles, [*given], "")
             return out, _Pulling(backward, roles, given, cache)
         if _asked(backward)[:1] == ["ans"]:  # HIPS autograd: vjp(ans, x) -> g -> gradient
+            pulling[0] = lambda xs, vs: Pulling(f"kept({', '.join(vs)})", f"backward_({', '.join(['y', *xs])})")
             return result, backward(result, *inputs)
         if roles := _without_cache(backward, list(given)):
+            pulling[0] = partial(_script, roles, [*given], "None")
             return result, _Pulling(backward, roles, given)
         raise SpecError(
             f"{name}: the forward of a pair must return (out, cache); it returned {type(result).__name__}"
             + (f" of {len(result)}" if isinstance(result, tuple) else _as_derivative(forward, backward, inputs))
         )
 
-    made = Stateless.of(request, name, forward, call).subject()
-    # the script calls backward(*cotangents, cache)
-    return made if any(scripted) else replace(made, recipe=None)
+    def written(xs: Sequence[str], vs: Sequence[str]) -> Pulling | None:
+        return pulling[0](xs, vs)  # that of the last call
+
+    stateless = Stateless.of(request, name, forward, call)
+    stateless.pulling = written
+    return stateless.subject()
+
+
+def _script(
+    roles: Sequence[str] | None, given: Sequence[str], kept: str, inputs: Sequence[str], cotangents: Sequence[str]
+) -> Pulling | None:
+    """How a script calls a backward with these roles; None where it is called with cotangents and cache.
+
+    Args:
+        given: the names of forward's arguments.
+        kept: what forward keeps, where it returns no cache.
+        inputs: the code of forward's arguments.
+        cotangents: the code of the cotangents.
+    """
+    if roles is None:
+        return None
+    rest = iter(cotangents)
+    known = {**dict(zip(given, inputs, strict=False)), "cache": "kept"}
+    if any(role and role not in known for role in roles):
+        return None
+    codes = [known[role] if role else next(rest) for role in roles]
+    return Pulling(f"backward_({', '.join([*codes, *rest])})", kept)
 
 
 def _asked(backward: Callable[..., Any]) -> list[str]:

@@ -16,6 +16,7 @@ from harness.arrays import captured
 from harness.outcome import SpecError
 from harness.parts import parts_of
 from harness.request import Request, call_arguments, positional_names
+from harness.scalars import is_node, node_advice
 from harness.sources import Sources, forget_kept_normal
 from harness.stateful import has_backward
 from harness.stateless import Stateless
@@ -47,6 +48,8 @@ def subject(request: Request) -> Subject:
     if isinstance(result, tuple) and len(result) == 2 and callable(result[1]):
         return Stateless.of(request, name, call, call).subject()
     unrun = [f"`{code}.backward` was not run; use chain({whole}, loss)" for code, whole in _unrun(call).items()]
+    if is_node(result):
+        raise SpecError(node_advice(result, name))
     if request.library == "numpy":
         raise SpecError(
             f"{name} computes in NumPy and returns no pullback, so there is no backward to check: give a pair "

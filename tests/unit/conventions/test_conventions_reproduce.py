@@ -6,8 +6,12 @@ import re
 
 import layers_backwards as backwards
 import layers_containers as containers
+import layers_derivative as derivative
+import layers_functions as functions
+import layers_models as models
 import layers_modes as modes
 import layers_naming as naming
+import layers_operation as operation
 import numpy as np
 import pytest
 from twins import NX, X, randn
@@ -16,6 +20,8 @@ from harness import gradcheck
 
 LABELS = np.array([0, 2, 1, 1])
 H = randn(4, 2, seed=3).numpy()
+WEIGHTS = randn(3, 2, seed=4).numpy()
+P = 0.5 + 0.4 * np.tanh(NX)
 CASES = {
     "returned in a tuple": (backwards.AllInTuple, (NX,), "W"),
     "returned in a dict": (backwards.AllInDictByD, (NX,), "W"),
@@ -35,6 +41,22 @@ CASES = {
     "layers of a network": (modes.Net, (NX,), "layers.0.gamma"),
     "method": (naming.Methods, (NX,), "W"),
     "W.grad": (containers.TensorGrad, (X,), "W"),
+    "backward(*, grad)": (models.Keyword, (NX,), "W"),
+    "derivative": (derivative.Sigmoid, (NX,), "x"),
+    "derivative in torch": (derivative.Tanh, (X,), "x"),
+    "derivative of the output": (derivative.ByOutput, (NX,), "x"),
+    "derivative that is a backward": (derivative.Backward, (NX,), "x"),
+    "derivative of each example": (derivative.Softmax, (NX,), "x"),
+    "Jacobian": (derivative.Product, (NX,), "x"),
+    "derivative of a loss": (derivative.SquareLoss, (P, NX), "y_pred"),
+    "derivative of a mean": (derivative.CrossEntropy, (P[::-1].copy(), P), "p"),
+    "derivative of losses": (derivative.PerExample, (NX, P), "output"),
+    "derivative by name": (derivative.Named, (NX,), "x"),
+    "gradient(out_grad, node)": (operation.Needle, (NX, P), "b"),
+    "gradient(node, output_grad)": (operation.Dlsys, (NX, P), "input_val1"),
+    "backward(indexes, grad_outputs)": (operation.Chainer, (NX, P), "input1"),
+    "backward(inputs, grad_outputs)": (operation.ChainerUnary, (NX,), "input0"),
+    "backward_var(grad, index)": (operation.MyGrad, (NX, P), "b"),
 }
 
 
@@ -44,9 +66,43 @@ def test_script_shows_the_fault(kind, inputs, tensor, capsys):
     report = gradcheck(wrong(), *inputs, raise_exception=False)
     script = report.failures[0].finding.reproduce
     script = re.sub(r"^from \w+ import Wrong$", "", script, flags=re.MULTILINE)
-    script = re.sub(r"^layer = .*$", "layer = made()", script, flags=re.MULTILINE)
-    exec(script, {"made": wrong, "__name__": "script"})
+    script = re.sub(r"^(layer|wrapped) = (Wrong|\.\.\.).*$", r"\1 = made()", script, flags=re.MULTILINE)
+    shown(script, tensor, capsys, made=wrong)
+
+
+def shown(script, tensor, capsys, twice=True, **space):
+    """The script shows that the gradient of this tensor is wrong, and where it is `twice` the right one, that."""
+    assert "harness" not in script
+    assert "fill in" not in script
+    exec(script, {**space, "__name__": "script"})
     found = re.fullmatch(r"(.*)\[.*\]: backward (\S+), central difference (\S+)\n", capsys.readouterr().out)
     assert found is not None
     assert found[1] == tensor
-    assert float(found[2]) == pytest.approx(2 * float(found[3]), rel=1e-4)
+    claimed, right = float(found[2]), float(found[3])
+    assert claimed == pytest.approx(2 * right, rel=1e-4) if twice else claimed != pytest.approx(right, rel=1e-3)
+
+
+PAIRS = {
+    "handed its input": (functions.rectified_forward, functions.wrong_rectified_backward, (NX,), "x"),
+    "handed two inputs": (functions.step_forward, functions.wrong_step_backward, (NX, WEIGHTS), "w"),
+    "vjp(ans, x)": (functions.sine_forward, functions.wrong_sine_backward, (NX,), "x"),
+    "cache first": (functions.product_forward, functions.wrong_product_backward, (NX, WEIGHTS), "w"),
+    "handed a word": (
+        functions.dense_forward,
+        functions.wrong_dense_backward,
+        (NX.T.copy(), WEIGHTS.T.copy(), WEIGHTS[:2, :1], "tanh"),
+        "W",
+    ),
+}
+
+
+@pytest.mark.parametrize(("forward", "backward", "inputs", "tensor"), PAIRS.values(), ids=PAIRS)
+def test_script_of_a_pair_hands_backward_what_it_asks_for(forward, backward, inputs, tensor, capsys):
+    report = gradcheck((forward, backward), *inputs, raise_exception=False)
+    shown(report.failures[0].finding.reproduce, tensor, capsys, twice=tensor != "x")
+
+
+def test_script_of_a_static_operation_has_its_context(capsys):
+    for kind in (operation.WrongMinitorch, operation.WrongAttributes):
+        report = gradcheck(kind(), NX, P, raise_exception=False)
+        shown(report.failures[0].finding.reproduce, "b", capsys)

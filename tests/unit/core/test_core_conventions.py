@@ -275,7 +275,7 @@ def test_array_without_gradient_is_not_verified_and_named_with_the_line_to_write
     report = raised.value.report
     reason = next(r.reason for r in report.results if r.check == "parameter_gradient")
     assert "`b` changes the output and has no gradient: set self.db in backward" in reason
-    assert "LayerSpec(..., grads={'b': 'its gradient'}), or None there if it is a constant" in reason
+    assert "write grads={'b': 'its gradient'}, or None there if it is a constant" in reason
 
 
 def test_array_that_is_declared_a_constant_is_left_alone():

@@ -22,7 +22,7 @@ CHECKOUT = Path(__file__).parents[3]
 RANKS = [
     {"harness"},  # a table of contents: each name is imported when it is used
     {"signatures"},
-    {"parts"},
+    {"members", "parts", "scalars"},
     {"handed", "modes", "naming", "nested", "outcome", "rates", "render", "subject", "titles"},
     {
         "arrays",
@@ -69,7 +69,7 @@ RANKS = [
         "rounding",
         "views",
     },
-    {"meaning", "models", "returned"},
+    {"meaning", "models", "returned", "whole"},
     {"asking"},
     {"calls"},
     {"design", "estimate", "noise", "reference", "stateful", "stateless", "traced"},

@@ -278,3 +278,45 @@ def test_python_m_runs_it_from_the_working_directory(specs, folder, layer, statu
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (status, "")
     assert COUNTS.fullmatch(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.parametrize("option", ["--only", "--skip"])
+def test_a_file_after_the_names_of_checks_is_the_target(check, specs, option):
+    specs("Scale")
+    first = check("mylayers.py:Scale", option, "shapes", "repeatable")
+    assert first.last[0] != "0"
+    assert check(option, "shapes", "repeatable", "mylayers.py:Scale") == first
+
+
+def test_a_target_that_an_option_took_is_told(check, specs):
+    specs("Scale")
+    answer = check("--only", "shapes", "mylayers")
+    assert answer.status == 2
+    assert "required: target; --only, --skip, --inputs take every word that follows" in answer.err
+    assert check("mylayers", "--only", "shapes").err == ""
+
+
+WARNING = """
+import warnings
+import numpy as np
+np.log(np.zeros(1))
+class Norm:
+    def forward(self, x):
+        self.s = 1 / np.sqrt(x.var(0) + 1e-5)
+        self.xh = (x - x.mean(0)) * self.s
+        if OWN: warnings.warn("mine", UserWarning)
+        return self.xh
+    def backward(self, d):
+        return self.s * (d - d.mean(0) - self.xh * (d * self.xh).mean(0))
+"""
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_warnings_of_what_the_harness_provokes_are_not_shown_and_all_others_are(specs, folder, own):
+    (folder / "warning.py").write_text(WARNING.replace("OWN", str(own)))
+    words = [sys.executable, "-m", "harness", "check", "warning.py", "--examples", "2", "--only", "input"]
+    done = subprocess.run(words, capture_output=True, text=True, cwd=folder, check=False)
+    assert "Mean of empty slice" not in done.stderr
+    assert "Degrees of freedom" not in done.stderr
+    assert "divide by zero encountered in log" in done.stderr
+    assert ("mine" in done.stderr) is own

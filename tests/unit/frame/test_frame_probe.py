@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
+import form_layers
 import plain_layers
 import pytest
 
@@ -100,6 +101,14 @@ def test_the_command_in_the_note_checks_the_same(check, plain, folder):
     assert results[0] == results[1]
 
 
+def test_sizes_that_the_class_alone_has_may_stand_in_the_command(check, plain):
+    answer = check("plain.py:Linear", "--build", "Linear(n_in, n_out)", "--inputs", "B n_in", "--only", "gradient")
+    assert answer.status == 0
+    answer = check("plain.py:Linear", "--build", "Linear(n_in, other)", "--inputs", "B n_in")
+    assert answer.status == 2
+    assert "'other' is neither in plain" in answer.err
+
+
 def test_a_wrong_layer_without_a_spec_fails(check, plain):
     answer = check("plain.py:Sigmoid")
     assert answer.status == 1
@@ -136,3 +145,89 @@ def test_one_that_hangs_while_it_is_tried_out_has_its_row(check, folder):
     reports = json.loads((folder / "out.json").read_text())["reports"]
     assert [(r["layer"], r["ok"]) for r in reports] == [("Hanging", False), ("Same", True)]
     assert reports[0]["results"][0]["reason"].startswith("timed out after 3 s")
+
+
+UNBIASED = """
+import torch
+class Unbiased:
+    def __init__(self, D): self.g = torch.ones(D)
+    def forward(self, x):
+        self.s, self.n = 1 / x.std(0), len(x)
+        self.xh = (x - x.mean(0)) * self.s
+        return self.g * self.xh
+    def backward(self, dout):
+        self.dg = (dout * self.xh).sum(0)
+        d = dout * self.g
+        return FACTOR * self.s * (d - d.mean(0) - self.xh * (d * self.xh).sum(0) / (self.n - 1))
+"""
+
+
+@pytest.mark.parametrize(("factor", "outcome"), [("1", "PASS"), ("2", "FAIL")])
+def test_one_that_refuses_a_batch_of_one_is_not_taken_for_one_of_columns(command, folder, factor, outcome):
+    """With "D 1" its forward broadcasts, so that its gradients have wrong shapes."""
+    (folder / "unbiased.py").write_text(UNBIASED.replace("FACTOR", factor))
+    answer = command("check", "unbiased.py", "--only", "input_gradient", "shapes", "--examples", "8")
+    assert "--inputs 'B D'" in answer.out
+    assert f"input_gradient    {outcome}" in answer.out.replace("INCONCLUSIVE", "PASS")
+    assert "shapes            PASS" in answer.out
+
+
+FORMS = {
+    "Sigmoid": ("Sigmoid()", "B D"),
+    "CrossEntropy": ("CrossEntropy()", UNIT, UNIT),
+    "MatMul": ("MatMul()", "B D", "D M"),
+    "Multiply": ("Multiply()", "B D", "B D"),
+    "Chained": ("Chained()", "B D"),
+    "Both": ("Both()", "B D", "B D"),
+    "ByIndex": ("ByIndex()", "B D", "B D"),
+    "Called": ("Called()", "B D"),
+    "relu": ("(relu, relu_backward)", "B D"),
+    "cube": ("(forward_cube, backward_cube)", "B D"),
+    "Heads": ("Heads(num_heads*d_model, num_heads, True)", "B T num_heads*d_model"),
+    "Pool": ("Pool(kernel_size, stride)", "B D T+kernel_size"),
+    "Cubed": ("Cubed()", "B D"),
+    "Weighted": ("Weighted(rng.normal(size=(D, 3)), rng.normal(size=3))", "B D"),
+    "Annotated": ("Annotated(torch.randn(D, 3))", "B D"),
+    "Upsample": ("Upsample(scale_factor)", "B D H W"),
+    "sine": ("sine", "B D"),
+}
+"""All of form_layers but a stub, functions without a backward, an operator without one, and what has no derivative."""
+
+
+def test_other_forms_are_found_and_called():
+    probed = {c.name: probe(c).guess for c in candidates(form_layers, [])}
+    assert {n: (g.build, *g.inputs) for n, g in probed.items()} == FORMS
+
+
+@pytest.mark.parametrize("factor", [1, 2])
+def test_other_forms_are_verified_and_their_wrong_twins_fail(check, folder, factor):
+    source = Path(form_layers.__file__).read_text()
+    source = source.replace("FACTOR = 1", f"FACTOR = {factor}").replace("form_layers::", f"forms{factor}::")
+    (folder / "forms.py").write_text(source)
+    answer = check("forms.py", "--only", "input_gradient")
+    outcome = "PASS" if factor == 1 else "FAIL"
+    said = [line.split()[1] for line in answer.out.splitlines() if line.startswith("  input_gradient ")]
+    assert said == [outcome] * len(FORMS)
+
+
+VARIADIC = """
+class Sequential:
+    def __init__(self, *layers): self.layers = layers
+    def forward(self, x):
+        for layer in self.layers: x = layer.forward(x)
+        return x
+    def backward(self, d):
+        for layer in reversed(self.layers): d = layer.backward(d)
+        return d
+class Passing(Sequential):
+    def __init__(self, *args, **kwargs): super().__init__(*args, **kwargs)
+"""
+
+
+def test_what_takes_any_number_of_layers_is_not_verified_without_one(check, folder):
+    (folder / "variadic.py").write_text(VARIADIC)
+    answer = check("variadic.py", "--only", "shapes")
+    assert "Sequential: NOT CHECKED" in answer.out
+    assert "any number of layers" in answer.out
+    assert "\nPassing: " in f"\n{answer.out}"
+    assert answer.status == 3

@@ -1,5 +1,7 @@
 """What `harness check` can be pointed at."""
 
+import sys
+
 import pytest
 
 PLAIN = """
@@ -241,3 +243,23 @@ def test_words_that_name_nothing_are_usage_errors(check, plain, target, argument
 def test_names_that_a_build_binds_itself_are_no_strangers(check, plain):
     build = "(lambda width, *rest: InstanceNorm(max(n for n in [width])))(D, 1)"
     assert check("plain.py", "--build", build, "--inputs", "B D").status == 0
+
+
+@pytest.mark.parametrize("init", [True, False])
+def test_a_file_with_relative_imports_is_a_module_of_its_folder(check, folder, init):
+    package = folder / "relative"
+    package.mkdir()
+    if init:
+        (package / "__init__.py").touch()
+    (package / "base.py").write_text("class Layer:\n    def backward(self, d): return 2 * d\n")
+    (package / "mine.py").write_text(
+        "from .base import Layer\nclass Double(Layer):\n    def forward(self, x): return 2 * x\n"
+    )
+    answer = check("relative/mine.py", "--only", "input_gradient")
+    assert answer.status == 0
+    (package / "mine.py").write_text("from .missing import Layer\n")
+    for name in [n for n in sys.modules if n.startswith("relative")]:
+        del sys.modules[name]
+    answer = check("relative/mine.py")
+    assert answer.status == 2
+    assert "importing relative/mine.py failed" in answer.err
