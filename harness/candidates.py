@@ -48,6 +48,11 @@ class Candidate:
     def _forward(self) -> str:
         return (_methods(self.layer) or ("forward",))[0]
 
+    def scalars(self) -> dict[str, str]:
+        """{parameter of forward: "float", "int" or "bool"} of those that are annotated so."""
+        said = {p.name: getattr(p.annotation, "__name__", str(p.annotation)) for p in _parameters(self.forward)}
+        return {n: kind for n, kind in said.items() if kind in ("float", "int", "bool")}
+
     @property
     def gathers(self) -> bool:
         """Whether its forward takes all inputs in one tuple, as an operation's may, so that nobody knows how many."""
@@ -73,7 +78,7 @@ class Candidate:
         if _is_function(self.layer):
             own = "setup_context" in {n for c in self.layer.__mro__[:-1] if not _is_torchs(c) for n in vars(c)}
             parameters = parameters if own else parameters[1:]
-        elif self.makes and not isinstance(inspect.getattr_static(self.layer, self._forward), staticmethod):
+        elif self.makes and inspect.isfunction(inspect.getattr_static(self.layer, self._forward)):
             parameters = parameters[1:]
         if self.makes and parameters and parameters[0].name in CONTEXTS:
             parameters = parameters[1:]

@@ -195,7 +195,7 @@ def kind_of(word: str, namespace: dict[str, Any]) -> Any:
     Raises:
         SpecError: the expression raises.
     """
-    if "(" not in word:
+    if "(" not in word and not word.startswith("lambda "):
         return floats(word)
     try:
         return eval(word, {**namespace, "floats": floats, "ints": ints})

@@ -18,6 +18,7 @@ from harness.case import Case
 from harness.design import Example, examples
 from harness.domain import BackwardRaised, Refused
 from harness.find import kind_of, names_in
+from harness.members import operation_of
 from harness.outcome import SpecError
 from harness.prepare import case_of
 from harness.sample import modes_of
@@ -57,6 +58,9 @@ TARGETS = ("y", "t", "target", "targets", "label", "labels", "y_true", "truth")
 
 SETTINGS = ("param", "params", "config", "mode", "training", "is_train")
 """How forward's parameters end that are no arrays."""
+
+SCALARS = {"float": "lambda B: 0.5", "int": "lambda B: 2", "bool": "lambda B: True"}
+"""What forward is given that is annotated so. A graph's operations call their arrays numbers (minitorch)."""
 
 ONE_HOT = "lambda B, {0}, rng: (rng.integers(0, {0}, (B, 1)) == range({0})) * 1.0"
 POSITIVE = 'floats("B {0}", low=0, high=1, low_open=True, high_open=True)'
@@ -215,12 +219,20 @@ def _guesses_of(
         build += f"({', '.join(written.get(p.name, _argument(p)) for p in candidate.construction())})"
     divided = any(d in DIVISORS for d in _dimensions(candidate)) and len(written) > 0
     dims = [written.get(d, d) for d in _dimensions(candidate) if d not in arrays and not (divided and d in DIVISORS)]
+    scalars = {} if candidate.makes and operation_of(candidate.layer) else candidate.scalars()
     firsts = _first(dims)
     firsts = [*firsts, *_lookups(["D"])] if arrays else firsts
     firsts = [(f"{shape}+1 W+1", f"{shape}+1 W+1") for shape in ("B D H",)] + firsts if "2, 2)" in build else firsts
     for word, shape in firsts:
         others = [_other(name, shape, dims) for name in inputs[1:]]
-        others = [[*words, word] if word not in words and not dims else words for words in others]
+        others = [
+            [SCALARS[scalars[n]]] if n in scalars else _rated(words, candidate) if _is_rate(n) else words
+            for n, words in zip(inputs[1:], others, strict=True)
+        ]
+        others = [
+            [*words, word] if word not in words and words[0] not in (*SCALARS.values(),) and not dims else words
+            for words in others
+        ]
         for rest in product(*others):
             yield Guess(build, (word, *rest))
         if candidate.gathers:
@@ -239,9 +251,17 @@ def _argument(parameter: inspect.Parameter) -> str:
     """A size by its own name, True, or 0.5."""
     if parameter.name in SWITCHES or parameter.annotation in (bool, "bool"):
         return "True"
-    parts = parameter.name.split("_")
-    wide = parameter.annotation in (float, "float") or ({parts[0], parts[-1]} & set(RATES) and parts[-1] != "factor")
-    return "0.5" if wide else parameter.name
+    return "0.5" if parameter.annotation in (float, "float") or _is_rate(parameter.name) else parameter.name
+
+
+def _rated(words: Sequence[str], candidate: Candidate) -> list[str]:
+    """A number before an array, where an autograd.Function or operator that is given one may return nothing but None for it."""
+    return [*words] if candidate.makes or isinstance(candidate.layer, tuple) else [SCALARS["float"], *words]
+
+
+def _is_rate(name: str) -> bool:
+    parts = name.split("_")
+    return bool({parts[0], parts[-1]} & set(RATES)) and parts[-1] != "factor"
 
 
 def _first(dims: Sequence[str]) -> list[tuple[str, str]]:

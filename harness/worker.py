@@ -190,8 +190,9 @@ def _nothing(target: str, wanted: str | None, names: list[str]) -> str:
             f"has another form write: harness check {target} --build '{wanted}(D)' --inputs 'B D'"
         )
     return (
-        f"{target} holds no LayerSpec, and no layer (a class with forward and backward, a torch.autograd.Function, "
-        f"functions f_forward and f_backward); write: harness check {target}:MyLayer --build 'MyLayer(D)' --inputs 'B D'"
+        f"{target} holds no LayerSpec, and no layer (a class with forward and backward or a derivative, "
+        f"a torch.autograd.Function or operator, functions f_forward and f_backward); "
+        f"write: harness check {target}:MyLayer --build 'MyLayer(D)' --inputs 'B D'"
     )
 
 

@@ -189,6 +189,9 @@ FORMS = {
     "Weighted": ("Weighted(rng.normal(size=(D, 3)), rng.normal(size=3))", "B D"),
     "Annotated": ("Annotated(torch.randn(D, 3))", "B D"),
     "Upsample": ("Upsample(scale_factor)", "B D H W"),
+    "Scaled": ("Scaled", "B D", "lambda B: 0.5"),
+    "Leaky": ("Leaky", "B D", "lambda B: 0.5"),
+    "OfItsClass": ("OfItsClass()", "B D"),
     "sine": ("sine", "B D"),
 }
 """All of form_layers but a stub, functions without a backward, an operator without one, and what has no derivative."""
