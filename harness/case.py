@@ -71,9 +71,10 @@ class Case:
 
     @cached_property
     def unreturned(self) -> frozenset[str]:
-        """Later real inputs for which backward returned nothing at all, as losses do for their target."""
-        inputs = self.subject.wanted("input")
-        missing = [n for n in inputs if n not in self.base.gradients]
+        """Later real inputs for which backward returned nothing at all, or a loss None, as losses do for their target."""
+        inputs, given = self.subject.wanted("input"), self.base.gradients
+        none = inputs[1:] if self.is_loss else []
+        missing = [n for n in inputs if n not in given or (n in none and given[n] is None)]
         return frozenset(missing) if len(missing) < len(inputs) else frozenset()
 
     @property

@@ -136,7 +136,7 @@ class Owners:
         """Gradients that backward wrote and whose owner is not found."""
         taken = {place.label for _, place in self.pairs.values()}
         for label in self.places:
-            if label in taken or label not in self.pulled or not set(label.split(".")[:-1]) & set(GRADIENTS):
+            if label in taken or label not in self.pulled or label in self.aliases or not _is_gradient(label):
                 continue
             # a wrapper may show what an inner layer keeps
             if not any(same_bytes(self.values[label], self.values[t]) for t in taken if t in self.values):
@@ -195,6 +195,16 @@ def _aliases(slots: Mapping[str, Slot], places: Mapping[str, Slot]) -> dict[str,
 def _shape(slot: Slot) -> torch.Size:
     value = slot.read()
     return torch.Size() if value is None else value.shape
+
+
+COMMON = ("W", "U", "V", "b", "weight", "weights", "bias", "gamma", "beta")
+"""What parameters are called most: `dU` is the gradient of one, `dscores` may be anything on the way."""
+
+
+def _is_gradient(label: str) -> bool:
+    """Whether a place is called the gradient of a parameter: it stands among gradients, or is `db`, `grad_U`."""
+    among = bool(set(label.split(".")[:-1]) & set(GRADIENTS))
+    return among or any(gradient_rank(label.rpartition(".")[2], name) is not None for name in COMMON)
 
 
 def _is_in(slot: Slot, name: str) -> bool:

@@ -11,8 +11,11 @@ from typing import Any
 
 import numpy as np
 from torch import Tensor
+from torch.autograd import grad
+from torch.nn import Module
 
 from harness.arrays import captured
+from harness.nested import leaves_of
 from harness.outcome import SpecError
 from harness.parts import parts_of
 from harness.request import Request, call_arguments, positional_names
@@ -57,7 +60,23 @@ def subject(request: Request) -> Subject:
             + "".join(f"; {n}" for n in (*_valued(result, name), *_flagged(call, name, list(arguments)), *unrun))
         )
     made = traced(request, name, arguments, call, "the backward of a callable is what autograd computes")
-    return replace(made, notes=tuple(unrun))
+    return replace(made, notes=(*unrun, *_unjudged(call, result)))
+
+
+def _unjudged(function: Any, result: Any) -> list[str]:
+    """What is said of tensors that a function computes with and that want a gradient, and of the parameters of modules."""
+    outputs = [y for y in leaves_of(result) if isinstance(y, Tensor) and y.requires_grad]
+    said = []
+    for name, thing in _held(function).items() if outputs else ():
+        whole = thing if isinstance(thing, Module) else None
+        own = [p for p in whole.parameters() if p.requires_grad] if whole is not None else [thing]
+        live = [t for t in own if isinstance(t, Tensor) and t.requires_grad and t.is_leaf]
+        found = grad([y.sum() for y in outputs], live, allow_unused=True, retain_graph=True) if live else ()
+        if any(g is not None for g in found):
+            what = f"the parameters of `{name}`" if whole is not None else f"`{name}`"
+            write = "check the module itself" if whole is not None else "hand it over as an input"
+            said.append(f"{what}: held by the function and not judged; {write}")
+    return said
 
 
 def _valued(result: Any, name: str) -> list[str]:

@@ -141,3 +141,40 @@ class Listed:
 
     def backward(self, dy: Any) -> Any:
         return dy * self.ws[0] * self.ws[1]
+
+
+class Biased:
+    """Writes the gradient of a bias that it has not, and what it calls `dscores` on the way."""
+
+    def __init__(self) -> None:
+        self.W = np.arange(6.0).reshape(3, 2) / 4
+
+    def forward(self, x: Any) -> Any:
+        self.x = x
+        return x @ self.W
+
+    def backward(self, dy: Any) -> Any:
+        self.dscores = 2 * dy
+        self.dW, self.db = self.x.T @ dy, dy.sum(0)
+        return dy @ self.W.T
+
+
+class Loss:
+    """The mean square of x − y; None for the gradient of y."""
+
+    def forward(self, x: Any, y: Any) -> Any:
+        self.c = x - y
+        return (self.c**2).mean()
+
+    def backward(self) -> Any:
+        return 2 * self.c / self.c.size, None
+
+
+class Difference(Loss):
+    """No loss: None is no gradient there."""
+
+    def forward(self, x: Any, y: Any) -> Any:
+        return x - y
+
+    def backward(self, d: Any) -> Any:
+        return d, None
