@@ -100,9 +100,9 @@ class Calls(Asking):
         self.arranged.fitted(most)
         if self.bundled is None and self.given > 1:
             self.bundled = most == len(self.asked) == 1 and self._takes_all(outputs)
-        if self.meaning is None and (targets := targets_of(self.layer, self.arguments)):
+        if self.meaning is None and self._targets:
             if not (len(self.asked) == self.given == 1 and self._question().linear([y.detach() for y in outputs])):
-                raise SpecError(advice(self.request.layer, targets))
+                raise SpecError(advice(self.request.layer, self._targets))
             self.meaning = Meaning(COTANGENT)  # called so all the same
         if self.meaning is None and self.unnamed:
             self.meaning = self._asked_meaning(outputs)
@@ -111,6 +111,10 @@ class Calls(Asking):
         if self.bundled or most is None or (most >= len(outputs) and not self.arranged.nested):
             return outputs
         return outputs[: sum(self.arranged.counts[:most])]
+
+    @cached_property
+    def _targets(self) -> list[str]:
+        return targets_of(self.layer, self.arguments)
 
     def _without_cache(self, result: Any) -> Any:
         """The outputs of a forward that returns what backward is to be given beside them: `return out, cache`."""

@@ -18,8 +18,8 @@ import torch
 
 from harness import recipe
 from harness.conventions import attributes
-from harness.members import ALL_COTANGENTS, ALL_INPUTS, CONTEXTS, NODES, ONE, PAIRS, operation_of
-from harness.request import Request, call_arguments, positional_names, required_names
+from harness.members import ALL_COTANGENTS, ALL_INPUTS, CONTEXTS, NODES, ONE, PAIRS, asked_by, operation_of
+from harness.request import Request, call_arguments, positional_names
 from harness.subject import Recipe, Subject
 
 ORDER = 28
@@ -34,13 +34,6 @@ def recognises(layer: Any) -> bool:
     return plain and operation_of(layer) is not None
 
 
-def _names(function: Any) -> list[str]:
-    try:
-        return required_names(function)
-    except (TypeError, ValueError):
-        return []
-
-
 def subject(request: Request) -> Subject:
     """The operation as a subject."""
     methods = operation_of(request.layer) or PAIRS[0]
@@ -52,15 +45,15 @@ def subject(request: Request) -> Subject:
     operation = Operation(request.layer, methods, len(request.inputs))
     made: Subject = attributes.subject(replace(request, layer=operation))
     written = made.recipe and partial(_script, made.recipe, operation, len(request.inputs), request)
-    said = f"called as its graph would: {methods[0]}({', '.join(_names(getattr(request.layer, methods[0])))})"
-    said += f", {methods[1]}({', '.join(_names(getattr(request.layer, methods[1])))})"
+    said = f"called as its graph would: {methods[0]}({', '.join(asked_by(request.layer, methods[0]))})"
+    said += f", {methods[1]}({', '.join(asked_by(request.layer, methods[1]))})"
     return replace(made, name=type(request.layer).__name__, recipe=written, notes=(said, *made.notes))
 
 
 def _is_graph(request: Request, methods: tuple[str, str]) -> bool:
     """Whether an operation of one input takes it in a tuple, as a graph gives it, and returns one: a layer may call its array
     `inputs` too."""
-    forward, backward = (_names(getattr(request.layer, n)) for n in methods)
+    forward, backward = (asked_by(request.layer, n) for n in methods)
     if not {*backward} & {*ALL_COTANGENTS}:
         return True
     made = Operation(copy.deepcopy(request.layer), methods, 1)
@@ -131,7 +124,7 @@ class Operation:
     def __call__(self, *inputs: Any) -> Any:
         """The outputs."""
         self._inputs, self._context = inputs, Context()
-        names = _names(self._forward)
+        names = asked_by(self.wrapped, self._methods[0])
         context = [self._context] if names[:1] and names[0] in CONTEXTS else []
         rest = [n for n in names if n not in CONTEXTS]
         given = [tuple(inputs)] if self._gathers(rest, len(inputs)) else list(inputs)
@@ -141,7 +134,7 @@ class Operation:
     def backward(self, *cotangents: Any) -> Any:
         """The gradients of the inputs."""
         backward = getattr(self.wrapped, self._methods[1])
-        asked = _names(backward)
+        asked = asked_by(self.wrapped, self._methods[1])
         if asked[1:2] and asked[1] in ONE:
             return tuple(backward(cotangents[0], k) for k in range(len(self._inputs)))
         node = SimpleNamespace(inputs=list(self._inputs), op=self.wrapped)
@@ -159,8 +152,8 @@ class Operation:
     def lines(self, count: int) -> tuple[list[str], list[str]]:
         """How a script calls the two methods."""
         called = "self.wrapped" if self._methods[0] == "__call__" else f"self.wrapped.{self._methods[0]}"
-        names, back = _names(self._forward), f"self.wrapped.{self._methods[1]}"
-        asked = _names(getattr(self.wrapped, self._methods[1]))
+        names, back = asked_by(self.wrapped, self._methods[0]), f"self.wrapped.{self._methods[1]}"
+        asked = asked_by(self.wrapped, self._methods[1])
         saves = bool({*names[:1]} & {*CONTEXTS})
         given = "inputs" if self._gathers([n for n in names if n not in CONTEXTS], count) else "*inputs"
         forward = [
