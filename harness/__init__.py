@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from harness.api import check, gradcheck
     from harness.items import parametrize
+    from harness.kinds import const, floats, ints
     from harness.models import chain, value_and_grad
     from harness.outcome import GradientError, NotVerified, Outcome, SpecError
     from harness.report import Finding, Report, Result
-    from harness.spec import LayerSpec, const, floats, ints
+    from harness.spec import LayerSpec
     from harness.subject import Evaluation, Subject
 
 __version__ = "0.1.0"
@@ -24,9 +25,9 @@ _HOME = {
     "value_and_grad": "models",
     "chain": "models",
     "LayerSpec": "spec",
-    "ints": "spec",
-    "floats": "spec",
-    "const": "spec",
+    "ints": "kinds",
+    "floats": "kinds",
+    "const": "kinds",
     "Report": "report",
     "Result": "report",
     "Finding": "report",

@@ -13,8 +13,8 @@ from torch import Tensor
 from harness.arrays import RESOLUTION, all_finite, unit_roundoff
 from harness.domain import Refused, backward_may_raise, forward_may_refuse
 from harness.draws import cotangents_like
+from harness.kinds import Floats, InputKind, Ints
 from harness.reference import Reference
-from harness.spec import Floats, InputKind, Ints
 from harness.subject import Evaluation, Gradients, Subject
 
 

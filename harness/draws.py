@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from harness.arrays import rms
-from harness.spec import Floats
+from harness.kinds import Floats
 
 STRATA = ("unit", "wide", "small", "shifted")
 """How real inputs are scaled: 𝒩(0,1); spread to ±40, past the saturation of tanh and the 30 at which exp-like code

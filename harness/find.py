@@ -15,9 +15,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from harness.kinds import floats, ints
 from harness.notebook import code_of
 from harness.outcome import SpecError
-from harness.spec import RESERVED, LayerSpec, floats, from_string, ints
+from harness.spec import RESERVED, LayerSpec, from_string
 
 
 def load(target: str, run_all: bool = False) -> tuple[ModuleType, str | None]:

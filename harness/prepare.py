@@ -19,12 +19,13 @@ from harness.conventions import subject_of
 from harness.design import Example
 from harness.domain import BackwardRaised, Contested, Refused, build_may_refuse, forward_may_refuse
 from harness.draws import parameter_like, real_values, rng_of
+from harness.kinds import Const, Drawn, Floats, InputKind, Ints, size_expression
 from harness.outcome import SpecError
 from harness.reference import Reference
 from harness.request import Request
 from harness.slots import walk
 from harness.sources import forget_kept_normal, seed_torch
-from harness.spec import DTYPE_NAMES, Const, Drawn, Floats, InputKind, Ints, LayerSpec, arguments_in, size_expression
+from harness.spec import DTYPE_NAMES, LayerSpec, arguments_in
 from harness.subject import Subject
 
 WIDEST = (torch.float64, torch.float32, torch.bfloat16, torch.float16)

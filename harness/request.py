@@ -15,12 +15,12 @@ from torch import Tensor
 
 from harness.arrays import Library as Library
 from harness.arrays import is_array, is_real, library_of, to_native, to_tensor
+from harness.kinds import Const
 from harness.modes import keywords_of_modes
 from harness.naming import gradient_names
 from harness.nested import flat, leaves_of, rebuilt
 from harness.outcome import SpecError
 from harness.signatures import parameters_of
-from harness.spec import Const
 from harness.subject import Leaf
 
 

@@ -1,4 +1,4 @@
-"""What a user says about a layer: `LayerSpec`, and the kinds of inputs `floats`, `ints`, `const`."""
+"""What a user says about a layer: `LayerSpec`."""
 
 from __future__ import annotations
 
@@ -9,104 +9,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness.dimensions import Dimensions, Sizes
-from harness.nested import rebuilt
+from harness.kinds import Drawn, InputKind, dimension_names, kind_of
 from harness.outcome import SpecError
 
 RESERVED = ("mode", "generator", "rng", "dtype", "device")
 PROMISES = ("unbiased", "accumulates", "overwrites", "reentrant", "shared_mask")
 DTYPE_NAMES = ("float64", "float32", "bfloat16", "float16")
-INT_NAMES = ("int64", "int32", "int16", "int8", "uint8")
 DEFAULT_SIZES = tuple(range(1, 7))
-
-
-@dataclass(frozen=True)
-class Floats:
-    """A real input over a domain. `grad`: whether a gradient is wanted (None: where backward returns one)."""
-
-    dims: Dimensions
-    low: float | None = None
-    high: float | None = None
-    low_open: bool = False
-    high_open: bool = False
-    grad: bool | None = True
-
-
-@dataclass(frozen=True)
-class Ints:
-    """An integer input in [low, below); both bounds may be expressions in dimensions."""
-
-    dims: Dimensions
-    below: int | str
-    low: int | str = 0
-    dtypes: tuple[str, ...] = ("int64",)
-    """Those that it comes in, one an example."""
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """An input that a function draws from dimensions and a `rng` (`numpy.random.Generator`)."""
-
-    draw: Callable[..., Any]
-
-
-@dataclass(frozen=True)
-class Const:
-    """A float input of `gradcheck` without gradient."""
-
-    value: Any
-
-
-InputKind = Floats | Ints | Drawn
-
-
-def floats(
-    shape: str,
-    low: float | None = None,
-    high: float | None = None,
-    low_open: bool = False,
-    high_open: bool = False,
-    grad: bool | None = True,
-) -> Floats:
-    """A real input of the given shape with values in [low, high], the layer's domain.
-
-    Args:
-        shape: a dimension expression such as "B D".
-        low: the smallest value, None for no bound.
-        high: the largest value, None for no bound.
-        low_open: whether `low` itself is excluded.
-        high_open: whether `high` itself is excluded.
-        grad: whether backward must return its gradient.
-
-    Raises:
-        SpecError: an empty domain.
-    """
-    if low is not None and high is not None and not low < high:
-        raise SpecError(f"floats(low={low}, high={high}): the domain is empty; low must be below high")
-    return Floats(Dimensions(shape), low, high, low_open, high_open, grad)
-
-
-def ints(shape: str, below: int | str, low: int | str = 0, dtype: str | Sequence[str] = "int64") -> Ints:
-    """An integer input (labels, token ids) with values in [low, below); no gradient is wanted.
-
-    Args:
-        shape: a dimension expression such as "B".
-        below: an integer or an expression such as "C": values stay below it.
-        low: the smallest value, an integer or an expression.
-        dtype: int64, int32, int16, int8 or uint8; of several each example has one.
-
-    Raises:
-        SpecError: another dtype.
-    """
-    dtypes = (dtype,) if isinstance(dtype, str) else tuple(dtype)
-    if not dtypes or set(dtypes) - set(INT_NAMES):
-        raise SpecError(f"ints(dtype={dtype!r}): write one or several of {', '.join(INT_NAMES)}")
-    return Ints(Dimensions(shape), below, low, dtypes)
-
-
-def const(x: Any) -> Any:
-    """Mark a float input of `gradcheck` that has no gradient (a target, a mask, a constant), or all in a tuple or list."""
-    return rebuilt("", x, lambda _, part: Const(part))
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,7 +63,7 @@ class LayerSpec:
 
     def __post_init__(self) -> None:
         set_ = object.__setattr__
-        set_(self, "kinds", tuple(_kind(i) for i in _as_tuple(self.inputs)))
+        set_(self, "kinds", tuple(kind_of(i) for i in _as_tuple(self.inputs)))
         set_(self, "sizes", self._sizes())
         set_(self, "options", {name: _values(name, values) for name, values in self.options.items()})
         if isinstance(self.build, str):
@@ -169,7 +78,7 @@ class LayerSpec:
         return f"LayerSpec(build={built}, inputs={self.inputs!r})"
 
     def _sizes(self) -> dict[str, tuple[int, ...]]:
-        named = [n for kind in self.kinds for n in _dimension_names(kind)]
+        named = [n for kind in self.kinds for n in dimension_names(kind)]
         drawn = [n for kind in self.kinds if isinstance(kind, Drawn) for n in inspect.signature(kind.draw).parameters]
         unknown = [n for n in drawn if n not in (*named, *self.dims, *self.options, "rng")]
         if unknown:
@@ -209,7 +118,7 @@ class LayerSpec:
 
     def _check_used(self) -> None:
         """Every option and dimension goes somewhere: one that is misspelt would silently never vary."""
-        asked = {*self.build_arguments(), *(n for k in self.kinds for n in _dimension_names(k))}
+        asked = {*self.build_arguments(), *(n for k in self.kinds for n in dimension_names(k))}
         functions = [
             f for f in (self.reference, self.derivative_of, *(k.draw for k in self.kinds if isinstance(k, Drawn))) if f
         ]
@@ -272,26 +181,6 @@ def _is_layer(thing: Any) -> bool:
 
 def _as_tuple(inputs: Any) -> tuple[Any, ...]:
     return tuple(inputs) if isinstance(inputs, (tuple, list)) else (inputs,)
-
-
-def _kind(given: Any) -> InputKind:
-    if isinstance(given, str):
-        return floats(given)
-    if isinstance(given, (Floats, Ints, Drawn)):
-        return given
-    if callable(given):
-        return Drawn(given)
-    raise SpecError(
-        f"inputs: {given!r} is no input: write a shape such as 'B D', floats('B D', low=0), ints('B', below='C') "
-        "or a function such as `lambda B, rng: rng.normal(size=B)`"
-    )
-
-
-def _dimension_names(kind: InputKind) -> tuple[str, ...]:
-    if isinstance(kind, Drawn):
-        return ()
-    bounds = (kind.below, kind.low) if isinstance(kind, Ints) else ()
-    return (*kind.dims.names, *(n for b in bounds if isinstance(b, str) for n in Dimensions(b).names))
 
 
 def _dimension_sizes(name: str, values: Any) -> tuple[int, ...]:
@@ -358,8 +247,3 @@ def arguments_in(build: Any, known: Mapping[str, Any], kind: type) -> dict[str, 
         return inspect.signature(kind).bind(*map(value, node.args), **given).arguments
     except Exception:  # a generator, or what else is made anew for each layer
         return None
-
-
-def size_expression(bound: int | str, sizes: Sizes) -> int:
-    """The value of a bound such as 3, "C" or "C-1" at the given sizes."""
-    return bound if isinstance(bound, int) else Dimensions(bound).shape(sizes)[0]

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from harness.case import Case
 from harness.draws import rng_of
-from harness.spec import Drawn, Floats, Ints, size_expression
+from harness.kinds import Drawn, Floats, Ints, size_expression
 
 THRESHOLDS = (0.0, -0.0, 0.5, -0.5, 1.0, -1.0, 1.5, -1.5, 2.0, -2.0, 2.5, -2.5, 3.0, -3.0, 6.0, -6.0)
 """Where piecewise functions have their joints: halves are where rounding turns, ±1 belongs to hard tanh and clamps, ±2.5 and

@@ -20,10 +20,10 @@ from harness import recipe
 from harness.conventions import attributes
 from harness.domain import backward_may_raise, forward_may_refuse
 from harness.handed import GRADIENT, TARGETS
+from harness.kinds import Const
 from harness.members import derivative_of
 from harness.outcome import SpecError
 from harness.request import Request, call_arguments, positional_names, required_names
-from harness.spec import Const
 from harness.stateful import has_backward
 from harness.subject import Recipe, Subject
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from harness.arrays import is_real
 from harness.conventions import attributes, dicts
+from harness.kinds import Const
 from harness.models import ValueAndGrad
 from harness.request import Request, call_arguments
-from harness.spec import Const
 from harness.subject import Subject
 
 ORDER = 20

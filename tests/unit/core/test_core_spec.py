@@ -12,8 +12,8 @@ from core_layers import DictLinear, Identity
 
 from harness import LayerSpec, SpecError, check, floats, ints
 from harness.design import Example
+from harness.kinds import Drawn, Floats, Ints, size_expression
 from harness.prepare import build, request_of
-from harness.spec import Drawn, Floats, Ints, size_expression
 
 CPU = torch.device("cpu")
 

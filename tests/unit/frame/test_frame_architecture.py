@@ -37,6 +37,7 @@ RANKS = [
         "render.file",
         "report",
     },
+    {"kinds"},
     {
         "circumstances",
         "events",

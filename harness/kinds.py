@@ -1,0 +1,133 @@
+"""The kinds of inputs that a layer has: `floats`, `ints`, `const`, and what a function draws."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from harness.dimensions import Dimensions, Sizes
+from harness.nested import rebuilt
+from harness.outcome import SpecError
+
+INT_NAMES = ("int64", "int32", "int16", "int8", "uint8")
+
+
+@dataclass(frozen=True)
+class Floats:
+    """A real input over a domain. `grad`: whether a gradient is wanted (None: where backward returns one)."""
+
+    dims: Dimensions
+    low: float | None = None
+    high: float | None = None
+    low_open: bool = False
+    high_open: bool = False
+    grad: bool | None = True
+
+
+@dataclass(frozen=True)
+class Ints:
+    """An integer input in [low, below); both bounds may be expressions in dimensions."""
+
+    dims: Dimensions
+    below: int | str
+    low: int | str = 0
+    dtypes: tuple[str, ...] = ("int64",)
+    """Those that it comes in, one an example."""
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """An input that a function draws from dimensions and a `rng` (`numpy.random.Generator`)."""
+
+    draw: Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Const:
+    """A float input of `gradcheck` without gradient."""
+
+    value: Any
+
+
+InputKind = Floats | Ints | Drawn
+
+
+def floats(
+    shape: str,
+    low: float | None = None,
+    high: float | None = None,
+    low_open: bool = False,
+    high_open: bool = False,
+    grad: bool | None = True,
+) -> Floats:
+    """A real input of the given shape with values in [low, high], the layer's domain.
+
+    Args:
+        shape: a dimension expression such as "B D".
+        low: the smallest value, None for no bound.
+        high: the largest value, None for no bound.
+        low_open: whether `low` itself is excluded.
+        high_open: whether `high` itself is excluded.
+        grad: whether backward must return its gradient.
+
+    Raises:
+        SpecError: an empty domain.
+    """
+    if low is not None and high is not None and not low < high:
+        raise SpecError(f"floats(low={low}, high={high}): the domain is empty; low must be below high")
+    return Floats(Dimensions(shape), low, high, low_open, high_open, grad)
+
+
+def ints(shape: str, below: int | str, low: int | str = 0, dtype: str | Sequence[str] = "int64") -> Ints:
+    """An integer input (labels, token ids) with values in [low, below); no gradient is wanted.
+
+    Args:
+        shape: a dimension expression such as "B".
+        below: an integer or an expression such as "C": values stay below it.
+        low: the smallest value, an integer or an expression.
+        dtype: int64, int32, int16, int8 or uint8; of several each example has one.
+
+    Raises:
+        SpecError: another dtype.
+    """
+    dtypes = (dtype,) if isinstance(dtype, str) else tuple(dtype)
+    if not dtypes or set(dtypes) - set(INT_NAMES):
+        raise SpecError(f"ints(dtype={dtype!r}): write one or several of {', '.join(INT_NAMES)}")
+    return Ints(Dimensions(shape), below, low, dtypes)
+
+
+def const(x: Any) -> Any:
+    """Mark a float input of `gradcheck` that has no gradient (a target, a mask, a constant), or all in a tuple or list."""
+    return rebuilt("", x, lambda _, part: Const(part))
+
+
+def kind_of(given: Any) -> InputKind:
+    """What an entry of a spec's `inputs` stands for.
+
+    Raises:
+        SpecError: nothing that is known.
+    """
+    if isinstance(given, str):
+        return floats(given)
+    if isinstance(given, (Floats, Ints, Drawn)):
+        return given
+    if callable(given):
+        return Drawn(given)
+    raise SpecError(
+        f"inputs: {given!r} is no input: write a shape such as 'B D', floats('B D', low=0), ints('B', below='C') "
+        "or a function such as `lambda B, rng: rng.normal(size=B)`"
+    )
+
+
+def dimension_names(kind: InputKind) -> tuple[str, ...]:
+    """The dimensions that its shape and bounds name."""
+    if isinstance(kind, Drawn):
+        return ()
+    bounds = (kind.below, kind.low) if isinstance(kind, Ints) else ()
+    return (*kind.dims.names, *(n for b in bounds if isinstance(b, str) for n in Dimensions(b).names))
+
+
+def size_expression(bound: int | str, sizes: Sizes) -> int:
+    """The value of a bound such as 3, "C" or "C-1" at the given sizes."""
+    return bound if isinstance(bound, int) else Dimensions(bound).shape(sizes)[0]
