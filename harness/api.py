@@ -17,6 +17,7 @@ from harness import engine
 from harness.arguments import checked, dtype_of, not_split, unknown_word
 from harness.arrays import all_finite
 from harness.case import Case
+from harness.cases import case_of
 from harness.checks import Check, selected
 from harness.design import Example
 from harness.design import examples as design
@@ -29,7 +30,7 @@ from harness.nested import leaves_of
 from harness.options import usable_device
 from harness.outcome import Outcome, SpecError
 from harness.points import as_given, mode_of, moved, rates_of, redrawn
-from harness.prepare import case_of, constants, prepared
+from harness.prepare import constants, prepared
 from harness.report import Report, Result
 from harness.request import Request
 from harness.sample import layer_name, modes_of, name_of

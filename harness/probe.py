@@ -15,12 +15,12 @@ from harness.api import undisturbed
 from harness.arrays import library_of
 from harness.candidates import Candidate
 from harness.case import Case
+from harness.cases import case_of
 from harness.design import Example, examples
 from harness.domain import BackwardRaised, Refused
 from harness.find import kind_of, names_in
 from harness.members import operation_of
 from harness.outcome import SpecError
-from harness.prepare import case_of
 from harness.sample import modes_of
 from harness.spec import RESERVED, LayerSpec, from_string
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 
+from harness.cases import build
 from harness.design import examples
 from harness.modes import usual_modes
 from harness.outcome import SpecError
-from harness.prepare import build
 from harness.sources import globals_preserved
 from harness.spec import LayerSpec
 

@@ -11,9 +11,9 @@ import torch
 from core_layers import DictLinear, Identity
 
 from harness import LayerSpec, SpecError, check, floats, ints
+from harness.cases import build, request_of
 from harness.design import Example
 from harness.kinds import Drawn, Floats, Ints, size_expression
-from harness.prepare import build, request_of
 
 CPU = torch.device("cpu")
 

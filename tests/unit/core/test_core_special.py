@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from harness import LayerSpec, Outcome, check, floats, gradcheck, ints
+from harness.cases import case_of
 from harness.checks.inputs import judged
 from harness.design import examples
 from harness.draws import rng_of
 from harness.judge import Judge
-from harness.prepare import case_of
 from harness.special import Range, magnitudes, range_of, special_points, thresholds_or_scale, ties, zeros
 
 FREE = Range()
