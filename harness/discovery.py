@@ -22,7 +22,7 @@ from harness.naming import gradient_rank
 from harness.orders import in_another_order
 from harness.owners import Owners
 from harness.returned import beside, in_order
-from harness.slots import Slot, share_memory, walk
+from harness.slots import Slot, share_memory, standing, walk
 from harness.stateful import Glimpse, Stateful, decoy
 from harness.steps import steps_of
 from harness.subject import Gradients, Subject
@@ -203,11 +203,12 @@ def _written(state: Stateful, slots: Mapping[str, Slot], start: Mapping[str, Ten
 def sorted_out(state: Stateful, owners: Owners, written: Iterable[str] = ()) -> dict[str, str]:
     """What remains, by what a probe shows: buffers, caches, and parameters without a gradient."""
     findings: dict[str, str] = {}
-    rest = [s for s in owners.rest(state.parameters, state.gradients) if is_array(s.get()) and not _alias(state, s)]
+    known = _known(state)
+    rest = [s for s in owners.rest(state.parameters, state.gradients) if is_array(s.get()) and not _alias(s, known)]
     if not rest or not any(_changes(state, rest, mode) for mode in state.probed):
         return findings  # caches alone: forward writes them before it reads them
     for slot in rest:
-        if _alias(state, slot) or not matters(state, slot):
+        if _alias(slot, _known(state)) or not matters(state, slot):
             continue
         name = owners.names[slot.label]
         state.buffers[name] = slot
@@ -220,8 +221,8 @@ def sorted_out(state: Stateful, owners: Owners, written: Iterable[str] = ()) -> 
 
 def unknown(state: Stateful, dicts: Iterable[str]) -> list[Slot]:
     """The arrays of the layer that are in none of these dicts of it."""
-    inside = tuple(f"{name}." for name in dicts)
-    return [s for s in walk(state.layer) if not s.label.startswith(inside) and not _alias(state, s)]
+    inside, known = tuple(f"{name}." for name in dicts), _known(state)
+    return [s for s in walk(state.layer) if not s.label.startswith(inside) and not _alias(s, known)]
 
 
 def overlooked(state: Stateful, dicts: Iterable[str]) -> bool:
@@ -234,9 +235,15 @@ def overlooked(state: Stateful, dicts: Iterable[str]) -> bool:
     return bool(slots) and any(_changes(state, slots, mode, glimpse) for mode in state.entered)
 
 
-def _alias(state: Stateful, slot: Slot) -> bool:
+def _known(state: Stateful) -> list[Any]:
+    """The arrays that stand in the places of parameters and buffers."""
+    return list(standing({**state.parameters, **state.buffers}).values())
+
+
+def _alias(slot: Slot, known: Iterable[Any]) -> bool:
     """Whether it is another name for memory that is known already: a list for the optimiser, a view."""
-    return any(share_memory(slot.get(), s.get()) for s in [*state.parameters.values(), *state.buffers.values()])
+    there = slot.get()
+    return any(share_memory(there, array) for array in known)
 
 
 def matters(state: Stateful, slot: Slot) -> bool:

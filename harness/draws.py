@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 import torch
@@ -45,6 +45,12 @@ def _pool() -> Tensor:
     return torch.as_tensor(signed((POOL,), np.random.default_rng(0)))
 
 
+@lru_cache(maxsize=1)
+def _many(total: int, seed: int) -> Tensor:
+    """Numbers of their own, kept until others are asked for: a judge asks for one direction several times."""
+    return torch.as_tensor(signed((total,), np.random.default_rng(seed)))
+
+
 def directions_like(tensors: Sequence[Tensor], *seed: int) -> list[Tensor]:
     """`signed` in each tensor's shape, dtype and device: a cut from one pool of random numbers at a place that the seed
     gives, since seeding a generator takes longer than two forwards of a small layer; numbers of their own where many are
@@ -52,7 +58,7 @@ def directions_like(tensors: Sequence[Tensor], *seed: int) -> list[Tensor]:
     total = sum(t.numel() for t in tensors)
     place = hash((len(seed), *seed))  # of integers, and so the same in every process
     if 2 * total > POOL:
-        source, start = torch.as_tensor(signed((total,), np.random.default_rng(place % 2**64))), 0
+        source, start = _many(total, place % 2**64), 0
     else:
         source, start = _pool(), place % (POOL - total)
     found = []

@@ -112,20 +112,22 @@ class Judge(Ladders):
             return {}
         scale = {n: self.claim.sizes[n] * self.differences.units[n] for n in names}
         allowed = {n: LEAST * self.case.tau * scale[n] for n in names}
-        worst = self._joint(names) if self.case.echo or self.case.traceable else math.inf
-        if not CLOSER * worst <= min(allowed.values()):
+        off = self._joint(names) if self.case.echo or self.case.traceable else math.inf
+        if not CLOSER * abs(off) <= min(allowed.values()):
             if self.trusted is not None:
                 agreed = [n for n in names if n in self.tight]
             else:
                 agreed = names if self.case.subject.takes_cotangent else []
             if not agreed:
                 return {}
-            if agreed != names or worst == math.inf:
-                worst = self._joint(agreed)
+            if agreed != names or off == math.inf:
+                off = self._joint(agreed)
             names = agreed
-            if self.trusted is not None and min(allowed[n] for n in names) < worst < math.inf:
-                worst = self.differences.nearer(self.claim.gradients, self.differences.direction(self.number, names))
-            worst = max([worst, *(other.missed(names) for other in self.rotated)])
+            if self.trusted is not None and min(allowed[n] for n in names) < abs(off) < math.inf:
+                d = self.differences.direction(self.number, names)
+                off = self.differences.nearer(self.claim.gradients, d, off)
+            off = max([abs(off), *(other.missed(names) for other in self.rotated)])
+        worst = abs(off)
         return {
             n: Verdict(Outcome.PASS, max(64 * self.case.u, worst / (LEAST * scale[n])))
             for n in names
@@ -152,12 +154,12 @@ class Judge(Ladders):
         return Verdict(Outcome.PASS, self.case.tau, ZERO.format(f.floor(name)))
 
     def _joint(self, names: list[str]) -> float:
-        """|claimed − differenced| along one direction through all tensors."""
-        return self.differences.missed(self.claim.gradients, self.differences.direction(self.number, names))
+        """Claimed − differenced along one direction through all tensors."""
+        return self.differences.off(self.claim.gradients, self.differences.direction(self.number, names))
 
     def missed(self, names: list[str]) -> float:
-        """The same, infinite where a gradient is missing or malformed."""
-        return float("inf") if any(n in self.claim.malformed for n in names) else self._joint(names)
+        """How far off, infinite where a gradient is missing or malformed."""
+        return math.inf if any(n in self.claim.malformed for n in names) else abs(self._joint(names))
 
     @cached_property
     def rotated(self) -> tuple[Judge, ...]:
