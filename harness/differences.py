@@ -15,7 +15,7 @@ from harness.domain import Refused
 from harness.draws import directions_like, scales_of, unit_of
 from harness.estimate import FINE_STEP, Direction, Estimate, Residual
 from harness.noise import rounding_of
-from harness.stencil import Stencil
+from harness.stencil import Stencil, weighed
 
 FIRST = 4
 """The first rung's largest step is 2⁻⁴, in units of each tensor's spread: a smooth function at home on that scale is exact
@@ -219,7 +219,7 @@ class Differences:
     @property
     def rounding(self) -> float:
         """‖v ⊙ n‖: the noise of the contracted outputs."""
-        return float((self.v * self.noise).norm())
+        return float(weighed(self.v, self.noise).norm())
 
     @cached_property
     def variation(self) -> float:

@@ -53,7 +53,7 @@ def rounding_of(change: Callable[[float], Tensor | None], y: Tensor, u: float, m
     measured[stairs & moving] = torch.inf
     measured[stairs & (changes.amax(0) > 2.0**-12 * rms(y / size))] = torch.inf
     floor = y.abs() * u
-    return torch.maximum(torch.nan_to_num(measured, nan=float("inf")), floor)
+    return torch.maximum(torch.nan_to_num(measured, nan=torch.inf, posinf=torch.inf), floor)
 
 
 def _beside(change: Callable[[float], Tensor | None]) -> Tensor:

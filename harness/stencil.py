@@ -52,6 +52,11 @@ class Parts:
         return t.norm().reshape(1) if self.owner is None else self.sum(t.square()).sqrt()
 
 
+def weighed(v: Tensor, noise: Tensor) -> Tensor:
+    """v ⊙ n, where a weight of zero leaves nothing of a noise that is infinite: it could not be measured."""
+    return torch.where(v == 0, 0.0, v * noise)
+
+
 class Stencil:
     """f at x ± e, ± 2e, ± 4e for a displacement e of size t: the derivatives along e/t by two Richardson steps.
 
@@ -71,7 +76,7 @@ class Stencil:
         parts: Parts | None = None,
     ) -> None:
         self.t, self.parts = t, parts or Parts()
-        stray = float(self.parts.left(v * noise).norm())
+        stray = float(self.parts.left(weighed(v, noise)).norm())
         y, noise, self.v = (self.parts.taken(full) for full in (y, noise, v))
         self.up = [self.parts.taken(at(k)) - y for k in (1.0, 2.0, 4.0)]
         self.down = [self.parts.taken(at(-k)) - y for k in (1.0, 2.0, 4.0)]
@@ -80,11 +85,13 @@ class Stencil:
         self.slopes = [(a - b) / (2 * k * t) for a, b, k in zip(self.up, self.down, (1, 2, 4), strict=True)]
         changes = torch.stack([*self.up, *self.down]).abs()
         # rounding grows with the values, and the farthest of these may be far larger than those at x
-        n = self.v * torch.maximum(noise, u * (y.abs() + changes.amax(0)))
-        moved = self.parts.norm(n * changes.ne(0).any(0))
+        n = weighed(self.v, torch.maximum(noise, u * (y.abs() + changes.amax(0))))
+        moving = torch.where(changes.ne(0).any(0), n, 0.0)
+        moved = self.parts.norm(moving)
         # where outputs share a step of the computation (a mean), their rounding errors add up instead of averaging out; and
         # each may double where a number inside crosses a power of two
-        self.shared = NOISES * (2 * self.parts.sum((n * changes.ne(0).any(0)).abs()) - moved) / t
+        shared = torch.where(moved.isfinite(), 2 * self.parts.sum(moving.abs()) - moved, torch.inf)
+        self.shared = NOISES * shared / t
         self.noise = NOISES * moved / t + 2 * (self.parts.norm(n) + stray) / (4 * t)
 
     @cached_property

@@ -15,7 +15,7 @@ from torch import Tensor
 from harness.differences import DOWN, FIRST, UP, Differences
 from harness.domain import Refused
 from harness.estimate import FINE_STEP, Direction, Estimate, Residual
-from harness.stencil import NOISES
+from harness.stencil import NOISES, weighed
 
 AROUND = 24
 """At how many points around a kink its pieces are looked for: one of three is missed with probability (2/3)²⁴ = 6e-5."""
@@ -51,9 +51,6 @@ COARSEST = 0.25
 
 STILL = 2.0**-16
 """Over what step, in units of the spread, outputs stand still whose rounding is measured again: that of the first measurement."""
-
-BEYOND = 1e300
-"""What rounding that could not be measured is larger than."""
 
 MOVING = (2.0**-16, 2.0**-12, 2.0**-8)
 """The steps between the points at which it is."""
@@ -101,7 +98,7 @@ class Surroundings:
         slope, change = found.flow, self.f.change(self.f.spread(d, found.step))
         # of the outputs that move: another may lie beside a jump, which counts as noise
         moved = torch.ones_like(self.f.y) if change is None else change != 0
-        rounding = float((self.f.v * self.f.noise * moved).norm())
+        rounding = float(weighed(self.f.v * moved, self.f.noise).norm())
         steps = [h for h in self._steps(slope) if slope * h > 64 * rounding]
         return all(self.f.quick(gradients, d, h).flow >= slope / 4 for h in steps)
 
@@ -153,7 +150,7 @@ class Surroundings:
         quiet = still & torch.stack([c.abs() <= digit if c is not None else ~still for c in far]).all(0)
         noise = self._noise_of(d, still & ~quiet, digit)
         slope, rounding = quiet * digit / COARSEST, 4 * NOISES * noise
-        return all(abs(r.off) <= float((self.f.v * (slope + rounding / r.step)).norm()) for r in found)
+        return all(abs(r.off) <= float(weighed(self.f.v, slope + rounding / r.step).norm()) for r in found)
 
     def _noise_of(self, d: Direction, still: Tensor, digit: float) -> Tensor:
         """The rounding of these outputs at the first steps that move them, 0 where it is beyond a last digit."""
@@ -161,7 +158,7 @@ class Surroundings:
         for size in MOVING if bool(still.any()) else ():
             with suppress(Refused):
                 measured = self.f.rounding_at(d, size)
-                moves = still & (measured < BEYOND)
+                moves = still & measured.isfinite()
                 noise, still = torch.where(moves & (measured <= digit), measured, noise), still & ~moves
         return noise
 
@@ -197,7 +194,7 @@ class Surroundings:
         """Widen what lies between by the slopes where a path along d past the point is steepest: a piece too narrow to be met
         at random shows in the mean over the path. Smooth outputs have no other slopes there, and are left as they are."""
         off = self.f.exact(self.f.spread(self.f.direction(60 + number, list(d)), radius))
-        whole, rounding = self.f.spread(d, 1.0), 2 * NOISES * self.f.v.abs() * self.f.noise
+        whole, rounding = self.f.spread(d, 1.0), 2 * NOISES * weighed(self.f.v, self.f.noise).abs()
 
         @lru_cache(None)
         def along(t: float) -> Tensor:
