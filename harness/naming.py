@@ -130,6 +130,9 @@ def _rank(place: Sequence[str], parameter: Sequence[str]) -> int | None:
 
 def _marked_rank(found: str, wanted: str) -> int | None:
     """How surely one word is another with a mark of a gradient."""
+    (of, found), (owner, wanted) = _private(found), _private(wanted)
+    if of and owner and of != owner:
+        return None  # private names of two classes
     lead = "_" * (len(found) - len(found.lstrip("_")))
     word = found.removeprefix(lead)
     stems = [word.removeprefix(m) for m in _BEFORE if word.startswith(m)]
@@ -141,6 +144,12 @@ def _marked_rank(found: str, wanted: str) -> int | None:
         return 1
     same = _GROUP.get(_plain(wanted))
     return 2 if same is not None and same in map(_GROUP.get, plain) else None
+
+
+def _private(word: str) -> tuple[str, str]:
+    """The class and the name as it is written there, of a private name: `_Linear__dW` is `self.__dW` in Linear."""
+    private = re.fullmatch(r"_([A-Za-z]\w*?)(__\w*[^\W_])", word)
+    return (private[1], private[2]) if private else ("", word)
 
 
 def _plain(word: str) -> str:
@@ -155,7 +164,7 @@ def _bare(path: Sequence[str]) -> list[str]:
 
 def short_names(labels: Sequence[str]) -> Mapping[str, str]:
     """{label: name}: the label without containers, `W` for `params.W`, where that tells it from the others."""
-    found = {label: ".".join(_bare(label.split("."))) for label in labels}
+    found = {label: ".".join(_private(part)[1] for part in _bare(label.split("."))) for label in labels}
     names = list(found.values())
     return {label: label if name.isdecimal() or names.count(name) > 1 else name for label, name in found.items()}
 

@@ -51,6 +51,31 @@ def named(gradient_of_W: str, gradient_of_b: str, W: str = "W", b: str = "b") ->
     return Named
 
 
+class PrivateGradients(Linear):
+    """Attributes W and b; gradients that Python names after the class."""
+
+    def backward(self, dy: Any) -> Any:
+        dx, self.__dW, self.__db = self.pull(dy)
+        return dx
+
+
+class PrivateAll:
+    """Parameters and gradients that Python names after the class."""
+
+    factor = 1.0
+
+    def __init__(self) -> None:
+        self.__weights, self.__bias = W0.copy(), B0.copy()
+
+    def forward(self, x: Any) -> Any:
+        self.__x = x
+        return x @ self.__weights + self.__bias
+
+    def backward(self, dy: Any) -> Any:
+        self.__grad_weights, self.__grad_bias = self.factor * (self.__x.T @ dy), dy.sum(0)
+        return dy @ self.__weights.T
+
+
 class InOneDict(Linear):
     """Attributes W and b; gradients in a dict."""
 

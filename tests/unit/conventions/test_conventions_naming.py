@@ -7,6 +7,7 @@ import pytest
 from twins import NX, pair
 
 from harness import GradientError, NotVerified, SpecError, gradcheck
+from harness.naming import gradient_rank
 
 # name: (class, the name of its weight, all that must be verified)
 KINDS = {
@@ -26,6 +27,8 @@ KINDS = {
     "d_W": (layers.named("d_W", "d_b"), "W", "x W b"),
     "dW_": (layers.named("dW_", "db_", "W_", "b_"), "W_", "x W_ b_"),
     "_dW": (layers.named("_dW", "_db", "_W", "_b"), "_W", "x _W _b"),
+    "self.__dW": (layers.PrivateGradients, "W", "x W b"),
+    "self.__weights": (layers.PrivateAll, "__weights", "x __weights __bias"),
     "dW for weight": (layers.named("dW", "db", "weight", "bias"), "weight", "x weight bias"),
     **{
         mark: (layers.named(mark, mark.replace("W", "b")), "W", "x W b")
@@ -125,3 +128,8 @@ def test_a_pair_in_a_list_is_suggested():
     with pytest.raises(NotVerified, match=r"grads={'theta.0.0': 'theta.0.1'}"):
         gradcheck(layers.Pairs(), NX)
     assert gradcheck(layers.Pairs(), NX, grads={"theta.0.0": "theta.0.1", "theta.1.0": "theta.1.1"}).ok
+
+
+def test_private_names_are_those_of_one_class():
+    assert gradient_rank("_Linear__dW", "_Linear__W") == gradient_rank("_Linear__dW", "W") == 0
+    assert gradient_rank("_Linear__dW", "_Base__W") is None
