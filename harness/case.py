@@ -24,6 +24,9 @@ class Base:
 
     outputs: tuple[Tensor, ...]
     gradients: Gradients
+    """Of real leaves as real numbers, whatever backward returned."""
+    integers: Mapping[str, torch.dtype]
+    """{leaf: the dtype} of those that backward returned in integers or booleans, such as a mask."""
     cotangents: tuple[Tensor, ...]
     handed: Mapping[str, Tensor]
     """The inputs as the layer left them."""
@@ -134,7 +137,7 @@ class Case:
     def evaluate(self, cotangent_seed: int, given: tuple[Tensor, ...] | None = None) -> Base:
         """One forward and one backward with the cotangent of that number, or with those given."""
         handed = {n: t.clone() for n, t in self.leaves.items()}
-        evaluation = self.forward(handed)
+        evaluation = self._run(handed, self.seed)
         outputs = tuple(y.detach().clone() for y in evaluation.outputs)
         if not all(map(all_finite, outputs)):
             raise Refused("the outputs are not finite")
@@ -145,7 +148,8 @@ class Case:
             gradients = evaluation.pullback(handed_cotangents)
         return Base(
             outputs,
-            gradients,
+            _real(gradients, self.leaves),
+            {n: gradients[n].dtype for n in _integers(gradients, self.leaves)},
             cotangents,
             # as they are now: a layer may keep what it was handed (`self.db = dout`), and its gradients are zeroed later
             {n: t.clone() for n, t in handed.items()},
@@ -215,9 +219,13 @@ class Case:
         Raises:
             Refused: it raised.
         """
+        evaluation = self._run(leaves, self.seed if seed is None else seed)
+        return replace(evaluation, pullback=lambda cotangents: _real(evaluation.pullback(cotangents), leaves))
+
+    def _run(self, leaves: Mapping[str, Tensor], seed: int) -> Evaluation:
         buffers = {n: t.clone() for n, t in self.buffers.items()}
         with forward_may_refuse():
-            return self.subject.run(leaves, buffers, self.mode, self.seed if seed is None else seed)
+            return self.subject.run(leaves, buffers, self.mode, seed)
 
     def outputs_at(self, leaves: Mapping[str, Tensor], seed: int | None = None) -> tuple[Tensor, ...]:
         """The layer's outputs of one plain forward at other leaves, or with another seed."""
@@ -293,3 +301,15 @@ def vector_jacobian(
     return {
         n: torch.zeros_like(t) if g is None else g.detach() for (n, t), g in zip(leaves.items(), found, strict=True)
     }
+
+
+def _integers(gradients: Gradients, leaves: Mapping[str, Tensor]) -> list[str]:
+    """The real leaves whose gradients are in integers or booleans."""
+    real = [n for n, t in leaves.items() if t.is_floating_point()]
+    return [n for n in real if (g := gradients.get(n)) is not None and not (g.is_floating_point() or g.is_complex())]
+
+
+def _real(gradients: Gradients, leaves: Mapping[str, Tensor]) -> Gradients:
+    """The same numbers, of real leaves as real ones."""
+    found = _integers(gradients, leaves)
+    return {**gradients, **{n: gradients[n].to(leaves[n].dtype) for n in found}} if found else gradients

@@ -15,7 +15,7 @@ from harness.domain import Refused
 from harness.draws import directions_like, scales_of, unit_of
 from harness.estimate import FINE_STEP, Direction, Estimate, Residual
 from harness.noise import rounding_of
-from harness.stencil import Stencil, weighed
+from harness.stencil import Parts, Stencil, weighed
 
 FIRST = 4
 """The first rung's largest step is 2⁻⁴, in units of each tensor's spread: a smooth function at home on that scale is exact
@@ -50,6 +50,10 @@ class Differences:
         self.v = _flat(case.base.cotangents)
         self.held: dict[str, Tensor] = {}
         """Entries that no direction moves: singular points."""
+        self.moving: list[str] = case.wanted
+        """The leaves along which noise is measured."""
+        self.noise_steps: tuple[float, ...] = (NOISE_STEP,)
+        """The steps at which it is: the smaller of what is found counts."""
 
     def within(self, mask: Tensor) -> Differences:
         """The same, of some of the outputs alone: the noise of the others does not count."""
@@ -61,8 +65,10 @@ class Differences:
     def measured(self, name: str, scales: Tensor) -> Differences:
         """The same in other units of one leaf's steps, its noise measured in them."""
         part = copy(self)
+        part.moving, part.noise_steps = [name], (NOISE_STEP,)
         part.__dict__["scales"] = {**self.scales, name: scales}
-        part.__dict__["noise"] = part._rounding(part.direction(0, [name]))
+        part.__dict__["noise"] = part._noise_on(1.0)
+        part.__dict__.pop("noise_around", None)
         return part
 
     def alone(self, name: str) -> Differences:
@@ -70,6 +76,8 @@ class Differences:
         part = copy(self) if self.case.wanted == [name] else self.measured(name, self.scales[name])
         fine = part._rounding(part.direction(0, [name]), FINE_NOISE_STEP)
         part.__dict__["noise"] = torch.minimum(part.noise, fine)
+        part.noise_steps = (NOISE_STEP, FINE_NOISE_STEP)
+        part.__dict__.pop("noise_around", None)
         return part
 
     @cached_property
@@ -90,7 +98,23 @@ class Differences:
     @cached_property
     def noise(self) -> Tensor:
         """The standard deviation of each output's rounding, measured."""
-        return self._rounding(self.direction(0, self.case.wanted))
+        return self._noise_on(1.0)
+
+    @cached_property
+    def noise_around(self) -> Tensor:
+        """The same where it is larger on the other side: at a kink the function may be another there, and coarser."""
+        return torch.maximum(self.noise, self._noise_on(-1.0))
+
+    def _noise_on(self, side: float) -> Tensor:
+        d = {n: side * t for n, t in self.direction(0, self.moving).items()}
+        return torch.stack([self._rounding(d, step) for step in self.noise_steps]).amin(0)
+
+    def stencil(self, e: Direction, t: float, parts: Parts | None = None) -> Stencil:
+        """f at x ± e, ± 2e, ± 4e, at a kink with the noise of both sides."""
+        made = [Stencil(lambda k: self.at(e, k), self.y, self.v, self.noise, self.case.u, t, parts)]
+        if bool(made[0].kinked.any()) and not torch.equal(self.noise_around, self.noise):
+            made.append(Stencil(lambda k: self.at(e, k), self.y, self.v, self.noise_around, self.case.u, t, parts))
+        return made[-1]
 
     def _rounding(self, d: Direction, size: float = NOISE_STEP) -> Tensor:
         step = self.spread(d, size)
@@ -206,7 +230,7 @@ class Differences:
     def _rung(self, gradients: Mapping[str, Tensor], d: Direction, h: float) -> Residual:
         t = h / 4
         e = self.exact(self.spread(d, t), reach=4)
-        stencil = Stencil(lambda k: self.at(e, k), self.y, self.v, self.noise, self.case.u, t)
+        stencil = self.stencil(e, t)
         claim = self.claimed(gradients, e) / t
         rounding = 32 * self.case.u * abs(claim)
         error, noise = float(stencil.error), float(stencil.noise)

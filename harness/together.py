@@ -11,7 +11,6 @@ from harness.blocks import Blocks
 from harness.differences import DOWN, FIRST, UP, Differences
 from harness.domain import Refused
 from harness.line import BESIDE, NARROW
-from harness.stencil import Stencil
 from harness.surroundings import Surroundings
 
 
@@ -208,7 +207,7 @@ class Together:
     def _rung(self, row: Tensor, h: float) -> Rung:
         f, t = self.differences, h / 4
         e = f.exact(f.spread(self._along(row), t), reach=4)
-        stencil = Stencil(lambda k: f.at(e, k), f.y, f.v, f.noise, f.case.u, t, self.blocks.parts)
+        stencil = f.stencil(e, t, self.blocks.parts)
         unit = e[self.name].double().reshape(-1)[row] / t
         error = stencil.error / unit + 32 * f.case.u * self.g[row].abs()
         low, high = (side / unit for side in stencil.sides)

@@ -55,8 +55,11 @@ def dtypes(session: Session) -> Observation:
             problems[f"output{k}"] = exact(f"output{k}", y.dtype, case.dtype)
     for n in case.wanted:
         g, x = case.base.gradients.get(n), case.leaves[n]
-        if g is not None and (g.dtype, g.device) != (x.dtype, x.device):
-            problems[n] = exact(n, f"{g.dtype} on {g.device}", f"{x.dtype} on {x.device}")
+        if g is None:
+            continue
+        dtype = case.base.integers.get(n, g.dtype)
+        if (dtype, g.device) != (x.dtype, x.device):
+            problems[n] = exact(n, f"{dtype} on {g.device}", f"{x.dtype} on {x.device}")
     return verdict(session, problems, case.wanted)
 
 

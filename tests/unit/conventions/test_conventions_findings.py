@@ -168,3 +168,12 @@ def test_tensors_that_a_function_holds_and_that_want_a_gradient_are_named():
     assert said[1] == ("the parameters of `module`: held by the function and not judged; check the module itself",)
     assert gradcheck(lambda x: fixed * x, X).notes == ()
     assert gradcheck(lambda x, w: w * x, X, w).notes == ()
+
+
+@pytest.mark.parametrize(("dtype", "factor"), [(int, 1), (int, 2), (bool, 1)])
+def test_gradient_in_integers_is_judged_by_its_numbers_and_said(dtype, factor):
+    layer = type("Layer", (layers.Integers,), {"dtype": dtype, "factor": factor})()
+    report = gradcheck(layer, NX, battery=True, raise_exception=False)
+    assert not [r for r in report.results if r.outcome is Outcome.ERROR]
+    assert {r.check for r in report.failures} == ({"dtypes"} if factor == 1 else {"dtypes", "input_gradient"})
+    assert f"x: torch.{'int64' if dtype is int else 'bool'} on cpu, expected torch.float64" in str(report)

@@ -74,3 +74,20 @@ def test_what_rounding_leaves_where_the_entries_of_a_constant_row_cancel_is_no_f
             layer = partial(range_norm, factor=factor)
             report = gradcheck(layer, np.zeros((3, n)), raise_exception=False, seed=seed)
             assert bool(report.failures) is wrong
+
+
+def selu(x, factor=1.0):
+    """λx above zero, λα(eˣ − 1) below, which is as coarse as 1 there; at zero the steeper of its two slopes."""
+    above, bent = x > 0, 1.0507 * 1.6733
+    y = np.where(above, 1.0507 * x, bent * (np.exp(x) - 1))
+    return y, lambda d: factor * d * np.where(above, 1.0507, bent * np.exp(x))
+
+
+@pytest.mark.parametrize("n", [1, 6, 36])
+def test_a_side_of_a_kink_that_is_more_coarsely_rounded_than_the_other_is_no_failure(n):
+    for seed in range(6):
+        x = np.random.default_rng(seed).normal(size=n)
+        x[: n // 2 + 1] = 0.0
+        for factor, wrong in ((1.0, False), (1.0001, True)):
+            report = gradcheck(partial(selu, factor=factor), x, raise_exception=False, seed=seed)
+            assert bool(report.failures) is wrong, str(report)
