@@ -149,7 +149,7 @@ class Case:
         return Base(
             outputs,
             _real(gradients, self.leaves),
-            {n: gradients[n].dtype for n in _integers(gradients, self.leaves)},
+            {n: g.dtype for n, g in _integers(gradients, self.leaves).items()},
             cotangents,
             # as they are now: a layer may keep what it was handed (`self.db = dout`), and its gradients are zeroed later
             {n: t.clone() for n, t in handed.items()},
@@ -303,13 +303,13 @@ def vector_jacobian(
     }
 
 
-def _integers(gradients: Gradients, leaves: Mapping[str, Tensor]) -> list[str]:
-    """The real leaves whose gradients are in integers or booleans."""
-    real = [n for n, t in leaves.items() if t.is_floating_point()]
-    return [n for n in real if (g := gradients.get(n)) is not None and not (g.is_floating_point() or g.is_complex())]
+def _integers(gradients: Gradients, leaves: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The gradients of real leaves that are in integers or booleans."""
+    given = {n: g for n, g in gradients.items() if g is not None and not (g.is_floating_point() or g.is_complex())}
+    return {n: g for n, g in given.items() if n in leaves and leaves[n].is_floating_point()}
 
 
 def _real(gradients: Gradients, leaves: Mapping[str, Tensor]) -> Gradients:
     """The same numbers, of real leaves as real ones."""
     found = _integers(gradients, leaves)
-    return {**gradients, **{n: gradients[n].to(leaves[n].dtype) for n in found}} if found else gradients
+    return {**gradients, **{n: g.to(leaves[n].dtype) for n, g in found.items()}} if found else gradients
