@@ -185,7 +185,7 @@ def captured(function: Any) -> list[Any]:
 def _of_code(code: CodeType, scope: Mapping[str, Any], seen: set[int]) -> set[Library]:
     """By the global names that the code loads; functions of the same module that it calls are followed."""
     found: set[Library] = set()
-    for name in _global_names(code):
+    for name in global_names(code):
         value = scope.get(name)
         if isinstance(value, FunctionType) and value.__module__ == scope.get("__name__"):
             found |= _libraries(value, seen)
@@ -205,7 +205,7 @@ def _of_code(code: CodeType, scope: Mapping[str, Any], seen: set[int]) -> set[Li
 
 
 @lru_cache(4096)
-def _global_names(code: CodeType) -> frozenset[str]:
+def global_names(code: CodeType) -> frozenset[str]:
     """The global names that the code loads."""
     return frozenset(i.argval for i in get_instructions(code) if i.opname in ("LOAD_GLOBAL", "LOAD_NAME"))
 

@@ -6,7 +6,7 @@ import inspect
 import sys
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
+from types import MappingProxyType, MethodType
 from typing import Any
 
 import torch
@@ -247,12 +247,19 @@ def functions(
 
 
 def traced(
-    call: Any, name: str, apply: str, inputs: Sequence[str], wanted: Sequence[str], keywords: str = ""
+    call: Any,
+    name: str,
+    apply: str,
+    inputs: Sequence[str],
+    wanted: Sequence[str],
+    keywords: str = "",
+    held: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> Recipe:
-    """A function whose backward autograd runs; `apply` is ".apply" for an autograd.Function."""
+    """A function whose backward autograd runs; `apply` is ".apply" for an autograd.Function, `held` where the tensors stand that it
+    computes with beside its arguments."""
     line, called = operator(call)
     if not called:
-        line, missing = imported(call, name)
+        line, missing = ("", _METHOD.format(name)) if isinstance(call, MethodType) else imported(call, name)
         called = f"{call.__qualname__}{apply}" if line else missing.removeprefix(f"{name} = ")
     setup = f"function = {called}"
     body = [
@@ -260,6 +267,7 @@ def traced(
         "    global live, outputs",
         "    replay(seed)",
         f"    live = {{n: t.clone().requires_grad_(n in {list(wanted)!r}) for n, t in leaves.items()}}",
+        *(f"    {_placed(code, f'live[{n!r}]')}" for n, codes in held.items() for code in codes),
         f"    y = function({', '.join([*inputs, *([keywords] if keywords else [])])})",
         "    outputs = flat(y)",
         "    return [t.detach() for t in outputs]",
@@ -268,6 +276,21 @@ def traced(
         _GRADIENTS,
     ]
     return _recipe("torch", [line] if line else [], [setup], body)
+
+
+_METHOD = "...  # fill in: the method {} of an object"
+
+
+def _placed(code: str, value: str) -> str:
+    """The line that puts a value where it is written `code`; of an entry of a tuple, the whole tuple anew."""
+    for name in ("__defaults__", "args"):
+        whole, found, entry = code.rpartition(f".{name}[")
+        if found and entry[:-1].isdecimal():
+            code, k = f"{whole}.{name}", int(entry[:-1])
+            value = f"(*{code}[:{k}], {value}, *{code}[{k + 1}:])"
+            if name == "args":
+                return f"{whole}.__setstate__(({whole}.func, {value}, {whole}.keywords, {whole}.__dict__))"
+    return f"{code} = {value}"
 
 
 def adapted(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from torch import Tensor
 
 from harness.arrays import Library, library_of, to_native, to_tensor
+from harness.held import standing_in, tensors_held
 from harness.modes import forward_of
 from harness.naming import short_names
 from harness.nested import grouped
@@ -81,8 +82,19 @@ class Reference:
         plain = {_identifier(n): v for n, v in {**params, **state}.items()}
         named = {**self.named, **plain, "mode": mode, "params": params, "buffers": state}
         arguments = self._arguments(subject, self._grouped({n: native[n] for n in inputs}, named), named)
-        outputs = outputs_of(self.function(*arguments[0], **arguments[1]), "the reference")
+        with self._beside(subject, leaves):
+            outputs = outputs_of(self.function(*arguments[0], **arguments[1]), "the reference")
         return outputs, {n: to_tensor(t, n).detach() for n, t in state.items()}
+
+    def _beside(self, subject: Subject, leaves: Mapping[str, Tensor]) -> AbstractContextManager[None]:
+        """What it holds at the values that the layer has it at, where they hold the same tensors; in the layer's dtype."""
+        like = next((t for t in leaves.values() if t.is_floating_point()), None)
+        if not subject.held or like is None:
+            return nullcontext()
+        names = {id(t): n for n, t in subject.held.items() if n in leaves}
+        held = tensors_held(self.function)
+        own = {n: h.like(like.dtype, like.device) for n, h in held.items()}
+        return standing_in(held, own | {n: leaves[names[i]] for n, h in held.items() if (i := id(h.tensor)) in names})
 
     def takes(self, request: Request, mode: str | None) -> bool:
         """Whether it takes inputs at which the layer's forward raised before its parameters were found.

@@ -110,6 +110,8 @@ class Subject:
     """`run` without clearing those gradients first."""
     partially: Partially | None = None
     """`run` for a part of the gradients; None where backward always computes all of them."""
+    held: Mapping[str, Tensor] = field(default_factory=dict)
+    """The tensors that a function computes with beside its arguments, by the names of their leaves: a reference may hold the same."""
     recast: Recast | None = None
     """The same layer made again, in another dtype or the same."""
     recipe: Callable[[], Recipe] | None = None

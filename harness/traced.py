@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from harness import recipe
+from harness.held import Held, standing_in
 from harness.request import Request, call_arguments, outputs_of
 from harness.sources import Sources, module_state, reachable, restored_later
-from harness.subject import Evaluation, Gradients, Run, Subject
+from harness.subject import Evaluation, Gradients, Leaf, Run, Subject
 
 Pulling = Callable[[Sequence[Tensor], Mapping[str, Tensor]], Callable[[Sequence[Tensor]], Gradients]]
 """Outputs with their graph, and the leaves at its ends → the pullback."""
@@ -45,7 +47,7 @@ def bare_pullback(
     def pull(cotangents: Sequence[Tensor]) -> dict[str, Tensor | None]:
         taken = [(y, v) for k, (y, v) in enumerate(zip(outputs, cotangents, strict=True)) if some is None or k in some]
         live = [(y, v) for y, v in taken if y.requires_grad]
-        there = _reached([y for y, _ in live])
+        there = reached([y for y, _ in live])
         names = [n for n, leaf in leaves.items() if id(leaf) in there]
         if not names:
             return {}
@@ -56,8 +58,9 @@ def bare_pullback(
     return pull
 
 
-def _reached(outputs: Sequence[Tensor]) -> set[int]:
+def reached(outputs: Iterable[Tensor]) -> set[int]:
     """The ids of the leaves at the ends of the outputs' graph."""
+    outputs = list(outputs)
     ends = {id(y) for y in outputs if y.grad_fn is None}
     waiting, seen = [y.grad_fn for y in outputs if y.grad_fn is not None], set()
     while waiting:
@@ -75,10 +78,33 @@ def tracked(leaves: Mapping[str, Tensor], wanted: Collection[str]) -> dict[str, 
     return {n: t.detach().requires_grad_(n in wanted) if t.is_floating_point() else t for n, t in leaves.items()}
 
 
-def traced(request: Request, name: str, arguments: Mapping[str, Any], call: Callable[..., Any], reason: str) -> Subject:
-    """A subject from `call(*inputs, **keywords) -> outputs`; `reason` says why autograd is no second opinion on it."""
+NOTHING: Mapping[str, Held] = MappingProxyType({})
+
+
+def traced(
+    request: Request,
+    name: str,
+    arguments: Mapping[str, Any],
+    call: Callable[..., Any],
+    reason: str,
+    held: Mapping[str, Held] = NOTHING,
+    judged: Collection[str] = (),
+) -> Subject:
+    """A subject from `call(*inputs, **keywords) -> outputs`.
+
+    Args:
+        request: the layer and its inputs.
+        name: what it is called.
+        arguments: the inputs by name.
+        call: the function.
+        reason: why autograd is no second opinion on it.
+        held: the tensors that it computes with beside its arguments; others stand in their places while it runs.
+        judged: those of them whose gradient is.
+    """
     request = request.with_modes()
-    leaves = request.leaves(arguments)
+    own = {n: h.like(request.dtype, request.device) for n, h in held.items()}
+    leaves = request.leaves(arguments) | {n: Leaf(own[n], "parameter") for n in judged}
+    fixed = {n: t for n, t in own.items() if n not in judged}
     wanted = [n for n, leaf in leaves.items() if leaf.wanted]
     sources = Sources(request.layer)
     for module in reachable((torch.nn.Module,), request.layer):
@@ -90,20 +116,29 @@ def traced(request: Request, name: str, arguments: Mapping[str, Any], call: Call
         sources.seed(seed)
         keywords = {**request.kwargs, **request.modes.get(mode or "", {})}
         given = {n: t.clone() for n, t in live.items()} if writes else live
-        return outputs_of(call(*call_arguments(arguments, given, "torch"), **keywords), name)
+        with standing_in(held, given):
+            return outputs_of(call(*call_arguments(arguments, given, "torch"), **keywords), name)
 
     def running(some: Collection[str], pullback: Pulling) -> Run:
         def run(values: Mapping[str, Tensor], buffers: Mapping[str, Tensor], mode: str | None, seed: int) -> Evaluation:
             nonlocal writes
             live = tracked(values, some)
+            there = {**live, **{n: t.clone() for n, t in fixed.items()}}
             try:
-                outputs = outputs_at(live, mode, seed)
+                outputs = outputs_at(there, mode, seed)
             except RuntimeError as error:
                 if writes or "leaf Variable that requires grad" not in str(error):
                     raise
                 writes = True  # it works in place and says so (mark_dirty), which autograd allows on what is no leaf
-                outputs = outputs_at(live, mode, seed)
-            return Evaluation(tuple(y.detach() for y in outputs), pullback(outputs, live))
+                outputs = outputs_at(there, mode, seed)
+            pull = pullback(outputs, live)
+
+            def pulled(cotangents: Sequence[Tensor]) -> Gradients:
+                with standing_in(held, there):  # a backward may read what it has not saved
+                    return pull(cotangents)
+
+            now = {n: live[n] for n in judged}
+            return Evaluation(tuple(y.detach() for y in outputs), pulled, now=lambda: now)
 
         return run
 
@@ -121,6 +156,7 @@ def traced(request: Request, name: str, arguments: Mapping[str, Any], call: Call
         draws=bool(sources),
         strays=sources.strays,
         partially=lambda some, of=None: running(some, partial(bare_pullback, some=of)),
+        held={n: h.tensor for n, h in held.items()},
         recipe=partial(
             recipe.traced,
             request.layer,
@@ -129,5 +165,6 @@ def traced(request: Request, name: str, arguments: Mapping[str, Any], call: Call
             [p.replace("give(leaves", "(live") for p in recipe.passed(arguments, leaves)],
             wanted,
             recipe.keywords_of(request.kwargs, request.modes),
+            {n: [s.code for s in held[n].slots] for n in judged},
         ),
     )

@@ -6,8 +6,7 @@ import re
 
 import layers_findings as layers
 import pytest
-import torch
-from twins import NX, X, verified_in
+from twins import NX, verified_in
 
 from harness import LayerSpec, NotVerified, Outcome, SpecError, check, gradcheck
 
@@ -158,16 +157,6 @@ def test_none_for_the_target_of_a_loss_is_said_and_not_failed():
     assert report.results[0].reason == "backward returns no gradient of y; not judged"
     failed = gradcheck(layers.Difference(), NX, NX + 1, raise_exception=False).failures
     assert [r.finding.where[0] for r in failed if r.check == "input_gradient"] == ["y"]
-
-
-def test_tensors_that_a_function_holds_and_that_want_a_gradient_are_named():
-    w, fixed = torch.ones(3, dtype=torch.float64, requires_grad=True), torch.ones(3, dtype=torch.float64)
-    module = torch.nn.Linear(3, 2).double()
-    said = gradcheck(lambda x: w * x, X).notes, gradcheck(lambda x: 2 * module(x), X).notes
-    assert said[0] == ("`w`: held by the function and not judged; hand it over as an input",)
-    assert said[1] == ("the parameters of `module`: held by the function and not judged; check the module itself",)
-    assert gradcheck(lambda x: fixed * x, X).notes == ()
-    assert gradcheck(lambda x, w: w * x, X, w).notes == ()
 
 
 @pytest.mark.parametrize(("dtype", "factor"), [(int, 1), (int, 2), (bool, 1)])

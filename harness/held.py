@@ -1,0 +1,190 @@
+"""What a function computes with beside its arguments: tensors in its closure, globals and defaults, or on its object."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Iterator, Mapping, MutableMapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from inspect import getattr_static
+from types import FunctionType, MethodType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from harness.arrays import global_names
+from harness.nested import like
+from harness.signatures import parameters_of
+from harness.slots import Slot, entries, has_parts, inside
+
+
+def held_by(function: Any, code: str = "function") -> dict[str, Slot]:
+    """Where each thing stands that a function computes with, by the name that its code has for it."""
+    if isinstance(function, partial):
+        return _of_partial(function, code)
+    owner = getattr(function, "__self__", None)
+    plain = getattr(function, "__func__", function)
+    if owner is None and not isinstance(plain, FunctionType):
+        owner, plain = function, type(function).__call__
+    if not isinstance(plain, FunctionType):
+        return {}
+    reached = f"{code}.__func__" if isinstance(function, MethodType) else code
+    itself = f"{code}.__self__" if isinstance(function, MethodType) else code
+    own = {} if owner is None or isinstance(owner, type) else dict(entries(owner))
+    return {
+        **_of_closure(plain, reached),
+        **{n: Slot(plain.__globals__, n, n, f"{reached}.__globals__[{n!r}]") for n in _loaded(plain)},
+        **_of_defaults(plain, reached),
+        **{f"self.{n}": Slot(owner, n, f"self.{n}", f"{itself}.{n}") for n in own},
+    }
+
+
+def _of_closure(function: FunctionType, code: str) -> dict[str, Slot]:
+    cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
+    made = {n: Slot(c, "cell_contents", n, f"{code}.__closure__[{k}].cell_contents") for k, (n, c) in enumerate(cells)}
+    return {n: slot for n, slot in made.items() if not _is_empty(slot.owner)}
+
+
+def _is_empty(cell: Any) -> bool:
+    try:
+        cell.cell_contents  # noqa: B018
+    except ValueError:
+        return True
+    return False
+
+
+def _loaded(function: FunctionType) -> list[str]:
+    """The globals that its code, and that of functions made in it, loads, and that are there."""
+    codes, names = [function.__code__], set[str]()
+    while codes:
+        code = codes.pop()
+        names |= global_names(code)
+        codes += [c for c in code.co_consts if hasattr(c, "co_names")]
+    return sorted(n for n in names if n in function.__globals__)
+
+
+def _of_defaults(function: FunctionType, code: str) -> dict[str, Slot]:
+    given, words = function.__defaults__ or (), function.__kwdefaults__ or {}
+    above = Slot(function, "__defaults__", "", f"{code}.__defaults__")
+    first = function.__code__.co_argcount - len(given)
+    names = function.__code__.co_varnames[first : function.__code__.co_argcount]
+    made = {n: Slot(given, k, n, f"{above.code}[{k}]", above) for k, n in enumerate(names)}
+    return made | {n: Slot(words, n, n, f"{code}.__kwdefaults__[{n!r}]") for n in words}
+
+
+def _of_partial(function: partial[Any], code: str) -> dict[str, Slot]:
+    above = Slot(function, "args", "", f"{code}.args")
+    try:
+        asked = [p.name for p in parameters_of(function.func)]
+    except (TypeError, ValueError):
+        asked = []
+    names = [asked[k] if k < len(asked) else f"argument{k}" for k in range(len(function.args))]
+    return {
+        **held_by(function.func, f"{code}.func"),
+        **{n: Slot(function.args, k, n, f"{above.code}[{k}]", above) for k, n in enumerate(names)},
+        **{n: Slot(function.keywords, n, n, f"{code}.keywords[{n!r}]") for n in function.keywords},
+    }
+
+
+@dataclass(frozen=True)
+class Held:
+    """A tensor that a function holds, and every place where it stands."""
+
+    tensor: Tensor
+    slots: list[Slot] = field(default_factory=list)
+    is_buffer: bool = False
+    """Whether a module says that it is a buffer, which wants no gradient."""
+
+    def like(self, dtype: torch.dtype, device: torch.device) -> Tensor:
+        """Its values in memory of their own, real ones in this dtype."""
+        real = self.tensor.is_floating_point()
+        return self.tensor.detach().to(device, dtype if real else self.tensor.dtype, copy=True)
+
+
+def tensors_held(function: Any, taken: Container[str] = ()) -> dict[str, Held]:
+    """Every tensor that a function, and those of its package that it calls, computes with, by name.
+
+    Not those of an object with a backward of its own, which autograd goes past.
+
+    Args:
+        taken: names that the function's arguments have.
+    """
+    found: dict[int, Held] = {}
+    for slot in _tensors(held_by(function).values(), _home(function), set()):
+        tensor = slot.get()
+        found.setdefault(id(tensor), Held(tensor, [], "._buffers." in slot.label)).slots.append(slot)
+    named: dict[str, Held] = {}
+    for held in found.values():
+        name = min((_name(s.label) for s in held.slots), key=lambda n: n.count("."))
+        free = (n for k in range(1, len(found) + 2) if (n := name if k == 1 else f"{name}_{k}") not in named)
+        named[next(n for n in free if n not in taken)] = held
+    return named
+
+
+def _tensors(slots: Any, home: str, seen: set[int]) -> Iterator[Slot]:
+    for slot in slots:
+        thing = slot.get()
+        if isinstance(thing, Tensor):
+            if thing.layout is torch.strided and (thing.is_floating_point() or "._buffers." in slot.label):
+                yield slot
+        elif id(thing) not in seen and thing is not None:
+            seen.add(id(thing))
+            yield from _tensors(_below(thing, slot, home), home, seen)
+
+
+def _below(thing: Any, slot: Slot, home: str) -> list[Slot]:
+    captured = ".cell_contents" in slot.code
+    if isinstance(thing, (FunctionType, MethodType, partial)):
+        return list(held_by(thing, slot.code).values()) if captured or _home(thing) == home else []
+    if isinstance(thing, type):  # a Function, or what makes objects: its methods compute with tensors too
+        return _of_methods(thing, slot) if captured or _home(thing) == home else []
+    if not has_parts(thing) or callable(getattr(thing, "backward", None)):
+        return []
+    own = [inside(thing, key, slot) for key, _ in entries(thing)]
+    return own + ([] if _home(thing) != home else _of_methods(type(thing), slot))
+
+
+def _of_methods(kind: type, slot: Slot) -> list[Slot]:
+    """What the methods of a class compute with beside what they are called with."""
+    made = [(n, getattr(m, "__func__", m)) for n, m in vars(kind).items()]
+    return [s for n, m in made if isinstance(m, FunctionType) for s in held_by(m, f"{slot.code}.{n}").values()]
+
+
+def _home(function: Any) -> str:
+    """The package of a function; functions of other packages are taken as they are."""
+    return (getattr(function, "__module__", None) or "").partition(".")[0]
+
+
+def _name(label: str) -> str:
+    """`net.weight` for `net._parameters.weight`, as `named_parameters` has it."""
+    return ".".join(p for p in label.split(".") if p not in ("_parameters", "_buffers", "_modules"))
+
+
+@contextmanager
+def standing_in(held: Mapping[str, Held], values: Mapping[str, Tensor]) -> Iterator[None]:
+    """Other tensors in the places of those that a function holds, which are put back afterwards."""
+    with ExitStack() as undone:
+        for name, each in held.items():
+            for slot in each.slots:
+                undone.callback(_put(slot, values[name]))
+        yield
+
+
+def _put(slot: Slot, value: Any) -> Callable[[], object]:
+    """Put something into a place; the function that puts back what stood there."""
+    home, there = slot.home(), slot.get()
+    if isinstance(home, tuple):
+        assert slot.above is not None
+        return _put(slot.above, like(home, [value if k == slot.key else part for k, part in enumerate(home)]))
+    if isinstance(home, partial):
+        home.__setstate__((home.func, value, home.keywords, home.__dict__))  # type: ignore[attr-defined]
+        return lambda: home.__setstate__((home.func, there, home.keywords, home.__dict__))  # type: ignore[attr-defined]
+    of_class = not isinstance(home, (MutableMapping, list)) and _is_of_class(home, str(slot.key))
+    slot.put(value)
+    return partial(delattr, home, str(slot.key)) if of_class else partial(slot.put, there)
+
+
+def _is_of_class(thing: Any, name: str) -> bool:
+    """Whether an attribute stands in the class of a thing, and would in itself once it is set."""
+    return name not in getattr(thing, "__dict__", {}) and not hasattr(getattr_static(thing, name), "__set__")

@@ -1,0 +1,80 @@
+"""Which of the tensors that a function holds are judged, and which change its outputs without a gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from harness.draws import parameter_like, rng_of
+from harness.held import Held, standing_in
+from harness.nested import leaves_of
+from harness.outcome import SpecError
+from harness.request import Request, call_arguments
+from harness.sources import Sources
+from harness.traced import reached
+
+
+@dataclass
+class Sifting:
+    """A function of tensors, called with its inputs and with others in the places of what it holds."""
+
+    request: Request
+    arguments: Mapping[str, Any]
+    held: Mapping[str, Held]
+
+    @cached_property
+    def sources(self) -> Sources:
+        """The generators that it draws from."""
+        return Sources(self.request.layer)
+
+    @property
+    def own(self) -> dict[str, Tensor]:
+        """What it holds, in the working dtype and in memory of its own."""
+        return {n: h.like(self.request.dtype, self.request.device) for n, h in self.held.items()}
+
+    def called(self, values: Mapping[str, Tensor]) -> Any:
+        """What it returns with these tensors in place of those that it holds, in the first of its modes."""
+        request = self.request
+        keywords = {**request.kwargs, **next(iter(request.modes.values()), {})}
+        inputs = {n: leaf.value.clone() for n, leaf in request.leaves(self.arguments).items()}
+        with standing_in(self.held, values):
+            return request.layer(*call_arguments(self.arguments, inputs, request.library), **keywords)
+
+    def judged(self, result: Any, live: Mapping[str, Tensor], name: str) -> list[str]:
+        """What autograd reaches and `grads` does not declare a constant.
+
+        Raises:
+            SpecError: `grads` names what it does not hold.
+        """
+        if strangers := [n for n in self.request.grads if n not in self.held]:
+            held = ", ".join(self.held) or "no tensor"
+            raise SpecError(f"grads names {strangers[0]!r}, which {name} does not hold: it holds {held}")
+        there = reached(y for y in leaves_of(result) if isinstance(y, Tensor))
+        return [n for n in self._asked() if id(live[n]) in there]
+
+    def others(self, live: Mapping[str, Tensor], judged: Iterable[str]) -> list[str]:
+        """What autograd does not reach and changes the outputs, as another value of it shows."""
+        rest = [n for n in self._asked() if n not in judged and not self.held[n].is_buffer]
+        base = self._outputs(live) if rest else ()
+        return [n for n in rest if self._moves(live, [n], base)] if rest and self._moves(live, rest, base) else []
+
+    def _asked(self) -> list[str]:
+        return [n for n, h in self.held.items() if h.tensor.is_floating_point() and self.request.grads.get(n, n)]
+
+    def _outputs(self, live: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
+        self.sources.seed(0)
+        found = self.called({n: t.detach().clone() for n, t in live.items()})
+        return tuple(y for y in leaves_of(found) if isinstance(y, Tensor))
+
+    def _moves(self, live: Mapping[str, Tensor], names: Iterable[str], base: tuple[Tensor, ...]) -> bool:
+        others = {n: parameter_like(live[n].detach(), rng_of(0, k)) for k, n in enumerate(names)}
+        try:
+            outputs = self._outputs({**live, **others})
+        except Exception:  # it asks something of the values, so that they matter
+            return True
+        return len(outputs) != len(base) or not all(map(torch.equal, outputs, base))

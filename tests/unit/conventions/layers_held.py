@@ -1,0 +1,139 @@
+"""Callables that compute with tensors which they hold: in closures, globals, defaults, on objects, in modules."""
+
+from __future__ import annotations
+
+from functools import partial, wraps
+from typing import Any
+
+import torch
+from layers_autograd import RIGHT, WRONG, affine_of
+from torch import Tensor
+
+
+def weights() -> tuple[Tensor, Tensor]:
+    """In float32, as people make them."""
+    w = torch.linspace(-1.0, 1.5, 6).reshape(3, 2)
+    return w.requires_grad_(), torch.zeros(2, requires_grad=True)
+
+
+w, b = weights()
+right, wrong = affine_of(RIGHT), affine_of(WRONG)
+table = torch.linspace(0.5, 1.0, 2)
+
+
+def by_globals(x: Tensor) -> Tensor:
+    return right.apply(x, w, b)
+
+
+def by_globals_wrong(x: Tensor) -> Tensor:
+    return wrong.apply(x, w, b)
+
+
+def by_a_helper(x: Tensor) -> Tensor:
+    return by_globals(x).tanh()
+
+
+def by_a_helper_wrong(x: Tensor) -> Tensor:
+    return by_globals_wrong(x).tanh()
+
+
+def by_closure(factor: float) -> Any:
+    function, (w, b) = affine_of(factor), weights()
+    return lambda x: function.apply(x, w, b)
+
+
+def by_defaults(factor: float) -> Any:
+    function, (first, second) = affine_of(factor), weights()
+
+    def affine(x: Tensor, w: Tensor = first, *, b: Tensor = second) -> Tensor:
+        return function.apply(x, w, b)
+
+    return affine
+
+
+def by_partial(factor: float) -> Any:
+    function, (w, b) = affine_of(factor), weights()
+    return partial(lambda w, x, b: function.apply(x, w, b), w, b=b)
+
+
+def by_containers(factor: float) -> Any:
+    function, (w, b) = affine_of(factor), weights()
+    state = {"first": (w, [b])}
+    return lambda x: function.apply(x, state["first"][0], state["first"][1][0])
+
+
+def by_module(factor: float) -> Any:
+    """Batch normalisation in train moves its running statistics at each forward."""
+    function, (w, b) = affine_of(factor), weights()
+    net = torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.BatchNorm1d(3), torch.nn.Tanh())
+    return lambda x: function.apply(net(x), w, b)
+
+
+def by_decorator(factor: float) -> Any:
+    """A function inside the closure of its wrapper."""
+    inner = by_closure(factor)
+
+    @wraps(inner)
+    def outer(*inputs: Tensor) -> Tensor:
+        return 2 * inner(*inputs)
+
+    return outer
+
+
+class Net:
+    """A method of an object that is no module; `shared` stands in its class."""
+
+    shared = torch.ones(2, requires_grad=True)
+
+    def __init__(self, factor: float) -> None:
+        self.function, (self.w, self.b) = affine_of(factor), weights()
+
+    def loss(self, x: Tensor) -> Tensor:
+        return (self.shared * self.function.apply(x, self.w, self.b)).square().mean()
+
+
+class Callable(Net):
+    """The object itself."""
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return self.loss(x)
+
+
+def forward_of_module(factor: float) -> Any:
+    """A method of a module."""
+
+    class Affine(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            w, b = weights()
+            self.w, self.b = torch.nn.Parameter(w), torch.nn.Parameter(b)
+
+        def transform(self, x: Tensor) -> Tensor:
+            return affine_of(factor).apply(x, self.w, self.b)
+
+    return Affine().transform
+
+
+def twice(factor: float) -> Any:
+    """One tensor in two places: both are it."""
+    function, (w, b) = affine_of(factor), weights()
+    again = [w]
+    return lambda x: function.apply(x, w, b) + x @ again[0]
+
+
+def unsaved(factor: float) -> Any:
+    """Its backward reads the weight from around it, and it is not handed it a second time."""
+    w, _ = weights()
+
+    class Product(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Tensor, _: Tensor) -> Tensor:
+            ctx.save_for_backward(x)
+            return x @ w
+
+        @staticmethod
+        def backward(ctx: Any, dy: Tensor) -> Any:
+            return dy @ w.T, factor * ctx.saved_tensors[0].T @ dy
+
+    hold = {"w": w}
+    return lambda x: Product.apply(x, hold["w"])

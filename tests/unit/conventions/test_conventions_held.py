@@ -1,0 +1,103 @@
+"""Tensors that a callable holds are judged as its inputs are, and left as they were found."""
+
+from __future__ import annotations
+
+import layers_held as layers
+import pytest
+import torch
+from contents import contents
+from twins import Twins, X, verified_in
+
+from harness import NotVerified, SpecError, gradcheck
+from harness.held import tensors_held
+
+NET = "net.0.weight net.0.bias net.1.weight net.1.bias"
+
+
+def both(make, verified: str, tensor: str = "w") -> Twins:
+    return Twins(make(layers.RIGHT), make(layers.WRONG), (X,), tensor, verified)
+
+
+TWINS = {
+    "globals": Twins(layers.by_globals, layers.by_globals_wrong, (X,), "w", "x w b"),
+    "a helper's globals": Twins(layers.by_a_helper, layers.by_a_helper_wrong, (X,), "w", "x w b"),
+    "closure": both(layers.by_closure, "x w b"),
+    "defaults": both(layers.by_defaults, "x w b"),
+    "partial": both(layers.by_partial, "x w b"),
+    "containers": both(layers.by_containers, "x state.first.0 state.first.1.0", "state.first.0"),
+    "module": both(layers.by_module, f"x w b {NET}"),
+    "wrapper": both(layers.by_decorator, "x w b"),
+    "bound method": both(lambda f: layers.Net(f).loss, "x self.w self.b self.shared", "self.w"),
+    "object": both(layers.Callable, "x self.w self.b self.shared", "self.w"),
+    "method of a module": both(layers.forward_of_module, "x self.w self.b", "self.w"),
+    "one tensor in two places": both(layers.twice, "x w b"),
+}
+
+
+@pytest.mark.parametrize("twins", TWINS.values(), ids=TWINS)
+def test_what_is_held_is_left_as_it_was(twins):
+    def held():
+        return [(s.label, contents(s.get())) for h in tensors_held(twins.right).values() for s in h.slots]
+
+    before = held(), vars(layers.Net).keys()
+    gradcheck(twins.right, X)
+    assert (held(), vars(layers.Net).keys()) == before
+    assert all(h.tensor.grad is None for h in tensors_held(twins.right).values())
+
+
+def test_a_backward_may_read_what_it_has_not_saved():
+    report = gradcheck(layers.unsaved(1.0), X)
+    assert verified_in(report) >= {"x"}
+    failed = gradcheck(layers.unsaved(2.0), X, raise_exception=False).failures
+    assert failed
+
+
+def test_a_tensor_that_autograd_goes_past_is_not_verified():
+    w, b = layers.weights()
+    with pytest.raises(NotVerified, match=r"`w` changes the output and has no gradient: autograd does not reach it"):
+        gradcheck(lambda x: x @ w.detach() + b, X)
+    assert verified_in(gradcheck(lambda x: x @ w.detach() + b, X, grads={"w": None})) == {"x", "b"}
+    failed = gradcheck(lambda x: x @ w.detach() + x @ w, X, raise_exception=False).failures
+    assert [r.finding.where[0] for r in failed] == ["w"]
+
+
+def test_grads_that_name_nothing_held_are_refused():
+    with pytest.raises(SpecError, match=r"grads names 'v', which by_globals does not hold: it holds .*w"):
+        gradcheck(layers.by_globals, X, grads={"v": None})
+
+
+def test_constants_that_matter_are_said_and_not_judged():
+    table, unused = layers.table, torch.ones(2)
+    report = gradcheck(lambda x: (x * table.sum(), unused)[0], X)
+    assert report.notes == ("`table`: held by <lambda>, requires no gradient, not judged",)
+    assert verified_in(report) == {"x"}
+
+
+def test_a_tensor_that_no_output_depends_on_is_passed_over():
+    w, unused = layers.weights()
+    report = gradcheck(lambda x: (x @ w, unused)[0], X)
+    assert verified_in(report) == {"x", "w"}
+    assert report.notes == ()
+
+
+def test_a_reference_that_holds_the_same_tensors_follows_them():
+    w, b = layers.weights()
+    for factor, failures in ((layers.RIGHT, 0), (layers.WRONG, 2)):
+        function = layers.affine_of(factor)
+        report = gradcheck(
+            lambda x, function=function: function.apply(x, w, b),
+            X,
+            reference=lambda x: x @ w + b,
+            raise_exception=False,
+        )
+        assert len(report.failures) == failures
+        assert all(r.outcome.name != "SKIP" for r in report.results if r.check == "reference")
+
+
+def test_script_puts_what_is_held_in_its_place(capsys):
+    failed = gradcheck(layers.by_globals_wrong, X, raise_exception=False).failures
+    script = failed[0].finding.reproduce
+    assert "function.__globals__['w'] = live['w']" in script
+    exec(script, {})
+    assert "w[" in capsys.readouterr().out
+    assert layers.w.dtype is torch.float64
