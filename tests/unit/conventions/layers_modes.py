@@ -166,7 +166,43 @@ class OwnGenerator:
         return dy * (self.mask if self.factor == 1.0 else 1.0)
 
 
+class OfItsClass(OwnGenerator):
+    """A generator that all layers of the class share."""
+
+    rng = np.random.default_rng(1)
+
+    def __init__(self) -> None:
+        pass
+
+
+RNG, TORCH_RNG = np.random.RandomState(2), torch.Generator().manual_seed(3)
+"""At the top of the file, as courses have it."""
+
+
+def drawn(shape: tuple[int, ...]) -> Any:
+    return RNG.random_sample(shape)
+
+
+class Unlucky:
+    """Draws from NumPy's global generator; that at the top of the file only made its weights."""
+
+    factor = 1.0
+
+    def __init__(self) -> None:
+        self.W = RNG.standard_normal(3)
+
+    def forward(self, x: Any) -> Any:
+        self.x, self.mask = x, np.random.rand(*x.shape) < 0.7  # noqa: NPY002
+        return x * self.W * self.mask
+
+    def backward(self, dy: Any) -> Any:
+        self.dW = (dy * self.x * self.mask).sum(0)
+        return dy * self.W * (self.mask if self.factor == 1.0 else 1.0)
+
+
 GENERATORS: dict[str, Any] = {
+    "the file's": drawn,
+    "the file's, torch": lambda shape: torch.rand(shape, generator=TORCH_RNG).numpy(),
     "numpy.random": lambda shape: np.random.rand(*shape),  # noqa: NPY002
     "random": lambda shape: np.array([random.random() for _ in range(int(np.prod(shape)))]).reshape(shape),
     "torch": lambda shape: torch.rand(*shape).numpy(),

@@ -7,6 +7,7 @@ import re
 import layers_modes as layers
 import pytest
 import torch
+from contents import contents
 from twins import NX, X, assert_right_is_verified, assert_wrong_is_named, pair
 
 from harness import LayerSpec, check, gradcheck
@@ -90,14 +91,34 @@ def test_function_pair_with_a_keyword_has_modes():
         assert modes_of(gradcheck((forward, lambda dy, c: dy * c), NX, mode=mode)) == {mode}
 
 
-DROPOUTS = {name: layers.dropout(draw) for name, draw in layers.GENERATORS.items()} | {"own": layers.OwnGenerator}
+DROPOUTS = {name: layers.dropout(draw) for name, draw in layers.GENERATORS.items()}
+DROPOUTS |= {"own": layers.OwnGenerator, "its class's": layers.OfItsClass}
 
 
 @pytest.mark.parametrize("kind", DROPOUTS.values(), ids=DROPOUTS)
 def test_every_forward_replays_the_same_draw(kind):
     twins = pair(kind, NX, tensor="x", verified="x")
+    shared = [layers.RNG, layers.TORCH_RNG, layers.OfItsClass.rng]
+    before = contents(shared)
     assert_right_is_verified(twins)
     assert_wrong_is_named(twins)
+    assert contents(shared) == before
+
+
+def test_a_generator_of_the_file_that_the_layer_does_not_draw_from_is_left_alone():
+    twins = pair(layers.Unlucky, NX, tensor="x", verified="x W")
+    assert_right_is_verified(twins)
+    assert_wrong_is_named(twins)
+    assert gradcheck(layers.Unlucky(), NX, battery=True).ok
+
+
+def test_functions_that_draw_from_the_files_generator_are_replayed():
+    def forward(x):
+        mask = layers.drawn(x.shape) < 0.7
+        return x * mask, mask
+
+    assert gradcheck((forward, lambda dy, mask: dy * mask), NX).ok
+    assert gradcheck((forward, lambda dy, mask: dy), NX, raise_exception=False).failures
 
 
 class Steeper(torch.autograd.Function):
