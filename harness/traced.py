@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
 from typing import Any
@@ -11,7 +12,9 @@ import torch
 from torch import Tensor
 
 from harness import recipe
+from harness.domain import backward_may_raise
 from harness.held import Held, standing_in
+from harness.nested import flat
 from harness.request import Request, call_arguments, outputs_of
 from harness.sources import Sources, module_state, reachable, restored_later
 from harness.subject import Evaluation, Gradients, Leaf, Run, Subject
@@ -78,6 +81,21 @@ def tracked(leaves: Mapping[str, Tensor], wanted: Collection[str]) -> dict[str, 
     return {n: t.detach().requires_grad_(n in wanted) if t.is_floating_point() else t for n, t in leaves.items()}
 
 
+def _silent(evaluation: Evaluation, arguments: Mapping[str, Any], leaves: Mapping[str, Leaf]) -> list[str]:
+    """The inputs that need no gradient and for which backward gives None: those that do not require one beside others that do,
+    and later ones of a loss, such as its target."""
+    given = {n: v for argument in arguments.items() for n, v in flat(*argument)}
+    inputs = [n for n, leaf in leaves.items() if leaf.wanted and leaf.role == "input"]
+    require = [n for n in inputs if getattr(given[n], "requires_grad", False)]
+    is_loss = sum(y.numel() for y in evaluation.outputs) == 1
+    optional = [n for n in inputs if n not in require and (require or (is_loss and n != inputs[0]))]
+    if not optional:
+        return []
+    with backward_may_raise():
+        found = evaluation.pullback([torch.ones_like(y) for y in evaluation.outputs])
+    return [n for n in optional if found.get(n, ...) is None]
+
+
 NOTHING: Mapping[str, Held] = MappingProxyType({})
 
 
@@ -142,10 +160,14 @@ def traced(
 
         return run
 
-    run = running(wanted, graph_pullback)
+    probe = running(wanted, bare_pullback)
     with sources.watched():
         for mode in request.modes or (None,):
-            run({n: leaf.value.clone() for n, leaf in leaves.items()}, {}, mode, 0)
+            evaluation = probe({n: leaf.value.clone() for n, leaf in leaves.items()}, {}, mode, 0)
+    silent = _silent(evaluation, arguments, leaves)
+    leaves |= {n: replace(leaves[n], wanted=False) for n in silent}
+    wanted = [n for n in wanted if n not in silent]
+    run = running(wanted, graph_pullback)
     return Subject(
         name,
         leaves,
@@ -153,6 +175,7 @@ def traced(
         run,
         tuple(request.modes) or (None,),
         autograd_is_backward=reason,
+        notes=tuple(f"`{n}` has no gradient: backward gives None; it does not require one, not judged" for n in silent),
         draws=bool(sources),
         strays=sources.strays,
         partially=lambda some, of=None: running(some, partial(bare_pullback, some=of)),

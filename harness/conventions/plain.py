@@ -60,7 +60,9 @@ def subject(request: Request) -> Subject:
     made = traced(request, name, arguments, call, reason, sifting.held, judged)
     aside = [n for n in others if not sifting.held[n].tensor.requires_grad]
     said = [f"{', '.join(f'`{n}`' for n in aside)}: held by {name}, requires no gradient, not judged"] if aside else []
-    return replace(made, notes=(*unrun, *said), unclaimed={n: _UNCLAIMED.format(n) for n in others if n not in aside})
+    return replace(
+        made, notes=(*made.notes, *unrun, *said), unclaimed={n: _UNCLAIMED.format(n) for n in others if n not in aside}
+    )
 
 
 _UNCLAIMED = (

@@ -51,6 +51,23 @@ def affine_of(factor: float) -> Any:
     return Affine
 
 
+def half_of(loss: bool) -> Any:
+    """Gives no gradient of its second input, on which it depends."""
+
+    class Half(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Tensor, y: Tensor) -> Tensor:
+            ctx.save_for_backward(x, y)
+            return ((x - y) ** 2).sum() if loss else (x - y) ** 2
+
+        @staticmethod
+        def backward(ctx: Any, dy: Tensor) -> Any:
+            x, y = ctx.saved_tensors
+            return dy * 2 * (x - y), None
+
+    return Half
+
+
 def once_of(factor: float) -> Any:
     """once_differentiable."""
 

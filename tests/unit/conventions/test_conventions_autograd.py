@@ -65,3 +65,32 @@ def test_module_is_left_as_it_was():
     gradcheck(module, X)
     assert all(torch.equal(t, before[n]) for n, t in module.state_dict().items())
     assert all(p.grad is None for p in module.parameters())
+
+
+Y = randn(4, 3, seed=5)
+
+
+def required(*tensors):
+    return tuple(t.clone().requires_grad_() for t in tensors)
+
+
+@pytest.mark.parametrize(
+    "called", [lambda f: f, lambda f: lambda x, y: 1.0 * f.apply(x, y)], ids=["Function", "callable"]
+)
+def test_none_for_what_needs_no_gradient_is_said(called):
+    (x,) = required(X)
+    for report in (gradcheck(called(layers.half_of(False)), x, Y), gradcheck(called(layers.half_of(True)), X, Y)):
+        assert report.notes == ("`y` has no gradient: backward gives None; it does not require one, not judged",)
+        assert verified_in(report) == {"x"}
+
+
+@pytest.mark.parametrize(("loss", "inputs"), [(False, (X, Y)), (False, required(X, Y)), (True, required(X, Y))])
+def test_none_for_what_needs_a_gradient_is_wrong(loss, inputs):
+    failed = gradcheck(layers.half_of(loss), *inputs, raise_exception=False).failures
+    assert {r.finding.where[0] for r in failed} == {"y"}
+
+
+def test_a_wrong_gradient_of_what_requires_none_is_wrong():
+    x, b = required(X, B)
+    failed = gradcheck(layers.affine_of(2.0), x, W, b, raise_exception=False).failures
+    assert {r.finding.where[0] for r in failed} == {"w"}
