@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from harness.conventions.valued import of_parameters
 from harness.held import held_by, tensors_held
+from harness.models import ValueAndGrad
 from harness.outcome import SpecError
 from harness.parts import parts_of
 from harness.request import Request, positional_names
@@ -18,7 +20,7 @@ from harness.sifting import Sifting
 from harness.sources import forget_kept_normal
 from harness.stateful import has_backward
 from harness.stateless import Stateless
-from harness.subject import Subject
+from harness.subject import Leaf, Subject
 from harness.traced import traced
 
 ORDER = 90
@@ -49,10 +51,11 @@ def subject(request: Request) -> Subject:
     if is_node(result):
         raise SpecError(node_advice(result, name))
     if request.library == "numpy":
+        valued = _valued(call, result, name, request.leaves(arguments))
         raise SpecError(
             f"{name} computes in NumPy and returns no pullback, so there is no backward to check: give a pair "
             "(forward, backward), or a closure run(*inputs) -> (outputs, pullback)"
-            + "".join(f"; {n}" for n in (*_valued(result, name), *_flagged(call, name, list(arguments)), *unrun))
+            + "".join(f"; {n}" for n in (*valued, *_flagged(call, name, list(arguments)), *unrun))
         )
     reason = "the backward of a callable is what autograd computes"
     judged = sifting.judged(result, live, name)
@@ -71,11 +74,13 @@ _UNCLAIMED = (
 )
 
 
-def _valued(result: Any, name: str) -> list[str]:
+def _valued(function: Any, result: Any, name: str, inputs: Mapping[str, Leaf]) -> list[str]:
     """What to write for `loss(X, y) -> (loss, gradients)`."""
     if not isinstance(result, tuple) or len(result) < 2 or np.ndim(result[0]) or callable(result[0]):
         return []
-    return [f"if what it returns beside the loss are its gradients, check value_and_grad({name})"]
+    came = result[1] if len(result) == 2 else result[1:]
+    write = of_parameters(ValueAndGrad(function), came, inputs) or f"value_and_grad({name})"
+    return [f"if what it returns beside the loss are its gradients, check {write}"]
 
 
 FLAGS = ("deriv", "derivative", "derivate", "derive", "der", "prime", "grad", "gradient", "diff")

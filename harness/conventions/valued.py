@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from types import MethodType
 from typing import Any
+
+import numpy as np
 
 from harness.arrays import is_real
 from harness.conventions import attributes, dicts
+from harness.held import held_by
 from harness.kinds import Const
 from harness.models import ValueAndGrad
+from harness.naming import gradient_names
+from harness.outcome import SpecError
 from harness.request import Request, call_arguments
-from harness.subject import Subject
+from harness.subject import Leaf, Subject
 
 ORDER = 20
 
@@ -22,20 +29,55 @@ def recognises(layer: Any) -> bool:
 
 
 def subject(request: Request) -> Subject:
-    """The function as a subject; where the gradients are those of `params` alone, the inputs want none."""
-    note = ""
-    if len(request.layer.params) and not _of_inputs(request):
+    """The function as a subject; where the gradients are those of `params` alone, the inputs want none.
+
+    Raises:
+        SpecError: without `params`, it returns gradients that are of no input.
+    """
+    note, layer = "", request.layer
+    arguments, came = _called(request)
+    if not len(layer.params) and (write := of_parameters(layer, came, request.leaves(arguments))):
+        raise SpecError(f"{layer.__name__} returns gradients of its parameters: write {write}")
+    if len(layer.params) and came is None:
         inputs = tuple(Const(x) if is_real(x) else x for x in request.inputs)
-        note = f"{request.layer.__name__} returns no gradient of its inputs; not judged"
+        note = f"{layer.__name__} returns no gradient of its inputs; not judged"
         request = replace(request, inputs=inputs)
-    made: Subject = (dicts if dicts.recognises(request.layer) else attributes).subject(request)
-    return replace(made, name=request.layer.__name__, notes=(*made.notes, *([note] if note else [])))
+    made: Subject = (dicts if dicts.recognises(layer) else attributes).subject(request)
+    return replace(made, name=layer.__name__, notes=(*made.notes, *([note] if note else [])))
 
 
-def _of_inputs(request: Request) -> bool:
-    """Whether one call of it gives gradients of its inputs beside those of `params`."""
+def _called(request: Request) -> tuple[dict[str, Any], Any]:
+    """Its arguments, and what one call of it gives as the gradients of its inputs; None where it has those of `params` alone."""
     layer = copy.deepcopy(request.layer)
     arguments = request.arguments(layer)
     values = {n: leaf.value.clone() for n, leaf in request.leaves(arguments).items()}
     layer(*call_arguments(arguments, values, request.library), **request.kwargs)
-    return layer.backward() is not None
+    return arguments, layer.backward()
+
+
+def of_parameters(layer: ValueAndGrad, came: Any, inputs: Mapping[str, Leaf]) -> str:
+    """What to write where gradients are of no input, by their names or their shapes; empty where they may be of the inputs."""
+    own = {n.replace("self.", "model.", 1): slot.get() for n, slot in held_by(layer.f).items()}
+    f = f"model.{layer.__name__}" if isinstance(layer.f, MethodType) else layer.__name__
+    if isinstance(came, Mapping):
+        known = {alias for n in inputs for alias in (n, *gradient_names(n))}
+        names = [str(k) for k in came if k not in known]
+        return f"value_and_grad({f}, params={_by_name(names, own)})" if names else ""
+    parts = [np.shape(g) for g in (came if isinstance(came, (tuple, list)) else [came])]
+    if all(a == tuple(x.value.shape) for a, x in zip(parts, inputs.values(), strict=False)) and len(parts) <= len(
+        inputs
+    ):
+        return ""
+    arrays = {n: v.shape for n, v in own.items() if is_real(v)}
+    found = [next((n for n, shape in arrays.items() if tuple(shape) == part), "") for part in parts]
+    return f"value_and_grad({f}, params=[{', '.join(found)}])" if all(found) else ""
+
+
+def _by_name(names: Sequence[str], own: Mapping[str, Any]) -> str:
+    """The dict that has these parameters, or one to be written of attributes and variables of these names."""
+    plain = [n if any(k.rpartition(".")[2] == n for k in own) else n.removeprefix("d") for n in names]
+    for name, thing in own.items():
+        if isinstance(thing, Mapping) and all(n in thing or n.removeprefix("d") in thing for n in names):
+            return name
+    codes = [next((k for k in own if k.rpartition(".")[2] == n), "...") for n in plain]
+    return "{" + ", ".join(f'"{n}": {code}' for n, code in zip(plain, codes, strict=True)) + "}"

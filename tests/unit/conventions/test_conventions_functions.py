@@ -9,7 +9,7 @@ from functools import partial
 import layers_functions as layers
 import numpy as np
 import pytest
-from twins import NX, Twins, X
+from twins import NX, Twins, X, verified_in
 
 from harness import SpecError, chain, gradcheck, value_and_grad
 
@@ -204,3 +204,39 @@ def test_a_loss_and_its_derivative_are_told_what_to_write():
     with pytest.raises(SpecError, match=re.escape(line)):
         gradcheck((mse, mse_prime), NX, NX + 1)
     assert gradcheck(eval(line, {"mse": mse, "mse_prime": mse_prime}), NX, np.cos(NX)).ok
+
+
+class Model:
+    """Its loss returns the gradients of its parameters, in each way in turn."""
+
+    def __init__(self, way):
+        self.way, self.W = way, np.linspace(-1, 1, 6).reshape(3, 2)
+        self.b = np.zeros(2)
+        self.params = {"W": self.W, "b": self.b} if way == "params" else None
+
+    def loss(self, x):
+        y = x @ self.W + self.b
+        dW, db = 2 * x.T @ y, 2 * y.sum(0)
+        return (y**2).sum(), [dW, db] if self.way == "list" else {"dW": dW, "db": db}
+
+
+@pytest.mark.parametrize(
+    ("way", "write"),
+    [("list", "[model.W, model.b]"), ("dict", '{"W": model.W, "b": model.b}'), ("params", "model.params")],
+)
+def test_gradients_of_parameters_are_told_to_be_named(way, write):
+    model = Model(way)
+    line = f"value_and_grad(model.loss, params={write})"
+    with pytest.raises(SpecError) as raised:
+        gradcheck(value_and_grad(model.loss), NX)
+    assert line in str(raised.value)
+    with pytest.raises(SpecError) as raised:
+        gradcheck(model.loss, NX)
+    assert line in str(raised.value)
+    made = eval(line, {"value_and_grad": value_and_grad, "model": model})
+    assert len(verified_in(gradcheck(made, NX))) == 2
+
+
+def test_a_gradient_of_the_wrong_shape_is_a_failure_where_nothing_has_that_shape():
+    failed = gradcheck(value_and_grad(lambda x: ((x**2).sum(), 2 * x.T)), NX, raise_exception=False).failures
+    assert {r.finding.where[0] for r in failed if r.finding} == {"x"}
