@@ -16,7 +16,7 @@ from harness.case import Base, Case
 from harness.domain import Refused, backward_may_raise
 from harness.draws import directions_like, rng_of, scales_of, unit_of
 from harness.reference import Reference
-from harness.rounding import Noise, Rounding, last_digit, real, widened
+from harness.rounding import Finiteness, Noise, Rounding, last_digit, real, widened
 from harness.subject import Gradients, Subject
 from harness.verdict import ROUNDINGS
 
@@ -123,6 +123,12 @@ class Lowered:
             return self.wide(point).evaluate(1, self._wide_cotangents(point))
         except Refused:
             return None
+
+    @cached_property
+    def overflows(self) -> bool:
+        """Whether a number inside the forward leaves the range of the lower precision and not that of the wide one."""
+        point = self.at(0)
+        return _not_finite(self.low(point)) > _not_finite(self.wide(point))
 
     # What rounding comes to
 
@@ -254,3 +260,11 @@ class Lowered:
         given = tuple(v * s for v, s in zip(self._wide_cotangents(point), signs, strict=True))
         g = self.wide(point).evaluate(1, given).gradients.get(name)
         return 0.0 if g is None else rms(g)
+
+
+def _not_finite(case: Case) -> int:
+    """How many numbers inside its forward are not finite."""
+    seen = Finiteness()
+    with seen:
+        case.forward({n: t.clone() for n, t in case.leaves.items()})
+    return seen.count

@@ -71,6 +71,27 @@ class Rounding(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return out
 
 
+UNWRITTEN = (torch.ops.aten.empty, torch.ops.aten.empty_like, torch.ops.aten.new_empty, torch.ops.aten.empty_strided)
+"""What allocates and computes nothing: whatever lies there is no number of the layer's."""
+
+
+class Finiteness(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """How many numbers that are not finite torch's operations made."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run the operation, then count."""
+        out = func(*args, **(kwargs or {}))
+        if func.overloadpacket in UNWRITTEN:
+            return out
+        made = [t for t in (out if isinstance(out, (tuple, list)) else (out,)) if isinstance(t, Tensor)]
+        self.count += sum(int((~torch.isfinite(t)).sum()) for t in made if t.is_floating_point())
+        return out
+
+
 @dataclass(frozen=True)
 class Allowance:
     """What rounding explains of an error: in each entry, and as a root mean square over the tensor."""

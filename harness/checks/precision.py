@@ -173,7 +173,7 @@ class Scales:
         bad = int((~torch.isfinite(g)).sum())
         if float(r.abs().max()) > torch.finfo(self.low.dtype).max:
             return Verdict(Outcome.SKIP, reason=f"its gradient leaves the range of {self.short}")
-        if self.low.dtype is torch.float16 and not self._finite_by_autograd():
+        if self.low.dtype is torch.float16 and (self.low.overflows or not self._finite_by_autograd()):
             return Verdict(Outcome.SKIP, reason="something on the way to it leaves the range of float16")
         return Verdict(Outcome.FAIL, reason=f"{bad} of {g.numel()} entries are not finite in {self.short}")
 

@@ -217,3 +217,25 @@ def test_a_spec_judged_in_float32_has_nothing_lower_left_in_it():
     report = check(spec, examples=6, only=(*DTYPES, "input_gradient"))
     assert {r.outcome for r in report.results if r.check == "float32"} == {Outcome.SKIP}
     assert {r.outcome for r in report.results if r.check != "float32"} == {Outcome.PASS}
+
+
+class Cauchy:
+    """y = 1/(1 + x²), with x² in the forward or without; backward takes x² in any case, which float16 has up to x = 256."""
+
+    def __init__(self, squared: bool) -> None:
+        self.squared = squared
+
+    def forward(self, x):
+        self.x = x
+        self.y = 1 / (1 + x * x) if self.squared else 1 / x / (1 / x + x)
+        return self.y
+
+    def backward(self, d):
+        return -2 * d * self.y**2 * (self.x * self.x) / self.x
+
+
+@pytest.mark.parametrize(("squared", "outcome"), [(True, Outcome.SKIP), (False, Outcome.FAIL)])
+def test_what_leaves_the_range_of_float16_in_the_forward_too_is_not_for_float16(squared: bool, outcome: Outcome):
+    found = outcomes(Cauchy(squared), torch.tensor([[0.5, 3.0], [1.0, 300.0]], dtype=torch.float64))
+    assert found["float16"].outcome is outcome, found["float16"].reason
+    assert found["float32"].outcome is found["input_gradient"].outcome is Outcome.PASS
