@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from layers.layer import Layer
+from layers.layer import Layer, over_batch
 
 
 class BatchNorm(Layer):
@@ -38,16 +38,18 @@ class BatchNorm(Layer):
         if self.training:
             if B < 2:
                 self._refuse("z", f"of shape {tuple(z.shape)}", "a batch of B ≥ 2 in training: one has no spread")
-            μ = z.mean(-2, keepdim=True)
+            each = z.ndim > 2  # leading index has statistics of its own, (…, 1, D)
+            μ = z.mean(-2, keepdim=each)
             c = z - μ  # centred first: E[z²] − μ² would cancel
-            σ2 = c.square().mean(-2, keepdim=True)
+            σ2 = c.square().mean(-2, keepdim=each)
             self._track(running_mean=μ.detach(), running_var=σ2.detach() * (B / (B - 1)))
         else:
             c = z - self.buffers["running_mean"]
             σ2 = self.buffers["running_var"]
         invstd = (σ2 + self.eps).rsqrt()
         self._batch_statistics = self.training
-        return self._keep(torch.addcmul(β, γ * invstd, c), c, invstd, γ)  # ẑ = c invstd is never stored
+        s = γ * invstd
+        return self._keep(torch.addcmul(β, s, c), c, invstd, s)  # ẑ = c invstd is never stored
 
     def backward(self, δa: Tensor) -> Tensor:
         """δβ = Σ_b δa, δγ = Σ_b δa ẑ, δẑ = δa γ; return δz.
@@ -55,22 +57,20 @@ class BatchNorm(Layer):
         After a training forward δz = (1/B) invstd (B δẑ − Σ_b δẑ − ẑ Σ_b δẑ ẑ). After one in evaluation μ and σ² were
         constants: δz = invstd δẑ.
         """
-        δa, c, invstd, γ = self._recall(δa)
-        δβ, δγ = δa.sum(-2, keepdim=True), invstd * (δa * c).sum(-2, keepdim=True)
+        δa, c, invstd, s = self._recall(δa)
+        δac = δa * c
+        δβ, δγ = over_batch(δa), over_batch(δac) * invstd
         self._accumulate(gamma=δγ, beta=δβ)
-        s = γ * invstd
         if not self._batch_statistics:
             return s * δa
         # γ is constant over b: Σ_b δẑ = γ δβ, Σ_b δẑ ẑ = γ δγ, and so δz = s (δa − δβ/B − ẑ δγ/B)
         k = s / -δa.shape[-2]
-        return torch.addcmul(k * δβ, s, δa).addcmul_(c, k * invstd * δγ)
+        return torch.addcmul(k * δβ, s, δa, out=δac).addcmul_(c, k * invstd * δγ)
 
     def _track(self, **statistics: Tensor) -> None:
         """Move the running statistics, in place where their shape stays."""
         for name, new in statistics.items():
             old = self.buffers[name]
-            if new.ndim == 2:
-                new = new.reshape(old.shape)
             if old.shape != new.shape:
                 old = self.buffers[name] = old.expand(new.shape).clone()
             old.lerp_(new, self.momentum)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from layers.layer import Layer
+from layers.layer import Layer, over_batch
 
 
 class InstanceNorm(Layer):
@@ -37,9 +37,8 @@ class InstanceNorm(Layer):
         """δβ = Σ_b δa, δγ = Σ_b δa ẑ, δẑ = δa γ; return δz = (1/D) invstd (D δẑ − Σ_i δẑ − ẑ Σ_i δẑ ẑ)."""
         δa, ẑ, invstd, γ = self._recall(δa)
         δaẑ = δa * ẑ
-        self._accumulate(gamma=δaẑ.sum(-2, keepdim=True), beta=δa.sum(-2, keepdim=True))
-        δẑẑ = δaẑ.mul_(γ)
-        δẑ = δa * γ
-        # In place: for large z, new memory costs more than the arithmetic.
+        self._accumulate(gamma=over_batch(δaẑ), beta=over_batch(δa))
+        Σδẑẑ = δaẑ.mul_(γ).sum(-1, keepdim=True)
+        δẑ = torch.mul(δa, γ, out=δaẑ)  # in place: for large z, new memory costs more than the arithmetic
         δz = δẑ.sub_(δẑ.sum(-1, keepdim=True), alpha=1 / self.D)
-        return δz.addcmul_(ẑ, δẑẑ.sum(-1, keepdim=True), value=-1 / self.D).mul_(invstd)
+        return δz.addcmul_(ẑ, Σδẑẑ, value=-1 / self.D).mul_(invstd)

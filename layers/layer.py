@@ -74,6 +74,7 @@ class Layer:
         if like != self._taken:  # what fitted once fits again
             self._fit(z, D)
             self._taken = like
+        self._kept = None  # what the last forward kept makes room for what this one will
 
     def _fit(self, z: Tensor, D: int | None) -> None:
         if D is not None and (z.ndim < 2 or z.shape[-1] != D):
@@ -94,7 +95,7 @@ class Layer:
     def _keep(self, a: Tensor, *tensors: Tensor) -> Tensor:
         """Keep tensors for backward, which will take a δa like a; return a."""
         # Detached: what is kept must neither hold autograd's graph of the forward alive nor bar a deepcopy.
-        self._kept = tuple([t.detach() for t in tensors])
+        self._kept = tuple([_plain(t) for t in tensors])
         self._versions = _versions(self._kept)
         self._like = a.shape, a.dtype, a.device
         return a
@@ -118,7 +119,7 @@ class Layer:
             self._refuse("the cotangent", f"of shape {tuple(δa.shape)}", f"forward's output shape {tuple(shape)}")
         if δa.device != device:
             self._refuse("the cotangent", f"on {δa.device}", f"{device} as forward's output")
-        return δa.detach(), *self._kept
+        return tuple([_plain(t) for t in (δa, *self._kept)])
 
     def _gradient(self, name: str) -> Tensor:
         """The tensor to which a parameter's gradient is added."""
@@ -143,6 +144,16 @@ class Layer:
         vars(self).update(state)
         # The tensors of a copy count their changes anew.
         self._versions = _versions(self._kept or ())
+
+
+def over_batch(t: Tensor) -> Tensor:
+    """Σ_b t_b, of the shape that a parameter has: (D,), or (…, 1, D) where there are leading axes."""
+    return t.sum(-2, keepdim=t.ndim > 2)
+
+
+def _plain(t: Tensor) -> Tensor:
+    """The tensor without autograd's history; itself where there is none, as even a view takes time."""
+    return t.detach() if t.requires_grad else t
 
 
 def _matrix(p: Tensor) -> tuple[int, ...]:

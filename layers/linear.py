@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from layers.generator import Generators, admitted, drawn
-from layers.layer import Layer
+from layers.layer import Layer, over_batch
 
 
 class Linear(Layer):
@@ -52,10 +52,15 @@ class Linear(Layer):
             δz = torch.bmm(δa, W.mT)
         else:
             one = W.ndim == 2  # model: its sum over all rows is one product
-            self._accumulate(W=z.flatten(0, -2).mT @ δa.flatten(0, -2) if one else z.mT @ δa)
+            self._accumulate(W=_rows(z).mT @ _rows(δa) if one else z.mT @ δa)
             δz = δa @ W.mT
-        self._accumulate(b=δa.sum(-2, keepdim=True))
+        self._accumulate(b=over_batch(δa))
         return δz
+
+
+def _rows(z: Tensor) -> Tensor:
+    """All rows of all leading indices as one matrix."""
+    return z if z.ndim == 2 else z.flatten(0, -2)
 
 
 def _batched(z: Tensor, W: Tensor) -> bool:

@@ -1,9 +1,13 @@
 """The mean negative log-likelihood of labels under a softmax."""
 
+from math import log
+
 import torch
 from torch import Tensor
 
 from layers.layer import Layer
+
+LN2 = log(2)
 
 
 class SoftmaxCrossEntropy(Layer):
@@ -16,18 +20,18 @@ class SoftmaxCrossEntropy(Layer):
     def forward(self, z: Tensor, y: Tensor) -> Tensor:
         """Return L, of shape z.shape[:-2]."""
         self._take(z)
-        y = self._labels(z, y)[..., None]
-        z = z - z.amax(-1, keepdim=True)
-        e = z.exp()
+        y = self._labels(z, y).unsqueeze(-1)
+        x = (z - z.amax(-1, keepdim=True)).mul_(1 / LN2)  # all in base 2: exp2 takes a third of the time of exp
+        e = x.exp2()
         Σe = e.sum(-1, keepdim=True)
-        L = (Σe.log() - z.gather(-1, y)).mean((-2, -1))
+        L = (Σe.log2() - x.gather(-1, y)).sum((-2, -1)) * (LN2 / z.shape[-2])
         return self._keep(L, e, Σe, y)
 
     def backward(self, δL: Tensor | None = None) -> Tensor:
         """Return δz = δL (ŷ − onehot(y))/B with ŷ = e/Σe; δL: (…), None: ones."""
         *given, e, Σe, y = self._recall(δL)
         B = y.shape[-2]
-        w = (given[0][..., None, None] if given else torch.ones_like(Σe[..., :1, :])) / B
+        w = given[0][..., None, None] / B if given else Σe.new_full((), 1 / B)
         return (e * (w / Σe)).scatter_add_(-1, y, -w.expand_as(y))
 
     def _labels(self, z: Tensor, y: Tensor) -> Tensor:

@@ -211,6 +211,24 @@ def test_to_returns_the_layer_and_forgets_the_forward(name, build, normal):
         layer.backward(torch.ones_like(a))
 
 
+def test_a_forward_that_raises_leaves_nothing_to_go_back_through():
+    """What the last one kept is given up before the next one computes: their memory is never needed twice."""
+    layer, z = Dropout(0.5, [torch.Generator(), torch.Generator()]), torch.ones(2, 3, D)
+    layer.backward(layer.forward(z))
+    with pytest.raises(ValueError, match="one leading index a generator"):
+        layer.forward(z[:1])
+    with pytest.raises(RuntimeError, match="found backward without a forward before it"):
+        layer.backward(z)
+
+
+def test_an_input_that_becomes_autograds_after_forward_leaves_no_history():
+    layer, z = Linear(D, 4), torch.ones(B, D)
+    a = layer.forward(z)
+    z.requires_grad_()
+    δz = layer.backward(torch.ones_like(a).requires_grad_())
+    assert not any(t.requires_grad for t in (δz, *layer.grads.values()))
+
+
 @EVERY
 def test_layers_work_in_inference_mode(name, build, normal):
     layer = build(name)

@@ -14,7 +14,7 @@ TORCH = {
         "Tensor Generator Size dtype device",
         "float16 float32 float64 uint8 int8 int16 int32 int64 bool",
         "equal empty zeros ones full empty_like zeros_like ones_like full_like stack",
-        "tanh exp log sqrt rsqrt square where addcmul clamp ge",  # elementwise mathematics
+        "mul tanh exp log sqrt rsqrt square where addcmul clamp ge",  # elementwise mathematics
         "sum mean amax linalg.vector_norm",  # reductions
         "matmul mm mv addmm baddbmm bmm",
         "default_generator",
@@ -25,9 +25,10 @@ TORCH = {
 METHODS = {
     name
     for names in (
-        "shape ndim dtype device numel is_floating_point is_complex is_inference tolist",
+        "shape ndim dtype device numel is_floating_point is_complex is_inference requires_grad tolist",
         "to long type clone detach contiguous new_ones new_full expand_as",
-        "add add_ sub sub_ mul mul_ div div_ addcmul addcmul_ lerp_ exp expm1_ log sqrt rsqrt square tanh zero_ copy_ clamp baddbmm_",
+        "add add_ sub sub_ mul mul_ div div_ addcmul addcmul_ lerp_ exp exp2 expm1_ log log2 sqrt rsqrt square tanh zero_ copy_ clamp clamp_",
+        "baddbmm_",
         "sum mean amax any all sum_to_size",
         "mT T reshape view flatten expand squeeze unsqueeze",
         "gather scatter_add_ nonzero",
