@@ -27,7 +27,8 @@ METHODS = {
     for names in (
         "shape ndim dtype device numel is_floating_point is_complex is_inference requires_grad tolist",
         "to long type clone detach contiguous new_ones new_full expand_as",
-        "add add_ sub sub_ mul mul_ div div_ addcmul addcmul_ lerp_ exp exp2 expm1_ log log2 sqrt rsqrt square tanh zero_ copy_ clamp clamp_",
+        "add add_ sub sub_ mul mul_ div div_ addcmul addcmul_ lerp_ exp expm1_ log",
+        "sqrt rsqrt square tanh zero_ copy_ clamp clamp_",
         "baddbmm_",
         "sum mean amax any all sum_to_size",
         "mT T reshape view flatten expand squeeze unsqueeze",
