@@ -3,7 +3,8 @@
     python -m benchmarks.operations [--threads 1] [--seconds 1.0] [--device cpu] [--out benchmarks/results]
 
 prints the table; with --out it writes layers.md and layers.json there. Times are medians of interleaved repeats: ours,
-PyTorch's, ours, … in one run, so that a busy machine slows both. Beside them stands the accuracy: the largest error of
+PyTorch's, ours, … in one run, so that a busy machine slows both; of processor time where one thread of the CPU does all
+the work, which does not count what other processes take of it. Beside them stands the accuracy: the largest error of
 output, input gradient and parameter gradients against PyTorch's modules in float64, as a multiple of that tensor's
 largest entry.
 
@@ -122,16 +123,17 @@ def _exact(
 def medians(pair: Pair, seconds: float) -> tuple[float, float, int]:
     """Median seconds of ours and PyTorch's over interleaved repeats, and how many there were."""
     sides, times = (pair.ours, pair.pytorch), ([], [])
+    clock = time.process_time if pair.device == "cpu" and torch.get_num_threads() == 1 else time.perf_counter
     for side in sides * 3:
         side()
     end = time.perf_counter() + seconds
     while time.perf_counter() < end or len(times[0]) < 15:
         for side, spent in zip(sides, times, strict=True):
             pair.sync()
-            start = time.perf_counter()
+            start = clock()
             side()
             pair.sync()
-            spent.append(time.perf_counter() - start)
+            spent.append(clock() - start)
     return median(times[0]), median(times[1]), len(times[0])
 
 
