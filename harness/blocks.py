@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -62,8 +62,11 @@ class Blocks:
         return (self.parts.owner == block) | (self.parts.owner < 0)
 
 
-def blocks_of(differences: Differences, name: str) -> Blocks | None:
-    """The finest blocks along axes of a leaf that no output joins; None where all its entries interact.
+def blocks_of(
+    differences: Differences, name: str, enough: Callable[[Tensor], bool] = lambda entries: False
+) -> Blocks | None:
+    """The finest blocks along axes of a leaf that no output joins; None where all its entries interact, or where whichever
+    of those that are left it would be is `enough`: nobody asks for them.
 
     Elementwise functions have a block an entry, functions of rows a block a row. That a block moves an output is seen at a
     step as large as any that is used later; what is seen is what counts, so that a disagreement found through blocks must
@@ -71,13 +74,21 @@ def blocks_of(differences: Differences, name: str) -> Blocks | None:
     """
     shape = differences.case.leaves[name].shape
     index = torch.arange(math.prod(shape), device=differences.case.leaves[name].device).reshape(shape)
-    for joined in _joined(shape):
-        rest = [k for k in range(len(shape)) if k not in joined]
-        entries = index.permute(*joined, *rest).reshape(math.prod(shape[k] for k in joined), -1)
+    candidates = [_within(index, joined) for joined in _joined(shape)]
+    asked = [not enough(entries) for entries in candidates]
+    for k, entries in enumerate(candidates):
+        if not any(asked[k:]):
+            break
         owner = _owners(differences, name, entries)
         if owner is not None:
-            return Blocks(entries, Parts(owner, entries.shape[1]))
+            return Blocks(entries, Parts(owner, entries.shape[1])) if asked[k] else None
     return None
+
+
+def _within(index: Tensor, joined: tuple[int, ...]) -> Tensor:
+    """The entries of blocks that these axes lie within: (positions, blocks)."""
+    rest = [k for k in range(index.ndim) if k not in joined]
+    return index.permute(*joined, *rest).reshape(math.prod(index.shape[k] for k in joined), -1)
 
 
 def _joined(shape: torch.Size) -> Iterator[tuple[int, ...]]:
@@ -98,9 +109,9 @@ def _owners(differences: Differences, name: str, entries: Tensor) -> Tensor | No
     owner, moved = torch.zeros_like(differences.y, dtype=torch.int64), None
     for bit in range(max(1, (count - 1).bit_length())):
         has = (numbers >> bit) % 2 == 1
-        ones, zeros = (_moved(differences, name, entries[:, chosen]) for chosen in (has, ~has))
-        if ones is None or zeros is None or bool((ones & zeros).any()):
+        if (apart := _apart(differences, name, entries[:, has], entries[:, ~has])) is None:
             return None
+        ones, zeros = apart
         if moved is not None and not torch.equal(moved, ones | zeros):
             return None
         moved = ones | zeros
@@ -109,12 +120,25 @@ def _owners(differences: Differences, name: str, entries: Tensor) -> Tensor | No
     return torch.where(moved, owner, -1)
 
 
-def _moved(differences: Differences, name: str, entries: Tensor) -> Tensor | None:
-    """Which outputs differ where these entries are moved, to either side; None where the function refuses both."""
+def _apart(differences: Differences, name: str, *parts: Tensor) -> tuple[Tensor, ...] | None:
+    """Which outputs differ where the entries of each part are moved, to either side; None where two parts move one output,
+    as one side shows most often, or the function refuses both sides."""
     x = differences.case.leaves[name]
     full = directions_like([x], differences.case.seed, 23)[0] * (differences.scales[name].to(x) * 2.0**-FIRST)
-    step = torch.zeros_like(x).reshape(-1)
+    steps = [{name: _only(full, part)} for part in parts]
+    seen = [torch.zeros_like(differences.y, dtype=torch.bool) for _ in parts]
+    known = [False for _ in parts]
+    for side in (1.0, -1.0):
+        for k, step in enumerate(steps):
+            if (change := differences.change(step, side)) is not None:
+                seen[k], known[k] = seen[k] | (change != 0), True
+        if bool((torch.stack(seen).sum(0) > 1).any()):
+            return None
+    return tuple(seen) if all(known) else None
+
+
+def _only(full: Tensor, entries: Tensor) -> Tensor:
+    """A step in these entries alone."""
+    step = torch.zeros_like(full).reshape(-1)
     step[entries.reshape(-1)] = full.reshape(-1)[entries.reshape(-1)]
-    changes = [differences.change({name: step.reshape(x.shape)}, side) for side in (1.0, -1.0)]
-    seen = [change != 0 for change in changes if change is not None]
-    return torch.stack(seen).any(0) if seen else None
+    return step.reshape(full.shape)

@@ -58,6 +58,10 @@ class Residual:
         """Whether the claim lies outside the bound at worst; NaN does, where the estimate is known."""
         return self.estimate.known and not self.out <= self.estimate.error + self.shared
 
+    def accepts(self, need: float) -> bool:
+        """Whether the claim lies inside a bound that is as fine as needed."""
+        return self.estimate.known and not self.refuted and self.estimate.error + self.out <= need
+
     def agrees(self, other: Residual) -> bool:
         """Whether two estimates of one derivative are compatible, their directions alike to a thousandth."""
         apart = abs(self.off - other.off)

@@ -11,22 +11,18 @@ from torch import Tensor
 
 from harness.arrays import rms
 from harness.case import Case
+from harness.differences import FIRST, UP
 from harness.estimate import FINE_STEP, Direction
 from harness.inside import said_of_float32
 from harness.ladders import COARSEST, Ladders
-from harness.line import LEAST, Ladder, Line
+from harness.line import CLOSER, INSIDE, LEAST, Ladder, Line
 from harness.outcome import Outcome
 from harness.place import Place
 from harness.surroundings import REACH
-from harness.verdict import Verdict
+from harness.verdict import ROUNDINGS, Verdict
 
 ENTRIES = 600
 """Up to how many entries of a tensor are differenced one by one."""
-
-CLOSER = 16
-"""How much closer than allowed one difference must be to stand alone: by chance an error of the relative size δ in all of N
-entries is that small in one of 3·10⁷ δ √N draws, and an error in a single entry never (no entry of a direction is below 0.5)."""
-
 
 ZERO = "its gradient is zero up to rounding, {:.0e}"
 
@@ -41,6 +37,11 @@ class Judge(Ladders):
         """{tensor: its entries at a kink}."""
         self.constant: dict[str, Verdict] = {}
         """The tensors that move no output beyond its last digits, and whose claim is nothing either."""
+        self._off: dict[tuple[str, ...], float] = {}
+        self.quick: dict[str, Verdict] = {}
+        """Those accepted by tight agreement."""
+        self.truncated: frozenset[str] = frozenset()
+        """Those that autograd agrees on, and a fine difference does not by more than rounding: the function bends there."""
 
     @cached_property
     def trusted(self) -> dict[str, Tensor] | None:
@@ -57,6 +58,7 @@ class Judge(Ladders):
         found = dict(self.claim.malformed)
         sound = [n for n in self.case.wanted if n not in found]
         found |= self._quick(sound)
+        self.quick = {n: found[n] for n in sound if n in found}
         self.constant = {n: v for n in sound if n not in found and (v := self._constant(n)) is not None}
         found |= self.constant
         decided = {n: found[n] if n in found else self.escalated(n) for n in self.case.wanted}
@@ -98,6 +100,16 @@ class Judge(Ladders):
             return True
         return bool((apart.abs() <= allowed * (r.abs() + rms(r))).all())
 
+    def _near(self, name: str) -> bool:
+        """Whether the claim differs from autograd's gradient by no more than its own measured rounding, all of it far below what
+        must be seen: in front of a norm of equal numbers the rounding of either is thousands of last digits."""
+        assert self.trusted is not None
+        g, r = self.claim.gradients[name].double(), self.trusted[name].double()
+        apart = (g - r).abs()
+        if not CLOSER * float(apart.max()) <= self.case.tau * rms(r):
+            return False
+        return bool((apart <= ROUNDINGS * self.claim.rounding[name] + 64 * self.case.u * (r.abs() + rms(r))).all())
+
     def apart(self, name: str) -> float:
         """The largest |claimed − autograd's| relative to the gradient's scale."""
         assert self.trusted is not None
@@ -115,7 +127,7 @@ class Judge(Ladders):
         off = self._joint(names) if self.case.echo or self.case.traceable else math.inf
         if not CLOSER * abs(off) <= min(allowed.values()):
             if self.trusted is not None:
-                agreed = [n for n in names if n in self.tight]
+                agreed = [n for n in names if n in self.tight or self._near(n)]
             else:
                 agreed = names if self.case.subject.takes_cotangent else []
             if not agreed:
@@ -123,7 +135,10 @@ class Judge(Ladders):
             if agreed != names or off == math.inf:
                 off = self._joint(agreed)
             names = agreed
-            if self.trusted is not None and min(allowed[n] for n in names) < abs(off) < math.inf:
+            # what may be rounding is no truncation
+            least = max(min(allowed[n] for n in names), self.digits / FINE_STEP)
+            if self.trusted is not None and least < abs(off) < math.inf:
+                self.truncated = frozenset(names)
                 d = self.differences.direction(self.number, names)
                 off = self.differences.nearer(self.claim.gradients, d, off)
             off = max([abs(off), *(other.missed(names) for other in self.rotated)])
@@ -138,7 +153,7 @@ class Judge(Ladders):
         """For a claim of zero, or of what the forward can't express, where nothing in this tensor moves the outputs, near or
         far, beyond their last digits: a bias in front of a centring, or what is multiplied by zeros."""
         f, zero = self.differences, not self.claim.gradients[name].any()
-        digits = 64 * self.case.u * float((f.v * f.y).norm())
+        digits = self.digits
         if name in f.held or not self.case.replays or self.claim.sizes[name] > f.floor(name):
             return None
         d = f.direction(self.number, [name])
@@ -153,9 +168,17 @@ class Judge(Ladders):
             return None
         return Verdict(Outcome.PASS, self.case.tau, ZERO.format(f.floor(name)))
 
+    @cached_property
+    def digits(self) -> float:
+        """What rounding may change the outputs by: 64 u ‖v ⊙ y‖."""
+        return 64 * self.case.u * float((self.differences.v * self.differences.y).norm())
+
     def _joint(self, names: list[str]) -> float:
         """Claimed − differenced along one direction through all tensors."""
-        return self.differences.off(self.claim.gradients, self.differences.direction(self.number, names))
+        if (key := tuple(names)) not in self._off:
+            d = self.differences.direction(self.number, names)
+            self._off[key] = self.differences.off(self.claim.gradients, d)
+        return self._off[key]
 
     def missed(self, names: list[str]) -> float:
         """How far off, infinite where a gradient is missing or malformed."""
@@ -184,7 +207,9 @@ class Judge(Ladders):
     def _thorough(self, name: str) -> Verdict:
         """Directions through this tensor alone, then its entries."""
         directions = self._directions(name)
-        lines = [self.line(name, d) for d in directions]
+        if (vanishing := self._vanishing(name, directions[0])) is not None:
+            return vanishing
+        lines = [self.line(name, d, INSIDE if name in self.truncated else None) for d in directions]
         scale = self.scale(name, lines)
         need = self.need(name, scale)
         hidden = [line for line in lines if not line.settled(need) and not line.kinked and not line.refuted]
@@ -204,16 +229,34 @@ class Judge(Ladders):
             for line, d in zip(lines, directions, strict=True)
         ]
         zero = self.zero(name)
-        # small beside what the outputs vary by: beside a large constant in them anything is
-        varies = COARSEST * self.differences.variation / self.differences.unit(name)
-        small = known <= zero and (zero <= varies or not varies)
-        if small and not any(line.refuted or line.kinked for line in lines):
+        if known <= zero and self._slight(name, zero) and not any(line.refuted or line.kinked for line in lines):
             return Verdict(Outcome.PASS, self.case.tau, ZERO.format(zero))
         if any(line.refuted for line in lines):
             return Place(self).refuted(name, scale, lines, directions)
         if self.claim.gradients[name].numel() <= ENTRIES or self.blocks(name) is not None:
             return Place(self).by_entries(name, scale)
         return Verdict(Outcome.INCONCLUSIVE, self.relative(max(x.bound for x in lines), scale), self.short_of(lines))
+
+    def _slight(self, name: str, zero: float) -> bool:
+        """Whether a slope is small beside what the outputs vary by: beside a large constant in them anything is."""
+        varies = COARSEST * self.differences.variation / self.differences.unit(name)
+        return zero <= varies or not varies
+
+    def _vanishing(self, name: str, d: Direction) -> Verdict | None:
+        """A claim of nothing but rounding, where autograd has no more, which neither the first rung nor the farthest refutes:
+        what the whole ladder would come to, most of whose rungs rounding hides."""
+        f, size = self.differences, self.claim.sizes[name]
+        if self.trusted is None or not max(size, rms(self.trusted[name])) <= ROUNDINGS**2 * f.floor(name):
+            return None
+        if not (zero := self.zero(name)) or not self.case.replays or not self._slight(name, zero):
+            return None
+        ladder = Ladder(f, self.claim.gradients, d)
+        for rung in (ladder.rung(UP[-1]), ladder.rung(FIRST)):
+            if rung is None or not rung.estimate.known or rung.refuted or (rung.flow == 0 and ladder.jumps):
+                return None
+            if rung.step > 1 and (rung.estimate.error + rung.out) / f.unit(name) / LEAST > zero:
+                return None
+        return Verdict(Outcome.PASS, self.case.tau, ZERO.format(zero))
 
     def _directions(self, name: str) -> list[Direction]:
         """Random ones, and the one along which the claim and autograd differ most."""

@@ -93,16 +93,32 @@ class Ladders:
         first = 2.0 ** -(FIRST + 2) * LEAST
         return backward + self.along(name).rounding / first / self.differences.unit(name)
 
-    def line(self, name: str, d: Direction) -> Line:
+    def line(self, name: str, d: Direction, first: int | None = None) -> Line:
         """What the ladder says along a direction through one tensor."""
-        need = self.need(name, self.claim.sizes[name])
-        return Line.settle(Ladder(self.along(name), self.claim.gradients, d), self.differences.unit(name), need)
+        need, ladder = self.need(name, self.claim.sizes[name]), Ladder(self.along(name), self.claim.gradients, d)
+        return Line.settle(ladder, self.differences.unit(name), need, first=first)
 
     def blocks(self, name: str) -> Blocks | None:
         """The tensor's entries in blocks that do not interact."""
         if name not in self._blocks:
             self._blocks[name] = blocks_of(self.differences, name)
         return self._blocks[name]
+
+    def regimes(self, name: str, seen: float) -> Blocks | None:
+        """The same where some block is so small that an error of the relative size τ of it may be smaller than what was
+        `seen`; None where none is, whichever the blocks would be. A block of zeros has no size."""
+        g = self.claim.gradients[name].double().reshape(-1)
+
+        def enough(entries: Tensor) -> bool:
+            sizes = g[entries].square().mean(0).sqrt()
+            return bool(((self.case.tau * sizes >= seen) | (sizes == 0)).all())
+
+        if (known := self._blocks.get(name)) is None:
+            known = blocks_of(self.differences, name, enough)
+        if known is None or enough(known.entries):
+            return None
+        self._blocks[name] = known
+        return known
 
     def entry(self, name: str, k: int, need: float, slack: float) -> Line:
         """What it says about one entry, the claim's rounding forgiven: in steps of the whole's spread, else of its block's, or

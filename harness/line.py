@@ -16,12 +16,19 @@ from harness.surroundings import RADII, Surroundings
 LEAST = 0.5
 """The smallest entry of a direction, so that an error bound along it bounds one entry's error at twice its size."""
 
+CLOSER = 16
+"""How much closer than allowed one difference must be to stand alone: by chance an error of the relative size δ in all of N
+entries is that small in one of 3·10⁷ δ √N draws, and an error in a single entry never (no entry of a direction is below 0.5)."""
+
 NARROW = 0.01
 """What share of a kink's width a smooth estimate's error may be for the estimate to say that the kink is elsewhere: a kink is
 seen where it is four times the rounding, so that it would have been."""
 
 BESIDE = (20, 32, 44)
 """The steps at which a kink is looked for again, in case it lies beside the point."""
+
+INSIDE = 12
+"""The step that is tried first where finer ones have shown that the function is not smooth on the scale of coarser ones."""
 
 NEAR = 2
 """Steps of at most a quarter of the spread refute: from further away slopes may agree that belong to no point."""
@@ -102,9 +109,11 @@ class Line:
         return replace(self, error=self.error + slack, refuted=self.refuted and not inside)
 
     @classmethod
-    def settle(cls, ladder: Ladder, unit: float, need: float, least: float = LEAST) -> Line:
+    def settle(cls, ladder: Ladder, unit: float, need: float, least: float = LEAST, first: int | None = None) -> Line:
         """Climb the ladder until the claim is accepted at the resolution needed, refuted by two rungs and the fine steps,
-        found at a kink by two rungs, or hidden by noise."""
+        found at a kink by two rungs, or hidden by noise. One rung may be tried `first`: it accepts, or says nothing."""
+        if first is not None and (r := ladder.rung(first)) is not None and r.flow and r.accepts(need * unit * least):
+            return cls.smooth(r, unit, least)
         best: Residual | None = None
         previous: Residual | None = None
         kink: Line | None = None
@@ -119,7 +128,7 @@ class Line:
             # a plateau of a coarsely rounded function: its slope is none of the function's
             if r.flow == 0 and ladder.jumps:
                 return cls(float("nan"), float("inf"), float("inf"), 0.0, least=least)
-            if r.estimate.known and not r.refuted and (r.estimate.error + r.out) / unit / least <= need:
+            if r.accepts(need * unit * least):
                 return cls.smooth(r, unit, least)
             # silu from afar has the kink of relu: a claim outside its slopes that a nearer smooth estimate allows and they
             # can't is not refuted by them

@@ -14,7 +14,7 @@ from harness.arrays import ratio
 from harness.blocks import Blocks
 from harness.differences import SECOND
 from harness.estimate import Direction
-from harness.line import Ladder, Line
+from harness.line import CLOSER, Ladder, Line
 from harness.outcome import Outcome
 from harness.together import Entries, Together
 from harness.verdict import ROUNDINGS, Verdict
@@ -126,8 +126,16 @@ class Place:
         """A tensor whose entries differ widely in size is judged by blocks too: beside 10⁸ an error of 10⁻⁸ is none."""
         if verdict.outcome is not Outcome.PASS or self.judge.case.echo or not self._uneven(name):
             return verdict
-        blocks = self.judge.blocks(name)
+        blocks = self.judge.regimes(name, self._seen(name))
         return verdict if blocks is None else self.by_regimes(name, blocks) or verdict
+
+    def _seen(self, name: str) -> float:
+        """The smallest error of an entry that tight agreement of the whole has shown not to be there; infinite where it was not
+        accepted so. A difference alone may be small by chance, and must be closer."""
+        if (accepted := self.judge.quick.get(name)) is None:
+            return math.inf
+        closer = 1 if self.judge.trusted is not None and name in self.judge.tight else CLOSER
+        return closer * accepted.resolution * self.judge.claim.sizes[name]
 
     def _uneven(self, name: str) -> bool:
         """Whether the sizes of a gradient's entries, or of the leaf's own, spread over more than a factor 2²⁶."""
@@ -142,12 +150,20 @@ class Place:
         need[entries] = self.judge.case.tau * g[entries].square().mean(0).sqrt().expand_as(entries)
         slack[entries] = ROUNDINGS * (spread[entries] + spread[entries].median(0).values)
         slack[entries] += self._expressible(name, blocks)
-        found = Together(self.judge.along(name), name, g, slack, need, blocks).climbed()
+        vouched = self._vouched(name, torch.maximum(need / CLOSER, slack))
+        found = Together(self.judge.along(name), name, g, slack, need, blocks, self._seen(name), vouched).climbed()
         wrong = [k for k in self._suspects(found, g) if self._outside(name, k, float(need[k]), float(slack[k]))]
         if not wrong:
             return None
         verdict = self._out(name, found, found.error + slack, self.judge.case.tau, len(g))
         return replace(verdict, reason=f"{verdict.reason}, small ones beside much larger ones")
+
+    def _vouched(self, name: str, allowed: Tensor) -> Tensor | None:
+        """The entries on which autograd agrees as far as is allowed; None where it is no second opinion."""
+        if self.judge.trusted is None:
+            return None
+        apart = self.judge.claim.gradients[name].double() - self.judge.trusted[name].double()
+        return apart.abs().reshape(-1) <= allowed
 
     def _out(self, name: str, found: Entries, allowed: Tensor, resolution: float, looked: int) -> Verdict:
         """FAIL, with what is expected where that is known and how much may be missing there."""

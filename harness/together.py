@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import torch
@@ -10,8 +12,16 @@ from torch import Tensor
 from harness.blocks import Blocks
 from harness.differences import DOWN, FIRST, UP, Differences
 from harness.domain import Refused
-from harness.line import BESIDE, NARROW
+from harness.estimate import Direction
+from harness.line import BESIDE, INSIDE, NARROW
+from harness.stencil import Stencil
 from harness.surroundings import Surroundings
+
+AT_ONCE = 50
+"""The number of the direction through all entries of all blocks, among the directions of a tensor."""
+
+STEPS = (FIRST, FIRST + 4, INSIDE)
+"""The steps along it: a block in which the function is smooth on the scale of none is looked at entry by entry."""
 
 
 @dataclass
@@ -109,9 +119,18 @@ class Together:
     """How fine each entry's bound must be."""
     blocks: Blocks
 
+    seen: float = math.inf
+    """The smallest error of an entry that the whole has shown not to be there."""
+    vouched: Tensor | None = None
+    """The entries on which autograd agrees."""
+
     def climbed(self) -> Entries:
         """Every entry, row by row; what steps in units of the whole leave open once more in units of its block or its own."""
-        found = self._climbed(Entries.of(self.g))
+        found = Entries.of(self.g)
+        found.settled |= self.need >= self.seen
+        if self.vouched is not None:
+            self._at_once(found, self.vouched & ~found.settled)
+        found = self._climbed(found)
         for units in () if bool(found.done.all()) else self.blocks.units(self.differences, self.name):
             found.width.zero_()
             found.beside.zero_()
@@ -119,6 +138,29 @@ class Together:
             if bool(found.done.all()):
                 break
         return found
+
+    def _at_once(self, found: Entries, vouched: Tensor) -> None:
+        """Settle the blocks all of whose entries autograd agrees on, and of which one direction through all entries of all
+        blocks shows as much as single entries would."""
+        f, entries = self.differences, self.blocks.entries
+        d, open_ = f.direction(AT_ONCE, [self.name]), vouched[entries].all(0)
+        hidden = self.slack.clamp(min=f.floor(self.name))[entries].amin(0)
+        fine = torch.maximum(self.need[entries].amin(0), hidden)
+        for h in (2.0**-k for k in STEPS):
+            if not bool(open_.any()):
+                return
+            with suppress(Refused):
+                stencil, e = self._stencil(d, h)
+                moved = (e[self.name].double().reshape(-1) / (h / 4))[entries]
+                claim = (self.g[entries] * moved).sum(0)
+                out, error = (claim - stencil.value).abs(), stencil.error + 32 * f.case.u * claim.abs()
+                least = moved.abs().amin(0)
+                good = open_ & (out <= error + hidden * least) & (out + error <= fine * least)
+                still = good & (stencil.flow == 0)
+                if bool(still.any()) and Surroundings(f).jumps(self._along(entries[:, still].reshape(-1))):
+                    good = good & ~still
+                found.settled[entries[:, good].reshape(-1)] = True
+                open_ = open_ & ~good
 
     def _climbed(self, found: Entries) -> Entries:
         """Every entry, each down the ladder of steps as far as needed."""
@@ -205,16 +247,21 @@ class Together:
         found.expected[row[kinked]], found.error[row[kinked]] = found.nearest[row[kinked]], 0.0
 
     def _rung(self, row: Tensor, h: float) -> Rung:
-        f, t = self.differences, h / 4
-        e = f.exact(f.spread(self._along(row), t), reach=4)
-        stencil = f.stencil(e, t, self.blocks.parts)
-        unit = e[self.name].double().reshape(-1)[row] / t
+        f = self.differences
+        stencil, e = self._stencil(self._along(row), h)
+        unit = e[self.name].double().reshape(-1)[row] / (h / 4)
         error = stencil.error / unit + 32 * f.case.u * self.g[row].abs()
         low, high = (side / unit for side in stencil.sides)
         noisy = stencil.error < 2 * stencil.noise
         return Rung(
             self.g[row], stencil.value / unit, error, low, high, noisy, stencil.flow == 0, stencil.shared / unit
         )
+
+    def _stencil(self, d: Direction, h: float) -> tuple[Stencil, Direction]:
+        """The derivatives of all blocks along d, and the displacement that it came to; the largest step is h."""
+        f, t = self.differences, h / 4
+        e = f.exact(f.spread(d, t), reach=4)
+        return f.stencil(e, t, self.blocks.parts), e
 
     def _along(self, entries: Tensor) -> dict[str, Tensor]:
         x = self.differences.case.leaves[self.name]

@@ -111,8 +111,7 @@ def _as_autograd(session: Session) -> bool:
     apart = {n: float((judge.claim.gradients[n] - judge.trusted[n]).abs().max()) for n in wanted}
     if any(a > judge.differences.floor(n) for n, a in apart.items()):
         return False
-    digits = 64 * session.case.u * float((judge.differences.v * judge.differences.y).norm())
-    return judge.missed(wanted) <= digits / FINE_STEP
+    return judge.missed(wanted) <= judge.digits / FINE_STEP
 
 
 def _together(found: list[tuple[Special, Verdicts]]) -> Observation:
