@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, MutableMapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -110,10 +110,21 @@ def tensors_held(function: Any, taken: Container[str] = ()) -> dict[str, Held]:
     Args:
         taken: names that the function's arguments have.
     """
+    return _named(_tensors(held_by(function).values(), _home(function), set()), taken)
+
+
+def tensors_beside(module: torch.nn.Module) -> dict[str, Held]:
+    """Every real tensor in a module that is neither a parameter nor a buffer of it, by name."""
+    known = {id(t) for t in (*module.parameters(), *module.buffers())}
+    slots = (inside(module, key, None) for key, _ in entries(module))
+    return {n: h for n, h in _named(_tensors(slots, "", set())).items() if id(h.tensor) not in known}
+
+
+def _named(slots: Iterable[Slot], taken: Container[str] = ()) -> dict[str, Held]:
     found: dict[int, Held] = {}
-    for slot in _tensors(held_by(function).values(), _home(function), set()):
+    for slot in slots:
         tensor = slot.get()
-        found.setdefault(id(tensor), Held(tensor, [], "._buffers." in slot.label)).slots.append(slot)
+        found.setdefault(id(tensor), Held(tensor, [], "_buffers." in slot.label)).slots.append(slot)
     named: dict[str, Held] = {}
     for held in found.values():
         name = min((_name(s.label) for s in held.slots), key=lambda n: n.count("."))
@@ -122,11 +133,11 @@ def tensors_held(function: Any, taken: Container[str] = ()) -> dict[str, Held]:
     return named
 
 
-def _tensors(slots: Any, home: str, seen: set[int]) -> Iterator[Slot]:
+def _tensors(slots: Iterable[Slot], home: str, seen: set[int]) -> Iterator[Slot]:
     for slot in slots:
         thing = slot.get()
         if isinstance(thing, Tensor):
-            if thing.layout is torch.strided and (thing.is_floating_point() or "._buffers." in slot.label):
+            if thing.layout is torch.strided and (thing.is_floating_point() or "_buffers." in slot.label):
                 yield slot
         elif id(thing) not in seen and thing is not None:
             seen.add(id(thing))

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from harness.built import built
 from harness.case import Case
 from harness.conventions import subject_of
 from harness.domain import BackwardRaised, Refused, forward_may_refuse
@@ -50,13 +51,26 @@ def prepared(
     if dtype is not None:
         with forward_may_refuse():
             return Prepared(subject := _recastable(request, dtype), dtype, trial=point(subject))
+    made = _widest(request, point)
+    assert made.trial is not None
+    wide = WIDEST[0]
+    if made.dtype is wide and all(t.dtype is wide for t in made.trial.leaves.values() if t.is_floating_point()):
+        return made
+    if (layer := built(request)) is None:
+        return made
+    try:
+        trial = _tried(replace(request, layer=layer), wide, point)
+    except (Refused, BackwardRaised):
+        return made
+    return Prepared(trial.subject, wide, ("built by a forward in float32, then judged in float64",), trial)
+
+
+def _widest(request: Request, point: Callable[[Subject], Case]) -> Prepared:
+    """The subject in the widest dtype that the layer accepts."""
     first: Refused | BackwardRaised | None = None
     for candidate in _candidates(request):
         try:
-            with forward_may_refuse():
-                trial = point(_recastable(request, candidate))
-            if problem := _mismatch(trial, request, candidate):
-                raise Refused(problem)
+            trial = _tried(request, candidate, point)
         except (Refused, BackwardRaised) as raised:
             # what has nothing to do with the dtype is the layer's answer to these values
             if not _speaks_of_dtype(raised.__cause__ or raised):
@@ -68,6 +82,20 @@ def prepared(
             return Prepared(trial.subject, candidate, notes, trial)
     assert first is not None
     raise first
+
+
+def _tried(request: Request, dtype: torch.dtype, point: Callable[[Subject], Case]) -> Case:
+    """The layer in a dtype at a point.
+
+    Raises:
+        Refused: it was not made for this dtype, or refuses the point.
+        BackwardRaised: its backward raises.
+    """
+    with forward_may_refuse():
+        trial = point(_recastable(request, dtype))
+    if problem := _mismatch(trial, request, dtype):
+        raise Refused(problem)
+    return trial
 
 
 def _candidates(request: Request) -> list[torch.dtype]:

@@ -79,8 +79,9 @@ def module(
     parameters: Sequence[str],
     made: Mapping[str, Any] | None,
     words: str = "",
+    places: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> Recipe:
-    """A torch.nn.Module, called with its parameters and buffers put in their places."""
+    """A torch.nn.Module, called with its parameters and buffers put in their places, and with what stands at `places` in it."""
     kind = type(layer)
     line, _ = imported(kind, kind.__name__)
     make = f"layer = {constructed(kind, made)}" if line else f"layer = ...  # fill in: a {name}"
@@ -91,6 +92,7 @@ def module(
         "    layer.train(mode == 'train')",
         f"    live = {{n: t.clone().requires_grad_(n in {list(wanted)!r}) for n, t in leaves.items()}}",
         f"    held = {{**{{n: live[n] for n in {list(parameters)!r}}}, **{{n: t.clone() for n, t in buffers.items()}}}}",
+        *(f"    {_placed(f'layer{code}', f'live[{n!r}]')}" for n, codes in places.items() for code in codes),
         f"    y = torch.func.functional_call(layer, held, ({', '.join(inputs)},){words and f', dict({words})'})",
         "    outputs = flat(y)",
         "    return [t.detach() for t in outputs]",

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Mapping
-from functools import partial
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.func import functional_call
+from torch.nn.parameter import is_lazy
 
 from harness import recipe
+from harness.built import run as run_once
+from harness.draws import parameter_like, rng_of
+from harness.held import Held, standing_in, tensors_beside
 from harness.request import Request, call_arguments, outputs_of
+from harness.slots import walk
 from harness.sources import Sources
 from harness.subject import Evaluation, Leaf, Run, Subject
 from harness.traced import Pulling, bare_pullback, graph_pullback, tracked
@@ -26,55 +32,147 @@ def recognises(layer: Any) -> bool:
 
 
 def subject(request: Request) -> Subject:
-    """The module as a subject: its parameters and buffers by `named_parameters` and `named_buffers`."""
-    request = request.with_modes()
-    module = copy.deepcopy(request.layer).to(request.device, request.dtype)
-    arguments = request.arguments(module.forward)
-    inputs = request.leaves(arguments)
-    parameters = {
-        n: Leaf(p.detach().clone(), "parameter", p.requires_grad and request.grads.get(n, n) is not None)
-        for n, p in module.named_parameters()
-    }
-    buffers = {n: b.detach().clone() for n, b in module.named_buffers()}
-    leaves = inputs | parameters
-    wanted = [n for n, leaf in leaves.items() if leaf.wanted]
-    frozen = [n for n, p in module.named_parameters() if not p.requires_grad]
-    sources = Sources(module)
+    """The module as a subject: its parameters and buffers by `named_parameters` and `named_buffers`, and tensors beside them that
+    require a gradient."""
+    work = Working.of(request.with_modes())
+    modes = tuple(work.request.modes) or ("train", "eval")
+    with work.sources.watched():
+        for mode in modes:
+            work.plainly(mode)
+    if [n for n, _ in work.module.named_parameters()] != list(work.parameters):  # it made them at its first forward
+        return subject(replace(request, layer=work.module))
+    others = work.sift(modes)
+    run = work.running(wanted := work.wanted, graph_pullback)
+    given = [p.replace("give(leaves", "(live") for p in recipe.passed(work.arguments, work.leaves)]
+    name, words = type(work.module).__name__, recipe.keywords_of(work.request.kwargs, work.request.modes)
+    frozen = [n for n, p in work.module.named_parameters() if not p.requires_grad]
+    places = {n: [s.code for s in work.beside[n].slots] for n in work.loose}
+    return Subject(
+        name,
+        work.leaves,
+        work.buffers,
+        run,
+        modes,
+        autograd_is_backward="the backward of a module is what autograd computes",
+        unclaimed={n: _UNCLAIMED.format(n) for n in others},
+        notes=(f"{', '.join(frozen)}: requires_grad is False, not judged",) if frozen else (),
+        draws=bool(work.sources),
+        strays=work.sources.strays,
+        partially=lambda some, of=None: work.running(some, partial(bare_pullback, some=of)),
+        recipe=partial(
+            recipe.module, request.layer, name, given, wanted, list(work.parameters), request.made, words, places
+        ),
+    )
 
-    def running(some: Collection[str], pullback: Pulling) -> Run:
+
+_UNCLAIMED = (
+    "`{0}` changes the output and has no gradient: make it a torch.nn.Parameter; if it is a constant, register it with "
+    'register_buffer or write grads={{"{0}": None}}'
+)
+
+
+@dataclass
+class Working:
+    """A copy of the module, and what it computes with."""
+
+    request: Request
+    module: torch.nn.Module
+    arguments: dict[str, Any]
+    parameters: dict[str, Leaf]
+    buffers: dict[str, Tensor]
+    beside: dict[str, Held]
+    """Real tensors in it that are neither."""
+    own: dict[str, Tensor]
+    """Their values."""
+    sources: Sources
+    loose: list[str] = field(default_factory=list)
+    """Those of them that are judged as parameters are."""
+
+    @classmethod
+    def of(cls, request: Request) -> Working:
+        """The module copied into the working dtype; parameters that wait for a first forward get it."""
+        module = copy.deepcopy(request.layer, _uncopied(request.layer)).to(request.device, request.dtype)
+        if any(map(is_lazy, (*module.parameters(), *module.buffers()))):
+            module.eval()  # so that running statistics are where they begin
+            with torch.no_grad():
+                run_once(module, request, request.dtype)
+        parameters = {
+            n: Leaf(p.detach().clone(), "parameter", p.requires_grad and request.grads.get(n, n) is not None)
+            for n, p in module.named_parameters()
+        }
+        buffers = {n: b.detach().clone() for n, b in module.named_buffers()}
+        beside = tensors_beside(module)
+        own = {n: h.like(request.dtype, request.device) for n, h in beside.items()}
+        arguments = request.arguments(module.forward)
+        return cls(request, module, arguments, parameters, buffers, beside, own, Sources(module))
+
+    @cached_property
+    def inputs(self) -> dict[str, Leaf]:
+        """The inputs by name."""
+        return self.request.leaves(self.arguments)
+
+    @property
+    def leaves(self) -> dict[str, Leaf]:
+        """Inputs, parameters, and what is judged as parameters are."""
+        return self.inputs | self.parameters | {n: Leaf(self.own[n], "parameter") for n in self.loose}
+
+    @property
+    def wanted(self) -> list[str]:
+        """The leaves that want a gradient."""
+        return [n for n, leaf in self.leaves.items() if leaf.wanted]
+
+    def running(self, some: Collection[str], pullback: Pulling) -> Run:
+        """The subject's `run`, in which these leaves require a gradient."""
+
         def run(values: Mapping[str, Tensor], state: Mapping[str, Tensor], mode: str | None, seed: int) -> Evaluation:
-            sources.seed(seed)
-            module.train(mode == "train")
+            self.sources.seed(seed)
+            self.module.train(mode == "train")
             live = tracked(values, some)
             after = {n: b.clone() for n, b in state.items()}
-            held = {n: live[n] for n in parameters} | after
-            given = call_arguments(arguments, live, "torch")
-            keywords = {**request.kwargs, **request.modes.get(mode or "", {})}
-            result = functional_call(module, held, tuple(given), keywords)
-            outputs = outputs_of(result, type(module).__name__)
-            return Evaluation(tuple(y.detach() for y in outputs), pullback(outputs, live), lambda: after, lambda: held)
+            held = {n: live[n] for n in self.parameters} | after
+            given = call_arguments(self.arguments, live, "torch")
+            keywords = {**self.request.kwargs, **self.request.modes.get(mode or "", {})}
+            there = {n: live[n] if n in self.loose else t.clone() for n, t in self.own.items()}
+            with standing_in(self.beside, there):
+                result = functional_call(self.module, held, tuple(given), keywords)
+            outputs = outputs_of(result, type(self.module).__name__)
+            now = held | {n: live[n] for n in self.loose}
+            return Evaluation(tuple(y.detach() for y in outputs), pullback(outputs, live), lambda: after, lambda: now)
 
         return run
 
-    run = running(wanted, graph_pullback)
+    def plainly(self, mode: str | None) -> tuple[Tensor, ...]:
+        """The outputs of one forward at the values that it has."""
+        values = {n: leaf.value.clone() for n, leaf in self.leaves.items()}
+        return self.running((), graph_pullback)(values, self.buffers, mode, 0).outputs
 
-    modes = tuple(request.modes) or ("train", "eval")
-    with sources.watched():
-        for mode in modes:
-            run({n: leaf.value.clone() for n, leaf in leaves.items()}, buffers, mode, 0)
-    reason = "the backward of a module is what autograd computes"
-    given = [p.replace("give(leaves", "(live") for p in recipe.passed(arguments, inputs)]
-    name, words = type(module).__name__, recipe.keywords_of(request.kwargs, request.modes)
-    return Subject(
-        name,
-        leaves,
-        buffers,
-        run,
-        modes,
-        autograd_is_backward=reason,
-        notes=(f"{', '.join(frozen)}: requires_grad is False, not judged",) if frozen else (),
-        draws=bool(sources),
-        strays=sources.strays,
-        partially=lambda some, of=None: running(some, partial(bare_pullback, some=of)),
-        recipe=partial(recipe.module, request.layer, name, given, wanted, list(parameters), request.made, words),
-    )
+    def sift(self, modes: Sequence[str | None]) -> list[str]:
+        """What changes the outputs beside parameters and buffers: those that require a gradient are judged from now on, the
+        others given back."""
+        asked = [n for n in self.own if self.request.grads.get(n, n)]
+        if not asked or not self._moves(asked, modes):
+            return []
+        moving = [n for n in asked if self._moves([n], modes)]
+        self.loose = [n for n in moving if self.beside[n].tensor.requires_grad]
+        return [n for n in moving if n not in self.loose]
+
+    def _moves(self, names: Sequence[str], modes: Sequence[str | None]) -> bool:
+        """Whether other values of these tensors give other outputs."""
+        before, own = [y for mode in modes for y in self.plainly(mode)], self.own
+        try:
+            self.own = own | {n: parameter_like(own[n], rng_of(0, k)) for k, n in enumerate(names)}
+            after = [y for mode in modes for y in self.plainly(mode)]
+        except Exception:  # it asks something of the values, so that they matter
+            return True
+        finally:
+            self.own = own
+        return len(after) != len(before) or not all(map(torch.equal, before, after))
+
+
+def _uncopied(module: torch.nn.Module) -> dict[int, Any]:
+    """For deepcopy's memo: copies of what torch refuses to copy, tensors that are computed, as weight_norm leaves one, and
+    buffers that wait for a first forward."""
+    held = [t for slot in walk(module) if isinstance(t := slot.get(), Tensor) and not is_lazy(t)]
+    waiting: list[Any] = [t for t in module.buffers() if is_lazy(t)]
+    memo: dict[int, Any] = {id(t): t.detach().clone().requires_grad_() for t in held if not t.is_leaf}
+    return memo | {id(t): type(t)(device=t.device, dtype=t.dtype) for t in waiting}

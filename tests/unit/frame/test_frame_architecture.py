@@ -74,7 +74,7 @@ RANKS = [
     {"meaning", "models", "returned", "whole"},
     {"asking"},
     {"calls"},
-    {"design", "estimate", "noise", "reference", "stateful", "stateless", "traced"},
+    {"built", "design", "estimate", "noise", "reference", "stateful", "stateless", "traced"},
     {"case", "orders", "sifting", "steps"},
     {"conventions", "discovery"},
     {"conventions.*", "diagnosis", "differences", "prepare", "reproduce"},
