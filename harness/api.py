@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from harness import engine
-from harness.arguments import checked, dtype_of, not_split, unknown_word
+from harness.arguments import checked, dtype_of, not_given, not_split, unknown_word
 from harness.arrays import all_finite
 from harness.case import Case
 from harness.cases import case_of
@@ -164,6 +164,8 @@ def _own_exception(name: str, refusal: Refused) -> BaseException:
     """What the layer's forward raised on the inputs given, said to be the layer's; the traceback is its own."""
     if refusal.__cause__ is None:
         return SpecError(f"{name} can't be checked on these inputs: {refusal}")
+    if missing := not_given(refusal.__cause__):
+        return SpecError(f"{name} can't be checked on these inputs: {missing}")
     refusal.__cause__.add_note(f"raised by the forward of {name}, which gradcheck called with the inputs given")
     return refusal.__cause__
 

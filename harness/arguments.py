@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import re
+import traceback
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
+from pathlib import Path
 from types import FunctionType
 from typing import Any
 
@@ -57,6 +60,26 @@ def not_split(layer: Any, inputs: Sequence[Any]) -> None:
     except TypeError:
         pair = f"({layer.__name__}, {inputs[0].__name__})"
         raise SpecError(f"a forward and its backward are one argument, a pair: gradcheck({pair}, ...)") from None
+
+
+def not_given(error: BaseException) -> str:
+    """What to write where a call of the harness has left out what a forward asks for; empty where that is not what was raised."""
+    found = re.match(
+        r"(?:\w+\.)*(?P<function>[\w<>]+)\(\) missing \d+ required .*?arguments?: (?P<names>.+)", str(error)
+    )
+    last = traceback.extract_tb(error.__traceback__)[-1:]
+    if not isinstance(error, TypeError) or found is None or not (last and last[0].filename.startswith(CALLERS)):
+        return ""
+    names = re.findall(r"'(\w+)'", found["names"])
+    words = ", ".join(f'"{n}": ...' for n in names)
+    return (
+        f"{found['function']} asks for {' and '.join(names)} too: hand over arrays as further inputs, and settings as "
+        f"kwargs={{{words}}}"
+    )
+
+
+CALLERS = tuple(str(Path(module).parent) for module in (__file__, torch.__file__))
+"""Where layers are called from."""
 
 
 def checked(request: Request) -> Request:

@@ -101,10 +101,15 @@ def _meant(word: str) -> str:
 
 def _word(function: Any, mode: str) -> str:
     """What the code of a forward calls a mode."""
+    return _words(function).get(mode, SAID[mode][0])
+
+
+def _words(function: Any) -> dict[str, str]:
+    """{mode: what the code of a forward calls it}, of those that it names."""
     code = getattr(getattr(function, "__func__", function), "__code__", None)
     held = code.co_consts if isinstance(code, CodeType) else ()
     said = [word for c in held for word in (c if isinstance(c, (tuple, frozenset)) else (c,))]
-    return next((word for word in SAID[mode] if word in said), SAID[mode][0])
+    return {mode: next(w for w in words if w in said) for mode, words in SAID.items() if any(w in said for w in words)}
 
 
 def forward_of(layer: Any) -> Callable[..., Any] | None:
@@ -135,6 +140,8 @@ def keywords_of_modes(layer: Any, inputs: int, given: Container[str]) -> Mapping
         if p.name == "mode" and isinstance(p.default, str) and (present := _meant(p.default)):
             other = _other(present)
             return {present: {"mode": p.default}, other: {"mode": _word(forward_of(layer), other)}}
+        if p.name == "mode" and p.default is p.empty and (said := _words(forward_of(layer))):
+            return {mode: {"mode": said.get(mode, SAID[mode][0])} for mode in (TRAIN, EVAL)}
     return {}
 
 

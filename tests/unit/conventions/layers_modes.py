@@ -93,6 +93,13 @@ class Eval(Norm):
         return self.compute(Z, not eval)
 
 
+class ModeRequired(Norm):
+    def forward(self, x: Any, mode: str) -> Any:
+        if mode not in ("train", "inference"):
+            raise ValueError(mode)
+        return self.compute(x, mode == "train")
+
+
 class Mode(Norm):
     def forward(self, x: Any, mode: str = "train") -> Any:
         if mode not in ("train", "test"):

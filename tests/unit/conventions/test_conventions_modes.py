@@ -10,7 +10,7 @@ import torch
 from contents import contents
 from twins import NX, X, assert_right_is_verified, assert_wrong_is_named, pair
 
-from harness import LayerSpec, check, gradcheck
+from harness import LayerSpec, SpecError, check, gradcheck
 
 KINDS = {
     "train() and eval()": layers.ByMethods,
@@ -25,6 +25,7 @@ KINDS = {
     "forward(train_flg=)": layers.TrainFlg,
     "forward(eval=)": layers.Eval,
     "forward(mode=)": layers.Mode,
+    "forward(x, mode)": layers.ModeRequired,
 }
 DEFAULT = {name: "eval" if name == "forward(train=)" else "train" for name in KINDS}
 
@@ -158,3 +159,30 @@ def test_a_keyword_of_a_modules_forward_is_its_mode():
 def test_the_battery_of_a_layer_that_is_not_usually_evaluated_runs_in_eval_if_asked():
     report = gradcheck(KINDS["trainable"](), NX, mode="eval", battery=True)
     assert {r.mode for r in report.results} == {"eval"}
+
+
+class Asks(layers.Norm):
+    def forward(self, x, level, *, mode):
+        return self.compute(x, mode > level)
+
+
+class ModuleThatAsks(torch.nn.Module):
+    def forward(self, x, mode):
+        return x * mode
+
+
+@pytest.mark.parametrize(
+    ("layer", "names"), [(Asks(), ("level",)), (ModuleThatAsks(), ("mode",)), (lambda x, mode: x * mode, ("mode",))]
+)
+def test_what_forward_asks_for_beside_its_inputs_is_named_with_what_to_write(layer, names):
+    words = ", ".join(f'"{n}": ...' for n in names)
+    with pytest.raises(SpecError, match=rf"asks for {' and '.join(names)} too: .* kwargs=\{{{words}"):
+        gradcheck(layer, X)
+
+
+def test_a_layer_that_forgets_an_argument_itself_raises_its_own_error():
+    def forward(x):
+        return (lambda y, z: y)(x)
+
+    with pytest.raises(TypeError, match="missing 1 required positional argument: 'z'"):
+        gradcheck(forward, X)
