@@ -9,7 +9,7 @@ from argparse import ArgumentParser
 from collections.abc import Sequence
 from typing import NoReturn
 
-from harness.options import add_to_parser, megabytes, seconds
+from harness.options import CHECKING, LISTING, add_to_parser, megabytes, seconds
 
 _EPILOG = """exit status: 0 verified, 1 a failure, 2 usage, 3 nothing failed but something was not verified,
 4 the harness's own error, or a layer that refuses most examples, hangs, exhausts memory or ends the process.
@@ -76,8 +76,9 @@ def parser() -> ArgumentParser:
         help="run every cell of a notebook (otherwise imports, definitions and the assignments that they use)",
     )
     check.add_argument(
-        "--timeout", type=seconds, default=300, metavar="SECONDS", help="for each layer, and for imports (default 300)"
-    )
+        "--timeout", type=seconds, metavar="SECONDS",
+        help=f"for each layer, and for imports (default {CHECKING}; a layer that is only listed {LISTING})",
+    )  # fmt: skip
     check.add_argument(
         "--memory", type=megabytes, default=4096, metavar="MB",
         help="what the process of a layer may take, some 300 of it before any layer (default 4096; held on Linux)",

@@ -13,6 +13,7 @@ from tabulate import tabulate
 from harness.explain import explanation, summary
 from harness.isolate import Limits, results
 from harness.job import Done, Job, Left, Listed, Said, Unusable
+from harness.options import CHECKING, LISTING
 from harness.outcome import SpecError
 from harness.render.data import SCHEMA, report_to_dict, to_json
 from harness.render.file import ready, write
@@ -107,12 +108,17 @@ def _messages(arguments: Namespace, target: str) -> Iterator[object]:
     Raises:
         SpecError: the target can't be checked as it stands.
     """
-    for message in results(_job(arguments, target), Limits(arguments.timeout, arguments.memory)):
+    for message in results(_job(arguments, target), _limits(arguments)):
         if isinstance(message, Unusable) and (message.option or not _several(arguments)):
             raise SpecError(message.why)
         if isinstance(message, Said):
             print(message.text, file=sys.stderr)
         yield message
+
+
+def _limits(arguments: Namespace) -> Limits:
+    usual = LISTING if arguments.list else CHECKING
+    return Limits(arguments.timeout or usual, arguments.memory, arguments.timeout or CHECKING)
 
 
 def _job(arguments: Namespace, target: str) -> Job:

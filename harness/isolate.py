@@ -29,10 +29,12 @@ LOOK = 0.02
 
 @dataclass(frozen=True)
 class Limits:
-    """What one layer may take."""
+    """What one layer may take, and the import of its file."""
 
     seconds: float
     megabytes: int
+    importing: float = 0.0
+    """Seconds for that, where they are others."""
 
 
 def results(job: Job, limits: Limits) -> Iterator[Message]:
@@ -107,7 +109,8 @@ class Child:
 
     def messages(self, limits: Limits) -> Iterator[Message | str]:
         """What it says; last, where it ended before its time or had to be ended, why."""
-        deadline = time.monotonic() + limits.seconds
+        seconds = limits.importing or limits.seconds
+        deadline = time.monotonic() + seconds
         sources: list[Connection | socket.socket] = [self.connection, self.channel]
         over = False
         while self.status is None:
@@ -119,20 +122,21 @@ class Child:
                     continue
                 over = over or isinstance(message, Over)
                 if isinstance(message, At):
-                    deadline = time.monotonic() + limits.seconds
+                    seconds = limits.seconds
+                    deadline = time.monotonic() + seconds
                 yield message
             elif self.channel in ready:
                 self.status = int.from_bytes(_number(self.channel))
-            elif why := self._beyond(limits, deadline):
+            elif why := self._beyond(limits, seconds, deadline):
                 yield why
                 return
         if not over:
             yield _ending(self.status)
 
-    def _beyond(self, limits: Limits, deadline: float) -> str:
+    def _beyond(self, limits: Limits, seconds: float, deadline: float) -> str:
         """Which limit it has passed; empty where it keeps both."""
         if time.monotonic() > deadline:
-            return f"timed out after {limits.seconds:g} s (for more time: --timeout SECONDS)"
+            return f"timed out after {seconds:g} s (for more time: --timeout SECONDS)"
         if resident(self.pid) > limits.megabytes << 20:
             return f"took more than {limits.megabytes} MB of memory (for more: --memory MB)"
         return ""

@@ -21,6 +21,10 @@ class Option:
     metavar: str
 
 
+CHECKING, LISTING = 300, 20
+"""Seconds that a layer may take where nobody says: to be checked, and to be looked at for a list."""
+
+
 def whole(text: str) -> int:
     """A whole number."""
     try:

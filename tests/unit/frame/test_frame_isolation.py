@@ -179,3 +179,22 @@ def test_the_command_line_itself_loads_no_torch(specs):
     code = "import sys; from harness.cli import main; main(sys.argv[1:]); sys.exit('torch' in sys.modules)"
     command = [sys.executable, "-c", code, "check", "mylayers.py", "--examples", "2", "--html", os.devnull]
     assert subprocess.run(command, stdout=subprocess.DEVNULL, check=False).returncode == 0
+
+
+def test_a_list_waits_for_no_layer_as_long_as_a_check(check, folder, monkeypatch):
+    monkeypatch.setattr("harness.command.LISTING", 2)
+    (folder / "plain.py").write_text(
+        "class Hanging:\n"
+        "    def forward(self, x):\n        while True: pass\n"
+        "    def backward(self, dy):\n        return dy\n\n"
+        "class Twice:\n"
+        "    def forward(self, x):\n        return 2 * x\n"
+        "    def backward(self, dy):\n        return 2 * dy\n"
+    )
+    begun = time.monotonic()
+    answer = check("plain.py", "--list")
+    assert time.monotonic() - begun < 60
+    hanging, twice = answer.out.splitlines()
+    assert "timed out after 2 s (for more time: --timeout SECONDS)" in hanging
+    assert "--build" in twice
+    assert "timed out after 3 s" in check("plain.py", "--list", "--timeout", "3").out
