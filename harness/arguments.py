@@ -97,9 +97,10 @@ def checked(request: Request) -> Request:
         raise SpecError("gradcheck() takes a layer and its inputs; a LayerSpec draws its own: check(spec)")
     if nodes := [x for x in leaves_of(request.inputs) if is_node(x)]:
         raise SpecError(node_advice(nodes[0], getattr(request.layer, "__name__", "layer")))
-    if any(isinstance(x, list) and not holds_tensors(x) for x in request.inputs):
+    if any(isinstance(x, list) and not holds_tensors(x) and not _labels(x) for x in request.inputs):
         raise SpecError(
-            "an input is a list of something else than arrays: give tensors or arrays, several of them as arguments or as one tuple"
+            "an input is a list of something else than arrays or integers: give tensors or arrays, several of them as arguments or "
+            "as one tuple"
         )
     if not holds_tensors(request.inputs):
         raise SpecError(
@@ -107,6 +108,11 @@ def checked(request: Request) -> Request:
             "gradcheck(layer, torch.randn(4, 8))"
         )
     return request
+
+
+def _labels(value: list[Any]) -> bool:
+    """Whether a list holds integers or words alone, as labels are: the layer gets it as it is."""
+    return bool(value) and all(isinstance(part, (int, str)) for part in leaves_of(value))
 
 
 def dtype_of(dtype: Any) -> torch.dtype | None:

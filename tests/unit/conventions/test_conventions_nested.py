@@ -125,7 +125,7 @@ def test_script_shows_the_fault(name, capsys):
 
 
 def test_lists_without_an_array_are_refused():
-    with pytest.raises(SpecError, match="an input is a list of something else than arrays"):
+    with pytest.raises(SpecError, match="an input is a list of something else than arrays or integers"):
         gradcheck(layers.Cell(), NX, [[1.0, 2.0], [3.0]])
 
 
