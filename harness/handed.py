@@ -13,8 +13,22 @@ TARGETS = ("target", "targets", "label", "labels", "y_true", "truth")
 """What no cotangent is called."""
 
 
+PREDICTED = ("pred", "hat", "output", "logit", "score", "prob", "yp")
+"""What names have in them of the input of a loss that has the gradient."""
+
+
 CACHES = ("cache", "ctx", "context", "saved", "tape", "residuals", "residual", "res", "caches", "linear_cache")
 """What a backward calls what forward has returned beside its outputs for it."""
+
+
+def predicted_first(inputs: Sequence[str]) -> list[str]:
+    """The inputs in the order in which a backward that returns fewer gradients means them: of a loss that asks for the target
+    first, `forward(y, y_pred)`, the prediction before it."""
+    first, others = inputs[:1], inputs[1:]
+    predicted = [n for n in others if any(word in n.lower() for word in PREDICTED)]
+    if [n for n in first if n.lower() in ("y", "t", *TARGETS)] and len(predicted) == 1:
+        return [*predicted, *(n for n in inputs if n not in predicted)]
+    return list(inputs)
 
 
 def cache_of(required: Sequence[str]) -> str:

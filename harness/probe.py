@@ -19,6 +19,7 @@ from harness.cases import case_of
 from harness.design import Example, examples
 from harness.domain import BackwardRaised, Refused
 from harness.find import kind_of, names_in
+from harness.handed import predicted_first
 from harness.members import operation_of
 from harness.outcome import SpecError
 from harness.sample import modes_of
@@ -63,6 +64,9 @@ SCALARS = {"float": "lambda B: 0.5", "int": "lambda B: 2", "bool": "lambda B: Tr
 """What forward is given that is annotated so. A graph's operations call their arrays numbers (minitorch)."""
 
 ONE_HOT = "lambda B, {0}, rng: (rng.integers(0, {0}, (B, 1)) == range({0})) * 1.0"
+ENTROPIES = ("entropy", "nll", "bce", "kl", "divergence", "logloss", "likelihood")
+"""What losses are called, without case or underscores, that take probabilities or their logarithms, and one-hot targets."""
+
 POSITIVE = 'floats("B {0}", low=0, high=1, low_open=True, high_open=True)'
 
 
@@ -223,6 +227,10 @@ def _guesses_of(
     firsts = _first(dims)
     firsts = [*firsts, *_lookups(["D"])] if arrays else firsts
     firsts = [(f"{shape}+1 W+1", f"{shape}+1 W+1") for shape in ("B D H",)] + firsts if "2, 2)" in build else firsts
+    if predicted_first(inputs) != list(inputs) and len(inputs) == 2:  # a loss's target stands before its prediction
+        yield from (Guess(build, (word, shape)) for shape, word in _losses(inputs[0], firsts, candidate, dims))
+    elif len(inputs) == 2 and inputs[1].lower() in TARGETS and _of_probabilities(candidate):
+        yield from (Guess(build, words) for words in _losses(inputs[1], firsts, candidate, dims))
     for word, shape in firsts:
         others = [_other(name, shape, dims) for name in inputs[1:]]
         others = [
@@ -239,6 +247,22 @@ def _guesses_of(
             yield from (
                 Guess(build, (word, *rest)) for rest in ([word], [word, word], *([w] for w in _other("", shape, dims)))
             )
+
+
+def _of_probabilities(candidate: Candidate) -> bool:
+    name = candidate.name.lower().replace("_", "")
+    return any(word in name for word in ENTROPIES)
+
+
+def _losses(
+    target: str, firsts: Sequence[tuple[str, str]], candidate: Candidate, dims: Sequence[str]
+) -> Iterator[tuple[str, str]]:
+    """The prediction and the target of a loss: of probabilities such, and one example is of one class."""
+    probable = _of_probabilities(candidate)
+    within = probable and "logit" not in candidate.name.lower()
+    for word, shape in sorted(firsts, key=lambda first: "floats" not in first[0]) if within else firsts:
+        labels, one_hot, *plain = _other(target.lower(), shape, dims)
+        yield from ((word, other) for other in ([one_hot, labels] if probable else [*plain, one_hot, labels]))
 
 
 def _dimensions(candidate: Candidate) -> list[str]:
@@ -273,6 +297,7 @@ def _first(dims: Sequence[str]) -> list[tuple[str, str]]:
     columns = [f"{d} B" for d in widths] + [f"{d} 1" for d in widths]
     images = [f"B {d} H{grown} W{grown}" for d in widths] + [f"B {d} T{grown}" for d in widths]
     images += [] if windows else [f"B {d} 2*H 2*W" for d in widths]  # what pools by 2 without being told
+    images += [f"B {d} H{grown} W{grown} Z{grown}" for d in widths]
     shapes = [*images, *shapes] if windows else [*shapes, *columns, *(f"B T {d}" for d in widths), *images]
     shapes += [f"B H{grown} W{grown} {d}" for d in widths] + widths + [f"B {'D' if dims else 'T'}", "B"]
     lookups = _lookups(dims)
@@ -290,7 +315,7 @@ def _other(name: str, first: str, dims: Sequence[str]) -> list[str]:
     column = len(most) == 1 and last in ("B", "1")
     size = most[0] if column else last if last.isidentifier() else "D"
     labels = f'ints("B", below="{size}")'
-    if name in TARGETS:
+    if name.lower() in TARGETS:
         return [labels, ONE_HOT.format(size) if size != "B" else "B", first, "B"]
     states = [f"{d} {last}" if column else f"B {d}" for d in dims if d != size and not d.startswith(WINDOWS)]
     weights = [] if dims else [f"M {size}", "M 1"] if column else [f"{size} M", "M", f"M {size}"]

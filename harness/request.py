@@ -15,6 +15,7 @@ from torch import Tensor
 
 from harness.arrays import Library as Library
 from harness.arrays import is_array, is_real, library_of, to_native, to_tensor
+from harness.handed import predicted_first
 from harness.kinds import Const
 from harness.modes import keywords_of_modes
 from harness.naming import gradient_names
@@ -48,7 +49,8 @@ class Request:
         """What the layer computes with: by its inputs where they are NumPy's, else by what its code names."""
         if any(isinstance(i, (np.ndarray, np.floating)) for i in leaves_of(self.inputs)):
             return "numpy"
-        return library_of(self.layer) or "torch"
+        ours = type(self.layer).__module__.startswith(f"{__package__}.")  # what a convention puts around a layer
+        return library_of(getattr(self.layer, "wrapped", self.layer) if ours else self.layer) or "torch"
 
     def with_modes(self) -> Request:
         """With the modes that a keyword of the layer's forward stands for, unless the caller has named some."""
@@ -156,7 +158,7 @@ def match(result: Any, leaves: Mapping[str, Leaf], inputs: Sequence[str], what: 
     """Which gradient in what backward returned belongs to which input.
 
     By name from a dict; by position from a sequence with one entry an input, or one an input that wants a gradient;
-    a shorter one serves the first inputs.
+    a shorter one serves the first inputs, a loss's prediction before its target.
 
     Raises:
         SpecError: more gradients than inputs, or a name that fits none.
@@ -174,7 +176,7 @@ def match(result: Any, leaves: Mapping[str, Leaf], inputs: Sequence[str], what: 
     if names is None:
         if len(parts) > len(inputs):
             raise SpecError(f"backward of {what} returned {len(parts)} gradients for the inputs {', '.join(inputs)}")
-        names = wanted[: len(parts)] if len(wanted) >= len(parts) else list(inputs)[: len(parts)]
+        names = predicted_first(wanted if len(wanted) >= len(parts) else inputs)[: len(parts)]
     return {n: gradient(p, n) for n, p in zip(names, parts, strict=True) if n in leaves}
 
 

@@ -16,6 +16,7 @@ from harness import recipe
 from harness.arrays import to_tensor
 from harness.calls import Calls
 from harness.copies import own_copy
+from harness.handed import predicted_first
 from harness.history import History, lengths
 from harness.modes import forward_of
 from harness.rates import far_step
@@ -188,12 +189,17 @@ class Stateful(Calls):
         note = self.meaning.note(self.unnamed) if self.meaning is not None else ""
         return [note] if note else []
 
+    def _pulled_to(self, wanted: list[str]) -> list[str]:
+        """The inputs in the order of what backward returns."""
+        alone = not isinstance(self.returned, (tuple, list, Mapping))
+        return predicted_first(wanted) if alone else wanted
+
     def _recipe(self, leaves: Mapping[str, Leaf]) -> Recipe:
         return recipe.stateful(
             self.layer,
             self.library,
             recipe.passed(self.arguments, self.leaves),
-            [n for n in self.inputs if n in leaves and leaves[n].wanted],
+            self._pulled_to([n for n in self.inputs if n in leaves and leaves[n].wanted]),
             {n: f"layer{slot.code}{_data(slot)}" for n, slot in {**self.parameters, **self.buffers}.items()},
             {
                 **{

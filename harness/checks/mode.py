@@ -86,7 +86,8 @@ def _unused_or_unmoved(session: Session, name: str) -> Finding | None:
         moved = not same_bytes(start, session.trained[name])
         if case.mode == "eval" and moved and not _reads(session, name, "eval"):
             return exact(name, "kept by train forwards and not used in eval", "evaluation through running statistics")
-        if case.mode == "train" and not moved and _reads(session, name, "eval") and not _reads(session, name, "train"):
+        still = case.mode == "train" and not moved and not _moves(session, name)
+        if still and _reads(session, name, "eval") and not _reads(session, name, "train"):
             return exact(name, "used in eval and not moved by a train forward", "moved by train forwards")
     except Refused:  # one of the modes refuses the example
         return None
@@ -95,6 +96,14 @@ def _unused_or_unmoved(session: Session, name: str) -> Finding | None:
 
 SHIFTS = (0.125, 64.0, -64.0)
 """By how much a buffer is moved to see whether it is read: behind a saturated function a small step changes nothing."""
+
+
+def _moves(session: Session, name: str) -> bool:
+    """Whether a train forward moves a statistic that stands elsewhere: it may have been where the batch's is, as a variance of
+    zero is where each batch has one example."""
+    at = session.case.buffers[name] * 1.25 + SHIFTS[0]
+    case = session.case.at(mode="train", buffers={**session.case.buffers, name: at})
+    return not same_bytes(at, case.base.buffers_after_forward[name])
 
 
 def _reads(session: Session, name: str, mode: str) -> bool:

@@ -19,7 +19,7 @@ import torch
 from harness import recipe
 from harness.conventions import attributes
 from harness.domain import backward_may_raise, forward_may_refuse
-from harness.handed import GRADIENT, TARGETS
+from harness.handed import GRADIENT, PREDICTED, TARGETS
 from harness.kinds import Const
 from harness.members import derivative_of
 from harness.outcome import SpecError
@@ -28,9 +28,6 @@ from harness.stateful import has_backward
 from harness.subject import Recipe, Subject
 
 ORDER = 45
-
-PREDICTED = ("pred", "hat", "output", "logit", "score", "prob", "yp")
-"""What names have in them of the input of a loss that has the gradient."""
 
 OUTPUTS = ("y", "a", "out", "output", "outputs", "activation")
 """What a derivative calls its argument where that is the function's output."""

@@ -17,6 +17,7 @@ PROBABLE = np.random.default_rng(0).uniform(0.1, 0.9, (4, 3))
 H = randn(4, 2, seed=3).numpy()
 
 TWINS: dict[str, Twins] = {
+    "target before prediction": pair(layers.TargetFirst, NX, NX[::-1] + 0.25, tensor="y_pred", verified="y_pred"),
     "bare array": pair(layers.Keeps, NX, tensor="W", verified=ALL),
     "tuple": pair(layers.InTuple, NX, tensor="W", verified=ALL),
     "list": pair(layers.InList, NX, tensor="W", verified=ALL),

@@ -227,3 +227,34 @@ def test_a_state_that_is_handed_out_is_not_written_over_by_the_harness() -> None
     assert report.ok, str(report)
     found = gradcheck(Carried(in_place=True), POINTS, battery=True, raise_exception=False)
     assert next(r.outcome for r in found.results if r.check == "aliasing") is Outcome.FAIL
+
+
+class Scale:
+    """Divides by the deviation of a batch, or by the one kept of batches: of single examples the variance is none."""
+
+    momentum = 0.1
+
+    def __init__(self, D):
+        self.running_var, self.training = np.zeros(D), True
+
+    def forward(self, x):
+        var = self.var = x.var(0) if self.training else self.running_var
+        if self.training:
+            self.running_var = (1 - self.momentum) * self.running_var + self.momentum * var
+            self.x, self.c = x, x - x.mean(0)
+        return x / np.sqrt(var + 1)
+
+    def backward(self, v):
+        s = np.sqrt(self.var + 1)
+        through = self.c * (self.x * v).sum(0) if self.training else 0
+        return v / s - through / (len(v) * s**3)
+
+
+class Stuck(Scale):
+    momentum = 0.0
+
+
+@pytest.mark.parametrize(("kind", "outcome"), [(Scale, Outcome.PASS), (Stuck, Outcome.FAIL)])
+def test_a_statistic_that_stands_where_the_batch_s_is_has_moved(kind, outcome):
+    found = check(LayerSpec(kind, "B D", dims={"B": [1, 2]}), examples=6, only=("state",)).results
+    assert next(r for r in found if r.mode == "train").outcome is outcome
