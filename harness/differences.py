@@ -142,6 +142,19 @@ class Differences:
         drawn = dict(zip(names, found, strict=True))
         return {n: d.masked_fill(self.held[n], 0.0) if n in self.held else d for n, d in drawn.items()}
 
+    def ordered(self, names: list[str], sign: float) -> dict[str, Tensor]:
+        """The direction along which entries grow (or fall) with their place along every axis, and from leaf to leaf."""
+        found = {}
+        for k, n in enumerate(names):
+            x = self.case.leaves[n]
+            ramp = torch.full_like(x, float(k))
+            for axis, size in enumerate(x.shape):
+                place = torch.arange(1, size + 1, device=x.device) / ((size + 1) * x.ndim)
+                ramp += place.to(x).reshape(-1, *[1] * (x.ndim - axis - 1))
+            ramp *= sign / len(names)
+            found[n] = ramp.masked_fill(self.held[n], 0.0) if n in self.held else ramp
+        return found
+
     def spread(self, d: Direction, step: float) -> dict[str, Tensor]:
         """The direction in units of each tensor's scale, times `step`."""
         return {n: t * (self.scales[n].to(t) * step) for n, t in d.items()}

@@ -51,6 +51,35 @@ def test_its_wrong_twins_fail(n, wrong):
         assert gradcheck(order_statistic(n // 2, **wrong), x, raise_exception=False, seed=seed).failures
 
 
+def quantile(x, factor=1.0):
+    """0.3 of the way through each row, between its order statistics; of equal numbers two have these two ranks."""
+    order, p = np.argsort(x, axis=1, kind="stable"), 0.3 * (x.shape[1] - 1)
+    low, w = int(p), p - int(p)
+    parts = [(order[:, low : low + 1], 1 - w), (order[:, low + 1 : low + 2], w)]
+    y = sum(weight * np.take_along_axis(x, i, 1)[:, 0] for i, weight in parts)
+
+    def pullback(d):
+        g = np.zeros_like(x)
+        for i, weight in parts:
+            np.put_along_axis(g, i, factor * weight * d[:, None], 1)
+        return g
+
+    return y, pullback
+
+
+@pytest.mark.parametrize("n", [6, 33])
+def test_the_quantile_of_equal_numbers_is_no_failure(n):
+    for seed in range(2):
+        report = gradcheck(quantile, constant_rows(n, seed), raise_exception=False, seed=seed)
+        assert not report.failures, str(report)
+
+
+@pytest.mark.parametrize("factor", [1.5, -1.0])
+def test_a_quantile_of_another_size_fails(factor):
+    layer = partial(quantile, factor=factor)
+    assert gradcheck(layer, constant_rows(6, 0), raise_exception=False).failures
+
+
 def range_norm(x, factor=1.0):
     """Rows from 0 to nearly 1: those that are constant have a gradient whose entries cancel, up to rounding."""
     rows, low, high = np.arange(len(x)), x.argmin(1), x.argmax(1)
