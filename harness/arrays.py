@@ -25,6 +25,11 @@ RESOLUTION: Mapping[torch.dtype, float] = {torch.float64: 1e-6, torch.float32: 1
 """The relative error that must be seen for a tensor to count as verified, by working precision."""
 
 
+def dtype_name(dtype: torch.dtype) -> str:
+    """As in "float32"."""
+    return str(dtype).removeprefix("torch.")
+
+
 @cache
 def unit_roundoff(dtype: torch.dtype) -> float:
     """u, half the distance from 1 to the next larger number."""

@@ -23,6 +23,10 @@ from harness.verdict import ROUNDINGS
 QUICK = range(1, 5)
 """The neighbours that are looked at always: one unit in the last place away, ties kept."""
 
+AGAIN = 4
+"""How many times the error of autograd in the same precision, or of what forward keeps, a backward may be off by, and
+over the tensor how many times all of it: another right order of the same operations rounds otherwise, but by as much."""
+
 MORE = range(5, 21)
 """Those that are looked at before anything is called wrong: one, two and four units away, ties broken. A kink at which
 rounding may put an intermediate on either side shows at one of them."""
@@ -52,6 +56,7 @@ class Lowered:
         self.near = lru_cache(None)(self._near)
         self.kept = lru_cache(None)(self._kept)
         self.recomputed = lru_cache(None)(self._recomputed)
+        self.rounded = lru_cache(None)(self._rounded)
         self.autograd = lru_cache(None)(self._autograd)
         self.own = lru_cache(None)(self._own)
         self.reference = lru_cache(None)(self._reference)
@@ -87,8 +92,10 @@ class Lowered:
     # The same numbers in both precisions
 
     def low(self, point: Point) -> Case:
-        """The layer in the lower precision, with its own cotangents."""
-        return self.case.at(subject=self.subject, leaves=point.leaves, buffers=point.buffers)
+        """The layer in the lower precision, with its own cotangents. What is taken for a buffer there alone, as is what a forward
+        keeps that is no number, begins as it was found."""
+        buffers = {**self.subject.buffers, **point.buffers}
+        return self.case.at(subject=self.subject, leaves=point.leaves, buffers=buffers)
 
     def wide(self, point: Point) -> Case:
         """The layer in the case's precision, at the same numbers."""
@@ -172,6 +179,16 @@ class Lowered:
         except Refused:
             return None
         return found if rounding.seen and len(found) else None
+
+    def _rounded(self, k: int) -> tuple[Tensor, ...] | None:
+        """The outputs of a forward whose every result was rounded; None where it can't be seen."""
+        case, rounding = self.wide(self.at(k)), Rounding(self.dtype)
+        try:
+            with rounding:
+                evaluation = case.forward({n: t.clone() for n, t in case.leaves.items()})
+        except Refused:
+            return None
+        return tuple(y.detach().clone() for y in evaluation.outputs) if rounding.seen else None
 
     def _autograd(self, k: int) -> Gradients | None:
         """Autograd through the layer's own forward, all of it in the lower precision; None where there is none."""

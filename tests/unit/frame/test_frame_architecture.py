@@ -81,7 +81,7 @@ RANKS = [
     {"blocks", "cases", "special", "surroundings", "verdict"},
     {"claim", "inside", "line", "sample"},
     {"ladders", "precision", "together", "upcast"},
-    {"place"},
+    {"outputs", "place", "scales"},
     {"judge"},
     {"comparison", "session"},
     {"aggregate", "checks", "echo", "evidence"},
