@@ -13,7 +13,8 @@ from harness import LayerSpec, ints
 from layers import BatchNorm, Dropout, InstanceNorm, Linear, Sequential, SoftmaxCrossEntropy, Tanh
 
 WIDTHS = range(1, 7)
-ACCUMULATES = ("accumulates",)
+OWN = ("owns", "portable")
+ACCUMULATES = ("accumulates", *OWN)
 
 
 def batch_norm(z: Tensor, gamma: Tensor, beta: Tensor, running_mean: Tensor, running_var: Tensor, mode: str) -> Tensor:
@@ -52,15 +53,21 @@ SPECS = [
         promises=ACCUMULATES,
     ),
     LayerSpec(build=BatchNorm, inputs="B D", reference=batch_norm, promises=ACCUMULATES),
-    LayerSpec(build=Tanh, inputs="B D", reference=lambda z: 2 * torch.sigmoid(2 * z) - 1),
+    LayerSpec(build=Tanh, inputs="B D", reference=lambda z: 2 * torch.sigmoid(2 * z) - 1, promises=OWN),
     LayerSpec(
         build=Dropout,
         inputs="B D",
         options={"p": (0.0, 0.2, 0.5)},
         reference=dropout,
+        promises=OWN,
         name="Dropout",
     ),
-    LayerSpec(build=SoftmaxCrossEntropy, inputs=("B C", ints("B", below="C")), reference=F.cross_entropy),
+    LayerSpec(
+        build=SoftmaxCrossEntropy,
+        inputs=("B C", ints("B", below="C")),
+        reference=F.cross_entropy,
+        promises=OWN,
+    ),
     LayerSpec(
         build=lambda D_in, H, D_out: Sequential(Linear(D_in, H), InstanceNorm(H), Tanh(), Linear(H, D_out)),
         inputs="B D_in",

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+import torch
 from torch import Tensor
 
 from harness.arrays import rms, same_bytes
+from harness.case import Case
 from harness.checks import Check
+from harness.domain import BackwardRaised, Refused, backward_may_raise
 from harness.outcome import Outcome
 from harness.report import Finding
 from harness.session import Observation, Session
@@ -45,7 +48,7 @@ def shapes(session: Session) -> Observation:
 
 
 def dtypes(session: Session) -> Observation:
-    """Outputs and gradients keep the dtype and device that they were given."""
+    """Outputs and gradients keep the dtype and device that they were given; under the promise `portable` so does all between."""
     case = session.case
     if not any(t.is_floating_point() for t in case.leaves.values()):
         return Observation(Outcome.SKIP, reason="no input or parameter is real")
@@ -60,7 +63,25 @@ def dtypes(session: Session) -> Observation:
         dtype = case.base.integers.get(n, g.dtype)
         if (dtype, g.device) != (x.dtype, x.device):
             problems[n] = exact(n, f"{dtype} on {g.device}", f"{x.dtype} on {x.device}")
+    if not problems and "portable" in case.promises and (found := _elsewhere(case)):
+        problems["output"] = exact("output", found, 'all on the device of the inputs, as the promise "portable" says')
     return verdict(session, problems, case.wanted)
+
+
+def _elsewhere(case: Case) -> str:
+    """What goes wrong where torch makes on another device what is made without `device=`; empty if nothing does.
+
+    The device is `meta`, which every machine has: its tensors have no numbers, and refuse to be computed with beside others.
+    """
+    with torch.device("meta"):
+        try:
+            evaluation = case.fresh()
+            with backward_may_raise():
+                gradients = evaluation.pullback(case.base.cotangents)
+        except (Refused, BackwardRaised) as raised:
+            return f"made without device=, on another one than the inputs: {raised}"
+    made = {**{f"output{k}": y for k, y in enumerate(evaluation.outputs)}, **gradients}
+    return ", ".join(f"{n} on another device" for n, t in made.items() if t is not None and t.device.type == "meta")
 
 
 def unmutated(session: Session) -> Observation:

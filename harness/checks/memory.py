@@ -23,7 +23,8 @@ def aliasing(session: Session) -> Observation:
     """What was handed out stays as it was when the layer is used again, and an update in place changes one thing alone.
 
     Failed where outputs or returned gradients are overwritten by a later backward or forward, and where a kept gradient
-    shares memory with another or with a parameter. That a returned gradient is the cotangent's own memory is said.
+    shares memory with another or with a parameter. That an output is an input's own memory, or a returned gradient the
+    cotangent's, is said, and failed under the promise `owns`.
     """
     case = session.case
     leaves = {n: t.clone() for n, t in case.leaves.items()}
@@ -56,6 +57,11 @@ def aliasing(session: Session) -> Observation:
     said = [
         f"{n} lies in the memory of {m}" for n, t in handed.items() for m, s in sources.items() if share_memory(t, s)
     ]
+    if said and "owns" in case.promises:
+        finding = exact(said[0].split(" lies in ")[0], said[0], 'memory of its own, as the promise "owns" says')
+        return Observation(
+            Outcome.FAIL, reason=f"promised to own what it returns, and {'; '.join(said)}", finding=finding
+        )
     return Observation(Outcome.PASS, dict.fromkeys(case.wanted, 0.0), reason="; ".join(said))
 
 

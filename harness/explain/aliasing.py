@@ -1,7 +1,8 @@
 """What was handed out stays as it was when the layer is used again, and an update in place changes one thing alone.
 
 Failed where an output or a returned gradient is overwritten by the layer's next use, and where a kept gradient shares memory
-with another one or with a parameter. That a returned gradient is the cotangent's own memory is said, and is no failure.
+with another one or with a parameter. That a returned gradient is the cotangent's own memory is said, and is no
+failure but under the promise "owns".
 """
 
 import torch

@@ -1,7 +1,8 @@
 """Outputs and gradients keep the dtype and device that they were given.
 
 A float32 gradient of a float64 input was rounded on its way: some seven digits are left. A layer whose own state is
-float32 is judged in float32 as a whole, and the report says so.
+float32 is judged in float32 as a whole, and the report says so. Under the promise "portable" whatever is made on the way
+must be made where the inputs are: `torch.zeros(n)` without `device=` is not.
 """
 
 import torch

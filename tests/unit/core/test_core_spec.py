@@ -222,7 +222,10 @@ def test_option_without_values_is_an_error():
 
 def test_unknown_promise_is_an_error_that_lists_them():
     text = message(lambda: LayerSpec(build=Identity, inputs="B", promises=("fast",)))
-    assert text == "promises='fast' is not one of unbiased, accumulates, overwrites, reentrant, shared_mask"
+    assert (
+        text
+        == "promises='fast' is not one of unbiased, accumulates, overwrites, reentrant, shared_mask, owns, portable"
+    )
 
 
 @pytest.mark.parametrize("resolution", [0, -1e-6, 1, 2.5, float("nan")])
