@@ -133,6 +133,15 @@ EQUIVALENT: dict[Key, str] = {
         *(f"(t.shape, t.dtype, t.device) → (t.{e})" for e in ("dtype, t.shape, t.device", "shape, t.device, t.dtype")),
         "(z, *held) → (*held, z)",
     ),
+    **of(
+        "layer", "Layer._take", "self._kept = None  # what the last forward kept makes room for what this one will",
+        "forward keeps anew; that a forward which raises leaves nothing, test_layer_contract.py says", "left out",
+    ),
+    **of(
+        "tanh", "Tanh.backward",
+        "return torch.addcmul(δa, a2, δa, value=-1, out=a2)  # in place: new memory costs more than the arithmetic", COMMUTES,
+        "torch.addcmul(δa, a2, δa, value=-1, out=a2) → torch.addcmul(δa, δa, a2, value=-1, out=a2)",
+    ),
     **of("tanh", "Tanh.forward", TANH_T, "beyond 20 tanh is 1 also in float64", "40 → 41"),
     **of(
         "tanh", "Tanh.forward", TANH_T,
