@@ -8,10 +8,19 @@ import inspect
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from types import CodeType, ModuleType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
-from harness.members import ALL_INPUTS, CONTEXTS, asked_by, derivative_of, function_of, is_method, operation_of
+from harness.members import (
+    ALL_INPUTS,
+    CONTEXTS,
+    asked_by,
+    derivative_of,
+    function_of,
+    is_method,
+    is_named_derivative,
+    operation_of,
+)
 from harness.spec import RESERVED, LayerSpec
 from harness.titles import renamed
 
@@ -126,9 +135,21 @@ def _in(module: ModuleType) -> Iterator[Candidate]:
                 if inspect.isfunction(back := own.get(other)) and not twice:
                     yield Candidate(stem, (value, back), module, f"({name}, {other})")
                     break
+            else:
+                derived = [n for n, v in own.items() if _is_derivative(v, value)]
+                if len(derived) == 1:
+                    yield Candidate(name, (value, own[derived[0]]), module, f"({name}, {derived[0]})")
     for name, value in vars(module).items():
         if _is_operator(value) and value._init_fn.__module__ == module.__name__:
             yield Candidate(name, value, module, name)
+
+
+def _is_derivative(other: Any, function: FunctionType) -> bool:
+    """Whether something is a function's derivative, by its name and what it asks for."""
+    if not inspect.isfunction(other) or not is_named_derivative(function.__name__, other.__name__):
+        return False
+    asked, given = ([p for p in _parameters(f) if p.default is p.empty] for f in (other, function))
+    return 0 < len(asked) == len(given)
 
 
 def _counterparts(name: str) -> list[tuple[str, str]]:

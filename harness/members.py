@@ -88,6 +88,14 @@ def derivative_of(layer: Any) -> tuple[str, str] | None:
     return others[0] if len(others) == 1 else None  # `sigmoid` and `sigmoid_prime`
 
 
+def is_named_derivative(name: str, other: str) -> bool:
+    """Whether a function of this name may have the other as its derivative: `tanh` and `tanh_prime`, `relu` and `d_relu`."""
+    return other in {f"{a}{_}{b}" for d in DERIVATIVES for _ in ("_", "") for a, b in ((name, d), (d, name))} | {
+        f"d{name}",
+        f"d_{name}",
+    }
+
+
 def operation_of(layer: Any) -> tuple[str, str] | None:
     """The names of the two methods of an operation, which ask for what a graph would give them; None where it is none."""
     for pair in PAIRS:

@@ -54,6 +54,12 @@ SWITCHES = ("bias", "use_bias", "affine", "causal")
 DIVISORS = ("num_heads", "n_heads", "n_head", "nhead", "heads", "num_head", "num_groups", "n_groups", "groups")
 """Those that divide another size."""
 
+SEVERAL = ("shape", "sizes", "dims", "units")
+"""How those end that are several sizes at once."""
+
+TUPLES = ("(D, 3)", "(D,)", "(D, H, W)", "(D, H)", "[D, 4, 3]")
+"""What these may be."""
+
 TARGETS = ("y", "t", "target", "targets", "label", "labels", "y_true", "truth")
 """What forward's parameters are called that hold what is to be predicted."""
 
@@ -182,9 +188,18 @@ def _guesses(candidate: Candidate) -> Iterator[Guess]:
     divisor = next((d for d in dims if d in DIVISORS), "")
     divided = {d: f"{divisor}*{d}" for d in dims if divisor and d != divisor and not d.startswith((*WINDOWS, *STEPS))}
     arrays = _arrays(candidate.construction())
+    several = [p.name for p in candidate.construction() if _is_tuple(p)]
     for shapes in zip(*arrays.values(), strict=True) if arrays else [()]:
-        given = {n: _drawn(shape, candidate) for n, shape in zip(arrays, shapes, strict=True)}
-        yield from _guesses_of(candidate, inputs, {**divided, **given}, given)
+        drawn = {n: _drawn(shape, candidate) for n, shape in zip(arrays, shapes, strict=True)}
+        for sizes in TUPLES if several else [""]:
+            given = drawn | dict.fromkeys(several, sizes)
+            yield from _guesses_of(candidate, inputs, {**divided, **given}, given)
+
+
+def _is_tuple(parameter: inspect.Parameter) -> bool:
+    """Whether a constructor's parameter is several sizes at once."""
+    said = getattr(parameter.annotation, "__name__", str(parameter.annotation)).lower()
+    return parameter.name.split("_")[-1] in SEVERAL or said.startswith(("tuple", "list[int", "sequence[int"))
 
 
 def _arrays(parameters: Sequence[inspect.Parameter]) -> dict[str, tuple[str, ...]]:

@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from types import FunctionType
 from typing import Any
 
 import torch
@@ -21,7 +22,7 @@ from harness.conventions import attributes
 from harness.domain import backward_may_raise, forward_may_refuse
 from harness.handed import GRADIENT, PREDICTED, TARGETS
 from harness.kinds import Const
-from harness.members import derivative_of
+from harness.members import derivative_of, is_named_derivative
 from harness.outcome import SpecError
 from harness.request import Request, call_arguments, positional_names, required_names
 from harness.stateful import has_backward
@@ -34,9 +35,28 @@ OUTPUTS = ("y", "a", "out", "output", "outputs", "activation")
 
 
 def recognises(layer: Any) -> bool:
-    """Whether it is an object with both, and neither a backward nor a module's."""
+    """Whether it is an object with both, and neither a backward nor a module's; or a function and its derivative."""
+    if isinstance(layer, tuple):
+        return of_functions(layer)
     plain = not isinstance(layer, (type, torch.nn.Module, torch.Tensor, tuple, list)) and not hasattr(layer, "__code__")
     return plain and not has_backward(layer) and derivative_of(layer) is not None
+
+
+def of_functions(layer: Any) -> bool:
+    """Whether it is a pair of a function and what is by its name its derivative, which asks for the same and no cotangent."""
+    if len(layer) != 2 or not all(isinstance(part, FunctionType) for part in layer):
+        return False
+    function, derivative = layer
+    asked = required_names(derivative)
+    named = is_named_derivative(function.__name__, derivative.__name__)
+    return named and len(asked) == len(required_names(function)) and not any(GRADIENT.search(n.lower()) for n in asked)
+
+
+def _as_object(function: FunctionType, derivative: FunctionType) -> Any:
+    """An object with the two as its methods, called as the function is and found where that is."""
+    own = {"__call__": staticmethod(function), "derivative": staticmethod(derivative)}
+    home = {"__module__": function.__module__, "__qualname__": f"<functions>.{function.__name__}"}
+    return type(function.__name__, (), own | home)()
 
 
 def subject(request: Request) -> Subject:
@@ -47,6 +67,8 @@ def subject(request: Request) -> Subject:
         Refused: the function refuses the inputs.
         BackwardRaised: the derivative raised.
     """
+    if isinstance(request.layer, tuple):
+        request = replace(request, layer=_as_object(*request.layer))
     function, derivative = derivative_of(request.layer) or ("", "")
     made = Derived(copy.deepcopy(request.layer), function, derivative)
     arguments = request.arguments(made.function)
@@ -65,7 +87,10 @@ def subject(request: Request) -> Subject:
         _confirmed(made, [list(arguments).index(n) for n in of], outputs, found, request.kwargs)
     layer = Derived(request.layer, function, derivative, tuple(list(arguments).index(n) for n in of))
     fixed = [n for n in wanted if n not in of]
-    inputs = tuple(Const(x) if n in fixed else x for n, x in arguments.items())
+    arrays = {
+        n: x.numpy() if isinstance(x, torch.Tensor) and request.library == "numpy" else x for n, x in arguments.items()
+    }
+    inputs = tuple(Const(x) if n in fixed else x for n, x in arrays.items())  # the wrapper's own code names torch
     notes = [layer.said] + (
         [f"{layer.title} is that of {', '.join(of)}: {', '.join(fixed)} not judged"] if fixed else []
     )
@@ -102,7 +127,13 @@ class Derived:
     @property
     def title(self) -> str:
         """What the derivative is called in a sentence."""
-        return f"{type(self.wrapped).__name__}.{self._names[1]}"
+        own = self._called == self._names[1]
+        return f"{type(self.wrapped).__name__}.{self._called}" if own else self._called
+
+    @property
+    def _called(self) -> str:
+        """What its author calls the derivative."""
+        return getattr(self.derivative, "__name__", self._names[1])
 
     @property
     def code(self) -> str:
@@ -127,7 +158,7 @@ class Derived:
     def said(self) -> str:
         """What the report says of the backward."""
         asked = ", ".join(self.asked)
-        return f"backward is taken to be {self._names[1]}({asked})" + (
+        return f"backward is taken to be {self._called}({asked})" + (
             "" if self.takes_cotangent else " times the cotangent"
         )
 

@@ -8,6 +8,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
+from harness.conventions.derivative import of_functions
 from harness.handed import CACHES, GRADIENT, arranged
 from harness.outcome import SpecError
 from harness.recipe import Pulling
@@ -22,8 +23,8 @@ INPUTS = ("x", "z", "a", "inp", "input", "inputs")
 
 
 def recognises(layer: Any) -> bool:
-    """Whether it is a tuple of two functions."""
-    return isinstance(layer, tuple) and len(layer) == 2 and all(map(callable, layer))
+    """Whether it is a tuple of two functions, and not of one and its derivative."""
+    return isinstance(layer, tuple) and len(layer) == 2 and all(map(callable, layer)) and not of_functions(layer)
 
 
 def subject(request: Request) -> Subject:

@@ -199,3 +199,25 @@ class Prelu:
 
     def gradient(self, x: Any) -> Any:
         return np.where(x > 0, 1.0, self.alpha)
+
+
+def tanh(x: Any) -> Any:
+    return np.tanh(x)
+
+
+def tanh_prime(x: Any) -> Any:
+    return 1 - np.tanh(x) ** 2
+
+
+def tanh_derivative(a: Any) -> Any:
+    """Of the output."""
+    return 1 - a**2
+
+
+def d_tanh(x: Any) -> Any:
+    """Wrong by a factor of two."""
+    return 2 * tanh_prime(x)
+
+
+def tanh_backward(dout: Any, x: Any) -> Any:
+    return dout * tanh_prime(x)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import layers_derivative as layers
 import numpy as np
 import pytest
-from twins import NX, X, pair
+from twins import NX, Twins, X, pair
 
 from harness import NotVerified, SpecError, const, gradcheck
 
@@ -26,6 +26,19 @@ TWINS = {kind.__name__: pair(kind, NX, tensor="x", verified="x") for kind in ENT
     "loss": pair(layers.CrossEntropy, P, P[::-1].copy(), tensor="p", verified="p"),
     "loss an example": pair(layers.PerExample, NX, P, tensor="output", verified="output"),
 }
+TWINS |= {
+    "functions": Twins((layers.tanh, layers.tanh_prime), (layers.tanh, layers.d_tanh), (NX,), "x", "x"),
+    "functions, of the output": Twins(
+        (layers.tanh, layers.tanh_derivative), (layers.tanh, layers.d_tanh), (NX,), "x", "x"
+    ),
+}
+
+
+def test_a_function_and_its_derivative_are_said_to_be_that():
+    assert gradcheck((layers.tanh, layers.tanh_prime), NX).notes == (
+        "backward is taken to be tanh_prime(x) times the cotangent",
+    )
+    assert gradcheck((layers.tanh, layers.tanh_backward), NX).notes == ()
 
 
 def test_what_is_taken_for_the_backward_is_said():

@@ -178,13 +178,13 @@ def test_a_function_and_its_derivative_are_told_what_to_write():
     def cube(x):
         return x**3
 
-    def cube_prime(x):
+    def cube_slope(x):
         return 3 * x**2
 
-    line = "lambda x: (cube(x), lambda v: v * cube_prime(x))"
+    line = "lambda x: (cube(x), lambda v: v * cube_slope(x))"
     with pytest.raises(SpecError, match=re.escape(line)):
-        gradcheck((cube, cube_prime), NX)
-    assert gradcheck(eval(line, {"cube": cube, "cube_prime": cube_prime}), NX).ok
+        gradcheck((cube, cube_slope), NX)
+    assert gradcheck(eval(line, {"cube": cube, "cube_slope": cube_slope}), NX).ok
 
 
 @pytest.mark.parametrize("backward", [lambda dout, cache: dout, lambda dout, c: dout])
@@ -197,13 +197,13 @@ def test_a_loss_and_its_derivative_are_told_what_to_write():
     def mse(y_pred, y_true):
         return np.mean((y_true - y_pred) ** 2)
 
-    def mse_prime(y_pred, y_true):
+    def mse_slope(y_pred, y_true):
         return 2 * (y_pred - y_true) / y_true.size
 
-    line = "lambda y_pred, y_true: (mse(y_pred, y_true), lambda v: v * mse_prime(y_pred, y_true))"
+    line = "lambda y_pred, y_true: (mse(y_pred, y_true), lambda v: v * mse_slope(y_pred, y_true))"
     with pytest.raises(SpecError, match=re.escape(line)):
-        gradcheck((mse, mse_prime), NX, NX + 1)
-    assert gradcheck(eval(line, {"mse": mse, "mse_prime": mse_prime}), NX, np.cos(NX)).ok
+        gradcheck((mse, mse_slope), NX, NX + 1)
+    assert gradcheck(eval(line, {"mse": mse, "mse_slope": mse_slope}), NX, np.cos(NX)).ok
 
 
 class Model:

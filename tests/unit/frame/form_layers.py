@@ -274,3 +274,56 @@ class OfItsClass:
     @classmethod
     def backward(cls, g):
         return FACTOR * g * np.cos(cls.x)
+
+
+def swish(x):
+    return x / (1 + np.exp(-x))
+
+
+def swish_prime(x):
+    s = 1 / (1 + np.exp(-x))
+    return FACTOR * (s + x * s * (1 - s))
+
+
+def squared(p, t):
+    return np.mean((p - t) ** 2)
+
+
+def squared_derivative(p, t):
+    return FACTOR * 2 * (p - t) / np.size(p)
+
+
+def scaled(x):
+    return 3 * x
+
+
+def scaled_grad(x, rate, epochs):
+    """Of something else, by what it asks for."""
+    return x, rate, epochs
+
+
+class Shaped:
+    def __init__(self, shape):
+        channels, height, width = shape
+        self.W = np.random.randn(channels, height, width)  # noqa: NPY002
+
+    def forward(self, x):
+        self.x = x
+        return x * self.W
+
+    def backward(self, dy):
+        self.dW = (dy * self.x).sum(0)
+        return FACTOR * dy * self.W
+
+
+class Sized:
+    def __init__(self, sizes):
+        self.W = np.random.randn(sizes[0], sizes[1])  # noqa: NPY002
+
+    def forward(self, x):
+        self.x = x
+        return x @ self.W
+
+    def backward(self, dy):
+        self.dW = self.x.T @ dy
+        return FACTOR * dy @ self.W.T

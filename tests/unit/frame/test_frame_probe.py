@@ -196,6 +196,10 @@ FORMS = {
     "Leaky": ("Leaky", "B D", "lambda B: 0.5"),
     "OfItsClass": ("OfItsClass()", "B D"),
     "sine": ("sine", "B D"),
+    "swish": ("(swish, swish_prime)", "B D"),
+    "squared": ("(squared, squared_derivative)", "B D", ONE_HOT),
+    "Shaped": ("Shaped((D, H, W))", "B D H W"),
+    "Sized": ("Sized((D, 3))", "B D"),
 }
 """All of form_layers but a stub, functions without a backward, an operator without one, and what has no derivative."""
 
