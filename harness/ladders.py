@@ -12,7 +12,7 @@ from harness.arrays import rms
 from harness.blocks import Blocks, Units, blocks_of
 from harness.case import Case
 from harness.claim import Claim
-from harness.differences import FIRST, SECOND, Differences
+from harness.differences import DOWN, FIRST, SECOND, Differences
 from harness.domain import Refused
 from harness.estimate import Direction
 from harness.line import LEAST, Ladder, Line
@@ -20,6 +20,10 @@ from harness.verdict import ROUNDINGS
 
 COARSEST = 1e-3
 """The largest share of the gradient that a verified bound may be, however coarse the forward's last digit is."""
+
+
+WITHIN = 36
+"""The step, 2⁻³⁶ of the spread: nearly always within one step of float32's staircase."""
 
 
 class Ladders:
@@ -38,12 +42,23 @@ class Ladders:
         behind a normalisation of nearly constant columns; if so its differences are held to that from here on."""
         try:
             own = self.differences.alone(name)
-            if 4 * own.rounding > self.differences.rounding:
+            if 4 * own.rounding > self.differences.rounding or self._steps(name, own):
                 return False
         except Refused:  # steps of the whole's spread leave the domain
             return False
         self._along[name] = own
         return True
+
+    def _steps(self, name: str, own: Differences) -> bool:
+        """Whether there is a staircase on which less rounding is met because it is finer than its steps: a float32 computation
+        inside. The slope is another there than the one that larger steps measure, with all the rounding that they cross."""
+        d = own.direction(10, [name])
+        near = own.residual(self.claim.gradients, d, WITHIN)
+        afar = (self.differences.residual(self.claim.gradients, d, k) for k in (FIRST, *DOWN[:2]))
+        known = [r for r in afar if r is not None and r.estimate.known]
+        return near is not None and any(
+            abs(r.off - near.off) > r.estimate.error + r.shared + near.estimate.error + near.shared for r in known
+        )
 
     def along(self, name: str) -> Differences:
         """The differences along one tensor."""

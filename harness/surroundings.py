@@ -50,6 +50,10 @@ ABSORBED = 32
 """How many units in the last place of the numbers inside a change in dispute may be to be lost in them: one or two at each of
 a few operations."""
 
+SINGLE = (2.0**-28, 2.0**-22)
+"""From how large to how large a rounding relative to an output is one of float32: that of float64 is far below, and
+the changes of a function that varies are above."""
+
 COARSEST = 0.25
 """Up to which step, in units of the spread, what finer steps refute is looked at again."""
 
@@ -119,7 +123,10 @@ class Surroundings:
         that the term is constant, and nothing moves that could be measured as noise. A function that varies faster than the
         coarse steps has changes in dispute far above any last digit.
         """
-        digit = ABSORBED * self.f.case.u * self._numbers(d) * float(self.f.v.abs().amax())
+        single = self._single(d)
+        if abs(found.off) * COARSEST <= single:
+            return True
+        digit = max(ABSORBED * self.f.case.u * self._numbers(d) * float(self.f.v.abs().amax()), 4 * single)
         steps = [h for k in range(1, 50) if (h := found.step * 2**k) <= COARSEST]
         if not steps or abs(found.off) * steps[0] > digit:
             return False
@@ -133,6 +140,19 @@ class Surroundings:
             # the finer of two neighbouring steps is one at which the last digit matters
             before = right and abs(found.off) * h <= digit
         return False
+
+    def _single(self, d: Direction) -> float:
+        """The rounding of outputs whose numbers inside a float64 function holds in float32: met by steps that cross them, and
+        by none on one step of their staircase."""
+        if self.f.case.u > 1e-10:
+            return 0.0
+        met, size = torch.zeros_like(self.f.y), self.f.y.abs()
+        for step in MOVING:
+            with suppress(Refused):
+                measured = self.f.rounding_at(d, step)
+                single = (measured >= SINGLE[0] * size) & (measured <= SINGLE[1] * size)
+                met = torch.where(single, torch.maximum(met, measured), met)
+        return NOISES * float(weighed(self.f.v, met).norm())
 
     def _numbers(self, d: Direction) -> float:
         """How large numbers inside may be: of order one, or as the leaves or the outputs."""

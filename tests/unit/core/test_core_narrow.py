@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
+
+import numpy as np
 import pytest
 import torch
 
@@ -173,3 +176,18 @@ def test_a_formula_that_rounds_more_than_the_reference_is_held_to_its_own_roundi
         lambda: Tanh(factor), "B D", "Tanh", dtypes=("float32",), reference=lambda x: 2 * torch.sigmoid(2 * x) - 1
     )
     assert [r.outcome for r in check(spec, examples=6, seed=1, only=("float32",)).results] == [outcome]
+
+
+def swish(x, factor=1.0):
+    """x / (1 + e⁻ˣ), the exponential in float32 and all else in float64: on a step of its staircase the slope is 1 / (1 + e⁻ˣ)."""
+    e = np.exp(-x, dtype=np.float32)
+    return x / (1 + e), lambda d: factor * d * (1 + e + x * e) / (1 + e) ** 2
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1e-2, 1.0, 4.0])
+def test_a_part_in_float32_inside_is_no_failure(scale):
+    for seed in range(4):
+        x = scale * np.random.default_rng(seed).normal(size=(2, 3))
+        for factor, wrong in ((1.0, False), (1.01, True)):
+            report = gradcheck(partial(swish, factor=factor), x, raise_exception=False, seed=seed)
+            assert bool(report.failures) is wrong, str(report)
