@@ -134,6 +134,13 @@ class Case:
         """Whether a second forward under the same seed gives the same outputs."""
         return not self.differs(self.seed)
 
+    @cached_property
+    def replays_still(self) -> bool:
+        """Whether sixteen more give the same as one another: of a few entries two masks may be alike by chance. Not as the
+        first: a state that other inputs have left may change all of them."""
+        first, *others = (self.outputs_at(self.leaves) for _ in range(16))
+        return all(torch.equal(a, b) for other in others for a, b in zip(first, other, strict=True))
+
     def evaluate(self, cotangent_seed: int, given: tuple[Tensor, ...] | None = None) -> Base:
         """One forward and one backward with the cotangent of that number, or with those given."""
         handed = {n: t.clone() for n, t in self.leaves.items()}

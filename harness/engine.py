@@ -18,6 +18,7 @@ from harness.events import Event, Finished, Noted, Started
 from harness.events import Refused as RefusedEvent
 from harness.evidence import finding_of
 from harness.finer import finer
+from harness.judge import UNREPLAYED
 from harness.outcome import Outcome, SpecError
 from harness.report import Result
 from harness.session import Observation, Session
@@ -153,7 +154,10 @@ def _once(check: Check, session: Session) -> Observation:
 def observe(check: Check, session: Session) -> Observation:
     """One check of one case. Whatever the check itself raises is the harness's own error."""
     try:
-        return check.observe(session)
+        seen = check.observe(session)
+        if seen.outcome is Outcome.FAIL and check.name not in _OF_ONE and not session.case.replays_still:
+            return Observation(Outcome.INCONCLUSIVE, reason=UNREPLAYED)
+        return seen
     except BackwardRaised as raised:
         return Observation(Outcome.FAIL, reason=clean(f"the forward went through and backward raised {raised}"))
     except Refused as refusal:
@@ -164,6 +168,10 @@ def observe(check: Check, session: Session) -> Observation:
         last = traceback.extract_tb(error.__traceback__)[-1]
         place = f"{last.name}, line {last.lineno}"
         return Observation(Outcome.ERROR, reason=clean(f"in {check.name} ({place}): {type(error).__name__}: {error}"))
+
+
+_OF_ONE = ("shapes", "dtypes", "unmutated", "aliasing")
+"""The checks that see all in one evaluation."""
 
 
 def clean(text: str) -> str:

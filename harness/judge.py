@@ -27,6 +27,12 @@ ENTRIES = 600
 ZERO = "its gradient is zero up to rounding, {:.0e}"
 
 
+UNREPLAYED = (
+    "two forwards under one seed differ: it draws from a generator that can't be replayed; draw from one that the layer "
+    "keeps, or from that of numpy.random, random or torch"
+)
+
+
 class Judge(Ladders):
     """Decides on the gradients of one case."""
 
@@ -220,7 +226,7 @@ class Judge(Ladders):
         if not self.case.replays:
             return Verdict(
                 Outcome.INCONCLUSIVE,
-                reason="two forwards under one seed differ: it draws from a generator that can't be replayed",
+                reason=UNREPLAYED,
             )
         # Short of that the backward's own rounding counts too: it is measured only here, for it costs evaluations
         known = max(line.error / line.least for line in lines)

@@ -1,5 +1,7 @@
 """A mask is read off outputs only where the layer does multiply by one."""
 
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -124,3 +126,30 @@ class HeldForItsWeights(Own):
 def test_a_layer_that_is_handed_a_generator_draws_from_it(layer, expected):
     results = check(LayerSpec(build=layer, inputs="B D"), examples=6, only=("mask",)).results
     assert next(r.outcome for r in results if r.mode == "train") is expected
+
+
+class Unreplayed:
+    """A mask from the system, which nothing can replay; its wrong twin's gradient is in float32."""
+
+    factor = 1.0
+
+    def forward(self, x):
+        drawn = np.frombuffer(os.urandom(x.size), np.uint8)
+        self.m = (drawn < 128).reshape(x.shape) * 2.0
+        return x * self.m
+
+    def backward(self, d):
+        return d * self.m
+
+
+class UnreplayedNarrow(Unreplayed):
+    def backward(self, d):
+        return (d * self.m).astype(np.float32)
+
+
+@pytest.mark.parametrize(("kind", "failed"), [(Unreplayed, set()), (UnreplayedNarrow, {"dtypes"})])
+def test_what_can_not_be_replayed_fails_nothing_that_compares_two_runs(kind, failed):
+    for seed in range(3):  # masks of two entries are alike by chance
+        report = check(LayerSpec(kind, "B D"), examples=4, seed=seed)
+        assert {r.check for r in report.failures} == failed
+        assert "draw from one that the layer keeps" in str(report)
