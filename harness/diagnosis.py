@@ -29,6 +29,11 @@ def common(first: list[str], *others: list[str]) -> tuple[str, ...]:
     return tuple(named or kept)[:3]
 
 
+STILL = (
+    "the forward stands still around here, as a step does: if backward is the derivative of another function on purpose (a "
+    "surrogate, straight-through), name that, LayerSpec(..., derivative_of=f)"
+)
+
 _NUMBER = "every entry is the same multiple"
 
 
@@ -43,6 +48,8 @@ def _whole(case: Case, g: Tensor, r: Tensor) -> Iterator[str]:
     if g.ndim == 2 and g.shape[0] == g.shape[1] > 1 and not torch.equal(r, r.T) and _explains(r.T, g, r):
         yield "the gradient is transposed"
     if float(r.norm()) == 0:
+        if case.declared is None:
+            yield STILL
         return
     factor = float((g * r).sum() / r.square().sum())
     if _explains(factor * r, g, r):

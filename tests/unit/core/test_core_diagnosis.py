@@ -308,3 +308,29 @@ def test_on_fresh_draws_only_the_tensor_that_failed_is_judged(monkeypatch: pytes
     names = {c: {n for k, n in escalated if k == c} for c, _ in escalated}
     assert sorted(map(len, names.values()), reverse=True)[0] == 3  # at the input as given all are judged
     assert sum(len(n) == 1 for n in names.values()) >= 3  # on each fresh draw one
+
+
+class Step:
+    """1 above zero; its backward is that of the logistic function, a surrogate."""
+
+    def forward(self, x):
+        self.x = x
+        return np.where(x > 0, 1.0, 0.0)
+
+    def backward(self, d):
+        s = 1 / (1 + np.exp(-self.x))
+        return d * s * (1 - s)
+
+
+class Flat(Step):
+    """Its derivative, zero."""
+
+    def backward(self, d):
+        return 0 * d
+
+
+def test_a_surrogate_is_told_how_it_is_declared():
+    x = np.linspace(-1, 1, 6).reshape(2, 3) + 0.05
+    assert "LayerSpec(..., derivative_of=f)" in str(gradcheck(Step(), x, raise_exception=False))
+    assert gradcheck(Flat(), x).ok
+    assert check(LayerSpec(Step, "B D", derivative_of=lambda x: 1 / (1 + torch.exp(-x))), examples=4).ok
