@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from harness.case import Case
+from harness.domain import BackwardRaised, Refused
 
 FIT = 1e-5
 """A sentence is offered if it leaves less than this share of the residual."""
@@ -19,7 +20,8 @@ def sentences(case: Case, name: str, claimed: Tensor, expected: Tensor) -> list[
     g, r = claimed.double(), expected.double()
     if g.shape != r.shape or not g.numel() or not bool(torch.isfinite(r).all() & torch.isfinite(g).all()):
         return []
-    return list(_whole(case, g, r)) or list(_structured(case.leaves[name].double(), g, r)) or list(_local(g, r))
+    x = case.leaves[name].double()
+    return list(_whole(case, g, r)) or list(_structured(x, g, r)) or list(_local(g, r)) or list(_unsummed(case, name))
 
 
 def common(first: list[str], *others: list[str]) -> tuple[str, ...]:
@@ -105,6 +107,24 @@ def _structured(x: Tensor, g: Tensor, r: Tensor) -> Iterator[str]:
         along = (residual * centred).sum(axis, keepdim=True) / centred.square().sum(axis, keepdim=True)
         if _explains(r + along * centred, g, r):
             yield f"the residual is parallel to the input centred along axis {axis}: the term with Σ δ·x̂ over it is missing or wrong"
+
+
+def _unsummed(case: Case, name: str) -> Iterator[str]:
+    """Where one row of the cotangent alone gives the very same gradient of a parameter: `dout[0]` for `dout.sum(0)`."""
+    given = case.base.cotangents
+    if not case.subject.takes_cotangent or case.subject.leaves[name].role == "input" or len(given) != 1:
+        return
+    (v,), g = given, case.base.gradients.get(name)
+    for axis, size in enumerate(v.shape):
+        for place, index in (("first", 0), ("last", size - 1)) if size > 1 else ():
+            alone = torch.zeros_like(v)
+            alone.select(axis, index).copy_(v.select(axis, index))
+            try:
+                found = case.evaluate(1, (alone,)).gradients.get(name)
+            except (Refused, BackwardRaised):
+                return
+            if g is not None and found is not None and torch.equal(found, g):
+                yield f"only the {place} index along axis {axis} of the cotangent counts, the others are left out"
 
 
 def _local(g: Tensor, r: Tensor) -> Iterator[str]:

@@ -334,3 +334,36 @@ def test_a_surrogate_is_told_how_it_is_declared():
     assert "LayerSpec(..., derivative_of=f)" in str(gradcheck(Step(), x, raise_exception=False))
     assert gradcheck(Flat(), x).ok
     assert check(LayerSpec(Step, "B D", derivative_of=lambda x: 1 / (1 + torch.exp(-x))), examples=4).ok
+
+
+class Biased:
+    """x + b, the gradient of b from the cotangent in a way of its own."""
+
+    def __init__(self, D: int, reduce: Change) -> None:
+        self.b, self.reduce = torch.zeros(D, dtype=F64), reduce
+
+    def forward(self, x):
+        return x + self.b
+
+    def backward(self, d):
+        self.db = self.reduce(d)
+        return d.clone()
+
+
+UNSUMMED = "only the {} index along axis {} of the cotangent counts, the others are left out"
+
+
+@pytest.mark.parametrize(
+    ("reduce", "sentences"),
+    [
+        (lambda d: d[0].sum(0), (UNSUMMED.format("first", 0),)),
+        (lambda d: d[:, -1].sum(0), (UNSUMMED.format("last", 1),)),
+        (lambda d: d[:2].sum((0, 1)), ()),
+        (lambda d: d.sum((0, 1))[:1].expand(5), (UNSUMMED.format("first", 2),)),
+        (lambda d: d.sum((0, 1)) ** 2, ()),
+    ],
+)
+def test_a_missing_sum_is_told_by_the_cotangents_that_count(reduce, sentences):
+    report = gradcheck(Biased(5, reduce), randn(4, 3, 5), raise_exception=False)
+    (failed,) = (r for r in report.failures if r.check == "parameter_gradient")
+    assert failed.finding.diagnosis == sentences
