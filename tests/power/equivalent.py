@@ -142,6 +142,26 @@ EQUIVALENT: dict[Key, str] = {
         "return torch.addcmul(δa, a2, δa, value=-1, out=a2)  # in place: new memory costs more than the arithmetic", COMMUTES,
         "torch.addcmul(δa, a2, δa, value=-1, out=a2) → torch.addcmul(δa, δa, a2, value=-1, out=a2)",
     ),
+    **of(
+        "tanh", "Tanh.backward",
+        "return torch.addcmul(δa, a2, δa, value=-1, out=a2)  # in place: new memory costs more than the arithmetic", NEW_MEMORY,
+        "torch.addcmul(δa, a2, δa, value=-1, out=a2) → torch.addcmul(δa, a2, δa, value=-1)",
+    ),
+    **of(
+        "layer", "_plain", "return t.detach() if t.requires_grad else t",
+        "the same numbers; memory, deepcopy and what is recorded alone differ (test_layer_contract.py)",
+        "t.detach() if t.requires_grad else t → t", "t.detach() if t.requires_grad else t → t.detach()", "t.detach() → t",
+    ),
+    **of(
+        "layer", "Layer._recall", "return tuple([_plain(t) for t in (δa, *self._kept)])",
+        "a list of the same tensors, unpacked as a tuple is",
+        "tuple([_plain(t) for t in (δa, *self._kept)]) → [_plain(t) for t in (δa, *self._kept)]",
+    ),
+    **of(
+        "layer", "over_batch", "return t.sum(-2, keepdim=t.ndim > 2)",
+        "of a matrix (1, D) for (D,): _accumulate views it, and both broadcast alike",
+        "t.ndim > 2 → t.ndim >= 2", "2 → 0", "2 → 1", "2 → -2",
+    ),
     **of("tanh", "Tanh.forward", TANH_T, "beyond 20 tanh is 1 also in float64", "40 → 41"),
     **of(
         "tanh", "Tanh.forward", TANH_T,
