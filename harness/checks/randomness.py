@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from harness.case import Case
+from harness.chances import UNLIKELY, dependent, share_kept, shares
 from harness.checks import Check
 from harness.domain import Refused
 from harness.draws import rng_of, signed_like
@@ -32,10 +33,6 @@ ENOUGH = 0.01
 
 FEW = 8
 """How many train forwards show whether zeros stay zeros."""
-
-UNLIKELY = 3e-9
-"""The probability of a false alarm in one statistic at one look: below 1e-6 in a run of 25 examples, at three looks at the mean
-and at neighbours along three axes."""
 
 
 def mask(session: Session) -> Observation:
@@ -177,7 +174,7 @@ def _seen(session: Session, expected: Tensor, identity: bool) -> Observation:
 def _shown(case: Case, drawn: Tensor, expected: Tensor, identity: bool) -> Observation:
     """What so many draws show."""
     shared = "shared_mask" in case.promises
-    if identity and not shared and (why := _dependent(drawn, expected, case.base.outputs[0].shape)):
+    if identity and not shared and (why := dependent(drawn, expected, case.base.outputs[0].shape)):
         finding = Finding(("output", None), why, "independent entries", "exact", 1, 1)
         return Observation(Outcome.FAIL, reason=why, finding=finding)
     return _mean(drawn, expected, identity, shared)
@@ -216,8 +213,8 @@ def _mean(drawn: Tensor, expected: Tensor, identity: bool, shared: bool) -> Obse
     if not drawn.any():
         return Observation(Outcome.SKIP, reason=f"nothing was kept in {len(drawn)} draws")
     gains = drawn[:, expected != 0] / expected[expected != 0] if identity else None
-    if gains is not None and not shared and (share := _kept(gains)) is not None:
-        off, (low, high) = share - 1, _shares(gains.numel(), float(gains.max()))
+    if gains is not None and not shared and (share := share_kept(gains)) is not None:
+        off, (low, high) = share - 1, shares(gains.numel(), float(gains.max()))
         smallest = max(1 - low, high - 1)
     else:
         if gains is not None:  # all entries are multiplied by numbers of one kind
@@ -235,57 +232,6 @@ def _mean(drawn: Tensor, expected: Tensor, identity: bool, shared: bool) -> Obse
     said = f"the mean of {len(drawn)} train outputs is {1 + off:.3f} times the eval output, off by more than {smallest:.1%}"
     finding = Finding(("output", None), f"{1 + off:.4g} times", "1 times", f"{smallest:.2g}", 1, 1)
     return Observation(Outcome.FAIL, reason=said, finding=finding)
-
-
-def _kept(gains: Tensor) -> float | None:
-    """Of entries that are dropped or multiplied by one number g > 1 the mean of all: g times the share that is kept."""
-    kept = gains[gains != 0]
-    g = float(kept.max()) if kept.numel() else 0.0
-    if g <= 1 or g - float(kept.min()) > 1e-2 * g:  # up to what 16 bits round
-        return None
-    return float(kept.double().mean()) * kept.numel() / gains.numel()
-
-
-def _shares(n: int, g: float) -> tuple[float, float]:
-    """Between what two numbers the mean of n numbers, g with probability 1/g and else 0, lies but with probability UNLIKELY.
-
-    By Chernoff's inequality: a share s of n has probability e^{−n KL(s, 1/g)} at most, which for rare or frequent drops is
-    many times sharper than what the range alone tells.
-    """
-    q, bound = 1 / g, math.log(2 / UNLIKELY) / n
-
-    def unlikely(s: float) -> bool:
-        terms = ((s, q), (1 - s, 1 - q))
-        return sum(a * math.log(a / b) for a, b in terms if a > 0) > bound
-
-    def farthest(end: float) -> float:
-        """The share on the way from q to `end` that is just as unlikely."""
-        if not unlikely(end):
-            return end
-        near, far = q, end
-        for _ in range(64):
-            middle = (near + far) / 2
-            near, far = (near, middle) if unlikely(middle) else (middle, far)
-        return far
-
-    return g * farthest(0.0), g * farthest(1.0)
-
-
-def _dependent(drawn: Tensor, expected: Tensor, shape: torch.Size) -> str:
-    """Whether neighbours along an axis are kept and dropped together, or never together."""
-    kept = ((drawn != 0) & (expected != 0)).double().reshape(len(drawn), *shape)
-    off = kept - kept.mean()
-    for axis in range(1, kept.ndim):
-        pairs = kept.shape[axis] // 2
-        if not pairs:
-            continue
-        a, b = (off.movedim(axis, 0)[s : 2 * pairs : 2] for s in (0, 1))
-        # the mean kept share is the draws' own, which makes the products a little smaller: no false alarm comes of it
-        if abs(float((a * b).mean())) > math.sqrt(math.log(2 / UNLIKELY) / 2 / a.numel()):
-            return (
-                f"neighbours along axis {axis - 1} are dropped together: the mask's entries are not drawn independently"
-            )
-    return ""
 
 
 CHECKS = (

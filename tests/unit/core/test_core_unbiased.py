@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from harness import LayerSpec, Outcome, check, floats
-from harness.checks.randomness import UNLIKELY, _shares
+from harness.chances import UNLIKELY, shares
 
 
 class Dropout:
@@ -117,7 +117,7 @@ def test_what_is_seldom_dropped_is_seen_as_well_as_its_spread_allows():
 
 @pytest.mark.parametrize(("n", "g"), [(63, 2.0), (500, 1.25), (500, 10.0), (40, 1.01), (500, 1e6)])
 def test_the_bound_on_a_kept_share_against_the_binomial_distribution(n, g):
-    low, high = _shares(n, g)
+    low, high = shares(n, g)
     q = 1 / g
     at = [math.comb(n, k) * q**k * (1 - q) ** (n - k) for k in range(n + 1)]
     outside = sum(p for k, p in enumerate(at) if not low <= g * k / n <= high)

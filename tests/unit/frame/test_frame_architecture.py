@@ -26,6 +26,7 @@ RANKS = [
     {"handed", "modes", "naming", "nested", "outcome", "rates", "render", "subject", "titles"},
     {
         "arrays",
+        "chances",
         "dimensions",
         "domain",
         "explain",

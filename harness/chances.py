@@ -1,0 +1,63 @@
+"""What draws of a mask may look like by chance, with probability UNLIKELY at most."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+UNLIKELY = 3e-9
+"""The probability of a false alarm in one statistic at one look: below 1e-6 in a run of 25 examples, at three looks at the mean
+and at neighbours along three axes."""
+
+
+def share_kept(gains: Tensor) -> float | None:
+    """Of entries that are dropped or multiplied by one number g > 1 the mean of all: g times the share that is kept."""
+    kept = gains[gains != 0]
+    g = float(kept.max()) if kept.numel() else 0.0
+    if g <= 1 or g - float(kept.min()) > 1e-2 * g:  # up to what 16 bits round
+        return None
+    return float(kept.double().mean()) * kept.numel() / gains.numel()
+
+
+def shares(n: int, g: float) -> tuple[float, float]:
+    """Between what two numbers the mean of n numbers, g with probability 1/g and else 0, lies but with probability UNLIKELY.
+
+    By Chernoff's inequality: a share s of n has probability e^{−n KL(s, 1/g)} at most, which for rare or frequent drops is
+    many times sharper than what the range alone tells.
+    """
+    q, bound = 1 / g, math.log(2 / UNLIKELY) / n
+
+    def unlikely(s: float) -> bool:
+        terms = ((s, q), (1 - s, 1 - q))
+        return sum(a * math.log(a / b) for a, b in terms if a > 0) > bound
+
+    def farthest(end: float) -> float:
+        """The share on the way from q to `end` that is just as unlikely."""
+        if not unlikely(end):
+            return end
+        near, far = q, end
+        for _ in range(64):
+            middle = (near + far) / 2
+            near, far = (near, middle) if unlikely(middle) else (middle, far)
+        return far
+
+    return g * farthest(0.0), g * farthest(1.0)
+
+
+def dependent(drawn: Tensor, expected: Tensor, shape: torch.Size) -> str:
+    """Whether neighbours along an axis are kept and dropped together, or never together."""
+    kept = ((drawn != 0) & (expected != 0)).double().reshape(len(drawn), *shape)
+    off = kept - kept.mean()
+    for axis in range(1, kept.ndim):
+        pairs = kept.shape[axis] // 2
+        if not pairs:
+            continue
+        a, b = (off.movedim(axis, 0)[s : 2 * pairs : 2] for s in (0, 1))
+        # the mean kept share is the draws' own, which makes the products a little smaller: no false alarm comes of it
+        if abs(float((a * b).mean())) > math.sqrt(math.log(2 / UNLIKELY) / 2 / a.numel()):
+            return (
+                f"neighbours along axis {axis - 1} are dropped together: the mask's entries are not drawn independently"
+            )
+    return ""
