@@ -241,6 +241,8 @@ def _guesses_of(
     scalars = {} if candidate.makes and operation_of(candidate.layer) else candidate.scalars()
     firsts = _first(dims)
     firsts = [*firsts, *_lookups(["D"])] if arrays else firsts
+    if "embed" in candidate.name.lower():  # some take real numbers too, and cut off what is no whole one
+        firsts = sorted(firsts, key=lambda first: not first[0].startswith("ints"))
     firsts = [(f"{shape}+1 W+1", f"{shape}+1 W+1") for shape in ("B D H",)] + firsts if "2, 2)" in build else firsts
     if predicted_first(inputs) != list(inputs) and len(inputs) == 2:  # a loss's target stands before its prediction
         yield from (Guess(build, (word, shape)) for shape, word in _losses(inputs[0], firsts, candidate, dims))
