@@ -123,12 +123,16 @@ class Surroundings:
         that the term is constant, and nothing moves that could be measured as noise. A function that varies faster than the
         coarse steps has changes in dispute far above any last digit.
         """
+        steps = [h for k in range(1, 50) if (h := found.step * 2**k) <= COARSEST]
+        digit = ABSORBED * self.f.case.u * self._numbers(d) * float(self.f.v.abs().amax())
+        most = 4 * NOISES * SINGLE[1] * float((self.f.v * self.f.y).norm())
+        if not steps or abs(found.off) * steps[0] > max(digit, most):
+            return False
         single = self._single(d)
         if abs(found.off) * COARSEST <= single:
             return True
-        digit = max(ABSORBED * self.f.case.u * self._numbers(d) * float(self.f.v.abs().amax()), 4 * single)
-        steps = [h for k in range(1, 50) if (h := found.step * 2**k) <= COARSEST]
-        if not steps or abs(found.off) * steps[0] > digit:
+        digit = max(digit, 4 * single)
+        if abs(found.off) * steps[0] > digit:
             return False
         offs = list(self._offs(gradients, d, steps))
         before = False
@@ -147,7 +151,7 @@ class Surroundings:
         if self.f.case.u > 1e-10:
             return 0.0
         met, size = torch.zeros_like(self.f.y), self.f.y.abs()
-        for step in MOVING:
+        for step in MOVING[1:]:
             with suppress(Refused):
                 measured = self.f.rounding_at(d, step)
                 single = (measured >= SINGLE[0] * size) & (measured <= SINGLE[1] * size)
