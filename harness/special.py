@@ -75,6 +75,8 @@ class Special:
     bare: bool = False
     """Whether differences may be unknown here whatever the layer: at an end of a domain they leave it, and at saturation
     the outputs' last digit is larger than what they vary by."""
+    faint: bool = False
+    """Whether values were scaled down: of log cosh x, or 1 − cos x, the forward has few digits left or none."""
 
 
 def special_points(case: Case) -> Iterator[Special]:
@@ -105,7 +107,13 @@ def special_points(case: Case) -> Iterator[Special]:
             what = ", ".join(dict.fromkeys(said))
             far = any(bool((changed[n].abs() >= SIZES[0][0]).any()) for n in reals)
             bare = far or make is magnitudes or any(range_of(case, n).touched(changed[n]) for n in reals)
-            yield Special(case.at(leaves=changed, label=f"{case.label}, {what}".lstrip(", ")), what, bare)
+            faint = make is thresholds_or_scale and any(_smaller(changed[n], case.leaves[n]) for n in reals)
+            yield Special(case.at(leaves=changed, label=f"{case.label}, {what}".lstrip(", ")), what, bare, faint)
+
+
+def _smaller(new: Tensor, x: Tensor) -> bool:
+    """Whether all of it is 2⁻¹⁰ or less of what it was."""
+    return bool((new.abs() <= 2.0**-10 * x.abs()).all())
 
 
 def _same(a: Tensor, b: Tensor) -> bool:

@@ -25,8 +25,8 @@ def special_values(session: Session) -> Observation:
     """The gradients at the case's special points, judged as everywhere: FAIL outside a computed bound alone.
 
     A point that the forward refuses says nothing, unless its outputs are not finite where the reference's are; nor does an
-    end of the domain, or saturation, where differences are not known. A tensor is verified if it was at four in five of the
-    others.
+    end of the domain, saturation or values scaled down, where differences are not known, nor where they are not at the values
+    as drawn either. A tensor is verified if it was at four in five of the others.
     """
     case = session.case
     if not case.wanted:
@@ -45,7 +45,9 @@ def special_values(session: Session) -> Observation:
             )
         if failed := next((n for n, v in verdicts.items() if v.outcome is Outcome.FAIL), None):
             return _failure(session, point, failed, verdicts[failed])
-        if verdicts:
+        if verdicts := {
+            n: v for n, v in verdicts.items() if not _unknown(v) or not _unknown(session.judge.verdicts[n])
+        }:
             found.append((point, verdicts))
     if not found:
         return Observation(Outcome.SKIP, reason="it has no special point that its forward takes")
@@ -96,8 +98,11 @@ def judged(point: Special) -> Verdicts:
     except Refused as refusal:
         why = f"the forward refused a nearby point: {refusal}"
         verdicts = {n: Verdict(Outcome.INCONCLUSIVE, reason=why) for n in point.case.wanted}
-    known = {n: v for n, v in verdicts.items() if v.outcome is not Outcome.INCONCLUSIVE}
-    return known if point.bare else verdicts
+    return {n: v for n, v in verdicts.items() if not _unknown(v)} if point.bare or point.faint else verdicts
+
+
+def _unknown(verdict: Verdict) -> bool:
+    return verdict.outcome is Outcome.INCONCLUSIVE
 
 
 def _as_autograd(session: Session) -> bool:
