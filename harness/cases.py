@@ -40,6 +40,8 @@ def request_of(spec: LayerSpec, example: Example, mode: str | None, device: torc
         inputs = tuple(torch.as_tensor(x) if isinstance(x, np.ndarray) else x for x in inputs)
     elif library is None and imported_beside(layer) == "numpy":
         inputs = tuple(x.numpy() if isinstance(x, Tensor) else x for x in inputs)
+    elif library is None and any(isinstance(x, Tensor) for x in inputs):  # never some of one and some of the other
+        inputs = tuple(torch.as_tensor(x) if isinstance(x, np.ndarray) else x for x in inputs)
     modes = dict(spec.modes) if isinstance(spec.modes, Mapping) else {}
     known = {**example.sizes, **example.options}
     made: dict[str, Any] | None

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from harness import LayerSpec, check, gradcheck
+from harness import LayerSpec, Outcome, check, gradcheck
 from harness.arrays import imported_beside, library_of
 
 CODE = """
@@ -74,3 +74,26 @@ def test_what_the_code_names_is_told():
         return np.sin(x)
 
     assert library_of(forward) == "numpy"
+
+
+class Masked:
+    """m x, in a module that imports both libraries, by methods that tensors have or arrays have."""
+
+    def __init__(self, cast: str, factor: float = 1.0) -> None:
+        self.cast, self.factor = cast, factor
+
+    def forward(self, x, m):
+        self.m = getattr(m, self.cast)(x.dtype)
+        return x * self.m
+
+    def backward(self, d):
+        return self.factor * d * self.m
+
+
+@pytest.mark.parametrize("cast", ["to", "astype"])
+@pytest.mark.parametrize(("factor", "outcome"), [(1.0, Outcome.PASS), (1.5, Outcome.FAIL)])
+def test_inputs_are_of_one_library_where_the_code_names_neither(cast, factor, outcome):
+    mask = lambda B, D, rng: rng.random((B, D)) < 0.6  # noqa: E731
+    spec = LayerSpec(build=lambda: Masked(cast, factor), inputs=("B D", mask), name="Masked")
+    (result,) = check(spec, examples=4, only=("input_gradient",)).results
+    assert result.outcome is outcome, result.reason
