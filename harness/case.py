@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from harness.arrays import RESOLUTION, all_finite, unit_roundoff
+from harness.arrays import RESOLUTION, all_finite, same_bytes, unit_roundoff
 from harness.domain import Refused, backward_may_raise, forward_may_refuse
 from harness.draws import cotangents_like
 from harness.kinds import Floats, InputKind, Ints
@@ -35,6 +35,8 @@ class Base:
     """The inputs as the layer left them."""
     handed_cotangents: tuple[Tensor, ...]
     """The cotangents as the layer left them."""
+    overwritten: Mapping[int, Tensor]
+    """Outputs as backward left them, where it did not leave them as they were."""
     parameters_after: Mapping[str, Tensor]
     buffers_after_forward: Mapping[str, Tensor]
     buffers_after_backward: Mapping[str, Tensor]
@@ -158,6 +160,7 @@ class Case:
         handed_cotangents = tuple(v.clone() for v in cotangents)
         with backward_may_raise():
             gradients = evaluation.pullback(handed_cotangents)
+        after = enumerate(zip(outputs, evaluation.outputs, strict=True))
         return Base(
             outputs,
             _real(gradients, self.leaves),
@@ -166,6 +169,7 @@ class Case:
             # as they are now: a layer may keep what it was handed (`self.db = dout`), and its gradients are zeroed later
             {n: t.clone() for n, t in handed.items()},
             tuple(v.clone() for v in handed_cotangents),
+            {k: z.detach().clone() for k, (y, z) in after if not same_bytes(y, z)},
             evaluation.now(),
             after_forward,
             evaluation.buffers(),

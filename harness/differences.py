@@ -142,6 +142,11 @@ class Differences:
         drawn = dict(zip(names, found, strict=True))
         return {n: d.masked_fill(self.held[n], 0.0) if n in self.held else d for n, d in drawn.items()}
 
+    def tied(self, names: list[str]) -> bool:
+        """Whether two entries of these leaves are equal."""
+        entries = torch.cat([self.case.leaves[n].detach().reshape(-1).double() for n in names])
+        return torch.unique(entries).numel() < entries.numel()
+
     def ordered(self, names: list[str], sign: float) -> dict[str, Tensor]:
         """The direction along which entries grow (or fall) with their place along every axis, and from leaf to leaf."""
         found = {}

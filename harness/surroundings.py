@@ -208,7 +208,8 @@ class Surroundings:
         """
         known = {} if known is None else known
         known |= {k: self._slope(d, self.f.direction(60 + k, list(d)), radius) for k in range(len(known), points)}
-        ordered = [self._slope(d, self.f.ordered(list(d), sign), radius) for sign in ORDERS]
+        signs = ORDERS if self.f.tied(list(d)) else ()
+        ordered = [self._slope(d, self.f.ordered(list(d), sign), radius) for sign in signs]
         seen = [s for s in (*known.values(), *ordered) if s is not None]
         if not seen:
             return math.inf, -math.inf

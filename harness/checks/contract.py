@@ -85,13 +85,16 @@ def _elsewhere(case: Case) -> str:
 
 
 def unmutated(session: Session) -> Observation:
-    """Inputs, cotangents and parameters hold the same bytes after forward and backward."""
+    """Inputs, cotangents and parameters hold the same bytes after forward and backward, outputs after backward."""
     case, base = session.case, session.case.base
     pairs = {n: (t, base.handed[n]) for n, t in case.leaves.items() if case.subject.leaves[n].role == "input"}
     pairs |= {n: (case.leaves[n], t) for n, t in base.parameters_after.items() if n in case.leaves}
     pairs |= {
         "cotangent" if len(base.cotangents) == 1 else f"cotangent{k}": (v, w)
         for k, (v, w) in enumerate(zip(base.cotangents, base.handed_cotangents, strict=True))
+    }
+    pairs |= {
+        "output" if len(base.outputs) == 1 else f"output{k}": (base.outputs[k], y) for k, y in base.overwritten.items()
     }
     problems = {}
     for n, (before, after) in pairs.items():

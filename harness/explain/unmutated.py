@@ -1,7 +1,8 @@
-"""Inputs, cotangents and parameters keep their bytes.
+"""Inputs, cotangents and parameters keep their bytes, and outputs theirs in backward.
 
 A backward that multiplies the gradient it was handed in place spoils it for whoever else reads it (a skip
-connection), and a forward that writes into its input changes the layer before. Exact: compared by bytes.
+connection), a forward that writes into its input changes the layer before, and a backward that works in the memory of
+its output changes the logits that somebody still holds. Exact: compared by bytes.
 """
 
 from harness import LayerSpec

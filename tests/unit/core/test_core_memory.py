@@ -142,3 +142,34 @@ class LeftInABuffer(LeftBehind):
 @pytest.mark.parametrize(("layer", "outcome"), [(LeftBehind, Outcome.PASS), (LeftInABuffer, Outcome.FAIL)])
 def test_gradient_of_an_input_that_is_left_on_the_layer(layer, outcome):
     assert aliasing(layer()).outcome is outcome
+
+
+class Exp:
+    """eˣ in backward's own memory."""
+
+    lib, where = torch, None
+
+    def forward(self, x):
+        self.y = self.lib.exp(x)
+        return self.y
+
+    def backward(self, dy):
+        return self.lib.multiply(dy, self.y, out=self.where)
+
+
+class ExpInItsOutput(Exp):
+    """The gradient computed in the memory of what forward has returned."""
+
+    def backward(self, dy):
+        return self.lib.multiply(dy, self.y, out=self.y)
+
+
+@pytest.mark.parametrize("lib", [torch, np])
+@pytest.mark.parametrize(("layer", "fails"), [(Exp, False), (ExpInItsOutput, True)])
+def test_a_backward_that_writes_over_its_output_fails(lib, layer, fails):
+    made = type("Layer", (layer,), {"lib": lib})()
+    x = lib.asarray(np.linspace(-1.0, 1.0, 6).reshape(2, 3))
+    report = gradcheck(made, x, raise_exception=False)
+    failed = [r for r in report.failures if r.check == "unmutated"]
+    assert bool(failed) is fails
+    assert all("output: 6 of 6 entries changed in place" in str(r.finding) for r in failed)

@@ -51,7 +51,7 @@ class Row(BatchNorm):
 
     def _track(self, **statistics):
         for name, new in statistics.items():
-            self.buffers[name] = self.buffers[name].lerp(new, self.momentum)
+            self.buffers[name] = self.buffers[name].lerp(new[None], self.momentum)
 
 
 def reference(x, running_mean, mode):
