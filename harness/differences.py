@@ -145,7 +145,7 @@ class Differences:
     def tied(self, names: list[str]) -> bool:
         """Whether two entries of these leaves are equal."""
         entries = torch.cat([self.case.leaves[n].detach().reshape(-1).double() for n in names])
-        return torch.unique(entries).numel() < entries.numel()
+        return int(torch.unique(entries).numel()) < entries.numel()
 
     def ordered(self, names: list[str], sign: float) -> dict[str, Tensor]:
         """The direction along which entries grow (or fall) with their place along every axis, and from leaf to leaf."""

@@ -34,6 +34,17 @@ def test_the_missing_term_makes_it_right():
     exec(BLOCKS[0].replace(wrong, wrong + "d.mean(-1, keepdim=True) - "), {})
 
 
+@pytest.mark.parametrize(
+    ("first", "result"), [("| model ", "report/results/report.md"), ("| Linear  ", "benchmarks/results/layers.md")]
+)
+def test_tables_are_those_of_the_result_files(first, result):
+    stored = (README.parent / result).read_text(encoding="utf-8")
+    begin = TEXT.index(f"\n{first}")
+    table = TEXT[begin : TEXT.index("\n\n", begin)].strip()
+    assert table.count("\n") >= 5
+    assert table in stored
+
+
 def test_no_tracked_file_names_this_machine():
     root = README.parent
     if not (root / ".git").exists():
