@@ -13,7 +13,7 @@ from harness.kinds import Drawn, InputKind, dimension_names, kind_of
 from harness.outcome import SpecError
 
 RESERVED = ("mode", "generator", "rng", "dtype", "device")
-PROMISES = ("unbiased", "accumulates", "overwrites", "reentrant", "shared_mask", "owns", "portable")
+PROMISES = ("unbiased", "accumulates", "overwrites", "reentrant", "shared_mask", "owns", "portable", "stable")
 DTYPE_NAMES = ("float64", "float32", "bfloat16", "float16")
 DEFAULT_SIZES = tuple(range(1, 7))
 
@@ -40,7 +40,8 @@ class LayerSpec:
         derivative_of: the function whose derivative backward declares (straight-through estimators).
         grads: {parameter: name of its gradient}, only where discovery needs help; None: it has no gradient.
         promises: any of "unbiased", "accumulates", "overwrites", "reentrant", "shared_mask", "owns" (what is returned
-            shares no memory with what was handed over), "portable" (what is made anew is made where the inputs are).
+            shares no memory with what was handed over), "portable" (what is made anew is made where the inputs are),
+            "stable" (outputs are finite in lower precisions too wherever the reference's are).
         resolution: the relative error that must be seen; default 1e-6 in float64, 1e-3 in float32.
         gaps: {check name: why} for known gaps; one that no longer fails is itself a failure.
 

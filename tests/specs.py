@@ -13,7 +13,7 @@ from harness import LayerSpec, ints
 from layers import BatchNorm, Dropout, InstanceNorm, Linear, Sequential, SoftmaxCrossEntropy, Tanh
 
 WIDTHS = range(1, 7)
-OWN = ("owns", "portable")
+OWN = ("owns", "portable", "stable")
 ACCUMULATES = ("accumulates", *OWN)
 
 

@@ -1,7 +1,8 @@
 """Every gradient in float16: as exact as rounding there allows.
 
 Numbers above 65504 are infinite in float16, those below 6e-8 zero: what is harmless on its way in float32 is not
-here. The oracle and the allowance are as for float32.
+here. The oracle and the allowance are as for float32. A forward whose numbers inside leave that range, as 1 + eˣ does
+from x = 11 on, is a fault only under the promise "stable", and where a reference stays finite.
 """
 
 from harness import LayerSpec
