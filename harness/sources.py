@@ -1,134 +1,20 @@
-"""Random generators: found in a layer, watched for use, replayed, and given back as they were."""
+"""Random generators: watched for use, replayed, and given back as they were."""
 
 from __future__ import annotations
 
 import copy
 import ctypes
 import random
-import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache, lru_cache, partial
-from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
 import torch
 
-from harness.arrays import captured, global_names
+from harness.generators import generators_around, generators_in
 
 Seeder = Callable[[int], None]
-
-
-GENERATORS = (torch.Generator, np.random.Generator, np.random.RandomState, random.Random)
-
-
-def generators_in(*roots: Any) -> list[Any]:
-    """Every generator object reachable from these objects through attributes, containers and closures."""
-    return reachable(GENERATORS, *roots)
-
-
-_WITHOUT_PARTS = (bool, int, float, str, bytes, torch.Tensor, np.ndarray, ModuleType)
-
-
-def reachable(kinds: tuple[type, ...], *roots: Any) -> list[Any]:
-    """Every object of these types reachable through attributes, containers and closures."""
-    return [thing for thing in _walked(roots, kinds) if isinstance(thing, kinds)]
-
-
-def _walked(roots: Iterable[Any], ends: tuple[type, ...] = ()) -> Iterator[Any]:
-    """Every object reachable from these, each once, but what is reachable through one of the types `ends` alone."""
-    seen: set[int] = set()
-    pending = list(roots)
-    while pending:
-        thing = pending.pop()
-        if thing is None or id(thing) in seen or isinstance(thing, _WITHOUT_PARTS):
-            continue
-        seen.add(id(thing))
-        yield thing
-        if not isinstance(thing, ends):
-            pending.extend(_parts(thing))
-
-
-def generators_around(*roots: Any) -> list[Any]:
-    """Every generator that stands in the class of one of these objects, or in a module whose code names it."""
-    found: dict[int, Any] = {}
-    seen: set[int] = set()
-    pending = [t if isinstance(t, (type, FunctionType)) else type(t) for t in _walked(roots, GENERATORS)]
-    while pending:
-        thing = pending.pop()
-        if id(thing) in seen:
-            continue
-        seen.add(id(thing))
-        for value in _beside(thing):
-            kind = _kind(type(value))  # type: ignore[arg-type]
-            if kind == "generator":
-                found[id(value)] = value
-            elif kind == "code" and (isinstance(thing, type) or _is_near(value, thing)):
-                pending.append(value)  # a class has the methods of those above it, wherever they are
-    return list(found.values())
-
-
-@lru_cache(4096)
-def _kind(kind: type) -> str:
-    """What a thing of this type is to `generators_around`; asked often, and torch's own answer is slow."""
-    if issubclass(kind, GENERATORS):
-        return "generator"
-    return "code" if issubclass(kind, (type, FunctionType)) else ""
-
-
-def _is_near(thing: Any, other: Any) -> bool:
-    """Whether a function or class is of the same package as another, or of no package that somebody has installed."""
-    return _are_near(thing.__module__ or "", other.__module__ or "")
-
-
-@cache
-def _are_near(home: str, other: str) -> bool:
-    return home.partition(".")[0] == other.partition(".")[0] or not _is_installed(home)
-
-
-def _is_installed(module: str) -> bool:
-    """Whether a module is Python's own, or stands among the packages from a registry."""
-    file = getattr(sys.modules.get(module), "__file__", None) or ""
-    return module.partition(".")[0] in sys.stdlib_module_names or "site-packages" in file
-
-
-_METHODS = (staticmethod, classmethod)
-
-
-def _beside(thing: type | FunctionType) -> list[Any]:
-    """What stands in a class and those above it, or what the code of a function names and has captured."""
-    if isinstance(thing, type):
-        own = [k for k in thing.__mro__ if k.__module__.partition(".")[0] not in ("builtins", "torch", "numpy")]
-        return [getattr(v, "__func__", v) if type(v) in _METHODS else v for k in own for v in vars(k).values()]
-    scope, (names, attributes) = thing.__globals__, _names(thing.__code__)
-    values = [scope[n] for n in names if n in scope]
-    inside = [vars(v).get(n) for v in values if type(v) is ModuleType for n in attributes]  # `settings.rng`
-    return [*values, *inside, *captured(thing)]
-
-
-@lru_cache(4096)
-def _names(code: CodeType) -> tuple[frozenset[str], frozenset[str]]:
-    """The globals, and the attributes and globals, that code and the functions made in it name."""
-    inner = [_names(c) for c in code.co_consts if isinstance(c, CodeType)]
-    return global_names(code).union(*(n for n, _ in inner)), frozenset(code.co_names).union(*(a for _, a in inner))
-
-
-def _parts(thing: Any) -> list[Any]:
-    if isinstance(thing, dict):
-        return list(thing.values())
-    if isinstance(thing, (list, tuple, set, frozenset)):
-        return list(thing)
-    parts = list(vars(thing).values()) if hasattr(thing, "__dict__") and not isinstance(thing, type) else []
-    parts += captured(thing)
-    if isinstance(thing, partial):
-        parts += [thing.func, thing.args, thing.keywords]
-    parts += [
-        getattr(thing, n) for kind in type(thing).__mro__ for n in getattr(kind, "__slots__", ()) if hasattr(thing, n)
-    ]
-    if hasattr(thing, "__self__"):
-        parts += [thing.__self__, getattr(thing, "__func__", None)]
-    return parts
 
 
 def seeder(generator: Any) -> Seeder:

@@ -13,10 +13,11 @@ from torch import Tensor
 
 from harness import recipe
 from harness.domain import backward_may_raise
+from harness.generators import reachable
 from harness.held import Held, standing_in
 from harness.nested import flat
 from harness.request import Request, call_arguments, outputs_of
-from harness.sources import Sources, module_state, reachable, restored_later
+from harness.sources import Sources, module_state, restored_later
 from harness.subject import Evaluation, Gradients, Leaf, Run, Subject
 
 Pulling = Callable[[Sequence[Tensor], Mapping[str, Tensor]], Callable[[Sequence[Tensor]], Gradients]]

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from harness.sources import Sources, generators_in, globals_preserved
+from harness.generators import generators_in
+from harness.sources import Sources, globals_preserved
 
 
 class Holder:

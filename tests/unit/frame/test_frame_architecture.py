@@ -38,7 +38,7 @@ RANKS = [
         "render.file",
         "report",
     },
-    {"kinds"},
+    {"generators", "kinds"},
     {
         "circumstances",
         "events",
