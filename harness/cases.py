@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -90,18 +91,17 @@ def _input(kind: Floats | Ints | Drawn, example: Example, position: int) -> Any:
 
 
 def _prepared_in_either(request: Request, dtype: torch.dtype | None) -> Prepared:
-    """Prepared; where nothing tells which library the layer computes with, NumPy's arrays are tried if it refuses tensors."""
+    """Prepared; where nothing tells which library the layer computes with, NumPy's arrays are tried if it refuses tensors, or
+    its backward raises with them."""
     try:
         return prepared(request, dtype)
-    except Refused:
+    except (Refused, BackwardRaised):
         told = library_of(request.layer) or imported_beside(request.layer)
         if told is not None or not any(isinstance(x, Tensor) for x in request.inputs):
             raise
         inputs = tuple(x.numpy() if isinstance(x, Tensor) else x for x in request.inputs)
-        try:
+        with suppress(Refused, BackwardRaised):
             return prepared(replace(request, inputs=inputs), dtype)
-        except (Refused, BackwardRaised):
-            pass
         raise
 
 

@@ -97,3 +97,24 @@ def test_inputs_are_of_one_library_where_the_code_names_neither(cast, factor, ou
     spec = LayerSpec(build=lambda: Masked(cast, factor), inputs=("B D", mask), name="Masked")
     (result,) = check(spec, examples=4, only=("input_gradient",)).results
     assert result.outcome is outcome, result.reason
+
+
+class Squares:
+    """(p − y)² averaged, in code that names neither library: `size` is a number of arrays and a method of tensors."""
+
+    def __init__(self, factor: float) -> None:
+        self.factor = factor
+
+    def forward(self, p, y):
+        self.p, self.y = p, y
+        return ((p - y) ** 2).mean()
+
+    def backward(self):
+        return self.factor * (self.p - self.y) / self.p.size
+
+
+@pytest.mark.parametrize(("factor", "outcome"), [(2.0, Outcome.PASS), (1.0, Outcome.FAIL)])
+def test_arrays_are_tried_where_backward_raises_with_tensors(factor, outcome):
+    spec = LayerSpec(lambda: Squares(factor), ("B D", lambda B, D, rng: rng.normal(size=(B, D))), name="Squares")
+    (result,) = check(spec, examples=4, only=("input_gradient",)).results
+    assert result.outcome is outcome, result.reason
