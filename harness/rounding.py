@@ -53,8 +53,26 @@ COPIES = (
 """What is done to the tensors of any layer, of one that computes in NumPy too."""
 
 
+FACTORED = (
+    "linalg_",
+    "_linalg_",
+    "cholesky",
+    "inverse",
+    "triangular_solve",
+    "ormqr",
+    "geqrf",
+    "lu_",
+    "logdet",
+    "slogdet",
+)
+"""How the names of torch's operations begin that factor a matrix. They round on the way, and are backward stable: what they
+answer is exact for a matrix that differs by its size times a unit roundoff for each row (Higham, Accuracy and Stability of
+Numerical Algorithms, 2nd ed., theorems 9.4 and 10.3)."""
+
+
 class Rounding(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Every result of a torch operation is rounded to a lower precision and kept in its own dtype."""
+    """Every result of a torch operation is rounded to a lower precision and kept in its own dtype; what factors a matrix is given
+    one that is off by what that comes to."""
 
     def __init__(self, dtype: torch.dtype) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -62,6 +80,8 @@ class Rounding(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run the operation, then round in place what is no mere view."""
+        if str(func.overloadpacket).removeprefix("aten.").startswith(FACTORED):
+            args = tuple(self._off(a) if isinstance(a, Tensor) and a.is_floating_point() else a for a in args)
         out = func(*args, **(kwargs or {}))
         for result, value in zip(func._schema.returns, out if isinstance(out, (tuple, list)) else (out,), strict=False):
             made = result.alias_info is None or result.alias_info.is_write
@@ -69,6 +89,15 @@ class Rounding(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 self.seen |= func.overloadpacket not in COPIES
                 value.copy_(value.to(self.dtype))
         return out
+
+    def _off(self, matrix: Tensor) -> Tensor:
+        """The matrix and a unit roundoff of its size in every entry, of either sign and symmetric: a symmetric one stays so."""
+        if matrix.ndim < 2:
+            return matrix
+        rows, columns = (torch.arange(n, device=matrix.device) for n in matrix.shape[-2:])
+        signs = torch.cos(2.0 * (rows[:, None] + 1) * (columns + 1)).sign().to(matrix.dtype)
+        size = matrix.abs().amax((-2, -1), keepdim=True) if matrix.numel() else matrix
+        return matrix + matrix.shape[-1] * torch.finfo(self.dtype).eps / 2 * size * signs
 
 
 UNWRITTEN = (torch.ops.aten.empty, torch.ops.aten.empty_like, torch.ops.aten.new_empty, torch.ops.aten.empty_strided)

@@ -256,3 +256,28 @@ def test_what_is_above_it_may_not(factor):
     near = np.array([[-4.6, -5.0, -4.8]])
     assert results(Softplus(), near)["float16"].outcome is Outcome.PASS
     assert results(Softplus(factor), near)["float16"].outcome is Outcome.FAIL
+
+
+class LogDet:
+    """log det(1 + x xᵀ) where autograd does not follow; 2 A⁻¹ x by an explicit inverse, in float32 times `factor`."""
+
+    def __init__(self, factor=1.0):
+        self.factor = factor
+
+    @torch.no_grad()
+    def forward(self, x):
+        self.x, self.A = x, torch.eye(len(x), dtype=x.dtype) + x @ x.T
+        return torch.logdet(self.A)
+
+    def backward(self, d):
+        return 2 * d * torch.linalg.inv(self.A) @ self.x * (1.0 if self.x.dtype == torch.float64 else self.factor)
+
+
+@pytest.mark.parametrize("seed", [1, 3])
+def test_an_inverse_is_off_by_the_rounding_of_its_factors(seed):
+    def in_float32(factor):
+        spec = LayerSpec(lambda: LogDet(factor), "B N", name="LogDet")
+        return check(spec, seed=seed, only=("float32",)).results[0].outcome
+
+    assert in_float32(1.0) is not Outcome.FAIL
+    assert in_float32(1.01) is Outcome.FAIL
