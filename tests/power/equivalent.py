@@ -99,6 +99,12 @@ EQUIVALENT: dict[Key, str] = {
         "linear", "Linear.backward", ALL_ROWS, "zᵀδa of each leading index is added up by sum_to_size: the same sum",
         "_rows(z).mT @ _rows(δa) if one else z.mT @ δa → z.mT @ δa",
     ),
+    **of(
+        "linear", "_rows", "return z if z.ndim == 2 else z.flatten(0, -2)",
+        "a matrix is its own flattening; of more axes zᵀδa of each leading index is added up by sum_to_size: the same sum",
+        "z if z.ndim == 2 else z.flatten(0, -2) → z", "z if z.ndim == 2 else z.flatten(0, -2) → z.flatten(0, -2)",
+        "z.ndim == 2 → z.ndim != 2", "z.flatten(0, -2) → z", "2 → 0", "2 → 1", "2 → 3",
+    ),
     **{
         key: why
         for function in ("Linear.forward", "Linear.backward")
@@ -320,3 +326,14 @@ WEAK: dict[Key, str] = {
         "1 → 2",
     ),
 }  # fmt: skip
+
+UNRUN: frozenset[Key] = frozenset(
+    of(
+        "dropout",
+        "Dropout._mask",
+        "bits = self._words(-(-entries * n // 64), z.device).view(dtype)[:, :entries].reshape(z.shape)",
+        "",
+        "-entries * n // 64 → -entries * n * 64",
+    )
+)
+"""Those of them that are not run, their proof aside: 4 096 times as many words as are used take minutes to draw."""

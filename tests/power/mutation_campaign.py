@@ -19,7 +19,7 @@ from typing import Any
 PLACES = Path(__file__).resolve().parent, Path(__file__).resolve().parents[1], Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(p) for p in PLACES if str(p) not in sys.path]
 
-from equivalent import EQUIVALENT, WEAK  # noqa: E402  (the path comes first)
+from equivalent import EQUIVALENT, UNRUN, WEAK  # noqa: E402  (the path comes first)
 from killed import RAISES, killed_by  # noqa: E402
 from ledger import digest  # noqa: E402
 from mutants import Mutant, mutants  # noqa: E402
@@ -36,7 +36,7 @@ def row(mutant: Mutant) -> dict[str, Any]:
     """What became of one mutant."""
     start = time.process_time()
     names = dict(zip(("module", "function", "line", "mutation"), mutant.key, strict=True))
-    killed = killed_by(mutant)
+    killed = None if mutant.key in UNRUN else killed_by(mutant)
     return {**names, "kind": mutant.kind, "killed_by": killed, "seconds": round(time.process_time() - start, 2)}
 
 
@@ -109,7 +109,7 @@ def page(result: dict[str, Any]) -> str:
         "# Source-level mutation of layers/",
         f"{len(rows)} mutants of the numerical statements of every forward and backward and of what they call, one change each, "
         f"{buffers} of them of statements that move running statistics alone; "
-        f"{len(rows) - len(rest)} are equivalent (proofs below). Of the other {len(rest)}, `check` at 25 examples fails "
+        f"{len(rows) - len(rest)} are equivalent (proofs below; {len(UNRUN)} of them not run, its proof aside). Of the other {len(rest)}, `check` at 25 examples fails "
         f"{len(killed)}: {len(killed) / len(rest):.1%}. Known to survive: {sum(key(r) in WEAK for r in rest)}. "
         f"Survivors that nothing stands for: {len(unexplained(rows))}{unknown}. "
         f"Processor time: {sum(r['seconds'] for r in rows):.0f} s.",
