@@ -73,15 +73,16 @@ def _kind(kind: type) -> str:
 
 def _is_near(thing: Any, other: Any) -> bool:
     """Whether a function or class is of the same package as another, or of no package that somebody has installed."""
-    return _are_near(thing.__module__ or "", other.__module__ or "")
+    return are_near(thing.__module__ or "", other.__module__ or "")
 
 
 @cache
-def _are_near(home: str, other: str) -> bool:
-    return home.partition(".")[0] == other.partition(".")[0] or not _is_installed(home)
+def are_near(home: str, other: str) -> bool:
+    """Whether a module is of the same package as another, or of none that somebody has installed."""
+    return home.partition(".")[0] == other.partition(".")[0] or not is_installed(home)
 
 
-def _is_installed(module: str) -> bool:
+def is_installed(module: str) -> bool:
     """Whether a module is Python's own, or stands among the packages from a registry."""
     file = getattr(sys.modules.get(module), "__file__", None) or ""
     return module.partition(".")[0] in sys.stdlib_module_names or "site-packages" in file
@@ -95,16 +96,16 @@ def _beside(thing: type | FunctionType) -> list[Any]:
     if isinstance(thing, type):
         own = [k for k in thing.__mro__ if k.__module__.partition(".")[0] not in ("builtins", "torch", "numpy")]
         return [getattr(v, "__func__", v) if type(v) in _METHODS else v for k in own for v in vars(k).values()]
-    scope, (names, attributes) = thing.__globals__, _names(thing.__code__)
+    scope, (names, attributes) = thing.__globals__, code_names(thing.__code__)
     values = [scope[n] for n in names if n in scope]
     inside = [vars(v).get(n) for v in values if type(v) is ModuleType for n in attributes]  # `settings.rng`
     return [*values, *inside, *captured(thing)]
 
 
 @lru_cache(4096)
-def _names(code: CodeType) -> tuple[frozenset[str], frozenset[str]]:
+def code_names(code: CodeType) -> tuple[frozenset[str], frozenset[str]]:
     """The globals, and the attributes and globals, that code and the functions made in it name."""
-    inner = [_names(c) for c in code.co_consts if isinstance(c, CodeType)]
+    inner = [code_names(c) for c in code.co_consts if isinstance(c, CodeType)]
     return global_names(code).union(*(n for n, _ in inner)), frozenset(code.co_names).union(*(a for _, a in inner))
 
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, MutableMapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from inspect import getattr_static
-from types import FunctionType, MethodType
+from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from harness.arrays import global_names
+from harness.generators import are_near, code_names, is_installed
 from harness.nested import like
 from harness.signatures import parameters_of
 from harness.slots import Slot, entries, has_parts, inside
@@ -32,11 +33,13 @@ def held_by(function: Any, code: str = "function") -> dict[str, Slot]:
     reached = f"{code}.__func__" if isinstance(function, MethodType) else code
     itself = f"{code}.__self__" if isinstance(function, MethodType) else code
     own = {} if owner is None or isinstance(owner, type) else dict(entries(owner))
+    shared = _of_class(owner, Slot(plain, "", "cls", itself)) if isinstance(owner, type) else []
     return {
         **_of_closure(plain, reached),
-        **{n: Slot(plain.__globals__, n, n, f"{reached}.__globals__[{n!r}]") for n in _loaded(plain)},
+        **_of_globals(plain, reached),
         **_of_defaults(plain, reached),
         **{f"self.{n}": Slot(owner, n, f"self.{n}", f"{itself}.{n}") for n in own},
+        **{s.label: s for s in shared},
     }
 
 
@@ -62,6 +65,25 @@ def _loaded(function: FunctionType) -> list[str]:
         names |= global_names(code)
         codes += [c for c in code.co_consts if hasattr(c, "co_names")]
     return sorted(n for n in names if n in function.__globals__)
+
+
+def _of_globals(function: FunctionType, code: str) -> dict[str, Slot]:
+    """Its globals, and what it names in those of them that are modules, such as `settings.W`."""
+    found = {n: Slot(function.__globals__, n, n, f"{code}.__globals__[{n!r}]") for n in _loaded(function)}
+    _, attributes = code_names(function.__code__)
+    waiting, seen = list(found.values()), set[int]()
+    while waiting:
+        slot = waiting.pop()
+        module = slot.get()
+        if id(module) in seen:
+            continue
+        seen.add(id(module))
+        if isinstance(module, ModuleType) and not is_installed(module.__name__):
+            inner = {n: inside(module, n, slot) for n in sorted(attributes) if n in vars(module)}
+            inner = {n: replace(s, above=None) for n, s in inner.items() if s.label not in found}
+            found |= {s.label: s for s in inner.values()}
+            waiting += inner.values()
+    return {n: s for n, s in found.items() if not isinstance(s.get(), ModuleType)}
 
 
 def _of_defaults(function: FunctionType, code: str) -> dict[str, Slot]:
@@ -110,7 +132,7 @@ def tensors_held(function: Any, taken: Container[str] = ()) -> dict[str, Held]:
     Args:
         taken: names that the function's arguments have.
     """
-    return _named(_tensors(held_by(function).values(), _home(function), set()), taken)
+    return _named(_tensors(held_by(function).values(), _module(function), set()), taken)
 
 
 def tensors_beside(module: torch.nn.Module) -> dict[str, Held]:
@@ -137,23 +159,52 @@ def _tensors(slots: Iterable[Slot], home: str, seen: set[int]) -> Iterator[Slot]
     for slot in slots:
         thing = slot.get()
         if isinstance(thing, Tensor):
-            if thing.layout is torch.strided and (thing.is_floating_point() or "_buffers." in slot.label):
+            if (
+                _takes_another(slot)
+                and thing.layout is torch.strided
+                and (thing.is_floating_point() or "_buffers." in slot.label)
+            ):
                 yield slot
         elif id(thing) not in seen and thing is not None:
             seen.add(id(thing))
             yield from _tensors(_below(thing, slot, home), home, seen)
 
 
+def _takes_another(slot: Slot) -> bool:
+    """Whether another tensor can be put there: a mapping that can't be written to takes none."""
+    home = slot.home()
+    if isinstance(home, tuple):
+        return slot.above is not None and _takes_another(slot.above)
+    return isinstance(home, MutableMapping) or not isinstance(home, Mapping)
+
+
 def _below(thing: Any, slot: Slot, home: str) -> list[Slot]:
-    captured = ".cell_contents" in slot.code
+    near = are_near(_module(thing), home)
     if isinstance(thing, (FunctionType, MethodType, partial)):
-        return list(held_by(thing, slot.code).values()) if captured or _home(thing) == home else []
+        wrapped = ".cell_contents" in slot.code  # whoever made the wrapper
+        return list(held_by(thing, slot.code).values()) if near or wrapped else []
     if isinstance(thing, type):  # a Function, or what makes objects: its methods compute with tensors too
-        return _of_methods(thing, slot) if captured or _home(thing) == home else []
+        return [*_of_class(thing, slot), *_of_methods(thing, slot)] if near else []
     if not has_parts(thing) or callable(getattr(thing, "backward", None)):
         return []
-    own = [inside(thing, key, slot) for key, _ in entries(thing)]
-    return own + ([] if _home(thing) != home else _of_methods(type(thing), slot))
+    own = [inside(thing, key, slot) for key, value in entries(thing) if _may_hold(value)]
+    return own + (_of_methods(type(thing), slot) if near else [])
+
+
+def _may_hold(value: Any) -> bool:
+    """Whether it is a tensor or may have one somewhere: of a list of a million numbers nothing is looked at twice."""
+    return type(value) not in (bool, int, float, str, bytes, type(None))
+
+
+def _of_class(kind: type, slot: Slot) -> list[Slot]:
+    """What stands in a class and those above it that may be a tensor, or hold one."""
+    above = [k for k in kind.__mro__ if not is_installed(k.__module__)]
+    return [
+        Slot(k, n, f"{slot.label}.{n}", f"{slot.code}.{n}")
+        for k in above
+        for n, v in vars(k).items()
+        if not n.startswith("__") and isinstance(v, (Tensor, Mapping, list, tuple))
+    ]
 
 
 def _of_methods(kind: type, slot: Slot) -> list[Slot]:
@@ -162,9 +213,9 @@ def _of_methods(kind: type, slot: Slot) -> list[Slot]:
     return [s for n, m in made if isinstance(m, FunctionType) for s in held_by(m, f"{slot.code}.{n}").values()]
 
 
-def _home(function: Any) -> str:
-    """The package of a function; functions of other packages are taken as they are."""
-    return (getattr(function, "__module__", None) or "").partition(".")[0]
+def _module(thing: Any) -> str:
+    """The module of a function or class; what stands in an installed package is taken as it is."""
+    return getattr(thing, "__module__", None) or "builtins"
 
 
 def _name(label: str) -> str:

@@ -40,7 +40,10 @@ class Slot:
         if isinstance(home := self.home(), (MutableMapping, list)):
             home[self.key] = value  # type: ignore[index]
         elif not isinstance(home, tuple):  # what stands in a tuple, a cache, is changed in place or not at all
-            setattr(home, str(self.key), value)
+            try:
+                setattr(home, str(self.key), value)
+            except AttributeError:  # a frozen dataclass, for one: what refuses it for others than its author
+                object.__setattr__(home, str(self.key), value)
 
     def read(self) -> Tensor | None:
         """The array as a tensor that shares its memory; None where there is none."""

@@ -98,10 +98,11 @@ def restored_later(restore: Callable[[], None]) -> None:
 def module_state(module: torch.nn.Module) -> Callable[[], None]:
     """A function that puts a module's parameters, buffers and mode back as they are now."""
     kept = [(t, t.detach().clone()) for t in (*module.parameters(), *module.buffers())]
-    training = module.training
+    modes = [(part, part.training) for part in module.modules()]  # one of them may be frozen in another mode
 
     def restore() -> None:
-        module.train(training)
+        for part, training in modes:
+            part.training = training
         with torch.no_grad():
             for tensor, value in kept:
                 tensor.copy_(value)

@@ -11,11 +11,12 @@ from torch import Tensor
 
 from harness import recipe
 from harness.arrays import Library, to_native
+from harness.kept import kept
 from harness.nested import Arrangement
 from harness.recipe import cotangents_of
 from harness.request import Request, call_arguments, input_names, is_output, match, outputs_of
 from harness.returned import levelled
-from harness.sources import Sources
+from harness.sources import Sources, restored_later
 from harness.subject import Evaluation, Leaf, Recipe, Subject
 
 Pullback = Callable[..., Any]
@@ -64,6 +65,7 @@ class Stateless:
         request = request.with_modes()
         arguments = request.arguments(forward)
         sources = Sources(request.layer)
+        restored_later(kept(*(request.layer if isinstance(request.layer, tuple) else [request.layer])))
         return cls(name, call, arguments, request.leaves(arguments), request, sources, request.library)
 
     def run(

@@ -64,17 +64,44 @@ def bare_pullback(
 
 def reached(outputs: Iterable[Tensor]) -> set[int]:
     """The ids of the leaves at the ends of the outputs' graph."""
+    return set(ends(outputs))
+
+
+def ends(outputs: Iterable[Tensor]) -> dict[int, Tensor]:
+    """The leaves at the ends of the outputs' graph, by id."""
     outputs = list(outputs)
-    ends = {id(y) for y in outputs if y.grad_fn is None}
+    found = {id(y): y for y in outputs if y.grad_fn is None}
     waiting, seen = [y.grad_fn for y in outputs if y.grad_fn is not None], set()
     while waiting:
         node = waiting.pop()
         if node in seen:
             continue
         seen.add(node)
-        ends |= {id(node.variable)} if hasattr(node, "variable") else set()
+        found |= {id(node.variable): node.variable} if hasattr(node, "variable") else {}
         waiting += [f for f, _ in node.next_functions if f is not None]
-    return ends
+    return found
+
+
+def strangers(outputs: Iterable[Tensor], known: Iterable[Tensor]) -> dict[int, Tensor]:
+    """The leaves of the outputs' graph that require a gradient and are none of those that it was run with."""
+    own = {id(t) for t in known}
+    return {key: t for key, t in ends(outputs).items() if t.requires_grad and key not in own}
+
+
+def unfound(before: Mapping[int, Tensor], after: Mapping[int, Tensor]) -> dict[str, str]:
+    """What to write for the strangers of two runs that are the same tensors: others are made anew by each run."""
+    found: dict[str, str] = {}
+    for tensor in (t for key, t in before.items() if key in after):
+        kind = f"{tuple(tensor.shape)} tensor"
+        name = next(n for k in range(1, len(found) + 2) if (n := kind if k == 1 else f"{kind} {k}") not in found)
+        found[name] = _UNFOUND
+    return found
+
+
+_UNFOUND = (
+    "autograd reaches it, and it is neither an input nor a tensor that the layer was found to hold, or an earlier call has kept it: "
+    "hand it over as an input, such as gradcheck(lambda x, w: f(x, w), x, w), or detach it where it is a constant"
+)
 
 
 def tracked(leaves: Mapping[str, Tensor], wanted: Collection[str]) -> dict[str, Tensor]:
@@ -130,6 +157,7 @@ def traced(
         restored_later(module_state(module))
 
     writes = False
+    strange: dict[int, Tensor] = {}
 
     def outputs_at(live: Mapping[str, Tensor], mode: str | None, seed: int) -> tuple[Tensor, ...]:
         sources.seed(seed)
@@ -140,7 +168,7 @@ def traced(
 
     def running(some: Collection[str], pullback: Pulling) -> Run:
         def run(values: Mapping[str, Tensor], buffers: Mapping[str, Tensor], mode: str | None, seed: int) -> Evaluation:
-            nonlocal writes
+            nonlocal writes, strange
             live = tracked(values, some)
             there = {**live, **{n: t.clone() for n, t in fixed.items()}}
             try:
@@ -151,6 +179,8 @@ def traced(
                 writes = True  # it works in place and says so (mark_dirty), which autograd allows on what is no leaf
                 outputs = outputs_at(there, mode, seed)
             pull = pullback(outputs, live)
+            if pullback is bare_pullback:  # the probe
+                strange = strangers(outputs, there.values())
 
             def pulled(cotangents: Sequence[Tensor]) -> Gradients:
                 with standing_in(held, there):  # a backward may read what it has not saved
@@ -162,9 +192,13 @@ def traced(
         return run
 
     probe = running(wanted, bare_pullback)
+    missing: dict[str, str] = {}
     with sources.watched():
         for mode in request.modes or (None,):
             evaluation = probe({n: leaf.value.clone() for n, leaf in leaves.items()}, {}, mode, 0)
+            if before := strange:
+                probe({n: leaf.value.clone() for n, leaf in leaves.items()}, {}, mode, 0)
+                missing |= unfound(before, strange)
     silent = _silent(evaluation, arguments, leaves)
     leaves |= {n: replace(leaves[n], wanted=False) for n in silent}
     wanted = [n for n in wanted if n not in silent]
@@ -179,6 +213,7 @@ def traced(
         notes=tuple(f"`{n}` has no gradient: backward gives None; it does not require one, not judged" for n in silent),
         draws=bool(sources),
         strays=sources.strays,
+        unclaimed=missing,
         partially=lambda some, of=None: running(some, partial(bare_pullback, some=of)),
         held={n: h.tensor for n, h in held.items()},
         recipe=partial(

@@ -21,7 +21,7 @@ from harness.request import Request, call_arguments, outputs_of
 from harness.slots import walk
 from harness.sources import Sources
 from harness.subject import Evaluation, Leaf, Run, Subject
-from harness.traced import Pulling, bare_pullback, graph_pullback, tracked
+from harness.traced import Pulling, bare_pullback, graph_pullback, strangers, tracked, unfound
 
 ORDER = 20
 
@@ -36,9 +36,13 @@ def subject(request: Request) -> Subject:
     require a gradient."""
     work = Working.of(request.with_modes())
     modes = tuple(work.request.modes) or ("train", "eval")
+    missing: dict[str, str] = {}
     with work.sources.watched():
         for mode in modes:
             work.plainly(mode)
+            if before := work.strange:
+                work.plainly(mode)
+                missing |= unfound(before, work.strange)
     if [n for n, _ in work.module.named_parameters()] != list(work.parameters):  # it made them at its first forward
         return subject(replace(request, layer=work.module))
     others = work.sift(modes)
@@ -54,7 +58,7 @@ def subject(request: Request) -> Subject:
         run,
         modes,
         autograd_is_backward="the backward of a module is what autograd computes",
-        unclaimed={n: _UNCLAIMED.format(n) for n in others},
+        unclaimed={n: _UNCLAIMED.format(n) for n in others} | missing,
         notes=(f"{', '.join(frozen)}: requires_grad is False, not judged",) if frozen else (),
         draws=bool(work.sources),
         strays=work.sources.strays,
@@ -87,6 +91,8 @@ class Working:
     sources: Sources
     loose: list[str] = field(default_factory=list)
     """Those of them that are judged as parameters are."""
+    strange: dict[int, Tensor] = field(default_factory=dict)
+    """What autograd reached in the last forward that no leaf wanted a gradient of."""
 
     @classmethod
     def of(cls, request: Request) -> Working:
@@ -137,6 +143,8 @@ class Working:
                 result = functional_call(self.module, held, tuple(given), keywords)
             outputs = outputs_of(result, type(self.module).__name__)
             now = held | {n: live[n] for n in self.loose}
+            if not some:
+                self.strange = strangers(outputs, ())
             return Evaluation(tuple(y.detach() for y in outputs), pullback(outputs, live), lambda: after, lambda: now)
 
         return run

@@ -11,13 +11,14 @@ from torch import Tensor
 
 from harness.conventions.valued import of_parameters
 from harness.held import held_by, tensors_held
+from harness.kept import kept
 from harness.models import ValueAndGrad
 from harness.outcome import SpecError
 from harness.parts import parts_of
 from harness.request import Request, positional_names
 from harness.scalars import is_node, node_advice
 from harness.sifting import Sifting
-from harness.sources import forget_kept_normal
+from harness.sources import forget_kept_normal, restored_later
 from harness.stateful import has_backward
 from harness.stateless import Stateless
 from harness.subject import Leaf, Subject
@@ -40,6 +41,7 @@ def subject(request: Request) -> Subject:
     request, call = request.with_modes(), request.layer
     name = getattr(call, "__name__", type(call).__name__)
     arguments = request.arguments(call)
+    restored_later(kept(call))
     sifting = Sifting(request, arguments, tensors_held(call, arguments) if request.library == "torch" else {})
     forget_kept_normal()
     live = {n: t.requires_grad_(sifting.held[n].tensor.requires_grad) for n, t in sifting.own.items()}
@@ -63,9 +65,8 @@ def subject(request: Request) -> Subject:
     made = traced(request, name, arguments, call, reason, sifting.held, judged)
     aside = [n for n in others if not sifting.held[n].tensor.requires_grad]
     said = [f"{', '.join(f'`{n}`' for n in aside)}: held by {name}, requires no gradient, not judged"] if aside else []
-    return replace(
-        made, notes=(*made.notes, *unrun, *said), unclaimed={n: _UNCLAIMED.format(n) for n in others if n not in aside}
-    )
+    unclaimed = {n: _UNCLAIMED.format(n) for n in others if n not in aside}
+    return replace(made, notes=(*made.notes, *unrun, *said), unclaimed={**unclaimed, **made.unclaimed})
 
 
 _UNCLAIMED = (

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from functools import partial, wraps
+from collections import deque
+from dataclasses import dataclass
+from functools import cached_property, lru_cache, partial, wraps
+from types import MappingProxyType, ModuleType
 from typing import Any
 
 import torch
@@ -137,3 +140,124 @@ def unsaved(factor: float) -> Any:
 
     hold = {"w": w}
     return lambda x: Product.apply(x, hold["w"])
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """Nothing can be set on it in the common way."""
+
+    w: Tensor
+    rest: tuple[Tensor, ...]
+
+
+def by_frozen(factor: float) -> Any:
+    function, (w, b) = affine_of(factor), weights()
+    held = Frozen(w, (b,))
+    return lambda x: function.apply(x, held.w, held.rest[0])
+
+
+settings = ModuleType("settings")
+settings.w, settings.b = weights()  # type: ignore[attr-defined]
+
+
+def by_settings(factor: float) -> Any:
+    """What stands in another module, named by it."""
+    function = affine_of(factor)
+    return lambda x: function.apply(x, settings.w, settings.b)  # type: ignore[attr-defined]
+
+
+def by_another_file(factor: float) -> Any:
+    """A function of another module of one's own, and that module's globals."""
+    scope = {"__name__": "other", "function": affine_of(factor), **dict(zip("wb", weights(), strict=True))}
+    exec("def affine(x):\n    return function.apply(x, w, b)", scope)
+    affine = scope["affine"]
+    return lambda x: affine(x).tanh()
+
+
+class Shared:
+    """Tensors in a class."""
+
+    function: Any
+    w: Tensor
+    held: tuple[Tensor, ...]
+
+    @classmethod
+    def transform(cls, x: Tensor) -> Tensor:
+        return cls.function.apply(x, cls.w, cls.held[0])  # type: ignore[no-any-return]
+
+
+def by_class(factor: float) -> Any:
+    w, b = weights()
+    return type("Made", (Shared,), {"function": affine_of(factor), "w": w, "held": (b,)}).transform
+
+
+def hidden() -> dict[str, Any]:
+    """What reaches a tensor where it is not looked for: {how: function}."""
+    w, b = weights()
+    queue, read_only = deque([w]), MappingProxyType({"w": w})
+
+    @lru_cache
+    def remembered() -> Tensor:
+        return w
+
+    class Lazy:
+        def __init__(self) -> None:
+            self.base = w
+
+        @cached_property
+        def doubled(self) -> Tensor:
+            return 2 * self.base
+
+        def transform(self, x: Tensor) -> Tensor:
+            return x @ self.doubled + b
+
+    class Module(torch.nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x @ settings.w  # type: ignore[attr-defined, no-any-return]
+
+    return {
+        "a queue": lambda x: x @ queue[0].to(x.dtype) + b,
+        "a mapping that takes nothing": lambda x: x @ read_only["w"].to(x.dtype) + b,
+        "a function that remembers": lambda x: x @ remembered().to(x.dtype) + b,
+        "a property that remembers": Lazy().transform,
+        "a module's global": Module(),
+    }
+
+
+def made_anew(x: Tensor) -> Tensor:
+    """A tensor that each call makes for itself is nobody's parameter."""
+    return x @ torch.eye(3, dtype=x.dtype).requires_grad_()
+
+
+class Keeping:
+    """It counts its calls, keeps its inputs and writes to arrays, names and lists around it."""
+
+    def __init__(self) -> None:
+        self.calls, self.seen, self.count = 0, list[Tensor](), torch.zeros(2, dtype=torch.int64)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        self.seen.append(x)
+        self.count += 1
+        self.last = x
+        return x.square()
+
+
+def keeping() -> tuple[Any, Any]:
+    """A function, and what it keeps: in a variable, a dict, and on itself."""
+    calls, cache, made = 0, dict[str, Any](), Keeping()
+
+    def function(x: Tensor) -> Tensor:
+        nonlocal calls
+        calls, function.last = calls + 1, x  # type: ignore[attr-defined]
+        cache["x"] = x
+        return made(x) * 2
+
+    return function, lambda: (
+        calls,
+        dict(cache),
+        vars(made).copy(),
+        list(made.seen),
+        made.count.tolist(),
+        vars(function).copy(),
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import layers_held as layers
+import numpy as np
 import pytest
 import torch
 from contents import contents
@@ -30,6 +31,10 @@ TWINS = {
     "bound method": both(lambda f: layers.Net(f).loss, "x self.w self.b self.shared", "self.w"),
     "object": both(layers.Callable, "x self.w self.b self.shared", "self.w"),
     "method of a module": both(layers.forward_of_module, "x self.w self.b", "self.w"),
+    "frozen dataclass": both(layers.by_frozen, "x held.w held.rest.0", "held.w"),
+    "another module": both(layers.by_settings, "x settings.w settings.b", "settings.w"),
+    "a function of another module": both(layers.by_another_file, "x w b"),
+    "class": both(layers.by_class, "x cls.w cls.held.0", "cls.w"),
     "one tensor in two places": both(layers.twice, "x w b"),
 }
 
@@ -59,6 +64,49 @@ def test_a_tensor_that_autograd_goes_past_is_not_verified():
     assert verified_in(gradcheck(lambda x: x @ w.detach() + b, X, grads={"w": None})) == {"x", "b"}
     failed = gradcheck(lambda x: x @ w.detach() + x @ w, X, raise_exception=False).failures
     assert [r.finding.where[0] for r in failed] == ["w"]
+
+
+@pytest.mark.parametrize("where", layers.hidden())
+def test_what_autograd_reaches_and_is_not_found_is_not_verified(where):
+    with pytest.raises(NotVerified, match=r"\(3, 2\) tensor: autograd reaches it.* hand it over as an input"):
+        gradcheck(layers.hidden()[where], X)
+
+
+def test_a_tensor_that_each_call_makes_anew_is_no_parameter():
+    assert verified_in(gradcheck(layers.made_anew, X)) == {"x"}
+
+
+def test_what_a_function_keeps_is_left_as_it_was():
+    function, now = layers.keeping()
+    before = repr(now())
+    gradcheck(function, X)
+    assert repr(now()) == before
+    with pytest.raises(KeyboardInterrupt):
+        gradcheck(lambda x: _interrupted(function(x)), X)
+    assert repr(now()) == before
+
+
+def _interrupted(_):
+    raise KeyboardInterrupt
+
+
+def test_a_pair_of_functions_leaves_what_it_keeps():
+    calls, seen = {"n": 0}, np.zeros(2)
+
+    def forward(x):
+        calls["n"] += 1
+        seen[...] += 1
+        return x**2, x
+
+    gradcheck((forward, lambda dout, x: 2 * x * dout), np.ones((3, 2)))
+    assert (calls, seen.tolist()) == ({"n": 0}, [0, 0])
+
+
+def test_a_captured_module_keeps_the_modes_of_its_parts():
+    net = torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.BatchNorm1d(3))
+    net[1].eval()
+    gradcheck(lambda x: net(x).tanh(), X)
+    assert (net.training, net[1].training) == (True, False)
 
 
 def test_grads_that_name_nothing_held_are_refused():

@@ -72,7 +72,7 @@ RANKS = [
         "rounding",
         "views",
     },
-    {"meaning", "models", "returned", "whole"},
+    {"kept", "meaning", "models", "returned", "whole"},
     {"asking"},
     {"calls"},
     {"built", "design", "estimate", "noise", "reference", "stateful", "stateless", "traced"},

@@ -1,0 +1,122 @@
+"""What functions keep from one call to the next, in closures, globals, containers and on objects: put back afterwards."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from types import FunctionType, MethodType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from harness.generators import are_near
+from harness.held import held_by
+from harness.slots import Slot
+
+_PLAIN = (bool, int, float, str, bytes, type(None))
+
+FUNCTIONS = (FunctionType, MethodType, partial)
+
+
+def kept(*functions: Any) -> Callable[[], None]:
+    """A function that puts back what these functions, and what they hold, keep now.
+
+    Names keep what they are bound to, containers and objects their entries, arrays their values. What is of an installed package
+    is left to itself: it may serve others. The tensors that others stand in for are put back by `standing_in`.
+    """
+    undo: list[Callable[[], None]] = []
+    for thing in _things(functions):
+        if isinstance(thing, Slot):
+            undo.append(partial(_rebind, thing, thing.get()))
+        elif (again := _as_now(thing)) is not None:
+            undo.append(again)
+
+    def restore() -> None:
+        for each in undo:
+            each()
+
+    return restore
+
+
+def _things(roots: Iterable[Any]) -> Iterator[Any]:
+    """The names that functions go by, and everything that stands there, each once."""
+    waiting, seen = list(roots), set[int]()
+    home = next((getattr(f, "__module__", None) or "" for f in waiting), "")
+    while waiting:
+        thing = waiting.pop()
+        if id(thing) in seen or type(thing) in _PLAIN:
+            continue
+        seen.add(id(thing))
+        if isinstance(thing, FUNCTIONS):
+            if are_near(getattr(thing, "__module__", None) or "", home):
+                slots = [s for s in held_by(thing).values() if not isinstance(s.home(), tuple)]
+                yield from slots
+                waiting += [s.get() for s in held_by(thing).values()]
+                waiting += [vars(thing)] if hasattr(thing, "__dict__") else []
+                waiting += [thing.__self__] if isinstance(thing, MethodType) else []
+        elif (inner := _inside(thing, home)) is not None:
+            yield thing
+            waiting += inner
+
+
+def _inside(thing: Any, home: str) -> list[Any] | None:
+    """What stands in a thing that is put back; None where it is not."""
+    if isinstance(thing, dict):
+        return [v for v in thing.values() if type(v) not in _PLAIN]
+    if isinstance(thing, (list, tuple, set, deque)):
+        return [v for v in thing if type(v) not in _PLAIN]
+    if isinstance(thing, (Tensor, np.ndarray)):
+        return []
+    if isinstance(thing, type) or not hasattr(thing, "__dict__"):
+        return None
+    return [vars(thing)] if are_near(type(thing).__module__, home) else None
+
+
+def _as_now(thing: Any) -> Callable[[], None] | None:
+    """A function that gives a container its entries, or an array its values, as they are now; None where nothing is to do."""
+    if isinstance(thing, dict):
+        return partial(_fill, thing, dict(thing), dict.update)
+    if isinstance(thing, (list, deque)):
+        return partial(_fill, thing, list(thing), type(thing).extend)
+    if isinstance(thing, set):
+        return partial(_fill, thing, set(thing), set.update)
+    if isinstance(thing, np.ndarray) and thing.flags.writeable and thing.dtype != object:
+        return partial(np.copyto, thing, thing.copy())
+    if (
+        isinstance(thing, Tensor) and not thing.is_floating_point() and not thing.is_meta
+    ):  # others stand in for those of real numbers
+        return partial(_write, thing, thing.clone())
+    return None
+
+
+def _write(tensor: Tensor, values: Tensor) -> None:
+    """Give a tensor these values again, if it has others."""
+    if not torch.equal(tensor, values):
+        tensor.copy_(values)
+
+
+def _fill(thing: Any, entries: Any, put: Callable[[Any, Any], object]) -> None:
+    """Give a container these entries again, if it has others."""
+    if not _same(thing, entries):
+        thing.clear()
+        put(thing, entries)
+
+
+def _same(thing: Any, entries: Any) -> bool:
+    """Whether a container has the very same entries in the same order."""
+    if len(thing) != len(entries):
+        return False
+    if isinstance(thing, dict):
+        return list(thing) == list(entries) and all(
+            a is b for a, b in zip(thing.values(), entries.values(), strict=True)
+        )
+    return all(a is b for a, b in zip(thing, entries, strict=True))
+
+
+def _rebind(slot: Slot, there: Any) -> None:
+    """Bind a name again to what it was bound to."""
+    if slot.get() is not there:
+        slot.put(there)
