@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -68,20 +69,39 @@ def prepared(
 def _widest(request: Request, point: Callable[[Subject], Case]) -> Prepared:
     """The subject in the widest dtype that the layer accepts."""
     first: Refused | BackwardRaised | None = None
-    for candidate in _candidates(request):
+    candidates = _candidates(request)
+    for candidate in candidates:
         try:
             trial = _tried(request, candidate, point)
         except (Refused, BackwardRaised) as raised:
-            # what has nothing to do with the dtype is the layer's answer to these values
-            if not _speaks_of_dtype(raised.__cause__ or raised):
-                raise
             first = first or raised
+            # what has nothing to do with the dtype is the layer's answer to these values, unless it takes them as they were given
+            if not _speaks_of_dtype(raised.__cause__ or raised):
+                given = [d for d in _given(request) if d in candidates[candidates.index(candidate) + 1 :]]
+                return _as_given(request, given, point, first)
         else:
             name = str(candidate).removeprefix("torch.")
             notes = () if first is None else (f"judged in {name}: in float64 {first}",)
             return Prepared(trial.subject, candidate, notes, trial)
     assert first is not None
     raise first
+
+
+def _as_given(
+    request: Request, dtypes: Sequence[torch.dtype], point: Callable[[Subject], Case], first: Refused | BackwardRaised
+) -> Prepared:
+    """The subject in the first of these dtypes that the layer accepts; else what it answered first is raised."""
+    for dtype in dtypes:
+        with suppress(Refused, BackwardRaised):
+            trial = _tried(request, dtype, point)
+            name = str(dtype).removeprefix("torch.")
+            return Prepared(trial.subject, dtype, (f"judged in {name}, as it was given: in float64 {first}",), trial)
+    raise first
+
+
+def _given(request: Request) -> list[torch.dtype]:
+    """The dtypes of the tensors of real numbers that were handed over."""
+    return list(dict.fromkeys(x.dtype for x in request.inputs if isinstance(x, Tensor) and x.is_floating_point()))
 
 
 def _tried(request: Request, dtype: torch.dtype, point: Callable[[Subject], Case]) -> Case:
@@ -103,7 +123,7 @@ def _candidates(request: Request) -> list[torch.dtype]:
     wide, narrow = WIDEST[:2], WIDEST[2:]
     if request.library == "numpy":
         return [*wide, torch.float16]
-    given = [x.dtype for x in request.inputs if isinstance(x, Tensor)]
+    given = _given(request)
     return [*wide, *sorted(narrow, key=lambda d: d not in given)]
 
 
@@ -119,10 +139,10 @@ def _recastable(request: Request, dtype: torch.dtype) -> Subject:
 
 
 def _speaks_of_dtype(error: BaseException) -> bool:
-    """By its message, or where that says nothing by the line that raised it, where that can be read: `assert x.dtype == …`."""
+    """By its message, and of an assertion by the line too, where that can be read: `assert x.dtype == …, "not supported"`."""
     text = str(error)
-    if not text and isinstance(error, AssertionError):
-        text = traceback.extract_tb(error.__traceback__)[-1].line or "dtype"
+    if isinstance(error, AssertionError):
+        text += traceback.extract_tb(error.__traceback__)[-1].line or ("" if text else "dtype")
     return any(w in text.lower() for w in ("dtype", "double", "float", "half", "scalar type", "datatype"))
 
 

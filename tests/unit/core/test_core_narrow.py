@@ -108,6 +108,45 @@ def test_a_kernel_that_only_asserts_its_dtype():
     assert gradcheck(silu_of(torch.bfloat16, 1.0, False), *KERNELS["autograd.Function"][2], reference=silu).ok
 
 
+class Picky(torch.autograd.Function):
+    """Of its dtype its error says nothing that is understood; it says the same of the values."""
+
+    factor = 1.0
+
+    @staticmethod
+    def forward(ctx, x, w):
+        if x.dtype is not torch.bfloat16 or x.isnan().any():
+            raise ValueError("unsupported input")
+        return silu_of(torch.bfloat16).forward(ctx, x, w)
+
+    @classmethod
+    def backward(cls, ctx, dy):
+        return silu_of(torch.bfloat16, cls.factor).backward(ctx, dy)
+
+
+class WrongPicky(Picky):
+    factor = 1.5
+
+
+def test_a_kernel_that_takes_the_inputs_as_they_are_and_in_no_other_dtype():
+    x, w = (t.bfloat16() for t in KERNELS["autograd.Function"][2])
+    report = gradcheck(Picky, x, w, reference=silu)
+    assert "judged in bfloat16, as it was given: in float64 ValueError: unsupported input" in report.notes[0]
+    assert not gradcheck(WrongPicky, x, w, reference=silu, raise_exception=False).ok
+    with pytest.raises(ValueError, match="unsupported input"):
+        gradcheck(Picky, x * torch.nan, w, reference=silu)
+
+
+def test_an_assertion_with_words_of_its_own():
+    class Kernel(Picky):
+        @staticmethod
+        def forward(ctx, x, w):
+            assert x.dtype is torch.bfloat16, "bf16 only"
+            return silu_of(torch.bfloat16).forward(ctx, x, w)
+
+    assert gradcheck(Kernel, *KERNELS["autograd.Function"][2], reference=silu).ok
+
+
 def test_a_reference_that_leaves_float64_verifies_nothing():
     def coarse(x, w):
         return silu(x.float(), w.float())
