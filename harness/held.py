@@ -135,6 +135,12 @@ def tensors_held(function: Any, taken: Container[str] = ()) -> dict[str, Held]:
     return _named(_tensors(held_by(function).values(), _module(function), set()), taken)
 
 
+def tensors_around(kind: type) -> dict[str, Held]:
+    """Every tensor that stands in a class, or that its methods compute with beside what they are called with, by name."""
+    itself = Slot({"": kind}, "", kind.__name__, "function")
+    return _named(_tensors([*_of_class(kind, itself), *_of_methods(kind, itself)], _module(kind), set()))
+
+
 def tensors_beside(module: torch.nn.Module) -> dict[str, Held]:
     """Every real tensor in a module that is neither a parameter nor a buffer of it, by name."""
     known = {id(t) for t in (*module.parameters(), *module.buffers())}

@@ -63,6 +63,14 @@ class Sifting:
         base = self._outputs(live) if rest else ()
         return [n for n in rest if self._moves(live, [n], base)] if rest and self._moves(live, rest, base) else []
 
+    def told(self, others: Iterable[str], name: str) -> tuple[list[str], dict[str, str]]:
+        """What is said of `others`: of constants that they are not judged, of what requires a gradient that it has none."""
+        others = list(others)
+        aside = [n for n in others if not self.held[n].tensor.requires_grad]
+        named = ", ".join(f"`{n}`" for n in aside)
+        said = [f"{named}: held by {name}, requires no gradient, not judged"] if aside else []
+        return said, {n: _UNCLAIMED.format(n) for n in others if n not in aside}
+
     def _asked(self) -> list[str]:
         return [n for n, h in self.held.items() if h.tensor.is_floating_point() and self.request.grads.get(n, n)]
 
@@ -78,3 +86,9 @@ class Sifting:
         except Exception:  # it asks something of the values, so that they matter
             return True
         return len(outputs) != len(base) or not all(map(torch.equal, outputs, base))
+
+
+_UNCLAIMED = (
+    "`{0}` changes the output and has no gradient: autograd does not reach it (detach, no_grad, .data, or a Function that is not "
+    'handed it); if that is meant, write grads={{"{0}": None}}'
+)

@@ -7,7 +7,9 @@ from typing import Any
 
 import torch
 
+from harness.held import tensors_around
 from harness.request import Request, positional_names
+from harness.sifting import Sifting
 from harness.subject import Subject
 from harness.traced import traced
 
@@ -34,4 +36,12 @@ def subject(request: Request) -> Subject:
         names = names[1:]  # forward(ctx, ...)
     arguments = {(names[k] if k < len(names) else f"input{k}"): v for k, v in enumerate(request.inputs)}
     reason = "the backward of an autograd.Function is what autograd runs"
-    return traced(request, function.__name__, arguments, function.apply, reason)
+    held = tensors_around(function)
+    made = traced(request, function.__name__, arguments, function.apply, reason, held)
+    if not held and not request.grads:
+        return made
+    sifting = Sifting(replace(request, layer=function.apply).with_modes(), arguments, held)
+    live = sifting.own
+    judged = sifting.judged(sifting.called(live), live, function.__name__)
+    said, unclaimed = sifting.told(sifting.others(live, judged), function.__name__)
+    return replace(made, notes=(*made.notes, *said), unclaimed={**unclaimed, **made.unclaimed})

@@ -63,16 +63,8 @@ def subject(request: Request) -> Subject:
     judged = sifting.judged(result, live, name)
     others = sifting.others(live, judged)
     made = traced(request, name, arguments, call, reason, sifting.held, judged)
-    aside = [n for n in others if not sifting.held[n].tensor.requires_grad]
-    said = [f"{', '.join(f'`{n}`' for n in aside)}: held by {name}, requires no gradient, not judged"] if aside else []
-    unclaimed = {n: _UNCLAIMED.format(n) for n in others if n not in aside}
+    said, unclaimed = sifting.told(others, name)
     return replace(made, notes=(*made.notes, *unrun, *said), unclaimed={**unclaimed, **made.unclaimed})
-
-
-_UNCLAIMED = (
-    "`{0}` changes the output and has no gradient: autograd does not reach it (detach, no_grad, .data, or a Function that is not "
-    'handed it); if that is meant, write grads={{"{0}": None}}'
-)
 
 
 def _valued(function: Any, result: Any, name: str, inputs: Mapping[str, Leaf]) -> list[str]:

@@ -261,3 +261,36 @@ def keeping() -> tuple[Any, Any]:
         made.count.tolist(),
         vars(function).copy(),
     )
+
+
+class Around(torch.autograd.Function):
+    """It computes with a global that it is not handed."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x @ w
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor) -> Any:
+        return dy @ w.T
+
+
+class Table(torch.autograd.Function):
+    """It computes with a constant in its class."""
+
+    factor = 1.0
+    values = torch.linspace(0.5, 1.0, 3)
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x * Table.values
+
+    @classmethod
+    def backward(cls, ctx: Any, dy: Tensor) -> Any:
+        return cls.factor * dy * Table.values
+
+
+class WrongTable(Table):
+    """The same, wrong."""
+
+    factor = 2.0

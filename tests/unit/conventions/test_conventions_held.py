@@ -72,6 +72,22 @@ def test_what_autograd_reaches_and_is_not_found_is_not_verified(where):
         gradcheck(layers.hidden()[where], X)
 
 
+def test_a_global_that_a_function_is_not_handed_is_not_verified():
+    with pytest.raises(NotVerified, match="`w` changes the output and has no gradient: autograd does not reach it"):
+        gradcheck(layers.Around, X)
+    assert verified_in(gradcheck(layers.Around, X, grads={"w": None})) == {"x"}
+    with pytest.raises(SpecError, match=r"grads names 'v', which Around does not hold: it holds w"):
+        gradcheck(layers.Around, X, grads={"v": None})
+
+
+def test_a_constant_that_a_function_computes_with_is_said():
+    before = contents(layers.Table.values)
+    report = gradcheck(layers.Table, X)
+    assert report.notes == ("`Table.values`: held by Table, requires no gradient, not judged",)
+    assert [r.finding.where[0] for r in gradcheck(layers.WrongTable, X, raise_exception=False).failures] == ["x"]
+    assert contents(layers.Table.values) == before
+
+
 def test_a_tensor_that_each_call_makes_anew_is_no_parameter():
     assert verified_in(gradcheck(layers.made_anew, X)) == {"x"}
 
