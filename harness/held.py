@@ -148,6 +148,18 @@ def tensors_beside(module: torch.nn.Module) -> dict[str, Held]:
     return {n: h for n, h in _named(_tensors(slots, "", set())).items() if id(h.tensor) not in known}
 
 
+def registered(module: torch.nn.Module) -> dict[str, Held]:
+    """A module's parameters and buffers by name, each with every place where it is registered."""
+    known = {id(t): n for n, t in (*module.named_parameters(), *module.named_buffers())}
+    found: dict[str, Held] = {}
+    for part in module.modules():
+        for own in (part._parameters, part._buffers):
+            for key, tensor in own.items():
+                if tensor is not None:
+                    found.setdefault(known[id(tensor)], Held(tensor)).slots.append(Slot(own, key, key))
+    return found
+
+
 def _named(slots: Iterable[Slot], taken: Container[str] = ()) -> dict[str, Held]:
     found: dict[int, Held] = {}
     for slot in slots:

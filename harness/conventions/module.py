@@ -16,11 +16,11 @@ from torch.nn.parameter import is_lazy
 from harness import recipe
 from harness.built import run as run_once
 from harness.draws import parameter_like, rng_of
-from harness.held import Held, standing_in, tensors_beside
+from harness.held import Held, registered, standing_in, tensors_beside
 from harness.request import Request, call_arguments, outputs_of
 from harness.slots import walk
 from harness.sources import Sources
-from harness.subject import Evaluation, Leaf, Run, Subject
+from harness.subject import Evaluation, Gradients, Leaf, Run, Subject
 from harness.traced import Pulling, bare_pullback, graph_pullback, strangers, tracked, unfound
 
 ORDER = 20
@@ -113,6 +113,11 @@ class Working:
         return cls(request, module, arguments, parameters, buffers, beside, own, Sources(module))
 
     @cached_property
+    def registered(self) -> dict[str, Held]:
+        """Where its parameters and buffers stand."""
+        return registered(self.module)
+
+    @cached_property
     def inputs(self) -> dict[str, Leaf]:
         """The inputs by name."""
         return self.request.leaves(self.arguments)
@@ -145,7 +150,14 @@ class Working:
             now = held | {n: live[n] for n in self.loose}
             if not some:
                 self.strange = strangers(outputs, ())
-            return Evaluation(tuple(y.detach() for y in outputs), pullback(outputs, live), lambda: after, lambda: now)
+            pull = pullback(outputs, live)
+
+            def pulled(cotangents: Sequence[Tensor]) -> Gradients:
+                """A backward may compute with what it finds in the module, as checkpointing does."""
+                with standing_in(self.beside, there), standing_in(self.registered, held):
+                    return pull(cotangents)
+
+            return Evaluation(tuple(y.detach() for y in outputs), pulled, lambda: after, lambda: now)
 
         return run
 

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from layers_autograd import RIGHT, WRONG, affine_of
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 
 def weights() -> tuple[Tensor, Tensor]:
@@ -294,3 +295,19 @@ class WrongTable(Table):
     """The same, wrong."""
 
     factor = 2.0
+
+
+class Checkpointed(torch.nn.Module):
+    """Its backward runs the forward again, with the parameters that it finds then; two parts share a weight."""
+
+    def __init__(self, factor: float = 1.0) -> None:
+        super().__init__()
+        self.first, self.second = torch.nn.Linear(3, 3), torch.nn.Linear(3, 3)
+        self.second.weight = self.first.weight
+        self.function = affine_of(factor)
+
+    def inner(self, x: Tensor) -> Tensor:
+        return self.function.apply(self.first(x), self.second.weight, self.second.bias)  # type: ignore[no-any-return]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return checkpoint(self.inner, x, use_reentrant=False)  # type: ignore[no-any-return, no-untyped-call]

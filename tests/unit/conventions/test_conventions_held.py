@@ -9,7 +9,7 @@ import torch
 from contents import contents
 from twins import Twins, X, verified_in
 
-from harness import NotVerified, SpecError, gradcheck
+from harness import LayerSpec, NotVerified, SpecError, check, gradcheck
 from harness.held import tensors_held
 
 NET = "net.0.weight net.0.bias net.1.weight net.1.bias"
@@ -123,6 +123,13 @@ def test_a_captured_module_keeps_the_modes_of_its_parts():
     net[1].eval()
     gradcheck(lambda x: net(x).tanh(), X)
     assert (net.training, net[1].training) == (True, False)
+
+
+@pytest.mark.parametrize(("factor", "failed"), [(layers.RIGHT, []), (layers.WRONG, ["parameter_gradient"])])
+def test_a_module_that_runs_its_forward_again_in_backward(factor, failed):
+    spec = LayerSpec(build=lambda: layers.Checkpointed(factor), inputs="B 3", name="Checkpointed", modes=("train",))
+    report = check(spec, examples=4, only=("gradient",))
+    assert [r.check for r in report.failures] == failed
 
 
 def test_grads_that_name_nothing_held_are_refused():
