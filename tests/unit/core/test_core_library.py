@@ -59,14 +59,12 @@ def test_such_a_pair_is_judged_in_numpy(pair, factor, right):
 
 def test_tensors_that_are_given_stay_tensors(pair):
     A, W = torch.randn(4, generator=torch.Generator().manual_seed(0)), torch.ones(4)
-    seen = []
 
     def forward(*inputs):
-        seen.extend(map(type, inputs))
+        assert set(map(type, inputs)) == {torch.Tensor}
         return pair("import numpy as np")[0](*inputs)
 
     gradcheck((forward, lambda v, cache: (v * cache[1], v * cache[0])), A, W)
-    assert set(seen) == {torch.Tensor}
 
 
 def test_what_the_code_names_is_told():
