@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import traceback
@@ -96,10 +97,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     from harness.outcome import SpecError
 
     try:
-        return command.check(arguments) if arguments.command == "check" else command.explain(arguments)
+        status = command.check(arguments) if arguments.command == "check" else command.explain(arguments)
+        sys.stdout.flush()
+        return status
     except SpecError as error:
         print(f"harness: {error}", file=sys.stderr)
         return command.USAGE
+    except BrokenPipeError:  # whoever read has enough, as `| head` has; what is still buffered goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return command.ERROR
     except Exception:
         traceback.print_exc()
         return command.ERROR

@@ -12,10 +12,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.parameter import is_lazy
 
 from harness.arrays import global_names
 from harness.generators import are_near, code_names, is_installed
 from harness.nested import like
+from harness.outcome import SpecError
 from harness.signatures import parameters_of
 from harness.slots import Slot, entries, has_parts, inside
 
@@ -131,8 +133,14 @@ def tensors_held(function: Any, taken: Container[str] = ()) -> dict[str, Held]:
 
     Args:
         taken: names that the function's arguments have.
+
+    Raises:
+        SpecError: one of them has no values before a first forward.
     """
-    return _named(_tensors(held_by(function).values(), _module(function), set()), taken)
+    held = _named(_tensors(held_by(function).values(), _module(function), set()), taken)
+    if waiting := [n for n, h in held.items() if is_lazy(h.tensor)]:
+        raise SpecError(f"`{waiting[0]}` is made by a first forward: call the function once before it is checked")
+    return held
 
 
 def tensors_around(kind: type) -> dict[str, Held]:

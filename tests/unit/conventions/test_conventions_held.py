@@ -132,6 +132,14 @@ def test_a_module_that_runs_its_forward_again_in_backward(factor, failed):
     assert [r.check for r in report.failures] == failed
 
 
+def test_a_captured_module_that_waits_for_its_first_forward():
+    net = torch.nn.Sequential(torch.nn.LazyLinear(2), torch.nn.Tanh())
+    with pytest.raises(SpecError, match=r"`net\.0\.weight` is made by a first forward: call the function once"):
+        gradcheck(lambda x: 2 * net(x), X)
+    net(X.float())
+    assert verified_in(gradcheck(lambda x: 2 * net(x), X)) == {"x", "net.0.weight", "net.0.bias"}
+
+
 def test_grads_that_name_nothing_held_are_refused():
     with pytest.raises(SpecError, match=r"grads names 'v', which by_globals does not hold: it holds .*w"):
         gradcheck(layers.by_globals, X, grads={"v": None})

@@ -62,3 +62,9 @@ def test_a_check_that_is_not_there_is_a_usage_error(command):
 def test_explaining_loads_no_torch():
     code = "import sys; from harness.cli import main; main(['explain', 'mask']); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], stdout=subprocess.DEVNULL, check=False).returncode == 0
+
+
+def test_a_reader_that_has_enough_is_no_error_of_the_harness():
+    line = f"{sys.executable} -m harness explain mask | true"
+    done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
