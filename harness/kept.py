@@ -15,6 +15,7 @@ from torch import Tensor
 from harness.generators import are_near
 from harness.held import held_by
 from harness.slots import Slot
+from harness.sources import first_seen
 
 _PLAIN = (bool, int, float, str, bytes, type(None))
 
@@ -31,7 +32,7 @@ def kept(*functions: Any) -> Callable[[], None]:
     for thing in _things(functions):
         if isinstance(thing, Slot):
             undo.append(partial(_rebind, thing, thing.get()))
-        elif (again := _as_now(thing)) is not None:
+        elif first_seen(thing) and (again := _as_now(thing)) is not None:
             undo.append(again)
 
     def restore() -> None:

@@ -95,6 +95,19 @@ def restored_later(restore: Callable[[], None]) -> None:
         _to_restore[-1].append(restore)
 
 
+_seen: list[dict[int, Any]] = []
+"""For each of them, what `first_seen` was asked of, kept so that no other thing gets its id."""
+
+
+def first_seen(thing: Any) -> bool:
+    """Whether this is asked of a thing for the first time since the innermost `globals_preserved` began: what was copied then
+    need not be copied again for every subject."""
+    seen = _seen[-1] if _seen else {}
+    is_new = id(thing) not in seen
+    seen[id(thing)] = thing
+    return is_new
+
+
 def module_state(module: torch.nn.Module) -> Callable[[], None]:
     """A function that puts a module's parameters, buffers and mode back as they are now."""
     kept = [(t, t.detach().clone()) for t in (*module.parameters(), *module.buffers())]
@@ -192,9 +205,11 @@ def globals_preserved() -> Iterator[None]:
         forget_kept_normal()
     cuda_states = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
     _to_restore.append([])
+    _seen.append({})
     try:
         yield
     finally:
+        _seen.pop()
         for restore in reversed(_to_restore.pop()):
             restore()
         torch.set_rng_state(torch_state)

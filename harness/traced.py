@@ -17,7 +17,7 @@ from harness.generators import reachable
 from harness.held import Held, standing_in
 from harness.nested import flat
 from harness.request import Request, call_arguments, outputs_of
-from harness.sources import Sources, module_state, restored_later
+from harness.sources import Sources, first_seen, module_state, restored_later
 from harness.subject import Evaluation, Gradients, Leaf, Run, Subject
 
 Pulling = Callable[[Sequence[Tensor], Mapping[str, Tensor]], Callable[[Sequence[Tensor]], Gradients]]
@@ -154,7 +154,8 @@ def traced(
     wanted = [n for n, leaf in leaves.items() if leaf.wanted]
     sources = Sources(request.layer)
     for module in reachable((torch.nn.Module,), request.layer):
-        restored_later(module_state(module))
+        if first_seen(module):
+            restored_later(module_state(module))
 
     writes = False
     strange: dict[int, Tensor] = {}

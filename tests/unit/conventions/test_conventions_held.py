@@ -11,6 +11,8 @@ from twins import Twins, X, verified_in
 
 from harness import LayerSpec, NotVerified, SpecError, check, gradcheck
 from harness.held import tensors_held
+from harness.kept import kept
+from harness.sources import first_seen, globals_preserved, restored_later
 
 NET = "net.0.weight net.0.bias net.1.weight net.1.bias"
 
@@ -116,6 +118,17 @@ def test_a_pair_of_functions_leaves_what_it_keeps():
 
     gradcheck((forward, lambda dout, x: 2 * x * dout), np.ones((3, 2)))
     assert (calls, seen.tolist()) == ({"n": 0}, [0, 0])
+
+
+def test_what_is_kept_is_copied_once_whatever_the_number_of_subjects():
+    table = np.ones(1000)
+    with globals_preserved():
+        for _ in range(3):
+            restored_later(kept(lambda x, table=table: x * table.sum()))
+            table += 1
+    assert set(table) == {1.0}
+    with globals_preserved():
+        assert [first_seen(table), first_seen(table)] == [True, False]
 
 
 def test_a_captured_module_keeps_the_modes_of_its_parts():
