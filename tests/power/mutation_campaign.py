@@ -109,7 +109,8 @@ def page(result: dict[str, Any]) -> str:
         "# Source-level mutation of layers/",
         f"{len(rows)} mutants of the numerical statements of every forward and backward and of what they call, one change each, "
         f"{buffers} of them of statements that move running statistics alone; "
-        f"{len(rows) - len(rest)} are equivalent (proofs below; {len(UNRUN)} of them not run, its proof aside). Of the other {len(rest)}, `check` at 25 examples fails "
+        f"{len(rows) - len(rest)} are equivalent (proofs below; {len(UNRUN)} of them not run, its proof aside). Of the other "
+        f"{len(rest)}, `check` at 25 examples fails "
         f"{len(killed)}: {len(killed) / len(rest):.1%}. Known to survive: {sum(key(r) in WEAK for r in rest)}. "
         f"Survivors that nothing stands for: {len(unexplained(rows))}{unknown}. "
         f"Processor time: {sum(r['seconds'] for r in rows):.0f} s.",
