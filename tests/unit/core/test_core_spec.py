@@ -224,7 +224,7 @@ def test_unknown_promise_is_an_error_that_lists_them():
     text = message(lambda: LayerSpec(build=Identity, inputs="B", promises=("fast",)))
     assert (
         text
-        == "promises='fast' is not one of unbiased, accumulates, overwrites, reentrant, shared_mask, owns, portable"
+        == "promises='fast' is not one of unbiased, accumulates, overwrites, reentrant, shared_mask, owns, portable, stable"
     )
 
 
