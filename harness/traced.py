@@ -16,6 +16,7 @@ from harness.domain import backward_may_raise
 from harness.generators import reachable
 from harness.held import Held, standing_in
 from harness.nested import flat
+from harness.outcome import SpecError
 from harness.request import Request, call_arguments, outputs_of
 from harness.sources import Sources, first_seen, module_state, restored_later
 from harness.subject import Evaluation, Gradients, Leaf, Run, Subject
@@ -33,7 +34,7 @@ def graph_pullback(outputs: Sequence[Tensor], leaves: Mapping[str, Tensor]) -> C
         if not live:
             return {n: torch.zeros_like(leaves[n]) for n in reached}
         ys, vs = zip(*live, strict=True)
-        found = torch.autograd.grad(ys, [leaves[n] for n in reached], vs, allow_unused=True)
+        found = _pulled(ys, [leaves[n] for n in reached], vs)
         return {n: torch.zeros_like(leaves[n]) if g is None else g.clone() for n, g in zip(reached, found, strict=True)}
 
     return pull
@@ -56,10 +57,24 @@ def bare_pullback(
         if not names:
             return {}
         ys, vs = zip(*live, strict=True)
-        found = torch.autograd.grad(ys, [leaves[n] for n in names], vs, allow_unused=True)
+        found = _pulled(ys, [leaves[n] for n in names], vs)
         return {n: None if g is None else g.clone() for n, g in zip(names, found, strict=True)}
 
     return pull
+
+
+def _pulled(
+    outputs: Sequence[Tensor], leaves: Sequence[Tensor], cotangents: Sequence[Tensor]
+) -> Sequence[Tensor | None]:
+    try:
+        return torch.autograd.grad(outputs, leaves, cotangents, allow_unused=True)
+    except RuntimeError as error:
+        if "use_reentrant" in str(error):  # torch's own refusal: of gradients asked for by tensor it knows nothing
+            raise SpecError(
+                "torch.utils.checkpoint(..., use_reentrant=True) goes back through .backward() alone and can't be checked: write "
+                "use_reentrant=False, which computes the same gradients"
+            ) from error
+        raise
 
 
 def reached(outputs: Iterable[Tensor]) -> set[int]:

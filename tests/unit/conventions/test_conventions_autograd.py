@@ -7,9 +7,10 @@ from functools import partial
 import layers_autograd as layers
 import pytest
 import torch
+from torch.utils.checkpoint import checkpoint
 from twins import Twins, X, randn, verified_in
 
-from harness import GradientError, const, gradcheck
+from harness import GradientError, SpecError, const, gradcheck
 
 W, B = randn(3, 2, seed=1), randn(2, seed=2)
 
@@ -94,3 +95,13 @@ def test_a_wrong_gradient_of_what_requires_none_is_wrong():
     x, b = required(X, B)
     failed = gradcheck(layers.affine_of(2.0), x, W, b, raise_exception=False).failures
     assert {r.finding.where[0] for r in failed} == {"w"}
+
+
+@pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad")
+def test_a_checkpoint_that_only_backward_goes_through_is_told_what_to_write():
+    def through(reentrant: bool):
+        return lambda x: checkpoint(torch.tanh, x, use_reentrant=reentrant)
+
+    assert gradcheck(through(False), X).ok
+    with pytest.raises(SpecError, match="write use_reentrant=False"):
+        gradcheck(through(True), X)
