@@ -103,7 +103,7 @@ EQUIVALENT: dict[Key, str] = {
         "linear", "_rows", "return z if z.ndim == 2 else z.flatten(0, -2)",
         "a matrix is its own flattening; of more axes zᵀδa of each leading index is added up by sum_to_size: the same sum",
         "z if z.ndim == 2 else z.flatten(0, -2) → z", "z if z.ndim == 2 else z.flatten(0, -2) → z.flatten(0, -2)",
-        "z.ndim == 2 → z.ndim != 2", "z.flatten(0, -2) → z", "2 → 0", "2 → 1", "2 → 3",
+        "z.ndim == 2 → z.ndim != 2", "z.flatten(0, -2) → z", "2 → 0", "2 → 1", "2 → 3", "2 → -2", "0 → 1", "-2 → 0", "-2 → -3",
     ),
     **{
         key: why
