@@ -38,7 +38,6 @@ def run(layer: Any, request: Request, dtype: torch.dtype) -> None:
     forward = forward_of(layer) or layer
     arguments = request.arguments(forward)
     values = {n: leaf.value for n, leaf in request.leaves(arguments).items()}
-    keywords = {**request.kwargs, **next(iter(request.modes.values()), {})}
     (layer if isinstance(layer, torch.nn.Module) else forward)(
-        *call_arguments(arguments, values, request.library), **keywords
+        *call_arguments(arguments, values, request.library), **request.keywords
     )

@@ -160,11 +160,11 @@ class Case:
         handed_cotangents = tuple(v.clone() for v in cotangents)
         with backward_may_raise():
             gradients = evaluation.pullback(handed_cotangents)
-        after = enumerate(zip(outputs, evaluation.outputs, strict=True))
+        after, integers = enumerate(zip(outputs, evaluation.outputs, strict=True)), _integers(gradients, self.leaves)
         return Base(
             outputs,
-            _real(gradients, self.leaves),
-            {n: g.dtype for n, g in _integers(gradients, self.leaves).items()},
+            _real(gradients, integers, self.leaves),
+            {n: g.dtype for n, g in integers.items()},
             cotangents,
             # as they are now: a layer may keep what it was handed (`self.db = dout`), and its gradients are zeroed later
             {n: t.clone() for n, t in handed.items()},
@@ -236,7 +236,12 @@ class Case:
             Refused: it raised.
         """
         evaluation = self._run(leaves, self.seed if seed is None else seed)
-        return replace(evaluation, pullback=lambda cotangents: _real(evaluation.pullback(cotangents), leaves))
+
+        def pullback(cotangents: Sequence[Tensor]) -> Gradients:
+            found = evaluation.pullback(cotangents)
+            return _real(found, _integers(found, leaves), leaves)
+
+        return replace(evaluation, pullback=pullback)
 
     def _run(self, leaves: Mapping[str, Tensor], seed: int) -> Evaluation:
         buffers = {n: t.clone() for n, t in self.buffers.items()}
@@ -245,13 +250,13 @@ class Case:
 
     def outputs_at(self, leaves: Mapping[str, Tensor], seed: int | None = None) -> tuple[Tensor, ...]:
         """The layer's outputs of one plain forward at other leaves, or with another seed."""
-        evaluation = self.forward({n: t.clone() for n, t in leaves.items()}, seed)
+        evaluation = self._run({n: t.clone() for n, t in leaves.items()}, self.seed if seed is None else seed)
         return tuple(y.detach().clone() for y in evaluation.outputs)
 
     def function(self, leaves: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
         """The function whose derivative backward must give: the forward, or what `derivative_of` declares."""
         if self.declared is None:
-            return self.forward(leaves).outputs
+            return self._run(leaves, self.seed).outputs
         return self.declared.outputs(self.subject, leaves, self.buffers, self.mode)
 
     @cached_property
@@ -325,7 +330,6 @@ def _integers(gradients: Gradients, leaves: Mapping[str, Tensor]) -> dict[str, T
     return {n: g for n, g in given.items() if n in leaves and leaves[n].is_floating_point()}
 
 
-def _real(gradients: Gradients, leaves: Mapping[str, Tensor]) -> Gradients:
-    """The same numbers, of real leaves as real ones."""
-    found = _integers(gradients, leaves)
-    return {**gradients, **{n: g.to(leaves[n].dtype) for n, g in found.items()}} if found else gradients
+def _real(gradients: Gradients, integers: Mapping[str, Tensor], leaves: Mapping[str, Tensor]) -> Gradients:
+    """The same numbers, those that are `integers` as real ones."""
+    return {**gradients, **{n: g.to(leaves[n].dtype) for n, g in integers.items()}} if integers else gradients

@@ -52,6 +52,11 @@ class Request:
         ours = type(self.layer).__module__.startswith(f"{__package__}.")  # what a convention puts around a layer
         return library_of(getattr(self.layer, "wrapped", self.layer) if ours else self.layer) or "torch"
 
+    @property
+    def keywords(self) -> dict[str, Any]:
+        """The keywords of forward in the first of the modes."""
+        return {**self.kwargs, **next(iter(self.modes.values()), {})}
+
     def with_modes(self) -> Request:
         """With the modes that a keyword of the layer's forward stands for, unless the caller has named some."""
         words = self.modes or keywords_of_modes(self.layer, len(self.inputs), self.kwargs)

@@ -40,10 +40,9 @@ class Sifting:
     def called(self, values: Mapping[str, Tensor]) -> Any:
         """What it returns with these tensors in place of those that it holds, in the first of its modes."""
         request = self.request
-        keywords = {**request.kwargs, **next(iter(request.modes.values()), {})}
         inputs = {n: leaf.value.clone() for n, leaf in request.leaves(self.arguments).items()}
         with standing_in(self.held, values):
-            return request.layer(*call_arguments(self.arguments, inputs, request.library), **keywords)
+            return request.layer(*call_arguments(self.arguments, inputs, request.library), **request.keywords)
 
     def judged(self, result: Any, live: Mapping[str, Tensor], name: str) -> list[str]:
         """What autograd reaches and `grads` does not declare a constant.
