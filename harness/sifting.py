@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -59,8 +59,7 @@ class Sifting:
     def others(self, live: Mapping[str, Tensor], judged: Iterable[str]) -> list[str]:
         """What autograd does not reach and changes the outputs, as another value of it shows."""
         rest = [n for n in self._asked() if n not in judged and not self.held[n].is_buffer]
-        base = self._outputs(live) if rest else ()
-        return [n for n in rest if self._moves(live, [n], base)] if rest and self._moves(live, rest, base) else []
+        return moving(self._outputs, live, rest)
 
     def told(self, others: Iterable[str], name: str) -> tuple[list[str], dict[str, str]]:
         """What is said of `others`: of constants that they are not judged, of what requires a gradient that it has none."""
@@ -78,13 +77,24 @@ class Sifting:
         found = self.called({n: t.detach().clone() for n, t in live.items()})
         return tuple(y for y in leaves_of(found) if isinstance(y, Tensor))
 
-    def _moves(self, live: Mapping[str, Tensor], names: Iterable[str], base: tuple[Tensor, ...]) -> bool:
-        others = {n: parameter_like(live[n].detach(), rng_of(0, k)) for k, n in enumerate(names)}
+
+def moving(
+    outputs: Callable[[Mapping[str, Tensor]], Sequence[Tensor]], own: Mapping[str, Tensor], names: Sequence[str]
+) -> list[str]:
+    """Which of these tensors change the outputs by another value: asked of all at once first, for most often none does."""
+    if not names:
+        return []
+    base = outputs(own)
+
+    def moves(some: Sequence[str]) -> bool:
+        others = {n: parameter_like(own[n].detach(), rng_of(0, k)) for k, n in enumerate(some)}
         try:
-            outputs = self._outputs({**live, **others})
+            found = outputs({**own, **others})
         except Exception:  # it asks something of the values, so that they matter
             return True
-        return len(outputs) != len(base) or not all(map(torch.equal, outputs, base))
+        return len(found) != len(base) or not all(map(torch.equal, found, base))
+
+    return [n for n in names if moves([n])] if moves(names) else []
 
 
 _UNCLAIMED = (

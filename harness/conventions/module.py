@@ -15,9 +15,9 @@ from torch.nn.parameter import is_lazy
 
 from harness import recipe
 from harness.built import run as run_once
-from harness.draws import parameter_like, rng_of
 from harness.held import Held, registered, standing_in, tensors_beside
 from harness.request import Request, call_arguments, outputs_of
+from harness.sifting import moving
 from harness.slots import walk
 from harness.sources import Sources
 from harness.subject import Evaluation, Gradients, Leaf, Run, Subject
@@ -170,23 +170,13 @@ class Working:
         """What changes the outputs beside parameters and buffers: those that require a gradient are judged from now on, the
         others given back."""
         asked = [n for n in self.own if self.request.grads.get(n, n)]
-        if not asked or not self._moves(asked, modes):
-            return []
-        moving = [n for n in asked if self._moves([n], modes)]
-        self.loose = [n for n in moving if self.beside[n].tensor.requires_grad]
-        return [n for n in moving if n not in self.loose]
 
-    def _moves(self, names: Sequence[str], modes: Sequence[str | None]) -> bool:
-        """Whether other values of these tensors give other outputs."""
-        before, own = [y for mode in modes for y in self.plainly(mode)], self.own
-        try:
-            self.own = own | {n: parameter_like(own[n], rng_of(0, k)) for k, n in enumerate(names)}
-            after = [y for mode in modes for y in self.plainly(mode)]
-        except Exception:  # it asks something of the values, so that they matter
-            return True
-        finally:
-            self.own = own
-        return len(after) != len(before) or not all(map(torch.equal, before, after))
+        def outputs(own: Mapping[str, Tensor]) -> list[Tensor]:
+            return [y for mode in modes for y in replace(self, own=dict(own)).plainly(mode)]
+
+        found = moving(outputs, self.own, asked)
+        self.loose = [n for n in found if self.beside[n].tensor.requires_grad]
+        return [n for n in found if n not in self.loose]
 
 
 def _uncopied(module: torch.nn.Module) -> dict[int, Any]:
