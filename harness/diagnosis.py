@@ -3,30 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from itertools import chain
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from harness.case import Case
+from harness.conditions import FROM, conditions
 from harness.domain import BackwardRaised, Refused
-
-FIT = 1e-5
-"""A sentence is offered if it leaves less than this share of the residual."""
+from harness.likeness import FIT, elsewhere, explains, likenesses
 
 
-def sentences(case: Case, name: str, claimed: Tensor, expected: Tensor) -> list[str]:
-    """Sentences that explain `claimed` given `expected`, the simplest first; none where nothing fits."""
+def sentences(case: Case, name: str, claimed: Tensor, expected: Tensor, again: bool = False) -> list[str]:
+    """Sentences that explain `claimed` given `expected`, the simplest kind alone; none where nothing fits. On `again`, at another
+    draw, every kind: there a simpler one may fit by chance."""
     g, r = claimed.double(), expected.double()
     if g.shape != r.shape or not g.numel() or not bool(torch.isfinite(r).all() & torch.isfinite(g).all()):
         return []
     x = case.leaves[name].double()
-    return list(_whole(case, g, r)) or list(_structured(x, g, r)) or list(_local(g, r)) or list(_unsummed(case, name))
+    kinds = (
+        _whole(case, g, r),
+        likenesses(case, name, g, r),
+        _factored(case, name, g, r),
+        _local(g, r),
+        _structured(case, x, g, r),
+        _crossed(case, x, g, r),
+        conditions(case, name, g, r, again),
+        elsewhere(case, name, g, r),
+        _unsummed(case, name),
+    )
+    if again:
+        return list(chain.from_iterable(kinds))
+    return next((found for kind in kinds if (found := list(kind))), [])
 
 
 def common(first: list[str], *others: list[str]) -> tuple[str, ...]:
     """The sentences that hold at every draw; a factor's number gives way to its name."""
-    kept = [s for s in first if all(s in other for other in others)]
+    heads = [{s.partition(FROM)[0] for s in other} for other in others]
+    kept = [s for s in first if all(s.partition(FROM)[0] in other for other in heads)]
     named = [s for s in kept if not s.startswith(_NUMBER)]
     return tuple(named or kept)[:3]
 
@@ -36,30 +51,40 @@ STILL = (
     "surrogate, straight-through), name that, LayerSpec(..., derivative_of=f)"
 )
 
+OWN = 1e-3
+"""How far the factors of indices may be from multiples of a norm or a variance."""
+
 _NUMBER = "every entry is the same multiple"
-
-
-def _explains(model: Tensor, g: Tensor, r: Tensor) -> bool:
-    return bool((g - model).norm() <= FIT * max(float((g - r).norm()), 1e-300))
 
 
 def _whole(case: Case, g: Tensor, r: Tensor) -> Iterator[str]:
     if not bool(g.any()):
         yield "the gradient is zero: backward never computes it, or something clears it"
         return
-    if g.ndim == 2 and g.shape[0] == g.shape[1] > 1 and not torch.equal(r, r.T) and _explains(r.T, g, r):
+    if g.ndim == 2 and g.shape[0] == g.shape[1] > 1 and not torch.equal(r, r.T) and explains(r.T, g, r):
         yield "the gradient is transposed"
     if float(r.norm()) == 0:
         if case.declared is None:
             yield STILL
         return
     factor = float((g * r).sum() / r.square().sum())
-    if _explains(factor * r, g, r):
+    if explains(factor * r, g, r):
         for text in named_factors(factor, case.sizes):
             yield f"every entry is {text} times what it should be"
         size, rest = f"{factor:.6g}", factor - 1
         size = f"1 {'+' if rest > 0 else '-'} {abs(rest):.2g}" if size == "1" else size
-        yield f"{_NUMBER} of what it should be: {size} times"
+        here = " or ".join(named_factors(factor, {} if case.sizes else _shapes(case))[:2])
+        yield f"{_NUMBER} of what it should be: {size} times{f' ({here} here)' if here else ''}"
+
+
+def _shapes(case: Case) -> dict[str, int]:
+    """The sizes of the inputs, where no spec names them; one that an earlier input has too goes by that. Every draw has the
+    same, so that what equals a factor here may do so by chance."""
+    found: dict[str, int] = {}
+    for n in (n for n, leaf in case.subject.leaves.items() if leaf.role == "input"):
+        shape = case.leaves[n].shape
+        found |= {f"{n}.shape[{k}]": s for k, s in enumerate(shape) if s > 1 and s not in found.values()}
+    return found
 
 
 def named_factors(factor: float, sizes: Mapping[str, Any]) -> list[str]:
@@ -85,6 +110,8 @@ def _forms(n: str, value: float) -> dict[str, float]:
         f"√{n}": lambda v: abs(v) ** 0.5,
         f"1/√{n}": lambda v: abs(v) ** -0.5,
     }
+    if n.endswith("]"):  # what is no share has no rest
+        forms = {text: form for text, form in forms.items() if "(1-" not in text}
     found = {}
     for text, form in forms.items():
         try:
@@ -94,19 +121,97 @@ def _forms(n: str, value: float) -> dict[str, float]:
     return found
 
 
-def _structured(x: Tensor, g: Tensor, r: Tensor) -> Iterator[str]:
+def _factored(case: Case, name: str, g: Tensor, r: Tensor) -> Iterator[str]:
+    """A factor entry by entry, of the input or the output there; or one of each index along an axis."""
+    x, outputs = case.leaves[name].double(), case.base.outputs
+    stands = [(name, x), *([("y", outputs[0].double())] if [y.shape for y in outputs] == [g.shape] else [])]
+    for what, t in stands:
+        for text, factor in _powers(what, t):
+            by = _scale(factor * r, g) if bool(factor.isfinite().all()) else 0.0
+            if explains(by * factor * r, g, r):
+                named = ", y the output" if what == "y" else ""
+                yield f"every entry is {_times(by, text)} times what it should be{named}"
+                return
+    for axis, size in enumerate(g.shape):
+        others = tuple(a for a in range(g.ndim) if a != axis)
+        if size < 2 or g.numel() // size < 3:  # two entries are a multiple of two others too often
+            continue
+        factor = (g * r).sum(others, keepdim=True) / r.square().sum(others, keepdim=True)
+        if bool(factor.isfinite().all()) and int(((factor - 1).abs() > FIT).sum()) > 1 and explains(factor * r, g, r):
+            yield f"each index along axis {axis} is off by a factor of its own{_own_factor(factor, x, others)}"
+
+
+def _scale(model: Tensor, g: Tensor) -> float:
+    """The multiple of a model that comes nearest."""
+    size = float(model.square().sum())
+    return float((model * g).sum()) / size if size else 0.0
+
+
+def _times(number: float, text: str) -> str:
+    if abs(number - 1) < FIT:
+        return text
+    return f"{number:.6g}{text[1:] if text.startswith('1/') else '·' + text}"
+
+
+def _own_factor(factor: Tensor, x: Tensor, others: tuple[int, ...]) -> str:
+    """What of the input the factors are multiples of, to three digits: ε stands beside a variance."""
+    spread = x.var(others, correction=0, keepdim=True)
+    sizes = {"its standard deviation": spread.sqrt(), "its norm": x.square().sum(others, keepdim=True).sqrt()}
+    sizes |= {"its variance": spread, "its mean": x.mean(others, keepdim=True)}
+    for what, size in sizes.items():
+        for text, share in ((what, factor / size), (f"1 over {what}", factor * size)):
+            if bool(share.isfinite().all()) and float((share / share.mean() - 1).abs().max()) < OWN:
+                return f", a multiple of {text}"
+    return ""
+
+
+def _powers(n: str, t: Tensor) -> Iterator[tuple[str, Tensor]]:
+    """The factors that people forget or write once too often."""
+    of = {n: t, f"{n}²": t**2, f"(1-{n})": 1 - t, f"(1+{n})": 1 + t, f"(1-{n}²)": 1 - t**2, f"(1+{n}²)": 1 + t**2}
+    for text, value in of.items():
+        yield text, value
+        yield f"1/{text}", 1 / value
+
+
+def _structured(case: Case, x: Tensor, g: Tensor, r: Tensor) -> Iterator[str]:
     residual = g - r
+    outputs = case.base.outputs
+    parallel = [("input", "x", x)]
+    if len(outputs) == 1 and outputs[0].shape == g.shape:
+        parallel.append(("output", "y", outputs[0].double()))
     for axis in range(g.ndim):
         if g.shape[axis] < 3:  # two entries fit a line through anything
             continue
         mean = residual.mean(axis, keepdim=True).expand_as(residual)
-        if _explains(r + mean, g, r):
+        if explains(r + mean, g, r):
             yield f"the residual is constant along axis {axis}: a term with the sum or mean over it is missing or wrong"
             continue
         centred = x - x.mean(axis, keepdim=True)
         along = (residual * centred).sum(axis, keepdim=True) / centred.square().sum(axis, keepdim=True)
-        if _explains(r + along * centred, g, r):
+        if explains(r + along * centred, g, r):
             yield f"the residual is parallel to the input centred along axis {axis}: the term with Σ δ·x̂ over it is missing or wrong"
+            continue
+        for what, symbol, t in parallel:
+            along = (residual * t).sum(axis, keepdim=True) / t.square().sum(axis, keepdim=True)
+            if explains(r + along * t, g, r):
+                yield f"the residual is parallel to the {what} along axis {axis}: the term with Σ δ·{symbol} over it is missing or wrong"
+                break
+
+
+def _crossed(case: Case, x: Tensor, g: Tensor, r: Tensor) -> Iterator[str]:
+    """A sum over one axis where another was meant: what is off is constant along one plus constant along the other."""
+    outputs = case.base.outputs
+    if g.ndim != 2 or min(g.shape) < 3:
+        return
+    scales = [("", torch.ones_like(g)), (" over the input", x)]
+    if [y.shape for y in outputs] == [g.shape]:
+        scales.append((" over the output", outputs[0].double()))
+    for what, t in scales:
+        share = (g - r) / t
+        model = share.mean(0, keepdim=True) + share.mean(1, keepdim=True) - share.mean()
+        if bool(model.isfinite().all()) and explains(r + model * t, g, r):
+            yield f"the residual{what} is constant along axis 0 plus constant along axis 1: a sum or mean is taken over the wrong axis"
+            return
 
 
 def _unsummed(case: Case, name: str) -> Iterator[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from harness.arrays import rms
 from harness.diagnosis import common, sentences
 from harness.domain import BackwardRaised
 from harness.judge import Judge
@@ -60,7 +61,8 @@ def _diagnosis(
         return ()
     fresh = FRESH if claimed.numel() <= (COSTLY if session.judge.trusted is None else LARGE) else 1
     draws = [*others[: 2 * fresh], *(f for k in range(1, fresh + 1) if (f := session.fresh(k)) is not None)]
-    tested = [s for other in draws[: 2 * fresh] if (s := _again(other, name, judge)) is not None]
+    followed = _is_autograds(getattr(session, judge), name, verdict.expected)
+    tested = [s for other in draws[: 2 * fresh] if (s := _again(other, name, judge, followed)) is not None]
     return common(first, *tested)
 
 
@@ -73,10 +75,23 @@ def _ignores_cotangent(session: Session, name: str) -> bool:
     return bool(g.any()) and torch.equal(g, other)
 
 
-def _again(session: Session, name: str, judge: str) -> list[str] | None:
-    """The sentences at another draw; None where the fault does not show."""
+def _is_autograds(judge: Judge, name: str, expected: Tensor) -> bool:
+    """Whether what is expected is autograd's gradient, which differences have confirmed."""
+    trusted = judge.trusted
+    return trusted is not None and torch.equal(trusted[name].double(), expected.double())
+
+
+def _again(session: Session, name: str, judge: str, followed: bool) -> list[str] | None:
+    """The sentences at another draw; None where the fault does not show. Where autograd was confirmed and is to be `followed`,
+    it is taken at its word: words are tested here, no verdict."""
+    other: Judge = getattr(session, judge)
     try:
-        other: Judge = getattr(session, judge)
+        g = other.case.base.gradients.get(name)
+        if followed and other.trusted is not None:
+            r = other.trusted[name]
+            if g is None or g.shape != r.shape or float((g - r).abs().max()) <= other.case.tau * rms(r):
+                return None
+            return sentences(other.case, name, g, r, again=True)
         verdict = other.of(name)
     except BackwardRaised:
         return None
@@ -87,4 +102,4 @@ def _again(session: Session, name: str, judge: str) -> list[str] | None:
     case = verdict.case or session.case
     claimed = case.base.gradients[name]
     assert claimed is not None
-    return sentences(case, name, claimed, verdict.expected)
+    return sentences(case, name, claimed, verdict.expected, again=True)

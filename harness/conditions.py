@@ -1,0 +1,93 @@
+"""Where a gradient is wrong, as a condition on what stands there: the sign or size of the input, a zero of the output, an index."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from harness.case import Case
+
+EXACT = 1e-9
+"""Less than this share of the largest residual is none: differences know no more, and what is off smoothly everywhere has few
+entries where it is by so little."""
+
+FEWEST = 2
+"""Fewer entries on one side of a condition meet it by chance."""
+
+FROM = ": from "
+"""What stands before the numbers of a condition, which are another draw's too only by chance."""
+
+
+def conditions(case: Case, name: str, g: Tensor, r: Tensor, again: bool = False) -> Iterator[str]:
+    """What holds where the claim is wrong and nowhere else: the simplest alone. On `again`, at another draw where the question
+    is whether the same holds, all of them, however few entries there are."""
+    residual = (g - r).abs()
+    out = residual > EXACT * max(float(residual.max()), 1e-300)
+    fewest = 0 if again else FEWEST
+    if not max(1, fewest) <= int(out.sum()) <= out.numel() - fewest:
+        return
+    found = [*_indexed(case, out), *(s for what, f in _features(case, name) for s in _split(what, f, out))]
+    if not bool(r[out].any()) and bool((r[~out] != 0).all()):
+        found.append("out exactly where it should be 0: what does not move the outputs gets a gradient")
+    if not bool(g[out].any()) and bool((g[~out] != 0).all()):
+        found.append("out exactly where it is 0")
+    yield from found if again else found[:1]
+
+
+def _features(case: Case, name: str) -> Iterator[tuple[str, Tensor]]:
+    """What stands at each entry: its value, then that of the output there."""
+    x, outputs = case.leaves[name], case.base.outputs
+    stands = [(name, x)]
+    if len(outputs) == 1 and outputs[0].shape == x.shape:
+        stands.append(("the output", outputs[0]))
+    for what, t in stands:
+        yield what, t.double()
+    for what, t in stands:
+        yield f"|{what}|", t.double().abs()
+
+
+def _split(what: str, f: Tensor, out: Tensor) -> Iterator[str]:
+    """The conditions on f that tell where it is out."""
+    wrong, right = f[out], f[~out]
+    low, high = float(wrong.min()), float(wrong.max())
+    below, above = (float(t) for t in right.aminmax()) if right.numel() else (math.inf, -math.inf)
+    if low == high == 0 and bool((right != 0).all()):
+        yield f"out exactly where {what} is 0"
+    if low > max(above, 0.0) and above <= 0:
+        yield f"out exactly where {what} is positive"
+    if high < min(below, 0.0) and below >= 0:
+        yield f"out exactly where {what} is negative"
+    if low > above > -math.inf:
+        yield _beyond(what, "large", low)
+    if high < below < math.inf:
+        yield _beyond(what, "small", high)
+
+
+def _beyond(what: str, size: str, first: float) -> str:
+    return f"out exactly where {what} is {size}{FROM}{first:.3g} {'up' if size == 'large' else 'down'}"
+
+
+def _indexed(case: Case, out: Tensor) -> Iterator[str]:
+    """Where an integer input points: the entry of each row that a label selects, or rows that it names more than once."""
+    for other, leaf in case.leaves.items():
+        if leaf.is_floating_point() or leaf.is_complex() or leaf.dtype is torch.bool or not leaf.numel():
+            continue
+        index = leaf.long()
+        for axis, size in enumerate(out.shape):
+            if int(index.min()) < 0 or int(index.max()) >= size:
+                continue
+            if index.shape == (*out.shape[:axis], *out.shape[axis + 1 :]):
+                selected = torch.zeros_like(out).scatter_(axis, index.unsqueeze(axis), True)
+                if torch.equal(selected, out):
+                    yield f"out exactly at the entries that {other} selects along axis {axis}"
+            repeated = torch.bincount(index.flatten(), minlength=size) > 1
+            others = tuple(a for a in range(out.ndim) if a != axis)
+            rows = out.any(dim=others) if others else out
+            if bool(repeated.any()) and torch.equal(rows, repeated):
+                yield (
+                    f"out exactly where {other} names an index along axis {axis} more than once: they have to be added up "
+                    "(index_add_, np.add.at), an assignment keeps one"
+                )

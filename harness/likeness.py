@@ -1,0 +1,134 @@
+"""What a wrong gradient is instead: another tensor's, the right one in another order, the cotangent, or that of another point."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import permutations
+
+import torch
+from torch import Tensor
+
+from harness.case import Case
+from harness.domain import BackwardRaised, Refused
+
+FIT = 1e-5
+"""A sentence is offered if it leaves less than this share of the residual."""
+
+AXES = 4
+"""Up to how many axes all their orders are tried."""
+
+DIAGONAL = 150
+"""Up to how many entries the diagonal of the Jacobian is looked at, a backward each."""
+
+
+def explains(model: Tensor, g: Tensor, r: Tensor) -> bool:
+    """Whether a model of the claim leaves little of what it is off by."""
+    return bool((g - model).norm() <= FIT * max(float((g - r).norm()), 1e-300))
+
+
+def _close(t: Tensor | None, r: Tensor) -> bool:
+    """Whether a tensor is the right gradient, which is not zero."""
+    return t is not None and t.shape == r.shape and bool(r.any()) and bool((t.double() - r).norm() <= FIT * r.norm())
+
+
+def likenesses(case: Case, name: str, g: Tensor, r: Tensor) -> Iterator[str]:
+    """What equals the claim, or leaves it right."""
+    yield from _exchanged(case, name, r)
+    yield from _reordered(g, r)
+    yield from _handed_on(case, g, r)
+
+
+def _exchanged(case: Case, name: str, r: Tensor) -> Iterator[str]:
+    """Where the gradient expected here is the one that backward gives for another tensor."""
+    for other, claimed in case.base.gradients.items():
+        if other != name and _close(claimed, r):
+            yield f"what {name} should have is what backward gives for {other}: the two are exchanged"
+
+
+def _reordered(g: Tensor, r: Tensor) -> Iterator[str]:
+    """The right entries in other places: turned round, rolled, or viewed where axes had to be exchanged."""
+    for axis, size in enumerate(g.shape):
+        if size > 1 and explains(r.flip(axis), g, r):
+            yield f"the right entries stand in reverse along axis {axis}"
+        for by in (1, -1) if size > 2 else ():
+            if explains(r.roll(by, axis), g, r):
+                yield f"the right entries stand {'after' if by > 0 else 'before'} their places by one along axis {axis}"
+    if 1 < g.ndim <= AXES:
+        for axes in permutations(range(g.ndim)):
+            if axes != tuple(sorted(axes)) and explains(r.permute(axes).reshape(g.shape), g, r):
+                yield f"the right entries in the order of axes {axes}: a reshape or view where axes had to be permuted"
+                return
+
+
+def _handed_on(case: Case, g: Tensor, r: Tensor) -> Iterator[str]:
+    """The cotangent as it came, or one path too many or too few on which the input goes straight to the output."""
+    given = case.base.cotangents
+    if not case.subject.takes_cotangent or len(given) != 1 or given[0].shape != g.shape:
+        return
+    v = given[0].double()
+    if explains(v, g, r):
+        yield "it is the cotangent as it came: the derivative is missing"
+    elif explains(r - v, g, r):
+        yield "what is missing is the cotangent: the path on which the input is added to the output"
+    elif explains(r + v, g, r):
+        yield "the cotangent is there once too often: as if the input were added to the output"
+
+
+def elsewhere(case: Case, name: str, g: Tensor, r: Tensor) -> Iterator[str]:
+    """The right gradient of another point, or what backward gives at another point: input and output exchanged, a matrix
+    transposed, a kernel turned round."""
+    x, outputs = case.leaves[name], case.base.outputs
+    alike = len(outputs) == 1 and outputs[0].shape == x.shape and not torch.equal(outputs[0], x)
+    at_output = {name: outputs[0].to(x.dtype)} if alike else {}
+    if at_output and _close(_claimed(case, name, at_output), r):
+        yield "it would be right with the output where the input stands"
+    followed = case.autograd
+    if not isinstance(followed, dict) or not _close(followed.get(name), r):
+        return
+    for said, changed in _altered(case):
+        if _is_that_at(case, name, g, r, changed):
+            yield f"it is what it would be with {said}"
+    if at_output and _is_that_at(case, name, g, r, at_output):
+        yield "it is the derivative at the output, where that at the input is asked for"
+    if alike and x.numel() <= DIAGONAL and explains(_diagonal(case, name), g, r):
+        yield "only the diagonal of the Jacobian counts: how an entry moves the other outputs is missing"
+
+
+def _altered(case: Case) -> Iterator[tuple[str, dict[str, Tensor]]]:
+    """Other points that people take for this one."""
+    for n, leaf in case.leaves.items():
+        if case.subject.leaves[n].role == "input" or not leaf.is_floating_point():
+            continue
+        if leaf.ndim == 2 and leaf.shape[0] == leaf.shape[1] > 1:
+            yield f"{n} transposed", {n: leaf.T.clone()}
+        for axis in range(leaf.ndim):
+            if leaf.shape[axis] > 1:
+                yield f"{n} reversed along axis {axis}", {n: leaf.flip(axis)}
+        if leaf.ndim > 2:
+            yield f"{n} reversed along its last two axes", {n: leaf.flip(-1, -2)}
+
+
+def _claimed(case: Case, name: str, changed: dict[str, Tensor]) -> Tensor | None:
+    """What backward gives at another point, with the same cotangents."""
+    try:
+        return case.at(leaves={**case.leaves, **changed}).evaluate(1, case.base.cotangents).gradients.get(name)
+    except (Refused, BackwardRaised):
+        return None
+
+
+def _is_that_at(case: Case, name: str, g: Tensor, r: Tensor, changed: dict[str, Tensor]) -> bool:
+    """Whether the claim is the right gradient at another point."""
+    try:
+        found = case.at(leaves={**case.leaves, **changed}).autograd
+    except (Refused, BackwardRaised):
+        return False
+    return isinstance(found, dict) and name in found and explains(found[name].double(), g, r)
+
+
+def _diagonal(case: Case, name: str) -> Tensor:
+    """What the diagonal of the Jacobian makes of the cotangent."""
+    live = {n: t.clone().requires_grad_(n == name) for n, t in case.leaves.items()}
+    y, v = case.function(live)[0].flatten(), case.base.cotangents[0].flatten()
+    x = live[name]
+    rows = [torch.autograd.grad(y[k], x, retain_graph=True)[0].flatten()[k] for k in range(len(y))]
+    return (torch.stack(rows) * v).reshape(x.shape).double()
