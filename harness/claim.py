@@ -10,8 +10,8 @@ from torch import Tensor
 
 from harness.arrays import all_finite, rms
 from harness.differences import Differences
+from harness.edges import Edges
 from harness.outcome import Outcome
-from harness.surroundings import Surroundings
 from harness.verdict import Verdict
 
 SINGULAR = 64
@@ -61,7 +61,7 @@ class Claim:
         g = self.gradients[name]
         bad = ~torch.isfinite(g)
         places = bad.flatten().nonzero().flatten().tolist()
-        if len(places) > SINGULAR or not all(Surroundings(self.differences).diverges(name, k) for k in places):
+        if len(places) > SINGULAR or not all(Edges(self.differences).diverges(name, k) for k in places):
             return False
         self.differences.held[name] = bad
         self.gradients[name] = g.masked_fill(bad, 0.0)

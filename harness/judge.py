@@ -12,13 +12,13 @@ from torch import Tensor
 from harness.arrays import rms
 from harness.case import Case
 from harness.differences import FIRST, UP
+from harness.edges import REACH
 from harness.estimate import FINE_STEP, Direction
 from harness.inside import said_of_float32
 from harness.ladders import COARSEST, Ladders
 from harness.line import CLOSER, INSIDE, LEAST, Ladder, Line
 from harness.outcome import Outcome
 from harness.place import Place
-from harness.surroundings import REACH
 from harness.verdict import ROUNDINGS, Verdict
 
 ENTRIES = 600

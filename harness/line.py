@@ -10,8 +10,10 @@ from functools import cached_property
 from torch import Tensor
 
 from harness.differences import DOWN, FIRST, UP, Differences
+from harness.edges import Edges
 from harness.estimate import Direction, Residual
-from harness.surroundings import RADII, Surroundings
+from harness.pieces import RADII, Pieces
+from harness.surroundings import Surroundings
 
 LEAST = 0.5
 """The smallest entry of a direction, so that an error bound along it bounds one entry's error at twice its size."""
@@ -42,10 +44,6 @@ class Ladder:
     gradients: Mapping[str, Tensor]
     d: Direction
 
-    @property
-    def _around(self) -> Surroundings:
-        return Surroundings(self.differences)
-
     def rung(self, k: int) -> Residual | None:
         """Richardson's estimate with the largest step 2⁻ᵏ."""
         return self.differences.residual(self.gradients, self.d, k)
@@ -53,21 +51,21 @@ class Ladder:
     @cached_property
     def jumps(self) -> bool:
         """Whether the plateau around the point ends in a jump."""
-        return self._around.jumps(self.d)
+        return Edges(self.differences).jumps(self.d)
 
     @property
     def around(self) -> bool:
         """Whether the claim lies between the derivatives at points around."""
-        low, high = self._around.around(self.d, RADII[0])
+        low, high = Pieces(self.differences).around(self.d, RADII[0])
         return low <= self.differences.claimed(self.gradients, self.differences.spread(self.d, 1.0)) <= high
 
     def among(self, found: Residual) -> bool:
         """Whether it lies between them however near one looks."""
-        return self._around.among(self.gradients, self.d, found)
+        return Pieces(self.differences).among(self.gradients, self.d, found)
 
     def confirms(self, found: Residual, coarser: Residual) -> bool:
         """Whether plain differences at fine steps are compatible with it, and what is in dispute stands above all rounding."""
-        return self._around.confirms(self.gradients, self.d, found, coarser)
+        return Surroundings(self.differences).confirms(self.gradients, self.d, found, coarser)
 
 
 @dataclass(frozen=True)

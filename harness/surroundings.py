@@ -1,47 +1,19 @@
-"""What lies around a point: whether a slope found there lasts, plateaus, jumps, kinks of several pieces, singular points."""
+"""What lies around a point: whether a slope found there lasts, or rounding inside has made it up."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
-from itertools import pairwise
 
 import torch
 from torch import Tensor
 
 from harness.differences import DOWN, FIRST, UP, Differences
 from harness.domain import Refused
+from harness.edges import Edges
 from harness.estimate import FINE_STEP, Direction, Estimate, Residual
 from harness.stencil import NOISES, weighed
-
-AROUND = 24
-"""At how many points around a kink its pieces are looked for: one of three is missed with probability (2/3)²⁴ = 6e-5."""
-
-ORDERS = (1.0, -1.0)
-"""At two points more, equal numbers differ as they follow each other, up and down: ties are mostly broken by position, and
-two entries of n have two given ranks with probability 2/(n(n − 1)) at random."""
-
-ALIKE = 12
-"""At how many points around slopes that are all alike say that no pieces meet: of three they are so with probability 6e-6."""
-
-RADII = (2.0**-14, 2.0**-20)
-"""How far around, in units of the spread; a kink is there at both."""
-
-PATHS, HALVINGS = 4, 14
-"""How many paths past the point are halved towards where they are steepest, and how often at most: of n equal numbers the
-median follows one entry on about 1/n of its way, which 24 points at random miss with probability (1 − 1/n)²⁴; halves do not."""
-
-FEW = 8
-"""How many outputs are followed along a path, those that move most."""
-
-STEP_AROUND = 256
-"""By how much finer than the distance the step of a slope around is."""
-
-REACH = 4.0
-"""How far from the point, in units of the spread, a plateau's end is looked for."""
 
 SEEN = 1024
 """How many units in the outputs' last place a slope must move them by to be seen, in case their noise is larger."""
@@ -62,10 +34,6 @@ STILL = 2.0**-16
 
 MOVING = (2.0**-16, 2.0**-12, 2.0**-8)
 """The steps between the points at which it is."""
-
-GROWTH = 1.1
-"""By how much a one-sided quotient that diverges grows where the step is 64 times finer: 8 for √x, and still 1.2 for x log x
-at the finest step looked at; 1 where it converges."""
 
 
 @dataclass(frozen=True)
@@ -196,145 +164,10 @@ class Surroundings:
             for h in steps:
                 yield self.f.quick(gradients, d, h).off
 
-    def around(
-        self, d: Direction, radius: float, points: int = AROUND, known: dict[int, Tensor | None] | None = None
-    ) -> tuple[float, float]:
-        """Between which values the derivative along d lies at points around: each output takes its own least and largest.
-
-        At a kink of several pieces (the middle one of three equal entries, sorted) what lies around the point may be no
-        one-sided slope at it: any convex combination of nearby gradients is one of the point (Clarke, "Optimization and
-        Nonsmooth Analysis", 1983). Points outside the domain say nothing; where all are, nothing lies between. The slopes at
-        the first points may be `known`, and those found are added.
-        """
-        known = {} if known is None else known
-        known |= {k: self._slope(d, self.f.direction(60 + k, list(d)), radius) for k in range(len(known), points)}
-        signs = ORDERS if self.f.tied(list(d)) else ()
-        ordered = [self._slope(d, self.f.ordered(list(d), sign), radius) for sign in signs]
-        seen = [s for s in (*known.values(), *ordered) if s is not None]
-        if not seen:
-            return math.inf, -math.inf
-        slopes = torch.stack(seen)
-        low, high = slopes.amin(0), slopes.amax(0)
-        for number in range(PATHS):
-            self._steepen(low, high, d, number, radius)
-        slack = 1e-6 * float(torch.maximum(low.abs(), high.abs()).sum())
-        return float(low.sum()) - slack, float(high.sum()) + slack
-
-    def _steepen(self, low: Tensor, high: Tensor, d: Direction, number: int, radius: float) -> None:
-        """Widen what lies between by the slopes where a path along d past the point is steepest: a piece too narrow to be met
-        at random shows in the mean over the path. Smooth outputs have no other slopes there, and are left as they are."""
-        off = self.f.exact(self.f.spread(self.f.direction(60 + number, list(d)), radius))
-        whole, rounding = self.f.spread(d, 1.0), 2 * NOISES * weighed(self.f.v, self.f.noise).abs()
-
-        @lru_cache(None)
-        def along(t: float) -> Tensor:
-            return self.f.v * self.f.at({n: off[n] + t * whole[n] for n in d}, 1.0)
-
-        def output(j: int, side: float, t: float) -> float:
-            return side * float(along(t)[j])
-
-        left, right = -3 * radius, 3 * radius  # past every entry that is moved by up to 1.5
-        with suppress(Refused):
-            change, length = along(right) - along(left), right - left
-            apart = 1e-3 * torch.maximum(high.abs(), low.abs())  # what a smooth function's curvature stays below
-            wide = high - low > apart + rounding * STEP_AROUND / radius
-            beyond = (change > (high + apart) * length + rounding) | (change < (low - apart) * length - rounding)
-            open_ = torch.where((wide | beyond) & (change.abs() > rounding), change.abs(), 0.0)
-            for j in open_.topk(min(FEW, len(open_))).indices[: int((open_ > 0).sum())].tolist():
-                for side, bound, better in ((1.0, high, max), (-1.0, low, min)):
-                    steepest = _steepest(partial(output, j, side), 3 * radius, float(rounding[j]))
-                    bound[j] = better(float(bound[j]), side * steepest)
-
-    def among(self, gradients: Mapping[str, Tensor], d: Direction, found: Residual) -> bool:
-        """Whether the claim is a slope of the pieces that meet at the point, as the median of equal numbers has them: between
-        the slopes around however near one looks, as near at least as the steps that refute it. A smooth function's slopes close
-        in on one, and rounding must not make up what lies between."""
-        radii = (RADII[0], min(RADII[1], found.step))
-        if NOISES * self.f.rounding / (radii[1] / STEP_AROUND) > 0.05 * abs(found.off):
-            return False
-        known: dict[int, Tensor | None] = {}
-        low, high = self.around(d, radii[1], ALIKE, known)
-        if high - low < 1e-3 * abs(found.off):  # one piece alone
-            return False
-        claim = self.f.claimed(gradients, self.f.spread(d, 1.0))
-        fine = self.around(d, radii[1], known=known)
-        if not fine[0] <= claim <= fine[1]:  # most wrong claims: what lies farther around is not asked
-            return False
-        coarse = self.around(d, radii[0])
-        return fine[1] - fine[0] >= 0.5 * (coarse[1] - coarse[0]) and coarse[0] <= claim <= coarse[1]
-
-    def _slope(self, d: Direction, aside: Direction, radius: float) -> Tensor | None:
-        """v ⊙ the slopes of the outputs along d at a point a little off, all entries of d's leaves moved; None outside the
-        domain."""
-        off = self.f.exact(self.f.spread(aside, radius))
-        h = radius / STEP_AROUND
-        e = self.f.exact(self.f.spread(d, h))
-        try:
-            ends = [self.f.at({n: off[n] + side * e[n] for n in d}, 1.0) for side in (1.0, -1.0)]
-        except Refused:
-            return None
-        return self.f.v * (ends[0] - ends[1]) / (2 * h)
-
-    def jumps(self, d: Direction) -> bool:
-        """Whether the plateau on which no output moves ends in a jump on either side, as where a function rounds coarsely.
-
-        At a kink, as of relu, it ends without one. Looked for within `REACH`.
-        """
-        return any(self._jump(d, side) for side in (1.0, -1.0))
-
-    def _jump(self, d: Direction, side: float) -> bool:
-        whole = {n: side * t for n, t in self.f.spread(d, REACH).items()}
-        still, moved = 0.0, 1.0
-        if self._change(whole, moved) <= 20 * self.f.rounding:  # what moves at all is rounding
-            return False
-        for _ in range(24):
-            middle = (still + moved) / 2
-            still, moved = (still, middle) if self._change(whole, middle) > 0 else (middle, moved)
-        edge = self._change(whole, moved)
-        if edge <= 20 * self.f.rounding:  # a step of the outputs' own last digit, which every bound allows for
-            return False
-        # past a kink the change grows with the distance from the edge, past a jump it is there at once; and where a
-        # function rounds coarsely, other steps follow: a jump alone, as of sign, leaves the slope 0 around it
-        at_once = self._change(whole, moved + 64 * (moved - still)) < 8 * edge
-        return at_once and self._change(whole, 8 * moved) > 2 * edge
-
-    def _change(self, whole: Direction, part: float) -> float:
-        change = self.f.change(whole, part)  # outside the domain nothing is known to move
-        return 0.0 if change is None else float((self.f.v * change).norm().nan_to_num(0.0))
-
-    def diverges(self, name: str, k: int) -> bool:
-        """Whether a one-sided difference quotient of one entry grows without end, as those of √x at 0 do, and that of the angle
-        of (x, y) at the origin on the side on which it jumps: then there is no slope, whatever the other side says."""
-        sides = [q for side in (1.0, -1.0) if (q := self._quotients(self.f.one(name, k), side))]
-        return any(all(b >= GROWTH * a > 0 for a, b in pairwise(q)) for q in sides)
-
-    def _quotients(self, d: Direction, side: float) -> list[float]:
-        found = []
-        for h in (2.0**-k for k in range(6, 42, 6)):
-            if (change := self.f.change(self.f.spread(d, h), side)) is None:
-                return []
-            found.append(float((self.f.v * change).norm()) / h)
-        return found if all(map(math.isfinite, found)) else []
-
-
-def _steepest(f: Callable[[float], float], reach: float, rounding: float) -> float:
-    """The mean slope of f over ever shorter parts of [−reach, reach], always the steeper half, as long as rounding allows."""
-    left, right = -reach, reach
-    a, b = f(left), f(right)
-    for _ in range(HALVINGS):
-        middle = (left + right) / 2
-        m = f(middle)
-        halves = (left, middle, a, m), (middle, right, m, b)
-        steeper = halves[0] if m - a > b - m else halves[1]
-        if rounding > 1e-3 * abs(steeper[3] - steeper[2]):
-            break
-        left, right, a, b = steeper
-    return (b - a + rounding) / (right - left)
-
 
 def derivative(f: Differences, name: str, k: int) -> Estimate:
     """The derivative with respect to one entry of a leaf: the rung with the least error that another confirms."""
-    one, around = f.one(name, k), Surroundings(f)
+    one, around, edges = f.one(name, k), Surroundings(f), Edges(f)
     rungs: list[tuple[Residual, Estimate]] = []
     steps = [FIRST, *DOWN]
     while steps:
@@ -348,7 +181,7 @@ def derivative(f: Differences, name: str, k: int) -> Estimate:
         elif r.noisy and len(rungs) > 2:
             break
     for r, best in sorted(rungs, key=lambda pair: pair[1].error):
-        if r.flow == 0 and around.jumps(one):
+        if r.flow == 0 and edges.jumps(one):
             break
         agreed = any(e is not best and abs(e.value - best.value) <= e.error + best.error for _, e in rungs)
         if agreed and around.confirms(one, one, r):

@@ -12,10 +12,10 @@ from torch import Tensor
 from harness.blocks import Blocks
 from harness.differences import DOWN, FIRST, UP, Differences
 from harness.domain import Refused
+from harness.edges import Edges
 from harness.estimate import Direction
 from harness.line import BESIDE, INSIDE, NARROW
 from harness.stencil import Stencil
-from harness.surroundings import Surroundings
 
 AT_ONCE = 50
 """The number of the direction through all entries of all blocks, among the directions of a tensor."""
@@ -157,7 +157,7 @@ class Together:
                 least = moved.abs().amin(0)
                 good = open_ & (out <= error + hidden * least) & (out + error <= fine * least)
                 still = good & (stencil.flow == 0)
-                if bool(still.any()) and Surroundings(f).jumps(self._along(entries[:, still].reshape(-1))):
+                if bool(still.any()) and Edges(f).jumps(self._along(entries[:, still].reshape(-1))):
                     good = good & ~still
                 found.settled[entries[:, good].reshape(-1)] = True
                 open_ = open_ & ~good
@@ -191,7 +191,7 @@ class Together:
             steps = self._next(found, row, rung, previous, (last, k), steps)
             previous, last = rung, k
         self._conclude(found, row, slack)
-        if bool(still.any()) and Surroundings(self.differences).jumps(self._along(row[still])):
+        if bool(still.any()) and Edges(self.differences).jumps(self._along(row[still])):
             # a plateau that ends in jumps, as of what is rounded coarsely: its slope is none of the function's
             found.forget(row[still])
 

@@ -1,0 +1,65 @@
+"""Where a function ends: the jumps at a plateau's ends, and singular points whose one-sided quotients diverge."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+
+from harness.differences import Differences
+from harness.estimate import Direction
+
+REACH = 4.0
+"""How far from the point, in units of the spread, a plateau's end is looked for."""
+
+GROWTH = 1.1
+"""By how much a one-sided quotient that diverges grows where the step is 64 times finer: 8 for √x, and still 1.2 for x log x
+at the finest step looked at; 1 where it converges."""
+
+
+@dataclass(frozen=True)
+class Edges:
+    """Of one case's point, seen by its differences."""
+
+    f: Differences
+
+    def jumps(self, d: Direction) -> bool:
+        """Whether the plateau on which no output moves ends in a jump on either side, as where a function rounds coarsely.
+
+        At a kink, as of relu, it ends without one. Looked for within `REACH`.
+        """
+        return any(self._jump(d, side) for side in (1.0, -1.0))
+
+    def _jump(self, d: Direction, side: float) -> bool:
+        whole = {n: side * t for n, t in self.f.spread(d, REACH).items()}
+        still, moved = 0.0, 1.0
+        if self._change(whole, moved) <= 20 * self.f.rounding:  # what moves at all is rounding
+            return False
+        for _ in range(24):
+            middle = (still + moved) / 2
+            still, moved = (still, middle) if self._change(whole, middle) > 0 else (middle, moved)
+        edge = self._change(whole, moved)
+        if edge <= 20 * self.f.rounding:  # a step of the outputs' own last digit, which every bound allows for
+            return False
+        # past a kink the change grows with the distance from the edge, past a jump it is there at once; and where a
+        # function rounds coarsely, other steps follow: a jump alone, as of sign, leaves the slope 0 around it
+        at_once = self._change(whole, moved + 64 * (moved - still)) < 8 * edge
+        return at_once and self._change(whole, 8 * moved) > 2 * edge
+
+    def _change(self, whole: Direction, part: float) -> float:
+        change = self.f.change(whole, part)  # outside the domain nothing is known to move
+        return 0.0 if change is None else float((self.f.v * change).norm().nan_to_num(0.0))
+
+    def diverges(self, name: str, k: int) -> bool:
+        """Whether a one-sided difference quotient of one entry grows without end, as those of √x at 0 do, and that of the angle
+        of (x, y) at the origin on the side on which it jumps: then there is no slope, whatever the other side says."""
+        sides = [q for side in (1.0, -1.0) if (q := self._quotients(self.f.one(name, k), side))]
+        return any(all(b >= GROWTH * a > 0 for a, b in pairwise(q)) for q in sides)
+
+    def _quotients(self, d: Direction, side: float) -> list[float]:
+        found = []
+        for h in (2.0**-k for k in range(6, 42, 6)):
+            if (change := self.f.change(self.f.spread(d, h), side)) is None:
+                return []
+            found.append(float((self.f.v * change).norm()) / h)
+        return found if all(map(math.isfinite, found)) else []
