@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from harness.arrays import RESOLUTION, all_finite, same_bytes, unit_roundoff
+from harness.base import Base, as_real, integers_among
 from harness.domain import Refused, backward_may_raise, forward_may_refuse
 from harness.draws import cotangents_like
 from harness.kinds import Floats, InputKind, Ints
@@ -19,27 +20,6 @@ from harness.subject import Evaluation, Gradients, Subject
 
 CHANCE = 16
 """Of how many entries two masks are alike by chance no more."""
-
-
-@dataclass(frozen=True)
-class Base:
-    """What the one evaluation showed that every check starts from."""
-
-    outputs: tuple[Tensor, ...]
-    gradients: Gradients
-    """Of real leaves as real numbers, whatever backward returned."""
-    integers: Mapping[str, torch.dtype]
-    """{leaf: the dtype} of those that backward returned in integers or booleans, such as a mask."""
-    cotangents: tuple[Tensor, ...]
-    handed: Mapping[str, Tensor]
-    """The inputs as the layer left them."""
-    handed_cotangents: tuple[Tensor, ...]
-    """The cotangents as the layer left them."""
-    overwritten: Mapping[int, Tensor]
-    """Outputs as backward left them, where it did not leave them as they were."""
-    parameters_after: Mapping[str, Tensor]
-    buffers_after_forward: Mapping[str, Tensor]
-    buffers_after_backward: Mapping[str, Tensor]
 
 
 @dataclass(eq=False)
@@ -160,10 +140,13 @@ class Case:
         handed_cotangents = tuple(v.clone() for v in cotangents)
         with backward_may_raise():
             gradients = evaluation.pullback(handed_cotangents)
-        after, integers = enumerate(zip(outputs, evaluation.outputs, strict=True)), _integers(gradients, self.leaves)
+        after, integers = (
+            enumerate(zip(outputs, evaluation.outputs, strict=True)),
+            integers_among(gradients, self.leaves),
+        )
         return Base(
             outputs,
-            _real(gradients, integers, self.leaves),
+            as_real(gradients, integers, self.leaves),
             {n: g.dtype for n, g in integers.items()},
             cotangents,
             # as they are now: a layer may keep what it was handed (`self.db = dout`), and its gradients are zeroed later
@@ -239,7 +222,7 @@ class Case:
 
         def pullback(cotangents: Sequence[Tensor]) -> Gradients:
             found = evaluation.pullback(cotangents)
-            return _real(found, _integers(found, leaves), leaves)
+            return as_real(found, integers_among(found, leaves), leaves)
 
         return replace(evaluation, pullback=pullback)
 
@@ -322,14 +305,3 @@ def vector_jacobian(
     return {
         n: torch.zeros_like(t) if g is None else g.detach() for (n, t), g in zip(leaves.items(), found, strict=True)
     }
-
-
-def _integers(gradients: Gradients, leaves: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The gradients of real leaves that are in integers or booleans."""
-    given = {n: g for n, g in gradients.items() if g is not None and not (g.is_floating_point() or g.is_complex())}
-    return {n: g for n, g in given.items() if n in leaves and leaves[n].is_floating_point()}
-
-
-def _real(gradients: Gradients, integers: Mapping[str, Tensor], leaves: Mapping[str, Tensor]) -> Gradients:
-    """The same numbers, those that are `integers` as real ones."""
-    return {**gradients, **{n: g.to(leaves[n].dtype) for n, g in integers.items()}} if integers else gradients

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from harness.arrays import rms, unit_roundoff
-from harness.case import Base, Case
+from harness.base import Base
+from harness.case import Case
 from harness.domain import Refused, backward_may_raise
 from harness.draws import directions_like, rng_of, scales_of, unit_of
 from harness.reference import Reference

@@ -75,7 +75,7 @@ RANKS = [
     {"kept", "meaning", "models", "returned", "whole"},
     {"asking"},
     {"calls"},
-    {"built", "design", "estimate", "noise", "reference", "stateful", "stateless", "traced"},
+    {"base", "built", "design", "estimate", "noise", "reference", "stateful", "stateless", "traced"},
     {"case", "orders", "sifting", "steps"},
     {"conventions", "discovery"},
     {"conventions.*", "differences", "likeness", "prepare", "reproduce"},

@@ -1,0 +1,43 @@
+"""One forward and one backward, and what they left: what every check starts from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from harness.subject import Gradients
+
+
+@dataclass(frozen=True)
+class Base:
+    """What the one evaluation showed that every check starts from."""
+
+    outputs: tuple[Tensor, ...]
+    gradients: Gradients
+    """Of real leaves as real numbers, whatever backward returned."""
+    integers: Mapping[str, torch.dtype]
+    """{leaf: the dtype} of those that backward returned in integers or booleans, such as a mask."""
+    cotangents: tuple[Tensor, ...]
+    handed: Mapping[str, Tensor]
+    """The inputs as the layer left them."""
+    handed_cotangents: tuple[Tensor, ...]
+    """The cotangents as the layer left them."""
+    overwritten: Mapping[int, Tensor]
+    """Outputs as backward left them, where it did not leave them as they were."""
+    parameters_after: Mapping[str, Tensor]
+    buffers_after_forward: Mapping[str, Tensor]
+    buffers_after_backward: Mapping[str, Tensor]
+
+
+def integers_among(gradients: Gradients, leaves: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The gradients of real leaves that are in integers or booleans."""
+    given = {n: g for n, g in gradients.items() if g is not None and not (g.is_floating_point() or g.is_complex())}
+    return {n: g for n, g in given.items() if n in leaves and leaves[n].is_floating_point()}
+
+
+def as_real(gradients: Gradients, integers: Mapping[str, Tensor], leaves: Mapping[str, Tensor]) -> Gradients:
+    """The same numbers, those that are `integers` as real ones."""
+    return {**gradients, **{n: g.to(leaves[n].dtype) for n, g in integers.items()}} if integers else gradients
