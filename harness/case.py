@@ -240,12 +240,17 @@ class Case:
         """The function whose derivative backward must give: the forward, or what `derivative_of` declares."""
         if self.declared is None:
             return self._run(leaves, self.seed).outputs
-        return self.declared.outputs(self.subject, leaves, self.buffers, self.mode)
+        return self.declared.outputs(self.subject, leaves, self.buffers, self.mode, self.seed)
 
     @cached_property
     def random(self) -> bool:
         """Whether another seed gives other outputs: the layer draws."""
         return self.subject.draws and any(self.differs(self.seed + k) for k in range(1, 5))
+
+    @property
+    def shares_draws(self) -> bool:
+        """Whether the reference computes the same function: what the layer draws, if anything, it draws too."""
+        return not self.random or (self.reference is not None and self.reference.shares_draws and self.replays)
 
     def differs(self, seed: int) -> bool:
         """Whether the outputs under another seed are others."""

@@ -123,7 +123,7 @@ def not_finite(case: Case) -> Finding | None:
         return None
     try:
         with forward_may_refuse():
-            expected = case.reference.outputs(case.subject, case.leaves, case.buffers, case.mode)
+            expected = case.reference.outputs(case.subject, case.leaves, case.buffers, case.mode, case.seed)
         found = case.fresh().outputs
     except Refused:
         return None

@@ -90,7 +90,7 @@ def _accepted(session: Session) -> list[str]:
         why = str(refusal)
     try:
         with forward_may_refuse():
-            expected = case.reference.outputs(case.subject, case.leaves, case.buffers, case.mode)
+            expected = case.reference.outputs(case.subject, case.leaves, case.buffers, case.mode, case.seed)
     except Refused:  # the reference refuses it too
         return []
     if not all(bool(y.isfinite().all()) for y in expected):

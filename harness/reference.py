@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, NoReturn
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from harness.arrays import Library, library_of, to_native, to_tensor
@@ -17,8 +20,12 @@ from harness.nested import grouped
 from harness.outcome import SpecError
 from harness.request import Request, outputs_of
 from harness.signatures import parameters_of
+from harness.sources import fresh
 from harness.subject import Leaf, Subject
 from harness.views import places
+
+DRAWS = {"generator": torch.Generator(), "rng": np.random.default_rng(0)}
+"""The names by which a reference asks for what the layer draws from, and what it is where the layer draws nothing."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +33,8 @@ class Reference:
     """A user's function of inputs, and by name of parameters, buffers, dims, options and mode.
 
     A parameter `0.W` is named `_0_W`; the names `params` and `buffers` get the whole dicts. Buffers that it moves, in place or by
-    putting others into the dict, are what the layer's must have become.
+    putting others into the dict, are what the layer's must have become. `generator` or `rng` is a generator like the layer's own
+    (several: a tuple of them) in the state in which its forward found it.
     """
 
     function: Callable[..., Any]
@@ -38,18 +46,26 @@ class Reference:
         """Whether autograd can go through it."""
         return library_of(self.function) != "numpy"
 
+    @cached_property
+    def shares_draws(self) -> bool:
+        """Whether it draws what the layer draws."""
+        try:
+            return any(p.name in DRAWS for p in parameters_of(self.function))
+        except ValueError:  # a builtin without a signature
+            return False
+
     def outputs(
-        self, subject: Subject, leaves: Mapping[str, Tensor], buffers: Mapping[str, Tensor], mode: str | None
+        self, subject: Subject, leaves: Mapping[str, Tensor], buffers: Mapping[str, Tensor], mode: str | None, seed: int
     ) -> tuple[Tensor, ...]:
         """Its real outputs.
 
         Raises:
             SpecError: it asks for something that there is not.
         """
-        return self.evaluate(subject, leaves, buffers, mode)[0]
+        return self.evaluate(subject, leaves, buffers, mode, seed)[0]
 
     def evaluate(
-        self, subject: Subject, leaves: Mapping[str, Tensor], buffers: Mapping[str, Tensor], mode: str | None
+        self, subject: Subject, leaves: Mapping[str, Tensor], buffers: Mapping[str, Tensor], mode: str | None, seed: int
     ) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
         """Its real outputs, and the buffers as it leaves them: those that it is handed are its own to move in place.
 
@@ -58,12 +74,12 @@ class Reference:
         """
         told = library_of(self.function)
         try:
-            return self._evaluated(subject, leaves, buffers, mode, told or "torch")
+            return self._evaluated(subject, leaves, buffers, mode, seed, told or "torch")
         except TypeError:  # what its code does not name, the functions that it calls may compute with
             if told is not None:
                 raise
             with suppress(TypeError):
-                return self._evaluated(subject, leaves, buffers, mode, "numpy")
+                return self._evaluated(subject, leaves, buffers, mode, seed, "numpy")
             raise
 
     def _evaluated(
@@ -72,6 +88,7 @@ class Reference:
         leaves: Mapping[str, Tensor],
         buffers: Mapping[str, Tensor],
         mode: str | None,
+        seed: int,
         library: Library,
     ) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
         moved = {n: t.detach().clone() for n, t in buffers.items()}
@@ -80,11 +97,19 @@ class Reference:
         params = {n: native[n] for n, leaf in subject.leaves.items() if leaf.role == "parameter"}
         state = {n: native[n] for n in buffers}
         plain = {_identifier(n): v for n, v in {**params, **state}.items()}
-        named = {**self.named, **plain, "mode": mode, "params": params, "buffers": state}
+        named = {**self.named, **plain, **self._draws(subject, seed), "mode": mode, "params": params, "buffers": state}
         arguments = self._arguments(subject, self._grouped({n: native[n] for n in inputs}, named), named)
         with self._beside(subject, leaves):
             outputs = outputs_of(self.function(*arguments[0], **arguments[1]), "the reference")
         return outputs, {n: to_tensor(t, n).detach() for n, t in state.items()}
+
+    def _draws(self, subject: Subject, seed: int) -> dict[str, Any]:
+        """What it draws from, under the name that it asks for it by; where the layer draws nothing, a generator all the same."""
+        if not self.shares_draws:
+            return {}
+        found = () if subject.replayed is None else subject.replayed(seed)
+        drawn = found[0] if len(found) == 1 else found
+        return {n: drawn or fresh(like, seed) for n, like in DRAWS.items()}
 
     def _beside(self, subject: Subject, leaves: Mapping[str, Tensor]) -> AbstractContextManager[None]:
         """What it holds at the values that the layer has it at, where they hold the same tensors; in the layer's dtype."""
@@ -108,7 +133,9 @@ class Reference:
         held = {n: v for label, n in short_names(list(slots)).items() if (v := slots[label].read()) is not None}
         leaves = {**{n: Leaf(v, "parameter") for n, v in held.items()}, **inputs}
         try:
-            outputs = self.outputs(Subject("", leaves, {}, _never), {n: x.value for n, x in leaves.items()}, {}, mode)
+            outputs = self.outputs(
+                Subject("", leaves, {}, _never), {n: x.value for n, x in leaves.items()}, {}, mode, 0
+            )
         except Exception:  # the reference refuses it too, or asks for something else
             return False
         return all(bool(y.isfinite().all()) for y in outputs)

@@ -27,6 +27,18 @@ def seeder(generator: Any) -> Seeder:
     return lambda seed: void(generator.seed(seed % 2**32))
 
 
+def fresh(generator: Any, seed: int) -> Any:
+    """A generator like this one in the state that `seeder` puts it into."""
+    if isinstance(generator, torch.Generator):
+        made: Any = torch.Generator(generator.device)
+    elif isinstance(generator, np.random.Generator):
+        made = np.random.Generator(type(generator.bit_generator)(seed))
+    else:
+        made = type(generator)()
+    seeder(made)(seed)
+    return made
+
+
 def void(_: object) -> None:
     """Discard a value."""
 
@@ -161,6 +173,7 @@ class Sources:
         for generator in self._around:
             restored_later(_restorer(generator))
         self._own_moved = False
+        self._drawn = list(found)
         self._seeders = [seeder(g) for g in found]
         self._globals: dict[str, Seeder] = {}
 
@@ -173,6 +186,7 @@ class Sources:
         yield
         moved = [g for g, was in around if _state(g) != was]  # others may serve other layers
         self._around = [g for g in self._around if all(g is not m for m in moved)]
+        self._drawn += moved
         self._seeders += [seeder(g) for g in moved]
         self._own_moved = self._own_moved or own != [_state(g) for g in self._own]
         for name, (state, seed) in _GLOBALS.items():
@@ -185,6 +199,15 @@ class Sources:
             reseed(seed + k)
         for reseed in self._globals.values():
             reseed(seed)
+
+    def replayed(self, seed: int) -> tuple[Any, ...]:
+        """Generators in the states that `seed` puts those into that are drawn from, in the order in which they are held."""
+        around = len(self._drawn) > len(self._own)
+        if self._own_moved or around or not self._globals:
+            found = [fresh(g, seed + k) for k, g in enumerate(self._drawn)]
+            return tuple(found[::-1])  # `generators_in` finds the last first
+        like = {"torch": torch.default_generator, "numpy.random": np.random.RandomState(0), "random": random.Random()}
+        return tuple(fresh(like[name], seed) for name in self._globals)
 
     @property
     def strays(self) -> str:

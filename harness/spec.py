@@ -36,7 +36,7 @@ class LayerSpec:
         dtypes: default: float64 on a copy where the layer accepts it, else the widest that it accepts.
         reference: the same function by other means; called with the inputs, and by name with parameters, buffers,
             dims, options and mode, as far as it names them. Buffers that it moves in place (those it is handed are copies)
-            are what the layer's must become.
+            are what the layer's must become. One that asks for `generator` or `rng` draws what the layer draws.
         derivative_of: the function whose derivative backward declares (straight-through estimators).
         grads: {parameter: name of its gradient}, only where discovery needs help; None: it has no gradient.
         promises: any of "unbiased", "accumulates", "overwrites", "reentrant", "shared_mask", "owns" (what is returned

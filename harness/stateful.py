@@ -177,6 +177,7 @@ class Stateful(Calls):
             autograd_is_backward="" if self.library == "torch" else "the layer computes in NumPy",
             takes_cotangent=self.takes_cotangent,
             draws=bool(self.sources),
+            replayed=self.sources.replayed,
             strays=self.sources.strays,
             kept=tuple(n for n, slot in self.gradients.items() if not is_returned(slot)),
             again=self.again,

@@ -101,6 +101,7 @@ class Stateless:
             tuple(self.request.modes) or (None,),
             autograd_is_backward="" if self.library == "torch" else "the function computes in NumPy",
             draws=bool(self.sources),
+            replayed=self.sources.replayed,
             strays=self.sources.strays,
             recipe=self._recipe,
         )

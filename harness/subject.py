@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -101,6 +101,8 @@ class Subject:
     """Whether it holds a random generator, or was seen to move a global one."""
     strays: str = ""
     """The global generator that it was seen to draw from instead of the one that it holds; empty: none."""
+    replayed: Callable[[int], tuple[Any, ...]] | None = None
+    """seed → generators like those that it draws from, in the states in which a run of that seed begins; None: unknown."""
     unclaimed: Mapping[str, str] = field(default_factory=dict)
     """{tensor: finding} for what the forward depends on and no gradient is found for."""
     notes: tuple[str, ...] = ()

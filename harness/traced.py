@@ -228,6 +228,7 @@ def traced(
         autograd_is_backward=reason,
         notes=tuple(f"`{n}` has no gradient: backward gives None; it does not require one, not judged" for n in silent),
         draws=bool(sources),
+        replayed=sources.replayed,
         strays=sources.strays,
         unclaimed=missing,
         partially=lambda some, of=None: running(some, partial(bare_pullback, some=of)),

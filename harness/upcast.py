@@ -33,9 +33,9 @@ def _by_reference(
 ) -> Subject:
     """A subject that computes the reference and goes back by autograd; made in another dtype, it is the layer itself."""
 
-    def run(values: Mapping[str, Tensor], state: Mapping[str, Tensor], mode: str | None, _: int) -> Evaluation:
+    def run(values: Mapping[str, Tensor], state: Mapping[str, Tensor], mode: str | None, seed: int) -> Evaluation:
         live = tracked(values, layer.wanted())
-        outputs = function.outputs(layer, live, state, mode)
+        outputs = function.outputs(layer, live, state, mode, seed)
         if stray := [y.dtype for y in outputs if y.dtype is not WIDE]:
             raise Refused(f"the reference answers float64 with {stray[0]}")
         return Evaluation(tuple(y.detach() for y in outputs), graph_pullback(outputs, live))

@@ -14,7 +14,9 @@ class Dropout(Layer):
     None is `torch.default_generator`.
 
     An entry is dropped when 16 random bits, read as an integer, lie below p·2¹⁶ rounded: with probability p to within
-    2⁻¹⁷. Where p or 1−p is less than 2⁻⁶ there are 32 bits, and 2⁻³³. The scale is 1/(1−p) for the p given.
+    2⁻¹⁷. Where p or 1−p is less than 2⁻⁶ there are 64 bits, and 2⁻⁶⁵. The scale is 1/(1−p) for the p given.
+    Words of 64 bits are drawn (`random_` over all int64), four entries a word, the first in its lowest bits, or one; as
+    signed integers, which 2¹⁵ or 2⁶³ is added to.
     """
 
     def __init__(self, p: float, generator: Generators = None) -> None:
@@ -43,10 +45,10 @@ class Dropout(Layer):
         S = len(self.generator) if isinstance(self.generator, tuple) else None
         if S is not None and z.shape[:1] != (S,):
             self._refuse("z", f"of shape {tuple(z.shape)}", f"shape ({S}, …), one leading index a generator")
-        n, dtype = (16, torch.int16) if min(self.p, 1 - self.p) >= 2**-6 else (32, torch.int32)
+        n, dtype = (16, torch.int16) if min(self.p, 1 - self.p) >= 2**-6 else (64, torch.int64)
         entries = z.numel() // (S or 1)
         bits = self._words(-(-entries * n // 64), z.device).view(dtype)[:, :entries].reshape(z.shape)
-        below = min(round(self.p * 2**n), 2**n - 1) - 2 ** (n - 1)  # the integers are signed
+        below = round(self.p * 2**n) - 2 ** (n - 1)  # the integers are signed
         # compared straight into floats: by way of booleans it takes several times as long
         return torch.ge(bits, below, out=torch.empty_like(bits, dtype=z.dtype)).mul_(1 / (1 - self.p))
 

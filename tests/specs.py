@@ -5,6 +5,9 @@ Each has a reference: the same function written by other means, from PyTorch's o
 
 from __future__ import annotations
 
+from fractions import Fraction
+
+import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812  (PyTorch's own custom)
 from torch import Tensor
@@ -23,11 +26,22 @@ def batch_norm(z: Tensor, gamma: Tensor, beta: Tensor, running_mean: Tensor, run
     return F.batch_norm(z, *state, *affine, training=mode == "train", momentum=0.1, eps=1e-5)
 
 
-def dropout(z: Tensor, p: float, mode: str) -> Tensor:
-    """What dropout is where it draws nothing."""
-    if mode == "train" and p > 0:
-        raise NotImplementedError("its mask is the layer's own")
-    return z.clone()
+def dropped(shape: torch.Size, p: float, generator: torch.Generator) -> Tensor:
+    """The entries whose bits, read as an integer, lie below p·2ⁿ rounded; of each word the lowest come first."""
+    n = 16 if 2**-6 <= p <= 1 - 2**-6 else 64
+    count = shape.numel()
+    words = torch.empty(-(-count * n // 64), dtype=torch.int64, device=generator.device)
+    lanes = words.random_(-(2**63), None, generator=generator).cpu().numpy().view(f"int{n}")[:count]
+    # biased: n bits of which the first is flipped
+    bits = lanes.view(f"uint{n}") ^ np.array(2 ** (n - 1), f"uint{n}")
+    return torch.as_tensor(bits < np.array(int(Fraction(p) * 2**n + Fraction(1, 2)), f"uint{n}")).reshape(shape)
+
+
+def dropout(z: Tensor, p: float, mode: str, generator: torch.Generator) -> Tensor:
+    """Zero where an entry is dropped, else z/(1−p)."""
+    if mode == "eval" or p == 0:
+        return z.clone()
+    return torch.where(dropped(z.shape, p, generator).to(z.device), 0.0, z / (1 - p))
 
 
 def mlp(z: Tensor, params: dict[str, Tensor]) -> Tensor:

@@ -104,10 +104,11 @@ def reference(session: Session) -> Observation:
     case = session.case
     if case.reference is None:
         return Observation(Outcome.SKIP, reason="no reference is given")
-    if session.random:
-        return Observation(Outcome.SKIP, reason="the layer draws random numbers that the reference does not share")
+    if not case.shares_draws:
+        why = "the layer draws random numbers that the reference does not share: one that asks for `generator` draws the same"
+        return Observation(Outcome.SKIP, reason=why)
     try:
-        expected = case.reference.outputs(case.subject, case.leaves, case.buffers, case.mode)
+        expected = case.reference.outputs(case.subject, case.leaves, case.buffers, case.mode, case.seed)
     except SpecError:
         raise
     except Exception as error:
@@ -133,7 +134,7 @@ def _output(case: Case, k: int, expected: Tensor) -> Verdict:
     assert other is not None
 
     def again(leaves: Mapping[str, Tensor]) -> Tensor:
-        return other.outputs(case.subject, leaves, case.buffers, case.mode)[k]
+        return other.outputs(case.subject, leaves, case.buffers, case.mode, case.seed)[k]
 
     try:
         return compared(case, case.base.outputs[k], expected, again)

@@ -45,7 +45,7 @@ def _by_another_rule(session: Session) -> tuple[dict[str, Finding], str]:
     """The statistics that move in another way than the reference moves those that it is handed, from where they are and from
     where the layer begins; and why none is compared."""
     case = session.case
-    if case.reference is None or session.random:
+    if case.reference is None or not case.shares_draws:
         return {}, ""
     first = case.at(buffers=case.subject.buffers)
     try:
@@ -62,7 +62,7 @@ def _by_another_rule(session: Session) -> tuple[dict[str, Finding], str]:
 
 def _moved_by_reference(case: Case, leaves: Mapping[str, Tensor]) -> dict[str, Tensor]:
     assert case.reference is not None
-    after = case.reference.evaluate(case.subject, leaves, case.buffers, case.mode)[1]
+    after = case.reference.evaluate(case.subject, leaves, case.buffers, case.mode, case.seed)[1]
     return {n: t for n, t in after.items() if not same_bytes(t, case.buffers[n])}
 
 

@@ -61,6 +61,7 @@ def subject(request: Request) -> Subject:
         unclaimed={n: _UNCLAIMED.format(n) for n in others} | missing,
         notes=(f"{', '.join(frozen)}: requires_grad is False, not judged",) if frozen else (),
         draws=bool(work.sources),
+        replayed=work.sources.replayed,
         strays=work.sources.strays,
         partially=lambda some, of=None: work.running(some, partial(bare_pullback, some=of)),
         recipe=partial(

@@ -12,7 +12,7 @@ from functools import cache
 
 import torch
 from mutants import Mutant
-from mutated import classes, specs
+from mutated import FEWER, classes, specs
 from wrong import EXAMPLES
 
 from harness import LayerSpec, Outcome, SpecError
@@ -67,7 +67,7 @@ def failures(spec: LayerSpec, seed: int) -> Iterator[str | None]:
 def _design(name: str, seed: int) -> tuple[list[Example], tuple[str | None, ...]]:
     """The examples and modes of a spec, from its right twin: they take longer than most mutants live."""
     spec = next(s for each in specs(classes(None)).values() for s in each if s.name == name)
-    return examples(spec, EXAMPLES, seed), modes_of(spec)
+    return examples(spec, FEWER.get(name, EXAMPLES), seed), modes_of(spec)
 
 
 def _failed_at(spec: LayerSpec, example: Example, mode: str | None) -> str | None:

@@ -59,6 +59,9 @@ def classes(mutant: Mutant | None) -> dict[str, Any]:
 # The specs, each with a reference
 
 FEW = {"S": (1, 2, 3)}
+LAST_BIT = "Dropout, the threshold's last bit"
+FEWER = {LAST_BIT: 4}
+"""Examples of a spec where they are large: a million entries in all."""
 
 
 def linear(z: Tensor, W: Tensor, b: Tensor) -> Tensor:
@@ -92,13 +95,19 @@ def cross_entropy(z: Tensor, y: Tensor) -> Tensor:
     return F.cross_entropy(z.movedim(-1, 1), y.long(), reduction="none").mean(-1)
 
 
-def mlp_drawing_nothing(
-    z: Tensor, params: dict[str, Tensor], buffers: dict[str, Tensor], p: float, mode: str
+def mlp(
+    z: Tensor, params: dict[str, Tensor], buffers: dict[str, Tensor], p: float, mode: str, generator: torch.Generator
 ) -> Tensor:
     """Linear → BatchNorm → Tanh → Dropout → Linear."""
     h = z @ params["0.W"] + params["0.b"]
     affine, state = (params["1.gamma"], params["1.beta"]), (buffers["1.running_mean"], buffers["1.running_var"])
-    return dropout(torch.tanh(batch_norm(h, *affine, *state, mode)), p, mode) @ params["4.W"] + params["4.b"]
+    return dropout(torch.tanh(batch_norm(h, *affine, *state, mode)), p, mode, generator) @ params["4.W"] + params["4.b"]
+
+
+def dropouts(z: Tensor, p: float, mode: str, generator: tuple[torch.Generator, ...]) -> Tensor:
+    """One generator for each leading index."""
+    each = generator if isinstance(generator, tuple) else (generator,)
+    return torch.stack([dropout(x, p, mode, g) for x, g in zip(z, each, strict=True)])
 
 
 def generators(S: int) -> list[torch.Generator]:
@@ -195,15 +204,29 @@ def _dropouts(build: Any) -> list[LayerSpec]:
     def default(p: float) -> Any:
         return build(p)
 
-    odd = {"B": (1, 3, 5), "D": (1, 3, 5)}  # bits are drawn two entries at a time
+    odd = {"B": (1, 3, 5), "D": (1, 3, 5)}  # bits are drawn for four entries at a time
     many = {"B": (104,), "D": (104,)}
+    bits = (2.0**-6, 0.01, 0.03, 1 - 2.0**-6, 0.99, 0.97)
     return [
-        LayerSpec(several, "S B D", "Dropout, S generators", dims=FEW, options={"p": (0.2, 0.5)}, reference=dropout),
+        LayerSpec(several, "S B D", "Dropout, S generators", dims=FEW, options={"p": (0.2, 0.5)}, reference=dropouts),
         LayerSpec(default, "B D", "Dropout, odd sizes", dims=odd, options={"p": (0.2, 0.5)}, reference=dropout),
+        # 16 bits and 64 give wholly other masks
+        LayerSpec(
+            build,
+            "B D",
+            "Dropout, how many bits",
+            dims={"B": (20,), "D": (20,)},
+            options={"p": bits},
+            reference=dropout,
+        ),
         LayerSpec(build, "B D", "Dropout, p almost 1", options={"p": (1 - 2.0**-40,)}, reference=dropout),
         # of so many entries hardly any are kept; in 16 bits it would be 20 times as many, ten an example
         LayerSpec(
             build, "B D", "Dropout, p near 1", dims=many, options={"p": (1 - 0.1 * 2.0**-17,)}, reference=dropout
+        ),
+        # a threshold off by one drops another one in 65 536 entries: with p·2¹⁶ rounded down, and up
+        LayerSpec(
+            build, "B D", LAST_BIT, dims={"B": (512,), "D": (512,)}, options={"p": (0.2, 0.3)}, reference=dropout
         ),
     ]
 
@@ -218,5 +241,5 @@ def _sequentials(made: dict[str, Any]) -> list[LayerSpec]:
         dropout_ = made["Dropout"](p, generator)
         return Sequential(Linear(D_in, H), made["BatchNorm"](H), Tanh(), dropout_, Linear(H, D_out))
 
-    deep = replace(SPEC["MLPWithBatchNormAndDropout"], build=random, reference=mlp_drawing_nothing)
+    deep = replace(SPEC["MLPWithBatchNormAndDropout"], build=random, reference=mlp)
     return [replace(SPEC["MLP"], build=plain), deep]

@@ -1,7 +1,7 @@
 """Every mutant of layers/ through `check`, each up to its first FAIL. `tox -e campaign` runs it after the others.
 
-Writes `mutation.json` and `mutation.md`; exits 1 if a mutant survives that no proof or known weakness stands for, or is
-killed although one does.
+Writes `mutation.json` and `mutation.md`; exits 1 if a mutant survives that no proof stands for, or is killed
+although one does.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 PLACES = Path(__file__).resolve().parent, Path(__file__).resolve().parents[1], Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(p) for p in PLACES if str(p) not in sys.path]
 
-from equivalent import EQUIVALENT, UNRUN, WEAK  # noqa: E402  (the path comes first)
+from equivalent import EQUIVALENT, UNRUN  # noqa: E402  (the path comes first)
 from killed import RAISES, killed_by  # noqa: E402
 from ledger import digest  # noqa: E402
 from mutants import Mutant, mutants  # noqa: E402
@@ -70,17 +70,18 @@ def run(jobs: int, ledger: Path) -> dict[str, Any]:
 
 def unexplained(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Survivors that nothing stands for."""
-    return [r for r in rows if r["killed_by"] is None and key(r) not in EQUIVALENT and key(r) not in WEAK]
+    return [r for r in rows if r["killed_by"] is None and key(r) not in EQUIVALENT]
 
 
 def stale(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Killed although a proof or a weakness says that they survive."""
-    return [r for r in rows if r["killed_by"] is not None and (key(r) in EQUIVALENT or key(r) in WEAK)]
+    """Killed although a proof says that they survive."""
+    return [r for r in rows if r["killed_by"] is not None and key(r) in EQUIVALENT]
 
 
-def _survivors(rows: list[dict[str, Any]], told: dict[tuple[str, str, str, str], str]) -> str:
-    """The survivors that a table stands for, those of one reason together."""
-    lines = [(r["function"], f"`{r['line']}`", f"`{r['mutation']}`", told[key(r)]) for r in rows if key(r) in told]
+def _proofs(rows: list[dict[str, Any]]) -> str:
+    """The survivors that a proof stands for."""
+    own = [r for r in rows if key(r) in EQUIVALENT]
+    lines = [(r["function"], f"`{r['line']}`", f"`{r['mutation']}`", EQUIVALENT[key(r)]) for r in own]
     escaped = [[cell.replace("|", "\\|") for cell in line] for line in lines]
     return tabulate(escaped, ["function", "statement", "mutation", "why"], tablefmt="github") if lines else "None."
 
@@ -111,15 +112,13 @@ def page(result: dict[str, Any]) -> str:
         f"{buffers} of them of statements that move running statistics alone; "
         f"{len(rows) - len(rest)} are equivalent (proofs below; {len(UNRUN)} of them not run, its proof aside). Of the other "
         f"{len(rest)}, `check` at 25 examples fails "
-        f"{len(killed)}: {len(killed) / len(rest):.1%}. Known to survive: {sum(key(r) in WEAK for r in rest)}. "
+        f"{len(killed)}: {len(killed) / len(rest):.1%}. "
         f"Survivors that nothing stands for: {len(unexplained(rows))}{unknown}. "
         f"Processor time: {sum(r['seconds'] for r in rows):.0f} s.",
         "## By which check, first",
         tabulate(table, ["module", "mutants", "equivalent", "survive", *shown], tablefmt="github"),
         "## Equivalent, with proofs",
-        _survivors(rows, EQUIVALENT),
-        "## Known to survive: the harness is too weak",
-        _survivors(rows, WEAK),
+        _proofs(rows),
         "## Statements apart",
         f"Not in the rate: {of_kind['validation']} mutants of validation, not run.",
         tabulate(apart, ["kind", "function", "statement", "mutants"], tablefmt="github"),

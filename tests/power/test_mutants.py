@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 from commit import turn
-from equivalent import EQUIVALENT, UNRUN, WEAK
+from equivalent import EQUIVALENT, UNRUN
 from killed import RAISES, failures, killed_by
 from mutants import Mutant, _changed, mutants
 from mutated import classes, specs
@@ -23,9 +23,8 @@ SIXTH = [m for m in JUDGED[turn(PARTS) :: PARTS] if m.key not in UNRUN]
 
 
 @pytest.mark.parametrize("mutant", SIXTH, ids=str)
-def test_check_fails_a_mutant_unless_it_is_known_to_survive(mutant: Mutant):
-    known = mutant.key in EQUIVALENT or mutant.key in WEAK
-    assert (killed_by(mutant) is None) == known
+def test_check_fails_a_mutant_unless_it_is_proved_equivalent(mutant: Mutant):
+    assert (killed_by(mutant) is None) == (mutant.key in EQUIVALENT)
 
 
 @pytest.mark.parametrize("name", [n for n in SOURCES if n not in ("layer", "generator")][turn(3) :: 3])
@@ -34,10 +33,9 @@ def test_right_twins_are_not_failed(name: str):
         assert {found for spec in specs(classes(None))[name] for found in failures(spec, 0)} == {None}
 
 
-def test_what_is_known_to_survive_is_there():
+def test_what_is_proved_equivalent_is_there():
     there = {m.key for m in JUDGED}
-    assert [key for key in (*EQUIVALENT, *WEAK) if key not in there] == []
-    assert EQUIVALENT.keys() & WEAK.keys() == set()
+    assert [key for key in EQUIVALENT if key not in there] == []
     assert EQUIVALENT.keys() >= UNRUN
     assert len(there) == len(JUDGED)
 
