@@ -18,6 +18,7 @@ PLACES = Path(__file__).resolve().parent, Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(p) for p in PLACES if str(p) not in sys.path]
 
 import numpy as np  # noqa: E402  (the path comes first)
+from commit import tree  # noqa: E402
 from every_family import FAMILIES, LATE  # noqa: E402
 from tabulate import tabulate  # noqa: E402
 
@@ -57,6 +58,7 @@ def run(runs: int, jobs: int) -> dict[str, Any]:
     return {
         "families": len(FAMILIES),
         "late_families": len(LATE),
+        "tree": tree(),
         "functions": len({f.function for f in FAMILIES}),
         "functions_with_parameters": len({f.function for f in FAMILIES if f.parameters}),
         "runs": len(seeds) * len(FAMILIES),
@@ -76,7 +78,7 @@ def page(result: dict[str, Any]) -> str:
     first = {(r["family"], r["check"], r["outcome"]): r for r in reversed(result["not_passed"])}
     listed = [[*key, n, first[key]["seed"], first[key]["why"]] for key, n in sorted(by_family.items())]
     return (
-        f"# Right but awkward layers\n\n{result['runs']} runs of {result['families']} families ({result['late_families']} of "
+        f"# Right but awkward layers\n\nOf the tree {result['tree']}: {result['runs']} runs of {result['families']} families ({result['late_families']} of "
         f"them written later: `families_after.py`, `families_blind.py`, `families_last.py`) from {result['functions']} functions, "
         f"{result['functions_with_parameters']} of which have parameters.\n\nResults that apply: {total}. "
         f"PASS {outcomes['PASS']}, FAIL {outcomes['FAIL']}, ERROR {outcomes['ERROR']}, INCONCLUSIVE "

@@ -15,6 +15,7 @@ from typing import Any
 PLACES = Path(__file__).resolve().parent, Path(__file__).resolve().parents[1], Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(p) for p in PLACES if str(p) not in sys.path]
 
+from commit import tree  # noqa: E402  (the path comes first)
 from formulas import WRONG  # noqa: E402  (the path comes first)
 from ledger import digest, work  # noqa: E402
 from specs import SPECS  # noqa: E402
@@ -76,6 +77,7 @@ def run(seeds: int, jobs: int, ledger: Path) -> dict[str, Any]:
     done = work(tasks, jobs, ledger)
     rows = {kind: [done[n] for n in tasks if n.startswith(kind)] for kind in ("fault", "formula", "right")}
     return {
+        "tree": tree(),
         "examples": EXAMPLES,
         "faults": rows["fault"],
         "formulas": rows["formula"],
@@ -105,6 +107,7 @@ def page(result: dict[str, Any]) -> str:
         "\n\n".join(
             [
                 "# Power of `check` at 25 examples",
+                f"Of the tree {result['tree']}.",
                 f"Wrong layers found by the check that must see them: {found} of {tried} runs ({len(rows)} fault × layer pairs).",
                 f"Missed: {_listed(missed, 'missed')}.",
                 "At one input where they show, through the function for one layer: "

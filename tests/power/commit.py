@@ -1,10 +1,19 @@
-"""Which part of a campaign the tests run: another one at each commit."""
+"""The tree that a result is of, and which part of a campaign the tests run: another one at each commit."""
 
 from __future__ import annotations
 
 import subprocess
 from functools import cache
 from pathlib import Path
+
+
+def tree() -> str:
+    """The commit that is checked out, "-dirty" after it where files differ from it; empty where there is no git."""
+    ask = ["git", "describe", "--always", "--dirty", "--exclude=*"]
+    try:
+        return subprocess.run(ask, cwd=Path(__file__).parent, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
 
 
 @cache

@@ -21,6 +21,7 @@ sys.path[:0] = [str(p) for p in PLACES if str(p) not in sys.path]
 
 import numpy as np  # noqa: E402  (the path comes first)
 import torch  # noqa: E402
+from commit import tree  # noqa: E402
 from ledger import digest, processes, read, work  # noqa: E402
 from right_layers import Right, every  # noqa: E402
 from tabulate import tabulate  # noqa: E402
@@ -74,6 +75,7 @@ def summed(rows: list[dict[str, Any]]) -> dict[str, Any]:
         found = by_source.setdefault(r["layer"].split(": ")[0], Counter())
         found.update({**r["outcomes"], "runs": r["runs"], "calls": 1})
     return {
+        "tree": tree(),
         "layers": len({r["layer"] for r in rows}),
         "calls": len(rows),
         "runs": sum(r["runs"] for r in rows),
@@ -92,7 +94,7 @@ def page(result: dict[str, Any]) -> str:
     listed = [[*key, len(found), found[0][0], found[0][1][:200]] for key, found in sorted(grouped.items())]
     said = ", ".join(f"{o} {result['outcomes'][o]}" for o in OUTCOMES)
     return (
-        f"# Right layers through all checks\n\n{summary(result)} Results that apply: {said}. Not passed: each below, with its "
+        f"# Right layers through all checks\n\nOf the tree {result['tree']}: {summary(result)} Results that apply: {said}. Not passed: each below, with its "
         "seed in `false_alarms.json`. What can't be known at an awkward point is INCONCLUSIVE.\n\n"
         "A run is a right layer at one drawn point in one mode with all checks that apply; a call is one of `check` (in float64 "
         "with its checks of float32, bfloat16 and float16; `layers/` once more all in float32) or of the function for one input with "
