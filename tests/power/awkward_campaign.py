@@ -78,7 +78,8 @@ def page(result: dict[str, Any]) -> str:
     first = {(r["family"], r["check"], r["outcome"]): r for r in reversed(result["not_passed"])}
     listed = [[*key, n, first[key]["seed"], first[key]["why"]] for key, n in sorted(by_family.items())]
     return (
-        f"# Right but awkward layers\n\nOf the tree {result['tree']}: {result['runs']} runs of {result['families']} families ({result['late_families']} of "
+        f"# Right but awkward layers\n\nOf the tree {result['tree']}: {result['runs']} runs of {result['families']} "
+        f"families ({result['late_families']} of "
         f"them written later: `families_after.py`, `families_blind.py`, `families_last.py`) from {result['functions']} functions, "
         f"{result['functions_with_parameters']} of which have parameters.\n\nResults that apply: {total}. "
         f"PASS {outcomes['PASS']}, FAIL {outcomes['FAIL']}, ERROR {outcomes['ERROR']}, INCONCLUSIVE "

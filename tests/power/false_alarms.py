@@ -94,7 +94,8 @@ def page(result: dict[str, Any]) -> str:
     listed = [[*key, len(found), found[0][0], found[0][1][:200]] for key, found in sorted(grouped.items())]
     said = ", ".join(f"{o} {result['outcomes'][o]}" for o in OUTCOMES)
     return (
-        f"# Right layers through all checks\n\nOf the tree {result['tree']}: {summary(result)} Results that apply: {said}. Not passed: each below, with its "
+        f"# Right layers through all checks\n\nOf the tree {result['tree']}: {summary(result)} "
+        f"Results that apply: {said}. Not passed: each below, with its "
         "seed in `false_alarms.json`. What can't be known at an awkward point is INCONCLUSIVE.\n\n"
         "A run is a right layer at one drawn point in one mode with all checks that apply; a call is one of `check` (in float64 "
         "with its checks of float32, bfloat16 and float16; `layers/` once more all in float32) or of the function for one input with "
