@@ -130,6 +130,12 @@ def _last_overwritten(both: Gradients, alone: Alone, kept: Sequence[str]) -> Gra
     return {**both, **{n: last[n] for n in kept[-1:]}}
 
 
+def _overwritten(both: Gradients, alone: Alone, kept: Sequence[str]) -> Gradients:
+    """A second backward puts the kept gradients in the place of the first's: `=` where `+=` was promised."""
+    last = alone()
+    return {**both, **{n: last[n] for n in kept}}
+
+
 def _own_buffer() -> Callable[[Subject], Subject]:
     """Gradients of inputs are handed out in a buffer that the next backward fills again."""
 
@@ -242,6 +248,7 @@ def circumstantial_faults() -> Iterator[Fault]:
     yield Fault("hands_out_its_buffer", "aliasing", _own_buffer())
     yield Fault("gradient_in_the_parameters_memory", "aliasing", rerun(_parameter_itself), "parameter")
     yield Fault("overwrites_one_and_adds_up_the_others", "accumulation", _on_top(_last_overwritten), "parameter")
+    yield Fault("overwrites_where_it_promises_to_add", "accumulation", _on_top(_overwritten), "parameter")
     yield Fault("adds_up_too_much", "accumulation", _on_top(_counted_twice), "parameter")
     in_parts = {
         "wrong_where_one_alone_is_asked_for": _wrong_alone,

@@ -41,7 +41,7 @@ class Fault:
     """The check that must see it."""
     apply: Callable[[Subject], Subject]
     needs: str = "input"
-    """What a layer must have for the fault to change anything: input, parameter, buffers, random, modes, batch, parts."""
+    """What a layer must have for the fault to change anything: input, parameter, buffers, random, modes, batch, parts, indices."""
     where: str = ""
     """The region that an input must reach for it to show, one of `harness.regions.REGIONS`; empty: it shows anywhere."""
     rescales: bool = False
@@ -191,7 +191,7 @@ def shared(subject: Subject, leaves: Values, buffers: Values, mode: str | None, 
 
 
 def writes(what: str) -> Callable[[Subject], Subject]:
-    """Backward halves an input, a parameter or the cotangent in place."""
+    """Backward halves an input, a parameter, the output or the cotangent in place."""
 
     def wrap(subject: Subject, leaves: Values, buffers: Values, mode: str | None, seed: int) -> Evaluation:
         right = subject.run(leaves, buffers, mode, seed)
@@ -201,9 +201,13 @@ def writes(what: str) -> Callable[[Subject], Subject]:
             found = right.pullback(cotangents)
             if what == "parameter":
                 spoiled.update({n: 0.5 * leaves[n] for n in subject.wanted("parameter")})
-            for t in cotangents if what == "cotangent" else [leaves[n] for n in subject.wanted("input")]:
-                if what != "parameter":
-                    t.detach().mul_(0.5)
+            written = {
+                "input": [leaves[n] for n in subject.wanted("input")],
+                "cotangent": cotangents,
+                "output": right.outputs,
+            }
+            for t in written.get(what, ()):
+                t.detach().mul_(0.5)
             return found
 
         return replace(right, pullback=pullback, now=lambda: {**right.now(), **spoiled})

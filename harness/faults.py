@@ -67,7 +67,11 @@ def _contract_faults() -> list[Fault]:
     def flat(g: Tensor, x: Tensor) -> Tensor:
         return g.reshape(1, -1)
 
+    def per_example(g: Tensor, x: Tensor) -> Tensor:
+        return torch.stack([0.75 * g, 0.25 * g])
+
     return [
+        Fault("parameter_per_example", "shapes", regraded("parameter", per_example), "parameter"),
         Fault("input_flattened", "shapes", regraded("input", flat)),
         Fault("parameter_flattened", "shapes", regraded("parameter", flat), "parameter"),
         Fault("input_missing", "shapes", regraded("input", lambda g, x: None)),
@@ -77,6 +81,7 @@ def _contract_faults() -> list[Fault]:
         Fault("writes_input", "unmutated", writes("input")),
         Fault("writes_cotangent", "unmutated", writes("cotangent"), "cotangent"),
         Fault("writes_parameter", "unmutated", writes("parameter"), "parameter"),
+        Fault("writes_output", "unmutated", writes("output"), "cotangent"),
     ]
 
 

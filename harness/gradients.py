@@ -136,6 +136,22 @@ def _of_another_function(subject: Subject, leaves: Values, buffers: Values, mode
     )
 
 
+def _last_of_equal_indices(
+    subject: Subject, leaves: Values, buffers: Values, mode: str | None, seed: int
+) -> Evaluation:
+    """Of rows that one index names several times the last alone arrives, as by `dW[i] = v` or NumPy's `dW[i] += v`."""
+    right = subject.run(leaves, buffers, mode, seed)
+    (i,) = (leaves[n] for n, leaf in subject.leaves.items() if not leaf.wanted)
+    later = torch.triu(i[:, None] == i[None, :], diagonal=1).any(1)
+    return replace(right, pullback=lambda vs: right.pullback([torch.where(later[:, None], 0.0, v) for v in vs]))
+
+
+def _first_output_alone(subject: Subject, leaves: Values, buffers: Values, mode: str | None, seed: int) -> Evaluation:
+    """What comes to the other outputs is dropped, as of a detached one."""
+    right = subject.run(leaves, buffers, mode, seed)
+    return replace(right, pullback=lambda vs: right.pullback([vs[0], *(0 * v for v in vs[1:])]))
+
+
 def further_gradient_faults() -> list[Fault]:
     """Rows and entries that stand in for others, and a function that is not the one meant."""
 
@@ -146,6 +162,14 @@ def further_gradient_faults() -> list[Fault]:
         return torch.cat([g[:-1], torch.zeros_like(g[-1:])]) if g.ndim else g
 
     return [
+        Fault("second_output_ignored", "input_gradient", rerun(_first_output_alone), "parts"),
+        Fault(
+            "last_of_equal_indices_alone",
+            "special_values",
+            rerun(_last_of_equal_indices),
+            "indices",
+            where="at_equal_indices",
+        ),
         Fault("another_function", "reference", rerun(_of_another_function), "cotangent"),
         Fault("input_leaks_between_rows", "input_gradient", regraded("input", from_the_row_before)),
         Fault("input_last_row_left_out", "input_gradient", regraded("input", last_row_left_out)),

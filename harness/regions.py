@@ -43,7 +43,9 @@ REGIONS: dict[str, Region] = {
     "below_minus_8": lambda x: x < -8,
     "at_zero": lambda x: x == 0,
     "at_ties": _ties,
+    "at_a_threshold": lambda x: x.abs() == 1,
     "in_a_batch_of_one": _whole(lambda x: x.ndim > 0 and x.shape[0] == 1),
+    "in_one_column": _whole(lambda x: x.ndim > 1 and x.shape[-1] == 1),
     "where_sizes_are_square": _whole(lambda x: x.ndim > 1 and x.shape[-1] == x.shape[-2]),
     "in_the_last_column": _from(-1, -1),
     "in_rows_beyond_a_block": _from(-2, BLOCK),
@@ -67,7 +69,7 @@ def within(region: Region) -> Callable[[Tensor, Tensor], Tensor]:
 PRECISIONS = ("in_float32", "in_bfloat16", "in_float16")
 """Regions of precision: the check of that name goes there."""
 
-SPECIAL = ("at_zero", "at_ties")
+SPECIAL = ("at_zero", "at_ties", "at_a_threshold")
 """Regions that no continuous draw reaches: the check `special_values` goes there."""
 
 OF_PARAMETERS = ("in_the_last_column", "in_columns_beyond_a_block")

@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 from harness.aggregate import ENOUGH
+from harness.budget import Budget, Spent
 from harness.checks import Check
 from harness.checks.repetition import moved_outputs, same_evaluation
 from harness.comparison import not_finite
 from harness.domain import BackwardRaised, Refused
 from harness.estimate import FINE_STEP
 from harness.evidence import finding_of
+from harness.judge import Judge
+from harness.ladders import COARSEST
 from harness.layouts import LAYOUTS, dense, moved
 from harness.outcome import Outcome
 from harness.report import Finding
@@ -19,6 +22,12 @@ from harness.special import Special, special_points
 from harness.verdict import Verdict
 
 Verdicts = dict[str, Verdict]
+
+FORWARDS = 40
+"""How many the special points of a case may take where autograd agrees with every gradient to its last digits."""
+
+LEAST = 6
+"""How many of them are kept for each later point: what most points take."""
 
 
 def special_values(session: Session) -> Observation:
@@ -34,11 +43,15 @@ def special_values(session: Session) -> Observation:
     if wrong := [n for n, v in session.judge.verdicts.items() if v.outcome is Outcome.FAIL]:
         return Observation(Outcome.SKIP, reason=f"wrong at the values as drawn already: {', '.join(wrong)}")
     found: list[tuple[Special, Verdicts]] = []
-    for point in special_points(case):
+    points, budget = list(special_points(case)), Budget(FORWARDS)
+    for later, point in zip(reversed(range(len(points))), points, strict=True):
+        budget.kept = LEAST * later + 2  # the last difference
         try:
-            verdicts = judged(point)
-            if not verdicts and (finding := not_finite(point.case)):
+            verdicts = judged(point, budget)
+        except Refused:
+            if finding := not_finite(point.case):
                 return Observation(Outcome.FAIL, reason=f"at {point.what}: {finding.analytic}", finding=finding)
+            continue
         except BackwardRaised as raised:
             return Observation(
                 Outcome.FAIL, reason=f"at {point.what}: the forward went through and backward raised {raised}"
@@ -84,17 +97,22 @@ def input_layout(session: Session) -> Observation:
     return replace(seen, reason=refused or redrawn) if refused or redrawn else seen
 
 
-def judged(point: Special) -> Verdicts:
-    """A verdict on every tensor at one point; none where it says nothing."""
+def judged(point: Special, budget: Budget) -> Verdicts:
+    """A verdict on every tensor at one point that it says something of; where the budget ends, on those that need no more.
+
+    Raises:
+        Refused: the forward refuses the point.
+    """
+    session = Session(budget.of(point.case))
+    _ = session.case.base
+    judge = session.judge
+    budget.enough = lambda: _agreed(judge)
     try:
-        session = Session(point.case)
-        _ = point.case.base
-    except Refused:
-        return {}
-    if point.bare and _as_autograd(session):
-        return {}
-    try:
-        verdicts = session.judge.verdicts
+        if point.bare and _as_autograd(session):
+            return {}
+        verdicts = judge.verdicts
+    except Spent:
+        return {**judge.quick, **judge.constant}
     except Refused as refusal:
         why = f"the forward refused a nearby point: {refusal}"
         verdicts = {n: Verdict(Outcome.INCONCLUSIVE, reason=why) for n in point.case.wanted}
@@ -111,12 +129,30 @@ def _as_autograd(session: Session) -> bool:
     At saturation, and near an end of the domain, differences tell no more and take a hundred forwards to find that out.
     """
     judge, wanted = session.judge, session.case.wanted
-    if judge.trusted is None or judge.claim.malformed:
-        return False
-    apart = {n: float((judge.claim.gradients[n] - judge.trusted[n]).abs().max()) for n in wanted}
-    if any(a > judge.differences.floor(n) for n, a in apart.items()):
+    if judge.trusted is None or judge.claim.malformed or not all(_inexpressible(judge, n) for n in wanted):
         return False
     return judge.missed(wanted) <= judge.digits / FINE_STEP
+
+
+def _inexpressible(judge: Judge, name: str) -> bool:
+    """Whether the claim differs from autograd's gradient by no more than the forward can express."""
+    assert judge.trusted is not None
+    apart = (judge.claim.gradients[name] - judge.trusted[name]).abs()
+    return float(apart.max()) <= judge.differences.floor(name)
+
+
+def _agreed(judge: Judge) -> bool:
+    """Whether each gradient was accepted already, or autograd gives the same and one difference nearly so: where autograd has
+    lost a slope with the claim, it is off by all of it."""
+    if vars(judge).get("trusted") is None or judge.claim.malformed:
+        return False
+    open_ = [n for n in judge.case.wanted if n not in judge.quick and n not in judge.constant]
+    if not open_:
+        return True
+    if not all(n in judge.tight or _inexpressible(judge, n) for n in open_):
+        return False
+    size = min(judge.claim.sizes[n] * judge.differences.units[n] for n in open_)
+    return judge.missed(open_) <= max(judge.digits / FINE_STEP, COARSEST * size)
 
 
 def _together(found: list[tuple[Special, Verdicts]]) -> Observation:

@@ -21,7 +21,7 @@ from ledger import digest, work  # noqa: E402
 from specs import SPECS  # noqa: E402
 from subjects import HAS, spec_of, spec_with  # noqa: E402
 from tabulate import tabulate  # noqa: E402
-from wrong import EXAMPLES, SPEC_ONLY, found_at_an_input, found_by_check  # noqa: E402
+from wrong import EXAMPLES, found_at_an_input, found_by_check, shows_at_an_input  # noqa: E402
 
 from harness import Outcome, check  # noqa: E402
 from harness.faults import catalogue  # noqa: E402
@@ -35,7 +35,7 @@ def fault_row(fault: str, layer: str, seeds: range) -> dict[str, Any]:
     """In how many seeds the fault's own check fails it over the spec's examples, and at an input where it shows."""
     chosen = next(f for f in catalogue() if f.name == fault)
     missed = [s for s in seeds if not found_by_check(spec_with(layer, chosen), chosen.check, s)]
-    at_input = [] if chosen.check in SPEC_ONLY else [s for s in seeds if not found_at_an_input(layer, chosen, s)]
+    at_input = [s for s in seeds if shows_at_an_input(chosen) and not found_at_an_input(layer, chosen, s)]
     row = {
         "fault": fault,
         "layer": layer,

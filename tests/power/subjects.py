@@ -10,7 +10,7 @@ import torch
 from specs import SPECS
 from torch import Tensor
 
-from harness import LayerSpec
+from harness import LayerSpec, ints
 from harness.faults import Fault, Faulty
 from harness.sample import layer_name
 
@@ -50,8 +50,27 @@ class TwoOutputs(torch.nn.Module):
         return Affine.apply(x, self.W, self.b)
 
 
+class Embedding:
+    """Rows of W by their indices; of one that comes several times the gradients add up."""
+
+    def __init__(self, V: int, D: int) -> None:
+        self.W, self.dW = torch.randn(V, D), torch.zeros(V, D)
+
+    def to(self, dtype: torch.dtype) -> Embedding:
+        self.W, self.dW = self.W.to(dtype), self.dW.to(dtype)
+        return self
+
+    def forward(self, i: Tensor) -> Tensor:
+        self.i = i
+        return self.W[i]
+
+    def backward(self, δa: Tensor) -> None:
+        self.dW = torch.zeros_like(self.W).index_add_(0, self.i, δa)
+
+
 SPEC = {layer_name(spec): spec for spec in SPECS}
 SPEC["TwoOutputs"] = LayerSpec(TwoOutputs, "B D_in", "TwoOutputs", dims={"D_out": range(1, 7)})
+SPEC["Embedding"] = LayerSpec(Embedding, ints("B", below="V"), "Embedding", dims={"V": range(4, 9), "D": range(1, 7)})
 HAS = {
     "Linear": {"input", "parameter", "cotangent", "matrix"},
     "InstanceNorm": {"input", "parameter", "cotangent"},
@@ -60,6 +79,7 @@ HAS = {
     "Dropout": {"random"},
     "SoftmaxCrossEntropy": {"input"},
     "TwoOutputs": {"parts"},
+    "Embedding": {"indices"},
 }
 
 

@@ -37,6 +37,9 @@ def test_regions_hold_what_they_say_and_nothing_else():
     assert inside["beyond_30"] == [[False, True, False], no]
     assert inside["below_minus_8"] == [[False, False, True], [False, False, True]]
     assert inside["at_zero"] == [[True, False, False], no]
+    assert inside["at_a_threshold"] == inside["in_one_column"] == [no, no]
+    assert REGIONS["at_a_threshold"](torch.tensor([1.0, -1.0, 0.5])).tolist() == [True, True, False]
+    assert REGIONS["in_one_column"](x[:, :1]).all()
     assert inside["at_ties"] == [no, [True, True, False]]
     assert inside["in_the_last_column"] == [[False, False, True]] * 2
     for name in ("in_a_batch_of_one", "where_sizes_are_square", "in_rows_beyond_a_block", *PRECISIONS):

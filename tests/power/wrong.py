@@ -61,6 +61,8 @@ def shown(layer: str, fault: Fault, seed: int) -> Example:
     sizes = {n: 4 + 2 * k for k, n in enumerate(names)}
     if fault.where == "in_a_batch_of_one":
         sizes["B"] = 1
+    elif fault.where == "in_one_column":
+        sizes[names[1]] = 1
     elif fault.where.endswith("beyond_a_block"):
         sizes = {n: 34 + k for k, n in enumerate(names)}
     elif fault.where == "where_sizes_are_square" or fault.needs == "matrix":
@@ -73,12 +75,16 @@ def shown(layer: str, fault: Fault, seed: int) -> Example:
 
 
 def planted(fault: Fault, x: Any) -> Any:
-    """The input with the zeros or ties that the fault acts at."""
+    """The input with the zeros, ties, ones or equal indices that the fault acts at."""
+    if fault.where == "at_equal_indices" and isinstance(x, torch.Tensor):
+        return torch.cat([x[:1], x[:-1]])
     if not isinstance(x, torch.Tensor) or not x.is_floating_point() or x.ndim < 2:
         return x
     x = x.clone()
     if fault.where == "at_zero":
         x[0, ::2] = 0.0
+    if fault.where == "at_a_threshold":
+        x[0, ::2] = 1.0
     if fault.where == "at_ties":
         x[0, :2] = x[0, 0]
     return x
@@ -94,6 +100,15 @@ def inputs_where_it_shows(layer: str, fault: Fault, mode: str | None, seed: int)
 
 SPEC_ONLY = ("empty_batch",)
 """Checks that ask for what a spec alone says: which axis is the batch."""
+
+
+PROMISED = ("overwrites_where_it_promises_to_add",)
+"""Faults that break what a spec promises, and nothing else."""
+
+
+def shows_at_an_input(fault: Fault) -> bool:
+    """Whether a layer alone at one input can show it."""
+    return fault.check not in SPEC_ONLY and fault.name not in PROMISED
 
 
 BY_REFERENCE = ("reference", "state")
@@ -112,7 +127,7 @@ def the_check_alone(name: str) -> AbstractContextManager[Any]:
 
 def found_at_an_input(layer: str, fault: Fault, seed: int) -> bool:
     """Whether `gradcheck` fails it on an input where it shows, in one of the layer's modes."""
-    if fault.check in SPEC_ONLY:
+    if not shows_at_an_input(fault):
         raise ValueError(f"{fault.name} shows at no input that a layer alone is called with")
     given = next((c.given for c in all_checks() if c.name == fault.check), True)
     keywords = {"dtype": "float32"} if fault.where == "in_float32" else {}

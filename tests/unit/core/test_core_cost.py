@@ -6,6 +6,9 @@ from counted import BATTERY, OWN, SUITE, battery, cost, counting, plain
 from specs import SPECS
 
 from harness import Outcome
+from harness.budget import Budget, Spent
+from harness.case import Case
+from harness.cases import case_of
 from harness.sample import layer_name, modes_of
 from layers import Tanh
 
@@ -34,3 +37,40 @@ def test_calls_are_counted_from_outside():
     assert (calls.forward, calls.backward) == (2, 1)
     layer.forward(torch.ones(2, 3))
     assert calls.forward == 2
+
+
+BESIDE = {("MLPWithBatchNormAndDropout", "train"): (0, 24), ("MLPWithBatchNormAndDropout", "eval"): (15,)}
+"""Seeds at whose special points small blocks beside large ones, and what saturates, took 49 to 77 forwards."""
+
+
+@pytest.mark.parametrize(("name", "mode"), BESIDE)
+def test_special_points_keep_their_budget_where_autograd_agrees(name, mode):
+    spec = next(s for s in SPECS if layer_name(s) == name)
+    for seed in BESIDE[name, mode]:
+        spent, found = cost(spec, mode, plain(spec, seed))
+        assert found["special_values"] is Outcome.PASS
+        assert spent["special_values"].forward <= OWN["special_values"]
+
+
+def budget_of(enough: bool) -> tuple[Budget, Case]:
+    spec = next(s for s in SPECS if layer_name(s) == "Tanh")
+    case, _ = case_of(spec, plain(spec), "train", torch.device("cpu"), None)
+    budget = Budget(3)
+    counted = budget.of(case)
+    budget.enough = lambda: enough
+    return budget, counted
+
+
+def test_a_budget_ends_where_what_is_known_is_enough():
+    _, case = budget_of(True)
+    for _ in range(3):
+        case.fresh()
+    with pytest.raises(Spent):
+        case.fresh()
+
+
+def test_a_budget_does_not_end_where_something_is_open():
+    budget, case = budget_of(False)
+    for _ in range(5):
+        case.fresh()
+    assert budget.left == -2

@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from harness import LayerSpec, Outcome, check, floats, gradcheck, ints
+from harness.budget import Budget
 from harness.cases import case_of
-from harness.checks.inputs import judged
+from harness.checks.inputs import FORWARDS, judged
 from harness.design import examples
 from harness.draws import rng_of
 from harness.judge import Judge
@@ -268,14 +269,14 @@ def test_a_fault_at_saturation_is_found(layer):
     outcomes = {r.outcome for r in check(replace(FAR, build=layer), only=("special_values", "input_gradient")).results}
     assert Outcome.FAIL in outcomes
     points = [p for case in cases(replace(FAR, build=layer), 25) for p in special_points(case) if p.bare]
-    assert any(v.outcome is Outcome.FAIL for p in points for v in judged(p).values())
+    assert any(v.outcome is Outcome.FAIL for p in points for v in judged(p, Budget(FORWARDS)).values())
 
 
 def test_its_right_twin_takes_few_forwards():
     for case in cases(FAR, 25):
         for point in special_points(case):
             if point.bare:
-                assert {v.outcome for v in judged(point).values()} <= {Outcome.PASS}
+                assert {v.outcome for v in judged(point, Budget(FORWARDS)).values()} <= {Outcome.PASS}
 
 
 def test_where_autograd_agrees_at_saturation_no_ladder_is_climbed(monkeypatch):
@@ -283,7 +284,7 @@ def test_where_autograd_agrees_at_saturation_no_ladder_is_climbed(monkeypatch):
     tanh = LayerSpec(Saturated, "B D", dims={"B": (4,), "D": (3,)})
     points = [p for case in cases(tanh, 25) for p in special_points(case) if p.bare]
     assert points
-    assert all(judged(p) == {} for p in points)
+    assert all(judged(p, Budget(FORWARDS)) == {} for p in points)
 
 
 class Saturated:

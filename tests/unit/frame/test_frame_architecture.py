@@ -79,7 +79,7 @@ RANKS = [
     {"case", "orders", "sifting", "steps"},
     {"conventions", "discovery"},
     {"conventions.*", "differences", "likeness", "prepare", "reproduce"},
-    {"blocks", "cases", "conditions", "edges", "pieces", "special", "verdict"},
+    {"blocks", "budget", "cases", "conditions", "edges", "pieces", "special", "verdict"},
     {"claim", "diagnosis", "inside", "sample", "surroundings"},
     {"line", "precision", "upcast"},
     {"ladders", "together"},
