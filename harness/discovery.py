@@ -26,7 +26,6 @@ from harness.slots import Slot, share_memory, standing, walk
 from harness.stateful import Glimpse, Stateful, decoy
 from harness.steps import steps_of
 from harness.subject import Gradients, Subject
-from harness.views import places
 
 STATISTICS = ("running", "moving")
 """How names of running statistics begin; where only one mode can be tried, nothing but the name tells them from parameters."""
@@ -54,15 +53,15 @@ def discovered(state: Stateful) -> Subject:
 
 
 def _discovered(state: Stateful) -> Subject:
-    first = places(state.layer)
+    first = state.places()
     initial, homes = state.read(first), {n: s.get() for n, s in first.items()}
     state.probe()  # what is built at the first forward is there now
     outputs = _first_forward(state)
-    candidates = {n: s for n, s in places(state.layer).items() if not state.history.holds(n)}
+    candidates = {n: s for n, s in state.places().items() if not state.history.holds(n)}
     start = state.read(candidates)
     with backward_may_raise():
         given = state.backward([torch.ones_like(y) for y in outputs])
-    after = places(state.layer) | {s.label: s for s in beside(state, state.leaves, state.inputs)}
+    after = state.places() | {s.label: s for s in beside(state, state.leaves, state.inputs)}
     found = state.read(after)
     pulled = {n for n, t in found.items() if n not in start or not same_bytes(t, start[n])}
     written = _written(state, candidates, {n: found.get(n, t) for n, t in start.items()})
@@ -71,17 +70,20 @@ def _discovered(state: Stateful) -> Subject:
     made = own.keys() - first.keys()
     owners = Owners.of(state.name, own, after, pulled, found, state.request.grads, made)
     state.parameters, state.gradients = {}, {}
+    outside = state.outside.places().keys()
     claims = Counter(place.label for _, place in owners.pairs.values())
     for name, (slot, place) in owners.pairs.items():
         # what forward writes itself is state, even where the next forward reads it; and of `W` and `w = W/2`, which a forward
-        # writes alike on any inputs, one is no owner of `dW`
-        if slot.label not in written and (claims[place.label] == 1 or matters(state, slot)):
+        # writes alike on any inputs, one is no owner of `dW`; nor is a global that some other method computes with
+        alone = claims[place.label] == 1 and slot.label not in outside
+        if slot.label not in written and (alone or matters(state, slot)):
             state.parameters[name], state.gradients[name] = slot, place
     _unnamed(state, owners)
     state.pulled = _of_inputs(state, given, after, pulled, found)
     rates = _by_steps(state, owners, pulled, written, outputs)
-    notes = (*owners.notes, *_left_out(state, outputs), *in_another_order(state, found), *rates)
     findings = {**owners.findings, **sorted_out(state, owners, written)}
+    said, findings = state.outside.told(state.buffers, lambda s: owners.may_have(s, state.gradients), findings)
+    notes = (*owners.notes, *said, *_left_out(state, outputs), *in_another_order(state, found), *rates)
     state.homes = {n: homes[s.label] for n, s in state.buffers.items() if s.label in homes}
     _bring_back(candidates, initial, homes)  # the probes have left their values
     return state.subject(unclaimed=findings, notes=notes)
@@ -222,7 +224,8 @@ def sorted_out(state: Stateful, owners: Owners, written: Iterable[str] = ()) -> 
 def unknown(state: Stateful, dicts: Iterable[str]) -> list[Slot]:
     """The arrays of the layer that are in none of these dicts of it."""
     inside, known = tuple(f"{name}." for name in dicts), _known(state)
-    return [s for s in walk(state.layer) if not s.label.startswith(inside) and not _alias(s, known)]
+    slots = (*walk(state.layer), *state.outside.places().values())
+    return [s for s in slots if not s.label.startswith(inside) and not _alias(s, known)]
 
 
 def overlooked(state: Stateful, dicts: Iterable[str]) -> bool:

@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 from torch.nn.parameter import is_lazy
 
-from harness.arrays import global_names
 from harness.generators import are_near, code_names, is_installed
 from harness.nested import like
 from harness.outcome import SpecError
@@ -61,11 +60,7 @@ def _is_empty(cell: Any) -> bool:
 
 def _loaded(function: FunctionType) -> list[str]:
     """The globals that its code, and that of functions made in it, loads, and that are there."""
-    codes, names = [function.__code__], set[str]()
-    while codes:
-        code = codes.pop()
-        names |= global_names(code)
-        codes += [c for c in code.co_consts if hasattr(c, "co_names")]
+    names, _ = code_names(function.__code__)
     return sorted(n for n in names if n in function.__globals__)
 
 

@@ -147,6 +147,11 @@ class Owners:
         taken = {s.label for s in (*parameters.values(), *gradients.values())}
         return [self.slots[label] for label in self.aliases if label not in taken]
 
+    def may_have(self, slot: Slot, gradients: Mapping[str, Slot]) -> bool:
+        """Whether backward wrote a gradient of this shape that is none of these."""
+        free = self.pulled - {s.label for s in gradients.values()} - self.aliases.keys()
+        return any(_is_gradient(label) and self.values[label].shape == _shape(slot) for label in free)
+
     def missing(self, slot: Slot, name: str) -> str:
         """What is said of an array that matters and has no gradient, and what to write."""
         short, whole = _written(slot, name)

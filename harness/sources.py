@@ -101,6 +101,11 @@ _to_restore: list[list[Callable[[], None]]] = []
 """For each `globals_preserved` that is open, how to give back the generators that were found since it was entered."""
 
 
+def preserving() -> bool:
+    """Whether something is given back later at all."""
+    return bool(_to_restore)
+
+
 def restored_later(restore: Callable[[], None]) -> None:
     """Have something given back when the innermost `globals_preserved` ends."""
     if _to_restore:

@@ -19,12 +19,14 @@ from harness.copies import own_copy
 from harness.handed import predicted_first
 from harness.history import History, lengths
 from harness.modes import forward_of
+from harness.outside import Outside
 from harness.rates import far_step
 from harness.request import Request, gradient
 from harness.returned import is_returned
 from harness.slots import Slot, share_memory, standing
 from harness.sources import Sources
 from harness.subject import Evaluation, Leaf, Place, Recipe, Subject
+from harness.views import places
 
 
 def has_backward(layer: Any) -> bool:
@@ -61,6 +63,8 @@ class Stateful(Calls):
     homes: dict[str, Any] = field(default_factory=dict, init=False)
     """{buffer: the array that stood there at first}: a forward may bind its name to an output, or to another buffer's array,
     and writing there would change what is theirs."""
+    outside: Outside = field(default_factory=Outside)
+    """What its methods compute with that stands outside it."""
     glimpsed: Glimpse | None = field(default=None, init=False)
     """A forward after which nothing but parameters and buffers has been written to."""
 
@@ -70,7 +74,13 @@ class Stateful(Calls):
         layer = own_copy(request.layer, request.dtype, request.device)
         arguments = request.arguments(forward_of(layer) or layer.forward)
         request = request.with_modes()
-        return cls(layer, request, arguments, request.leaves(arguments), Sources(layer), request.library)
+        state = cls(layer, request, arguments, request.leaves(arguments), Sources(layer), request.library)
+        state.outside = Outside.of(layer, request.dtype, request.device)
+        return state
+
+    def places(self) -> dict[str, Slot]:
+        """Every place in it, and outside it where its methods look, in which a real array or number stands or is shown."""
+        return {**self.outside.places(), **places(self.layer)}
 
     def backward(self, cotangents: Sequence[Tensor]) -> dict[str, Tensor | None]:
         """One backward: what it returns, what it leaves in the gradients' places, and the step that it takes, undone."""

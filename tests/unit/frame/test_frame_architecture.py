@@ -72,7 +72,7 @@ RANKS = [
         "rounding",
         "views",
     },
-    {"kept", "meaning", "models", "returned", "whole"},
+    {"kept", "meaning", "models", "outside", "returned", "whole"},
     {"asking"},
     {"calls"},
     {"base", "built", "design", "estimate", "noise", "reference", "stateful", "stateless", "traced"},

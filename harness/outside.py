@@ -1,0 +1,201 @@
+"""What the methods of a layer compute with that stands outside it: arrays in globals and in closures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from dis import get_instructions
+from functools import lru_cache, partial
+from types import CodeType, FunctionType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from harness.arrays import is_real
+from harness.copies import own_copy
+from harness.generators import GENERATORS, are_near, is_installed
+from harness.held import held_by
+from harness.outcome import SpecError
+from harness.parts import parts_of
+from harness.slots import Slot, has_parts, walk
+from harness.sources import preserving, restored_later
+
+_originals: dict[tuple[int, str | int], Any] = {}
+"""{place: what its owner keeps there}, of the places that hold a copy for as long as a layer is checked."""
+
+
+@dataclass(frozen=True)
+class Outside:
+    """Names outside a layer, bound to copies of what they meant, which may be changed at will, until all is put back."""
+
+    names: Mapping[str, Slot] = field(default_factory=dict)
+    originals: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, layer: Any, dtype: torch.dtype, device: torch.device) -> Outside:
+        """Of what holds an array, or may once backward has run; of nothing where nobody would put it back."""
+        names = {_label(layer, s): s for s in _of_methods(layer)} if preserving() else {}
+        originals = {n: _kept(slot) for n, slot in names.items()}
+        for name, copy in _copied({n: t for n, t in originals.items() if t is not _ABSENT}, dtype, device).items():
+            names[name].put(copy)
+        return cls(names, originals)
+
+    def places(self) -> dict[str, Slot]:
+        """Every place in them where a real array stands, by label."""
+        return {s.label: s for name, slot in self.names.items() for s in _below(replace(slot, label=name))}
+
+    def told(
+        self, slots: Mapping[str, Slot], owned: Callable[[Slot], bool], findings: Mapping[str, str]
+    ) -> tuple[list[str], dict[str, str]]:
+        """What is said of arrays out here that change the outputs and have no gradient: nothing tells that they want one,
+        unless they say so themselves, or backward writes a gradient that may be theirs (`owned`); the findings that are left."""
+        here = {n: slots[n] for n in findings if n in slots and slots[n].label in self.places()}
+        out = [n for n, slot in here.items() if not (self._requires(slot.label) or owned(slot))]
+        said = [f"`{n}` changes the output and has no gradient: held outside the layer, not judged" for n in out]
+        return said, {n: why for n, why in findings.items() if n not in out}
+
+    def _requires(self, label: str) -> bool:
+        there = self.originals.get(label)
+        return isinstance(there, Tensor) and there.requires_grad
+
+
+def _key(slot: Slot) -> tuple[int, str | int]:
+    return id(slot.owner), slot.key
+
+
+def _kept(slot: Slot) -> Any:
+    """What its owner keeps under a name, which is bound to it again later."""
+    if _key(slot) not in _originals:
+        _originals[_key(slot)] = slot.get() if _is_bound(slot) else _ABSENT
+        restored_later(partial(_put_back, slot))
+    return _originals[_key(slot)]
+
+
+_ABSENT = object()
+
+
+def _is_bound(slot: Slot) -> bool:
+    return not isinstance(slot.owner, dict) or slot.key in slot.owner
+
+
+def _put_back(slot: Slot) -> None:
+    original = _originals.pop(_key(slot))
+    if original is not _ABSENT:
+        slot.put(original)
+    elif _is_bound(slot):
+        del slot.owner[slot.key]
+
+
+def _copied(originals: Mapping[str, Any], dtype: torch.dtype, device: torch.device) -> dict[str, Any]:
+    """Copies that share memory with one another as the originals do, of what can be copied."""
+    if not originals:
+        return {}
+    try:
+        return dict(own_copy(dict(originals), dtype, device))
+    except SpecError:
+        found: dict[str, Any] = {}
+        for name, thing in originals.items():
+            try:
+                found |= own_copy({name: thing}, dtype, device)
+            except SpecError:  # it is left as it is
+                continue
+        return found
+
+
+def _label(layer: Any, slot: Slot) -> str:
+    """Its name; of one that an attribute of the layer has too, which of the two it is."""
+    shadowed = not isinstance(slot.owner, type) and hasattr(layer, slot.label)
+    return f"globals.{slot.label}" if shadowed else slot.label
+
+
+def _of_methods(layer: Any) -> Iterator[Slot]:
+    """The names that the methods of a layer, those of the layers inside it, and functions of theirs load or write."""
+    seen: set[Any] = set()
+    for code, part in [("layer", layer), *parts_of(layer)]:
+        for kind in type(part).__mro__:
+            if kind not in seen and not _is_others(kind.__module__):
+                seen.add(kind)
+                methods = {
+                    n: m for n, v in vars(kind).items() if isinstance(m := getattr(v, "__func__", v), FunctionType)
+                }
+                step = code.removeprefix("layer")
+                yield from _of_class(kind, step)
+                for name, method in methods.items():
+                    yield from _of_function(method, f"{step}.{name}", seen)
+
+
+def _of_class(kind: type, code: str) -> Iterator[Slot]:
+    """What stands in a class itself, for all its objects."""
+    for name, value in vars(kind).items():
+        if not name.startswith("__") and (is_real(value) or _is_container(value)):
+            yield Slot(kind, name, name, f"{code}.{name}")
+
+
+def _is_others(module: str) -> bool:
+    return module.partition(".")[0] == "harness" or is_installed(module)
+
+
+def _of_function(function: FunctionType, code: str, seen: set[Any]) -> Iterator[Slot]:
+    if function in seen:
+        return
+    seen.add(function)
+    home = function.__module__ or ""
+    written = _written(function, code)
+    keys = {_key(s) for s in written}
+    for slot in [*written, *held_by(function, code).values()]:
+        if isinstance(slot.home(), tuple) or slot.above is not None or _key(slot) in seen:
+            continue
+        seen.add(_key(slot))
+        thing = slot.get()
+        if isinstance(thing, FunctionType) and are_near(thing.__module__ or "", home):
+            yield from _of_function(thing, slot.code, seen)
+        elif _key(slot) in keys or _may_hold(thing, home):
+            yield slot
+
+
+def _written(function: FunctionType, code: str) -> list[Slot]:
+    """The globals and the names of functions around it that it binds anew, there or not yet."""
+    names = _stored(function.__code__)
+    own = [Slot(function.__globals__, n, n, f"{code}.__globals__[{n!r}]") for n in sorted(names - {*_free(function)})]
+    cells = {n: s for n, s in held_by(function, code).items() if n in _free(function)}
+    return own + [s for n, s in cells.items() if n in names]
+
+
+def _free(function: FunctionType) -> tuple[str, ...]:
+    return function.__code__.co_freevars
+
+
+@lru_cache(4096)
+def _stored(code: CodeType) -> frozenset[str]:
+    free = code.co_freevars
+    steps = [(i.opname, i.argval) for i in get_instructions(code)]
+    return frozenset(n for op, n in steps if op == "STORE_GLOBAL" or (op == "STORE_DEREF" and n in free))
+
+
+def _may_hold(thing: Any, home: str) -> bool:
+    """Whether it is an array, or a container or an object of this package that has one, or is empty yet."""
+    if is_real(thing) or _is_container(thing):
+        return True
+    if isinstance(thing, (*GENERATORS, *_CONTAINERS)) or not has_parts(thing):
+        return False
+    return are_near(type(thing).__module__, home) and _has_arrays(thing)
+
+
+_CONTAINERS = (dict, list, tuple)
+
+
+def _is_container(thing: Any) -> bool:
+    return isinstance(thing, _CONTAINERS) and (not thing or _has_arrays(thing))
+
+
+def _has_arrays(thing: Any) -> bool:
+    return next(iter(walk(thing)), None) is not None
+
+
+def _below(slot: Slot) -> Iterable[Slot]:
+    thing = slot.get()
+    if not is_real(thing):
+        return walk(thing, above=slot) if has_parts(thing) else ()
+    grad = Slot(thing, "grad", f"{slot.label}.grad", f"{slot.code}.grad")
+    return (slot, grad) if isinstance(thing, Tensor) and thing.is_leaf and thing.grad is not None else (slot,)
