@@ -1,4 +1,5 @@
-"""The matrix fault × check: which checks fail each fault of the catalogue, in each layer and mode. `tox -e campaign` runs it.
+"""The matrix fault × check: which checks fail each fault of the catalogue, in each layer and mode, at several seeds.
+`tox -e campaign` runs it.
 
 Writes `matrix.json` to the folder given and its page to docs/power.md; exits 1 if a fault escapes its own check in any run
 or a right layer is failed. What a killed run has done is in a ledger and is not done again.
@@ -38,7 +39,7 @@ from harness.session import Session  # noqa: E402
 
 EVERYWHERE, REGIONAL = 8, 25
 """Examples: of a fault that any of them may show, and of one that shows in a region alone, which 25 are designed to reach."""
-SEEDS = 2
+SEEDS = 3
 CPU = torch.device("cpu")
 NAMES = [c.name for c in all_checks()]
 
@@ -96,16 +97,15 @@ def known(result: dict[str, Any]) -> dict[Pair, dict[str, int]]:
     return found | {(None, layer): n for layer, n in result["right"].items()}
 
 
-def run(seeds: int, jobs: int, ledger: Path, have: dict[Pair, dict[str, int]]) -> dict[str, Any]:
-    """All of it as data: for each fault and layer, in how many seeds a check fails it in a mode."""
-    left = [pair for pair in pairs() if pair not in have]
-    tasks = {f"{f} {layer} {s}": (failing, layer, f, s) for s in range(seeds) for f, layer in left}
-    done = work(tasks, jobs, ledger)
+def run(seeds: int, jobs: int, ledger: Path, have: dict[Pair, dict[str, int]], begun: int = 0) -> dict[str, Any]:
+    """All of it as data: for each fault and layer, in how many seeds a check fails it in a mode. Of the pairs that there are
+    already the seeds before `begun` are not run again."""
+    left = {pair: range(begun if pair in have else 0, seeds) for pair in pairs()}
+    names = {(*pair, s): f"{pair[0]} {pair[1]} {s}" for s in range(seeds) for pair in left if s in left[pair]}
+    done = work({name: (failing, layer, f, s) for (f, layer, s), name in names.items()}, jobs, ledger)
     cells = {
-        (f, layer): have[f, layer]
-        if (f, layer) in have
-        else dict(Counter(c for s in range(seeds) for c in done[f"{f} {layer} {s}"]))
-        for f, layer in pairs()
+        pair: dict(Counter(have.get(pair, {})) + Counter(c for s in own for c in done[names[*pair, s]]))
+        for pair, own in left.items()
     }
 
     def row(fault: Fault) -> dict[str, Any]:
@@ -130,15 +130,18 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--page", type=Path, default=ROOT / "docs" / "power.md")
     parser.add_argument("--ledger", type=Path, help="of a run that was stopped; by default one of the same sources")
-    parser.add_argument("--add", action="store_true", help="run what the file there lacks alone, at its seeds")
+    parser.add_argument(
+        "--add", action="store_true", help="run the faults, layers and seeds alone that the file there lacks"
+    )
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     file = arguments.out / "matrix.json"
     before = json.loads(file.read_text(encoding="utf-8")) if arguments.add else None
     sources = digest("harness", "layers", "tests/specs.py", "tests/power/subjects.py", "tests/power/invisible.py")
     ledger = arguments.ledger or arguments.out / f"matrix-{sources}.jsonl"
-    seeds = before["seeds"] if before else arguments.seeds
-    result = run(seeds, arguments.jobs, ledger, known(before) if before else {})
+    begun = before["seeds"] if before else 0
+    seeds = max(begun, arguments.seeds)
+    result = run(seeds, arguments.jobs, ledger, known(before) if before else {}, begun)
     file.write_text(json.dumps(result) + "\n", encoding="utf-8")
     arguments.page.write_text(page(result), encoding="utf-8")
     ledger.unlink()

@@ -59,8 +59,8 @@ RERUN = """## Run it again
 
 ```sh
 tox -e campaign                                                     # all campaigns, hours
-python tests/power/matrix.py --out tests/power/results              # this page; what a stopped run has done is kept
-python tests/power/matrix.py --out tests/power/results --add        # faults and layers that are new, and no more
+python tests/power/matrix.py --seeds 3 --out tests/power/results    # this page; what a stopped run has done is kept
+python tests/power/matrix.py --out tests/power/results --add        # faults, layers and seeds that are new, and no more
 python tests/power/campaign.py --out tests/power/results            # each fault's own check, at 20 seeds
 ```
 
