@@ -99,20 +99,25 @@ def by_two(x, mode, generator):
 
 
 LAYERS = {
-    "its own": (Drops, by_torch, ()),
-    "torch's global": (Drops, by_torch, ()),
-    "NumPy's, its own": (FromItsRng, by_numpy, ()),
-    "NumPy's global": (FromNumPysGlobal, by_numpy, ()),
-    "Python's global": (FromPythons, by_python, ()),
-    "two of its own": (FromTwo, by_two, ("shared_mask",)),
-    "a module": (Shared, by_torch, ()),
+    "its own": ("(above, generator)", Drops, by_torch, ()),
+    "torch's global": ("(above)", Drops, by_torch, ()),
+    "NumPy's, its own": ("(above, rng)", FromItsRng, by_numpy, ()),
+    "NumPy's global": ("(above)", FromNumPysGlobal, by_numpy, ()),
+    "Python's global": ("(above)", FromPythons, by_python, ()),
+    "two of its own": ("(above)", FromTwo, by_two, ("shared_mask",)),
+    "a module": ("(above)", Shared, by_torch, ()),
 }
 
 
 def results(name: str, above: bool) -> list[Result]:
-    build, reference, promises = LAYERS[name]
+    build, kind, reference, promises = LAYERS[name]
     spec = LayerSpec(
-        build, "B D", dims={"B": (5,), "D": (5,)}, options={"above": (above,)}, reference=reference, promises=promises
+        kind.__name__ + build,
+        "B D",
+        dims={"B": (5,), "D": (5,)},
+        options={"above": (above,)},
+        reference=reference,
+        promises=promises,
     )
     return list(check(spec, examples=4).results)
 
