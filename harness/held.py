@@ -10,10 +10,12 @@ from inspect import getattr_static
 from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.parameter import is_lazy
 
+from harness.arrays import is_real, to_tensor
 from harness.generators import are_near, code_names, is_installed
 from harness.nested import like
 from harness.outcome import SpecError
@@ -138,6 +140,13 @@ def tensors_held(function: Any, taken: Container[str] = ()) -> dict[str, Held]:
     return held
 
 
+def arrays_held(function: Any, taken: Container[str] = ()) -> dict[str, Held]:
+    """Every NumPy array of real numbers that a function, and those of its package that it calls, computes with, by name."""
+    slots = list(_tensors(held_by(function).values(), _module(function), set(), np.ndarray))
+    tensors = {id(a): to_tensor(a, s.label) for s in slots if (a := s.get()) is not None}
+    return _named(slots, taken, lambda array: tensors[id(array)])
+
+
 def tensors_around(kind: type) -> dict[str, Held]:
     """Every tensor that stands in a class, or that its methods compute with beside what they are called with, by name."""
     itself = Slot({"": kind}, "", kind.__name__, "function")
@@ -163,10 +172,16 @@ def registered(module: torch.nn.Module) -> dict[str, Held]:
     return found
 
 
-def _named(slots: Iterable[Slot], taken: Container[str] = ()) -> dict[str, Held]:
+def _itself(tensor: Tensor) -> Tensor:
+    return tensor
+
+
+def _named(
+    slots: Iterable[Slot], taken: Container[str] = (), tensor_of: Callable[[Any], Tensor] = _itself
+) -> dict[str, Held]:
     found: dict[int, Held] = {}
     for slot in slots:
-        tensor = slot.get()
+        tensor = tensor_of(slot.get())
         found.setdefault(id(tensor), Held(tensor, [], "_buffers." in slot.label)).slots.append(slot)
     named: dict[str, Held] = {}
     for held in found.values():
@@ -176,19 +191,19 @@ def _named(slots: Iterable[Slot], taken: Container[str] = ()) -> dict[str, Held]
     return named
 
 
-def _tensors(slots: Iterable[Slot], home: str, seen: set[int]) -> Iterator[Slot]:
+def _tensors(slots: Iterable[Slot], home: str, seen: set[int], kind: type = Tensor) -> Iterator[Slot]:
     for slot in slots:
         thing = slot.get()
-        if isinstance(thing, Tensor):
-            if (
-                _takes_another(slot)
-                and thing.layout is torch.strided
-                and (thing.is_floating_point() or "_buffers." in slot.label)
-            ):
+        if isinstance(thing, kind):
+            if _takes_another(slot) and _is_dense(thing) and (is_real(thing) or "_buffers." in slot.label):
                 yield slot
         elif id(thing) not in seen and thing is not None:
             seen.add(id(thing))
-            yield from _tensors(_below(thing, slot, home), home, seen)
+            yield from _tensors(_below(thing, slot, home), home, seen, kind)
+
+
+def _is_dense(thing: Any) -> bool:
+    return getattr(thing, "layout", torch.strided) is torch.strided
 
 
 def _takes_another(slot: Slot) -> bool:

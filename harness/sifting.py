@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from harness.arrays import to_native
 from harness.draws import parameter_like, rng_of
-from harness.held import Held, standing_in
+from harness.held import Held, arrays_held, standing_in, tensors_held
 from harness.nested import leaves_of
 from harness.outcome import SpecError
 from harness.request import Request, call_arguments
 from harness.sources import Sources
+from harness.stateless import Stateless
+from harness.subject import Subject
 from harness.traced import reached
 
 
@@ -76,6 +79,35 @@ class Sifting:
         self.sources.seed(0)
         found = self.called({n: t.detach().clone() for n, t in live.items()})
         return tuple(y for y in leaves_of(found) if isinstance(y, Tensor))
+
+
+def beside(stateless: Stateless, forward: Any, subject: Subject) -> Subject:
+    """The subject of a function that returns its pullback or a cache, with what is said of the arrays that change its outputs
+    and that it is not handed, so that nothing gives their gradients."""
+    request, numpy = stateless.request, stateless.library == "numpy"
+    held = (arrays_held if numpy else tensors_held)(forward, stateless.arguments)
+    held = {n: h for n, h in held.items() if h.tensor.is_floating_point() and request.grads.get(n, n)}
+    mode = subject.modes[0]
+
+    def outputs(values: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
+        leaves = {n: leaf.value.clone() for n, leaf in subject.leaves.items()}
+        given = {n: t.detach().clone() for n, t in values.items()}
+        with standing_in(held, {n: to_native(t, "numpy") for n, t in given.items()} if numpy else given):
+            return tuple(y.clone() for y in subject.run(leaves, {}, mode, 0).outputs)
+
+    others = moving(outputs, {n: h.like(request.dtype, request.device) for n, h in held.items()}, list(held))
+    asking = [n for n in others if held[n].tensor.requires_grad]
+    said = [_BESIDE.format(n, subject.name) for n in others if n not in asking]
+    return replace(subject, notes=(*subject.notes, *said), unclaimed={n: _UNHANDED.format(n) for n in asking})
+
+
+_BESIDE = (
+    "`{0}` changes the output and has no gradient: held by {1}, not judged; where it is a parameter, make it an input"
+)
+_UNHANDED = (
+    "`{0}` changes the output and has no gradient: make it an input, so that backward returns one; if it is a constant, write "
+    'grads={{"{0}": None}}'
+)
 
 
 def moving(

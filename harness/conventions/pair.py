@@ -13,6 +13,7 @@ from harness.handed import CACHES, GRADIENT, arranged
 from harness.outcome import SpecError
 from harness.recipe import Pulling
 from harness.request import Request, is_output, positional_names, required_names
+from harness.sifting import beside
 from harness.stateless import Stateless
 from harness.subject import Subject
 
@@ -63,7 +64,7 @@ def subject(request: Request) -> Subject:
 
     stateless = Stateless.of(request, name, forward, call)
     stateless.pulling = written
-    return stateless.subject()
+    return beside(stateless, forward, stateless.subject())
 
 
 def _script(

@@ -17,7 +17,7 @@ from harness.outcome import SpecError
 from harness.parts import parts_of
 from harness.request import Request, positional_names
 from harness.scalars import is_node, node_advice
-from harness.sifting import Sifting
+from harness.sifting import Sifting, beside
 from harness.sources import forget_kept_normal, restored_later
 from harness.stateful import has_backward
 from harness.stateless import Stateless
@@ -48,7 +48,8 @@ def subject(request: Request) -> Subject:
     with sifting.sources.watched():
         result = sifting.called(live)
     if isinstance(result, tuple) and len(result) == 2 and callable(result[1]):
-        return Stateless.of(request, name, call, call).subject()
+        stateless = Stateless.of(request, name, call, call)
+        return beside(stateless, call, stateless.subject())
     unrun = [f"`{code}.backward` was not run; use chain({whole}, loss)" for code, whole in _unrun(call).items()]
     if is_node(result):
         raise SpecError(node_advice(result, name))

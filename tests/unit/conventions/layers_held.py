@@ -8,6 +8,7 @@ from functools import cached_property, lru_cache, partial, wraps
 from types import MappingProxyType, ModuleType
 from typing import Any
 
+import numpy as np
 import torch
 from layers_autograd import RIGHT, WRONG, affine_of
 from torch import Tensor
@@ -311,3 +312,35 @@ class Checkpointed(torch.nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return checkpoint(self.inner, x, use_reentrant=False)  # type: ignore[no-any-return, no-untyped-call]
+
+
+matrix = torch.linspace(-1.0, 1.5, 6).reshape(3, 2)
+array = matrix.double().numpy()
+unused = array.copy()
+table_of = {"b": np.ones(2)}
+
+
+def closure_of_arrays(x: Any) -> Any:
+    unused  # noqa: B018
+    return x @ array + table_of["b"], lambda g: g @ array.T
+
+
+def closure_handed(x: Any, w: Any) -> Any:
+    return x @ w, lambda g: (g @ w.T, x.T @ g)
+
+
+def closure_of_tensors(x: Tensor) -> Any:
+    return x @ matrix.to(x), lambda g: g @ matrix.to(x).T
+
+
+def closure_of_parameters(x: Tensor) -> Any:
+    own = w.detach().to(x)
+    return x @ own, lambda g: g @ own.T
+
+
+def pair_of_arrays_forward(x: Any) -> Any:
+    return x @ array, x
+
+
+def pair_of_arrays_backward(g: Any, x: Any) -> Any:
+    return g @ array.T

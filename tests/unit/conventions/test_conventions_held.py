@@ -193,3 +193,31 @@ def test_script_puts_what_is_held_in_its_place(capsys):
     exec(script, {})
     assert "w[" in capsys.readouterr().out
     assert layers.w.dtype is torch.float64
+
+
+ASIDE = "`{}` changes the output and has no gradient: held by {}, not judged; where it is a parameter, make it an input"
+CLOSURES = {
+    "NumPy closure": (layers.closure_of_arrays, X.numpy(), ["table_of.b", "array"], "closure_of_arrays"),
+    "torch closure": (layers.closure_of_tensors, X, ["matrix"], "closure_of_tensors"),
+    "pair": ((layers.pair_of_arrays_forward, layers.pair_of_arrays_backward), X.numpy(), ["array"], "pair_of_arrays"),
+}
+
+
+@pytest.mark.parametrize(("layer", "x", "names", "called"), CLOSURES.values(), ids=CLOSURES)
+def test_what_a_closure_or_a_pair_computes_with_beside_its_inputs_is_named(layer, x, names, called):
+    before = contents([layers.array, layers.table_of, layers.matrix, layers.unused])
+    report = gradcheck(layer, x)
+    assert sorted(report.notes)[: len(names)] == sorted(ASIDE.format(n, called) for n in names)
+    assert contents([layers.array, layers.table_of, layers.matrix, layers.unused]) == before
+
+
+def test_nothing_is_said_of_a_closure_that_is_handed_all():
+    assert gradcheck(layers.closure_handed, X.numpy(), layers.array).notes == ()
+
+
+def test_what_wants_a_gradient_that_a_closure_does_not_return_is_not_verified():
+    report = gradcheck(layers.closure_of_parameters, X, raise_exception=False)
+    assert not report.ok
+    assert not report.failures
+    assert any("`w` changes the output and has no gradient: make it an input" in r.reason for r in report.results)
+    assert gradcheck(layers.closure_of_parameters, X, grads={"w": None}).ok
