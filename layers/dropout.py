@@ -56,7 +56,7 @@ class Dropout(Layer):
         """So many integers of 64 random bits from each generator, a row for each."""
         each = self.generator if isinstance(self.generator, tuple) else (self.generator or torch.default_generator,)
         words = torch.empty(len(each), count, dtype=torch.int64, device=device)
-        for row, g in zip(words, each, strict=True):
+        for row, g in zip(words if isinstance(self.generator, tuple) else (words,), each, strict=True):
             if g.device != device:
                 self._refuse("the generator", f"on {g.device}", f"torch.Generator({str(device)!r}), as z is there")
             row.random_(-(2**63), None, generator=g)

@@ -29,6 +29,8 @@ ALL_ROWS = "self._accumulate(W=_rows(z).mT @ _rows(δa) if one else z.mT @ δa)"
 LANES = "n, dtype = (16, torch.int16) if min(self.p, 1 - self.p) >= 2**-6 else (64, torch.int64)"
 INSTANCE_NORM_DZ = "δẑ = torch.mul(δa, γ, out=δaẑ)  # in place: for large z, new memory costs more than the arithmetic"
 TANH_T = "t = (z + z).clamp_(max=10 if z.dtype == torch.float16 else 40).expm1_()"
+ROWS_OF = "words if isinstance(self.generator, tuple) else (words,)"
+ROWS = f"for row, g in zip({ROWS_OF}, each, strict=True):"
 
 
 COMMUTES = "x·y = y·x, to the bit"
@@ -267,9 +269,15 @@ EQUIVALENT: dict[Key, str] = {
         "torch.empty(len(each), count, dtype=torch.int64, device=device) → torch.zeros(len(each), count, dtype=torch.int64, device=device)",
     ),
     **of(
-        "dropout", "Dropout._words", "for row, g in zip(words, each, strict=True):", "as many rows as generators",
-        "zip(words, each, strict=True) → zip(words, each)",
+        "dropout", "Dropout._words", ROWS, "as many rows as generators",
+        f"zip({ROWS_OF}, each, strict=True) → zip({ROWS_OF}, each)",
         "True → False",
+    ),
+    **of(
+        "dropout", "Dropout._words", ROWS, "one row is all there is: its entries are drawn in the same order",
+        f"{ROWS_OF} → words",
+        "isinstance(self.generator, tuple) → self.generator",
+        "isinstance(self.generator, tuple) → tuple",
     ),
     **of(
         "linear", "_batched", "return z.ndim == 3 and z.shape[:1] == W.shape[:-2]",
