@@ -177,23 +177,34 @@ def redrawn(subject: Subject, seed: int) -> dict[str, Tensor]:
 def moved_buffers(case: Case, spec: LayerSpec, example: Example) -> dict[str, Tensor]:
     """Float buffers away from their initial values, by one to three train forwards on other data.
 
-    A layer whose train forward moves nothing keeps its buffers: constants are not drawn, the layer may rely on them.
-    Where train refuses the example (a batch of one), they are drawn around their values.
+    A layer whose train forward moves nothing keeps its buffers, and every layer those that it does not move: constants are not
+    drawn, the layer may rely on them. Where train refuses the example (a batch of one), a batch of three moves them.
     """
     buffers = {n: t.clone() for n, t in case.buffers.items()}
     if not buffers or "train" not in case.subject.modes:
         return buffers
+    with suppress(Refused):
+        return _trained(case, buffers, spec, example)
+    with suppress(Refused):
+        return _trained(case, buffers, spec, _of_three(example, case.batch))
+    return buffers
+
+
+def _trained(case: Case, buffers: dict[str, Tensor], spec: LayerSpec, example: Example) -> dict[str, Tensor]:
     train = case.at(mode="train")
     for k in range(1 + example.seed % 3):
         other = {**train.leaves, **_other_inputs(spec, example, train, k)}
-        try:
-            evaluation = train.at(buffers=buffers).forward(other, seed=example.seed + k)
-        except Refused:
-            return {n: parameter_like(t, rng_of(example.seed, 5, j)) for j, (n, t) in enumerate(buffers.items())}
-        after = evaluation.buffers()
+        after = train.at(buffers=buffers).forward(other, seed=example.seed + k).buffers()
         if all(bool(torch.isfinite(t).all()) for t in after.values()):
             buffers = {n: after[n].detach().clone() for n in buffers}
     return buffers
+
+
+def _of_three(example: Example, batch: str) -> Example:
+    """The example with three beside each other; itself where it is not known which dimension that is."""
+    size = example.sizes.get(batch, ())
+    wide = 3 if isinstance(size, int) else (3, *size[1:]) if size else None
+    return example if wide is None else replace(example, sizes={**example.sizes, batch: wide})
 
 
 def _other_inputs(spec: LayerSpec, example: Example, case: Case, k: int) -> dict[str, Tensor]:

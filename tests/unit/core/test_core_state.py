@@ -258,3 +258,47 @@ class Stuck(Scale):
 def test_a_statistic_that_stands_where_the_batch_s_is_has_moved(kind, outcome):
     found = check(LayerSpec(kind, "B D", dims={"B": [1, 2]}), examples=6, only=("state",)).results
     assert next(r for r in found if r.mode == "train").outcome is outcome
+
+
+HALF = torch.full((), 0.5, dtype=torch.float64)
+"""A constant that a layer computes with and may rely on."""
+
+
+class Halved(BatchNorm):
+    """(x̂ + x̂/2)/2, the half a tensor of the layer or of this file; its backward knows that they are halves."""
+
+    def __init__(self, D, factor=1.0):
+        super().__init__(D)
+        self.half, self.factor = torch.full((), 0.5), factor
+
+    def forward(self, x):
+        y = super().forward(x)
+        return HALF * y + self.half * y
+
+    def backward(self, v):
+        return super().backward(v) * (1.0 if self.training else self.factor)
+
+
+class Undivided(Halved):
+    """In evaluation the gradient is not divided by the running deviation, which is 1 until a forward moves it."""
+
+    def backward(self, v):
+        dx = super().backward(v)
+        return dx if self.training else dx * (self.buffers["running_var"] + 1e-5).sqrt()
+
+
+ALONE = {"B": [1], "D": [2, 3, 4]}
+
+
+def test_constants_stay_where_a_batch_of_one_can_not_move_the_statistics():
+    """They were drawn as if training moved them, and a layer that relies on them failed."""
+    report = check(LayerSpec(Halved, "B D", dims=ALONE, grads={"half": None}, name="Halved"), examples=6)
+    found = {r.check: r.outcome for r in report.results if r.mode == "eval"}
+    assert Outcome.FAIL not in found.values()
+    assert found["input_gradient"] is Outcome.PASS
+
+
+@pytest.mark.parametrize("wrong", [Undivided, lambda D: Halved(D, 1.01)])
+def test_evaluation_of_a_batch_of_one_has_statistics_that_were_moved(wrong):
+    report = check(LayerSpec(wrong, "B D", dims=ALONE, grads={"half": None}, name="Halved"), examples=6)
+    assert "input_gradient" in {r.check for r in report.failures if r.mode == "eval"}
