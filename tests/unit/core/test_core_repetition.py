@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from harness import LayerSpec, Outcome, check, floats, gradcheck
+from layers import BatchNorm, Linear, Sequential, Tanh
 
 
 class Square:
@@ -132,3 +133,29 @@ def test_only_a_layer_that_promises_to_be_reentrant_must_be():
     ).results
     assert found.outcome is Outcome.FAIL
     assert "reentrant" in found.reason
+
+
+class AddedInOneStep(Linear):
+    """W's gradient is added up by the product that computes it, after what stands there has been multiplied by `kept`."""
+
+    def __init__(self, D_in, D_out, kept=1.0):
+        super().__init__(D_in, D_out)
+        self.kept = kept
+
+    def backward(self, v):
+        v, z, W = self._recall(v)
+        self._gradient("W").addmm_(z.mT, v, beta=self.kept)
+        self._accumulate(b=v.sum(0))
+        return v @ W.mT
+
+
+@pytest.mark.parametrize(("kept", "outcome"), [(1.0, Outcome.PASS), (1.001, Outcome.FAIL), (0.9, Outcome.FAIL)])
+def test_a_sum_in_one_step_rounds_otherwise_than_one_in_two(kept, outcome):
+    """In front of a normalisation gradients are what others leave that cancel, and differ by more than last digits."""
+
+    def build(D_in, H):
+        return Sequential(AddedInOneStep(D_in, H, kept), BatchNorm(H), Tanh())
+
+    spec = LayerSpec(build, "B D_in", dims={"H": range(1, 7)}, name="Added", promises=("accumulates",))
+    (found,) = (r for r in check(spec, examples=25, seed=1, only=("accumulation",)).results if r.mode == "train")
+    assert found.outcome is outcome
