@@ -170,10 +170,12 @@ def _rows(case: Case, change: Callable[[Tensor], Tensor]) -> dict[str, Tensor] |
 
 
 def _reentrant(case: Case) -> bool:
-    """Whether a pullback still belongs to its own forward after another one."""
+    """Whether a pullback still belongs to its own forward after another one, which goes back first: as in a chain, whose layers
+    may keep what they need on a stack."""
     evaluation = case.fresh()
     try:
-        case.forward(decoyed(case))
+        later = case.forward(decoyed(case))
+        _pulled(case, later)
         found = _pulled(case, evaluation)
     except (Refused, BackwardRaised):
         return False

@@ -159,3 +159,27 @@ def test_a_sum_in_one_step_rounds_otherwise_than_one_in_two(kept, outcome):
     spec = LayerSpec(build, "B D_in", dims={"H": range(1, 7)}, name="Added", promises=("accumulates",))
     (found,) = (r for r in check(spec, examples=25, seed=1, only=("accumulation",)).results if r.mode == "train")
     assert found.outcome is outcome
+
+
+class OnAStack:
+    """Goes back in the reverse order of its forwards; its wrong twin in their own."""
+
+    def __init__(self, last=-1):
+        self.kept, self.last = [], last
+
+    def forward(self, x):
+        self.kept.append(x.copy())
+        return x * x
+
+    def backward(self, d):
+        return 2 * self.kept.pop(self.last) * d
+
+
+def test_a_stack_belongs_to_its_forwards_in_the_order_in_which_a_chain_goes_back():
+    def twice(layer):
+        spec = LayerSpec(build=layer, inputs="B D", name="OnAStack", promises=("reentrant",))
+        return check(spec, examples=4, only=("reuse",)).results[0]
+
+    assert twice(OnAStack).outcome is Outcome.PASS
+    assert twice(OnAStack).reason == ""
+    assert twice(lambda: OnAStack(0)).outcome is Outcome.FAIL
