@@ -10,13 +10,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from harness.arrays import RESOLUTION, all_finite, same_bytes, unit_roundoff
+from harness.arrays import RESOLUTION, all_finite, rms, same_bytes, unit_roundoff
 from harness.base import Base, as_real, integers_among
 from harness.domain import Refused, backward_may_raise, forward_may_refuse
 from harness.draws import cotangents_like
 from harness.kinds import Floats, InputKind, Ints
 from harness.reference import Reference
 from harness.subject import Evaluation, Gradients, Subject
+
+REPLAYS = 16
+"""How many forwards show by how much they differ from one another."""
 
 CHANCE = 16
 """Of how many entries two masks are alike by chance no more."""
@@ -118,6 +121,24 @@ class Case:
     def replays(self) -> bool:
         """Whether a second forward under the same seed gives the same outputs."""
         return not self.differs(self.seed)
+
+    @cached_property
+    def jitter(self) -> Tensor:
+        """By how much each output, all of one axis, differs from forward to forward under the same seed; 0 where it replays."""
+        (y, *others) = (
+            torch.cat([t.reshape(-1).double() for t in outputs])
+            for outputs in (self.base.outputs, *(() if self.replays else map(self.outputs_at, REPLAYS * [self.leaves])))
+        )
+        return torch.stack([(z - y).abs() for z in (*others, y)]).amax(0)
+
+    @cached_property
+    def steady(self) -> bool:
+        """Whether forwards under one seed are alike but for noise far below what must be seen, as of sums in any order.
+
+        Noise shows in some of so many forwards; what does not is a rare event, such as a mask that seldom drops.
+        """
+        size = rms(torch.cat([y.reshape(-1).double() for y in self.base.outputs]))
+        return self.replays or 0 < float(self.jitter.amax()) <= self.tau / 16 * size
 
     @cached_property
     def replays_still(self) -> bool:

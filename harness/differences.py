@@ -118,7 +118,8 @@ class Differences:
 
     def _rounding(self, d: Direction, size: float = NOISE_STEP) -> Tensor:
         step = self.spread(d, size)
-        return rounding_of(lambda k: self.change(step, k), self.y, self.case.u, moving=size < NOISE_STEP)
+        measured = rounding_of(lambda k: self.change(step, k), self.y, self.case.u, moving=size < NOISE_STEP)
+        return measured if self.case.replays else torch.maximum(measured, self.case.jitter)
 
     def rounding_at(self, d: Direction, size: float) -> Tensor:
         """The same along a direction and between points so far apart; infinite for outputs that stand still."""

@@ -223,7 +223,7 @@ class Judge(Ladders):
             lines = [self.line(name, d) for d in directions]
         if all(line.settled(need) for line in lines):
             return Verdict(Outcome.PASS, self.relative(max(line.bound for line in lines), scale))
-        if not self.case.replays:
+        if not self.case.steady:
             return Verdict(
                 Outcome.INCONCLUSIVE,
                 reason=UNREPLAYED,

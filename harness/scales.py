@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import torch
 
-from harness.arrays import RESOLUTION, dtype_name, rms
+from harness.arrays import RESOLUTION, dtype_name, rms, unit_roundoff
 from harness.outcome import Outcome
-from harness.precision import AGAIN, MORE, QUICK, Lowered
+from harness.precision import AGAIN, FAR, MORE, QUICK, Lowered
 from harness.report import Finding
 from harness.rounding import Allowance, Noise, real
 from harness.subject import Gradients
@@ -54,6 +54,8 @@ class Scales:
         allowance = self.allowance(QUICK, (0,))
         if allowance is not None and not allowance.covers(self.error):
             allowance = self.allowance((*QUICK, *MORE), (0, *MORE))
+        if allowance is not None and not allowance.covers(self.error) and self.low.u <= unit_roundoff(torch.float32):
+            allowance = self.allowance((*QUICK, *MORE), (0, *MORE, *FAR))
         if allowance is None:
             return Verdict(Outcome.INCONCLUSIVE, reason=f"every point a last digit of {self.short} away is refused")
         return self._weighed(allowance)

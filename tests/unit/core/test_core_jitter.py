@@ -1,0 +1,60 @@
+"""Forwards that differ under one seed, as of sums in any order: what they differ by is in every bound."""
+
+import secrets
+
+import numpy as np
+import pytest
+import torch
+
+from harness import LayerSpec, Outcome, check
+
+
+def uniform(n):
+    return np.frombuffer(secrets.token_bytes(4 * n), np.uint32) / 2**32 - 0.5
+
+
+class Jitters:
+    """sin x, off by up to half of `size` at each forward; its wrong twins' backward by `factor`."""
+
+    def __init__(self, size, factor=1.0):
+        self.size, self.factor = size, factor
+
+    def forward(self, x):
+        self.x = x
+        return torch.sin(x) * (1 + self.size * torch.as_tensor(uniform(x.numel()).reshape(x.shape)).to(x))
+
+    def backward(self, d):
+        return self.factor * torch.cos(self.x) * d
+
+
+class SeldomDrops(Jitters):
+    """A mask that no seed replays."""
+
+    def forward(self, x):
+        self.m = torch.as_tensor(uniform(x.numel()).reshape(x.shape) > self.size - 0.5).to(x)
+        return self.m * x
+
+    def backward(self, d):
+        return self.m * d
+
+
+def judged(build, seed=0):
+    spec = LayerSpec(build=build, inputs="B D", name="Jitters")
+    return {r.outcome for r in check(spec, examples=6, seed=seed, only=("input_gradient", "autograd")).results}
+
+
+@pytest.mark.parametrize("size", [1e-15, 1e-11])
+def test_noise_far_below_what_must_be_seen_hides_no_wrong_gradient(size):
+    assert judged(lambda: Jitters(size)) <= {Outcome.PASS, Outcome.SKIP}
+    for factor in (1.1, -1.0, 1 + 1e-3):
+        assert Outcome.FAIL in judged(lambda factor=factor: Jitters(size, factor))
+
+
+def test_more_noise_than_that_is_not_verified():
+    assert judged(lambda: Jitters(1e-5, 1.1)) == {Outcome.INCONCLUSIVE}
+
+
+@pytest.mark.parametrize("p", [0.001, 0.01, 0.3])
+def test_a_mask_that_is_never_replayed_is_not_failed(p):
+    for seed in range(3):
+        assert Outcome.FAIL not in judged(lambda: SeldomDrops(p), seed)
