@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from functools import partial
 from types import FunctionType, MethodType
 from typing import Any
@@ -19,27 +20,56 @@ from harness.sources import first_seen
 
 _PLAIN = (bool, int, float, str, bytes, type(None))
 
+CARRIED = "{} keeps {} from call to call, and the output depends on it: every call begins as the first did"
+
 FUNCTIONS = (FunctionType, MethodType, partial)
 
 
-def kept(*functions: Any) -> Callable[[], None]:
-    """A function that puts back what these functions, and what they hold, keep now.
+@dataclass
+class Kept:
+    """Names with what they are bound to, and what gives containers and arrays their entries again."""
+
+    bound: list[tuple[Slot, Any]] = field(default_factory=list)
+    undo: list[Callable[[], None]] = field(default_factory=list)
+    entries: list[tuple[Any, Any]] = field(default_factory=list)
+    """Containers, with copies of what was in them."""
+
+    def __call__(self) -> None:
+        """Put everything back."""
+        for slot, there in self.bound:
+            _rebind(slot, there)
+        for each in self.undo:
+            each()
+
+    def moved(self) -> list[str]:
+        """What is bound to something else by now, or has other entries."""
+        found = [slot.label for slot, there in self.bound if slot.get() is not there]
+        for thing, entries in self.entries:
+            if isinstance(thing, dict):
+                found += [str(k) for k in (entries | thing) if thing.get(k) is not entries.get(k)]
+            elif not _same(thing, entries):
+                found.append(f"a {type(thing).__name__}")
+        return list(dict.fromkeys(found))
+
+
+def kept(*functions: Any, again: bool = False) -> Kept:
+    """What puts back what these functions, and what they hold, keep now.
 
     Names keep what they are bound to, containers and objects their entries, arrays their values. What is of an installed package
     is left to itself: it may serve others. The tensors that others stand in for are put back by `standing_in`.
+
+    Args:
+        functions: the functions, or objects.
+        again: also of what is given back already.
     """
-    undo: list[Callable[[], None]] = []
+    found = Kept()
     for thing in _things(functions):
         if isinstance(thing, Slot):
-            undo.append(partial(_rebind, thing, thing.get()))
-        elif first_seen(thing) and (again := _as_now(thing)) is not None:
-            undo.append(again)
-
-    def restore() -> None:
-        for each in undo:
-            each()
-
-    return restore
+            found.bound.append((thing, thing.get()))
+        elif (again or first_seen(thing)) and (undo := _as_now(thing)) is not None:
+            found.undo.append(undo)
+            found.entries += [(thing, type(thing)(thing))] if type(thing) in (dict, list, deque) else []
+    return found
 
 
 def _things(roots: Iterable[Any]) -> Iterator[Any]:

@@ -125,6 +125,22 @@ def first_seen(thing: Any) -> bool:
     return is_new
 
 
+_anew: list[dict[int, tuple[Any, Callable[[], None]]]] = []
+"""{id: (a thing that keeps something from call to call, what gives it back what it began with)}."""
+
+
+def begins_anew(thing: Any, restore: Callable[[], None]) -> None:
+    """Have a thing begin anew whenever its generators are seeded, until the innermost `globals_preserved` ends."""
+    if _anew:
+        _anew[-1][id(thing)] = thing, restore
+
+
+def beginning(thing: Any) -> Callable[[], None] | None:
+    """What has a thing begin anew; None where it keeps nothing from call to call that matters."""
+    _, restore = _anew[-1].get(id(thing), (None, None)) if _anew else (None, None)
+    return restore
+
+
 def module_state(module: torch.nn.Module) -> Callable[[], None]:
     """A function that puts a module's parameters, buffers and mode back as they are now."""
     kept = [(t, t.detach().clone()) for t in (*module.parameters(), *module.buffers())]
@@ -179,8 +195,13 @@ class Sources:
             restored_later(_restorer(generator))
         self._own_moved = False
         self._drawn = list(found)
+        self._anew = [restore for r in roots if (restore := beginning(r)) is not None]
         self._seeders = [seeder(g) for g in found]
         self._globals: dict[str, Seeder] = {}
+
+    def begin_with(self, restore: Callable[[], None]) -> None:
+        """Have this done whenever the generators are seeded."""
+        self._anew.append(restore)
 
     @contextmanager
     def watched(self) -> Iterator[None]:
@@ -199,7 +220,9 @@ class Sources:
                 self._globals[name] = seed
 
     def seed(self, seed: int) -> None:
-        """Put every generator into a state of its own that depends on `seed` alone."""
+        """Put every generator into a state of its own that depends on `seed` alone, and what is kept where it began."""
+        for restore in self._anew:
+            restore()
         for k, reseed in enumerate(self._seeders):
             reseed(seed + k)
         for reseed in self._globals.values():
@@ -234,10 +257,12 @@ def globals_preserved() -> Iterator[None]:
     cuda_states = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
     _to_restore.append([])
     _seen.append({})
+    _anew.append({})
     try:
         yield
     finally:
         _seen.pop()
+        _anew.pop()
         for restore in reversed(_to_restore.pop()):
             restore()
         torch.set_rng_state(torch_state)

@@ -16,6 +16,7 @@ from torch.nn.parameter import is_lazy
 from harness import recipe
 from harness.built import run as run_once
 from harness.held import Held, registered, standing_in, tensors_beside
+from harness.kept import CARRIED, Kept, kept
 from harness.request import Request, call_arguments, outputs_of
 from harness.sifting import moving
 from harness.slots import walk
@@ -37,6 +38,7 @@ def subject(request: Request) -> Subject:
     work = Working.of(request.with_modes())
     modes = tuple(work.request.modes) or ("train", "eval")
     missing: dict[str, str] = {}
+    keeping = kept(work.module, again=True)
     with work.sources.watched():
         for mode in modes:
             work.plainly(mode)
@@ -45,6 +47,7 @@ def subject(request: Request) -> Subject:
                 missing |= unfound(before, work.strange)
     if [n for n, _ in work.module.named_parameters()] != list(work.parameters):  # it made them at its first forward
         return subject(replace(request, layer=work.module))
+    said = work.begin_with(keeping, modes)
     others = work.sift(modes)
     run = work.running(wanted := work.wanted, graph_pullback)
     given = [p.replace("give(leaves", "(live") for p in recipe.passed(work.arguments, work.leaves)]
@@ -59,7 +62,7 @@ def subject(request: Request) -> Subject:
         modes,
         autograd_is_backward="the backward of a module is what autograd computes",
         unclaimed={n: _UNCLAIMED.format(n) for n in others} | missing,
-        notes=(f"{', '.join(frozen)}: requires_grad is False, not judged",) if frozen else (),
+        notes=(*([f"{', '.join(frozen)}: requires_grad is False, not judged"] if frozen else []), *said),
         draws=bool(work.sources),
         replayed=work.sources.replayed,
         strays=work.sources.strays,
@@ -166,6 +169,18 @@ class Working:
         """The outputs of one forward at the values that it has."""
         values = {n: leaf.value.clone() for n, leaf in self.leaves.items()}
         return self.running((), graph_pullback)(values, self.buffers, mode, 0).outputs
+
+    def begin_with(self, keeping: Kept, modes: Sequence[str | None]) -> list[str]:
+        """Have what the module keeps from call to call, beside its buffers, given back before each if the outputs depend on it;
+        what is said of it."""
+        if not (names := [n for n in keeping.moved() if n != "training"]):
+            return []
+        keeping()
+        runs = [self.plainly(modes[0]) for _ in range(2)]
+        if all(map(torch.equal, *runs)):
+            return []
+        self.sources.begin_with(keeping)
+        return [CARRIED.format(type(self.module).__name__, ", ".join(f"`{n}`" for n in names))]
 
     def sift(self, modes: Sequence[str | None]) -> list[str]:
         """What changes the outputs beside parameters and buffers: those that require a gradient are judged from now on, the

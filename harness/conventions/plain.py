@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from harness.conventions.valued import of_parameters
 from harness.held import held_by, tensors_held
-from harness.kept import kept
+from harness.kept import CARRIED, Kept, kept
 from harness.models import ValueAndGrad
+from harness.nested import leaves_of
 from harness.outcome import SpecError
 from harness.parts import parts_of
 from harness.request import Request, positional_names
 from harness.scalars import is_node, node_advice
 from harness.sifting import Sifting, beside
-from harness.sources import forget_kept_normal, restored_later
+from harness.sources import beginning, begins_anew, forget_kept_normal, restored_later
 from harness.stateful import has_backward
 from harness.stateless import Stateless
 from harness.subject import Leaf, Subject
@@ -41,12 +43,18 @@ def subject(request: Request) -> Subject:
     request, call = request.with_modes(), request.layer
     name = getattr(call, "__name__", type(call).__name__)
     arguments = request.arguments(call)
-    restored_later(kept(call))
+    keeping, again = kept(call), beginning(call)
+    restored_later(keeping)
+    if again is not None:
+        again()
     sifting = Sifting(request, arguments, tensors_held(call, arguments) if request.library == "torch" else {})
     forget_kept_normal()
     live = {n: t.requires_grad_(sifting.held[n].tensor.requires_grad) for n, t in sifting.own.items()}
     with sifting.sources.watched():
         result = sifting.called(live)
+    if again is None and (names := keeping.moved()) and _carries(sifting, live, keeping):
+        begins_anew(call, keeping)
+        return _noted(subject(request), name, names)
     if isinstance(result, tuple) and len(result) == 2 and callable(result[1]):
         stateless = Stateless.of(request, name, call, call)
         return beside(stateless, call, stateless.subject())
@@ -66,6 +74,28 @@ def subject(request: Request) -> Subject:
     made = traced(request, name, arguments, call, reason, sifting.held, judged)
     said, unclaimed = sifting.told(others, name)
     return replace(made, notes=(*made.notes, *unrun, *said), unclaimed={**unclaimed, **made.unclaimed})
+
+
+def _carries(sifting: Sifting, live: Mapping[str, Tensor], keeping: Kept) -> bool:
+    """Whether what a function keeps of one call changes the outputs of the next."""
+    runs = []
+    keeping()
+    for _ in range(2):
+        sifting.sources.seed(0)
+        try:
+            runs.append([y.detach().clone() for y in _arrays(sifting.called(live))])
+        except Exception:  # it takes these inputs once
+            runs.append([])
+    return len(runs[0]) != len(runs[1]) or not all(map(torch.equal, *runs))
+
+
+def _arrays(result: Any) -> list[Tensor]:
+    return [torch.as_tensor(y) for y in leaves_of(result) if isinstance(y, (Tensor, np.ndarray))]
+
+
+def _noted(made: Subject, name: str, names: Iterable[str]) -> Subject:
+    """With a note of what is kept from call to call."""
+    return replace(made, notes=(*made.notes, CARRIED.format(name, ", ".join(f"`{n}`" for n in names))))
 
 
 def _valued(function: Any, result: Any, name: str, inputs: Mapping[str, Leaf]) -> list[str]:
