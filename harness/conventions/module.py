@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any
@@ -15,6 +16,7 @@ from torch.nn.parameter import is_lazy
 
 from harness import recipe
 from harness.built import run as run_once
+from harness.draws import parameter_like, rng_of
 from harness.held import Held, registered, standing_in, tensors_beside
 from harness.kept import CARRIED, Kept, kept
 from harness.request import Request, call_arguments, outputs_of
@@ -48,6 +50,8 @@ def subject(request: Request) -> Subject:
     if [n for n, _ in work.module.named_parameters()] != list(work.parameters):  # it made them at its first forward
         return subject(replace(request, layer=work.module))
     said = work.begin_with(keeping, modes)
+    with suppress(Exception):  # values of other buffers that it refuses show nothing
+        said += work.held_constant()
     others = work.sift(modes)
     run = work.running(wanted := work.wanted, graph_pullback)
     given = [p.replace("give(leaves", "(live") for p in recipe.passed(work.arguments, work.leaves)]
@@ -72,6 +76,11 @@ def subject(request: Request) -> Subject:
         ),
     )
 
+
+_CONSTANT = (
+    "in training {} move past autograd and change the output, which backward does not see; if that is meant, as in spectral_norm, "
+    'check mode="eval"'
+)
 
 _UNCLAIMED = (
     "`{0}` changes the output and has no gradient: make it a torch.nn.Parameter; if it is a constant, register it with "
@@ -181,6 +190,26 @@ class Working:
             return []
         self.sources.begin_with(keeping)
         return [CARRIED.format(type(self.module).__name__, ", ".join(f"`{n}`" for n in names))]
+
+    def held_constant(self) -> list[str]:
+        """What is said of buffers that a forward in training moves and then computes with, past autograd, as the power iteration
+        of spectral_norm does: backward holds them constant, and differences move them."""
+        if "train" not in (self.request.within or ("train",)):
+            return []
+        run = self.running((), graph_pullback)
+        values = {n: leaf.value.clone() for n, leaf in self.leaves.items()}
+        first = run(values, self.buffers, "train", 0)
+        after = first.buffers()
+        moved = {n: t for n, t in self.buffers.items() if t.is_floating_point() and not torch.equal(t, after[n])}
+        if not moved:
+            return []
+        others = {n: parameter_like(t, rng_of(0, k)) for k, (n, t) in enumerate(moved.items())}
+        if all(map(torch.equal, first.outputs, run(values, {**self.buffers, **others}, "train", 0).outputs)):
+            return []  # as of running statistics
+        drawn = {n: parameter_like(values[n], rng_of(1, k)) for k, n in enumerate(self.parameters)}
+        again = run({**values, **drawn}, self.buffers, "train", 0).buffers()
+        follow = [n for n in moved if not torch.equal(after[n], again[n])]
+        return [_CONSTANT.format(", ".join(f"`{n}`" for n in follow))] if follow else []
 
     def sift(self, modes: Sequence[str | None]) -> list[str]:
         """What changes the outputs beside parameters and buffers: those that require a gradient are judged from now on, the

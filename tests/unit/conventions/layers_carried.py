@@ -55,7 +55,7 @@ class Module(torch.nn.Module):
         self.w = torch.nn.Parameter(torch.eye(3, dtype=torch.float64))
 
     def forward(self, x: Tensor) -> Tensor:
-        y = affine_of(self.formula).apply(x, self.w, zero)
+        y = affine_of(self.formula).apply(x, self.w, zero[: x.shape[-1]].to(x))
         self.h = torch.tanh(y if self.h is None else y + self.h)
         return self.h
 
