@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
+import torch
+
+from harness.arrays import to_native
 from harness.discovery import discovered
+from harness.modes import forward_of
 from harness.outcome import SpecError
-from harness.request import Request
+from harness.request import Request, positional_names
 from harness.stateful import Stateful, has_backward
 from harness.subject import Subject
 from harness.whole import unbound
@@ -29,4 +35,31 @@ def subject(request: Request) -> Subject:
     """
     if said := unbound(request.layer, request.inputs):
         raise SpecError(said)
-    return discovered(Stateful.of(request))
+    made = discovered(Stateful.of(request))
+    return replace(made, notes=(*made.notes, *_derivative(request, made)))
+
+
+def _derivative(request: Request, made: Subject) -> list[str]:
+    """What to write where backward is asked for by the name of the one input, and what it gives for it is the derivative there,
+    entry by entry: `forward(X)`, `backward(X)` of an activation."""
+    forward, names = forward_of(request.layer) or request.layer.forward, positional_names(request.layer.backward)
+    x = next(iter(made.leaves.values())).value if len(made.leaves) == 1 else None
+    if x is None or not x.is_floating_point() or names != positional_names(forward) or len(names) != 1:
+        return []
+    state, h = Stateful.of(request), 1e-4
+    call = state.compute
+    with suppress(Exception):  # it is no such thing
+        up, down = (torch.as_tensor(call(to_native(x + by, state.library))) for by in (h, -h))
+        call(to_native(x, state.library))
+        once, twice = (torch.as_tensor(state.layer.backward(to_native(by * x, state.library))) for by in (1.0, 2.0))
+        slope = (up - down) / (2 * h)
+        if torch.allclose(once.double(), slope.double(), 1e-3, 1e-3) and not torch.allclose(twice, 2 * once):
+            called = "layer" if forward is request.layer else "layer.forward"
+            return [_AS_DERIVATIVE.format(names[0], called)]
+    return []
+
+
+_AS_DERIVATIVE = (
+    "backward({0}) is the derivative of forward at {0}, entry by entry, and takes no cotangent: check "
+    "lambda {0}: ({1}({0}), lambda v: v * layer.backward({0}))"
+)

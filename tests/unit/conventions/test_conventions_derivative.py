@@ -80,3 +80,19 @@ def test_a_flag_that_asks_for_the_derivative_is_told_what_to_write():
 
     with pytest.raises(SpecError, match=r"lambda x: \(nonlin\(x\), lambda v: v \* nonlin\(x, deriv=True\)\)"):
         gradcheck(nonlin, NX)
+
+
+def test_a_backward_that_is_the_derivative_at_its_input_is_told_what_to_write():
+    layer = layers.OwnBackward()
+    report = gradcheck(layer, NX, raise_exception=False)
+    assert report.failures
+    said = "check lambda X: (layer.forward(X), lambda v: v * layer.backward(X))"
+    assert any(note.endswith(said) for note in report.notes)
+    assert gradcheck(lambda X: (layer.forward(X), lambda v: v * layer.backward(X)), NX).ok
+
+
+def test_a_cotangent_that_is_called_as_the_input_is_one():
+    assert gradcheck(layers.CotangentAsX(), NX).notes == ()
+    wrong = gradcheck(layers.WrongCotangentAsX(), NX, raise_exception=False)
+    assert wrong.failures
+    assert wrong.notes == ()
