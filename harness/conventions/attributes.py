@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -10,9 +11,10 @@ import torch
 
 from harness.arrays import to_native
 from harness.discovery import discovered
+from harness.domain import Refused
 from harness.modes import forward_of
 from harness.outcome import SpecError
-from harness.request import Request, positional_names
+from harness.request import Request, positional_names, required_names
 from harness.stateful import Stateful, has_backward
 from harness.subject import Subject
 from harness.whole import unbound
@@ -35,8 +37,28 @@ def subject(request: Request) -> Subject:
     """
     if said := unbound(request.layer, request.inputs):
         raise SpecError(said)
-    made = discovered(Stateful.of(request))
+    try:
+        made = discovered(Stateful.of(request))
+    except Refused:
+        if (found := _built(request)) is None:
+            raise
+        request, made = found
     return replace(made, notes=(*made.notes, *_derivative(request, made)))
+
+
+def _built(request: Request) -> tuple[Request, Subject] | None:
+    """The layer after its own `build(input_shape)`, of which Keras has the caller make the parameters: of the whole shape, or
+    without the batch; None where it has no such method, or its forward refuses the inputs all the same."""
+    build, shapes = getattr(request.layer, "build", None), [x.shape for x in request.inputs if hasattr(x, "shape")]
+    if not callable(build) or len(required_names(build)) != 1 or not shapes:
+        return None
+    for shape in (tuple(shapes[0]), tuple(shapes[0][1:])):
+        with suppress(Exception):  # it is for the other of the two
+            layer = copy.deepcopy(request.layer)
+            layer.build(shape)
+            made = discovered(Stateful.of(asked := replace(request, layer=layer)))
+            return asked, replace(made, notes=(*made.notes, f"{made.name}.build({shape}) was called first"))
+    return None
 
 
 def _derivative(request: Request, made: Subject) -> list[str]:

@@ -98,3 +98,29 @@ class Unregistered(torch.nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         self.last = x
         return self.function.apply(self.last, self.held["W"], torch.zeros(2, dtype=x.dtype))
+
+
+class Keras:
+    """Its caller has `build` make the parameters, of the shape of the inputs."""
+
+    factor = 1.0
+
+    def __init__(self, units: int = 2) -> None:
+        self.units = units
+
+    def build(self, input_shape: Any) -> None:
+        self.W = np.linspace(-1.0, 1.0, input_shape[-1] * self.units).reshape(input_shape[-1], self.units)
+
+    def forward(self, x: Any) -> Any:
+        self.x = x
+        return x @ self.W
+
+    def backward(self, g: Any) -> Any:
+        self.dW = self.factor * self.x.T @ g
+        return g @ self.W.T
+
+
+class KerasWithoutBatch(Keras):
+    def build(self, input_shape: Any) -> None:
+        (n,) = input_shape
+        super().build((n,))

@@ -21,6 +21,8 @@ TWINS = {
     "lazy, torch": pair(layers.LazyTorch, SINGLE, tensor="W", verified="x W"),
     "lazy, NumPy": pair(layers.LazyNumpy, NX, tensor="W", verified="x W"),
     "float32 alone": pair(layers.Single, SINGLE, tensor="W", verified="x W"),
+    "build(input_shape)": pair(layers.Keras, NX, tensor="W", verified="x W"),
+    "build(input_shape), without the batch": pair(layers.KerasWithoutBatch, NX, tensor="W", verified="x W"),
     "parameters that are not there": both(layers.MadeModule, "x W"),
     "parameters that are not registered": both(layers.Unregistered, "x held.W", "held.W"),
 }
@@ -80,3 +82,11 @@ def test_script_of_a_tensor_that_is_not_registered_puts_it_in_its_place(capsys):
 def test_a_module_with_a_weight_that_is_computed_is_copied():
     module = torch.nn.utils.weight_norm(torch.nn.Linear(3, 2))
     assert verified_in(gradcheck(module, X)) == {"input", "bias", "weight_g", "weight_v"}
+
+
+def test_a_layer_that_its_caller_builds_is_built_and_said_to_be():
+    assert "Keras.build((4, 3)) was called first" in gradcheck(layers.Keras(), NX).notes
+    right = check(LayerSpec(build=lambda: layers.Keras(2), inputs=("B D",)), examples=4, only=("gradient",))
+    assert right.ok
+    with pytest.raises(AttributeError, match="no attribute 'W'"):  # an input that it can't take either way
+        gradcheck(layers.KerasWithoutBatch(), NX[None])
