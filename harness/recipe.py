@@ -122,20 +122,18 @@ def stateful(
     over: str = "",
     cached: bool = False,
     stepped: Mapping[str, str] = MappingProxyType({}),
+    seeded: Sequence[str] = (),
 ) -> Recipe:
     """An object with forward and backward; `places` and `gradients` are expressions such as `layer.params['W']`, `stepped`
-    those of parameters that backward moves."""
+    those of parameters that backward moves, `seeded` the lines that bring generators of its own to where they were."""
     call = ".forward" if callable(getattr(layer, "forward", None)) else ""
     kind = type(layer)
     line, _ = imported(kind, kind.__name__)
     make = f"layer = {constructed(kind, made)}" if line else f"layer = ...  # fill in: a {kind.__name__}"
-    generators = (
-        [n for n, v in vars(layer).items() if type(v).__name__ == "Generator"] if hasattr(layer, "__dict__") else []
-    )
     body = [
         "def forward(leaves, buffers, mode, seed):",
         "    replay(seed)",
-        *(f"    layer.{n}.manual_seed(seed)" for n in generators if library == "torch"),
+        *(f"    {line}" for line in seeded),
         *([f"    {mode_line}"] if mode_line else []),
         *(f"    {place} = give({{**leaves, **buffers}}[{n!r}])" for n, place in places.items()),
         f"    y = layer{call}({', '.join([*inputs, *([keywords] if keywords else [])])})",

@@ -197,6 +197,8 @@ class Sources:
         self._drawn = list(found)
         self._anew = [restore for r in roots if (restore := beginning(r)) is not None]
         self._seeders = [seeder(g) for g in found]
+        self.replayed = list(found)
+        """The generators that `seed` puts into a state, the one after the other."""
         self._globals: dict[str, Seeder] = {}
 
     def begin_with(self, restore: Callable[[], None]) -> None:
@@ -214,6 +216,7 @@ class Sources:
         self._around = [g for g in self._around if all(g is not m for m in moved)]
         self._drawn += moved
         self._seeders += [seeder(g) for g in moved]
+        self.replayed += moved
         self._own_moved = self._own_moved or own != [_state(g) for g in self._own]
         for name, (state, seed) in _GLOBALS.items():
             if state() != before[name]:

@@ -16,6 +16,7 @@ from harness import recipe
 from harness.arrays import to_tensor
 from harness.calls import Calls
 from harness.copies import own_copy
+from harness.generators import code_of, seeding
 from harness.handed import predicted_first
 from harness.history import History, lengths
 from harness.modes import forward_of
@@ -239,6 +240,7 @@ class Stateful(Calls):
             self.meaning.over if self.meaning is not None else "",
             bool(self.cached),
             {n: f"layer{slot.code}" for n, slot in self.stepped.items()},
+            [seeding(c, g, k) for k, g in enumerate(self.sources.replayed) if (c := code_of(g, self.layer))],
         )
 
     def probe(self, unknown: Callable[[], Iterable[Slot]] = tuple) -> None:

@@ -187,3 +187,22 @@ class Beside(Attribute):
         self.dW = self.factor * self.x.T @ (g * self.kernel)
         self.dkernel = (g * (self.x @ W)).sum(0)
         return (g * self.kernel) @ W.T
+
+
+rng = np.random.default_rng(0)
+
+
+class Draws:
+    """It draws from its module's generator, and from one of its own."""
+
+    factor = 1.0
+
+    def __init__(self) -> None:
+        self.rng = np.random.default_rng(1)
+
+    def forward(self, x: ndarray) -> ndarray:
+        self.mask = (rng.random(x.shape) < 0.5) * self.rng.random(x.shape)
+        return x * self.mask
+
+    def backward(self, g: ndarray) -> ndarray:
+        return self.factor * g * self.mask

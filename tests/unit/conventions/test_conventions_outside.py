@@ -112,3 +112,14 @@ def test_script_shows_the_fault(kind, tensor, inputs, capsys):
         layers.grads.clear()
         layers.leaf.grad = None
     assert everything() == before
+
+
+def test_script_draws_as_the_report_has_it(capsys):
+    wrong = type("Wrong", (layers.Draws,), {"factor": 2.0})
+    finding = gradcheck(wrong(), NX, raise_exception=False).failures[0].finding
+    script = re.sub(r"^from \w+ import Wrong$", "", finding.reproduce, flags=re.MULTILINE)
+    state = layers.rng.bit_generator.state
+    exec(re.sub(r"^layer = .*$", "layer = made()", script, flags=re.MULTILINE), {"made": wrong, "__name__": "script"})
+    layers.rng.bit_generator.state = state
+    claimed = float(re.search(r"backward (\S+),", capsys.readouterr().out)[1])
+    assert claimed == pytest.approx(finding.analytic, rel=1e-6)
