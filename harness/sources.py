@@ -194,11 +194,10 @@ class Sources:
         for generator in self._around:
             restored_later(_restorer(generator))
         self._own_moved = False
-        self._drawn = list(found)
+        self.drawn = list(found)
+        """The generators that `seed` puts into a state, the one after the other."""
         self._anew = [restore for r in roots if (restore := beginning(r)) is not None]
         self._seeders = [seeder(g) for g in found]
-        self.replayed = list(found)
-        """The generators that `seed` puts into a state, the one after the other."""
         self._globals: dict[str, Seeder] = {}
 
     def begin_with(self, restore: Callable[[], None]) -> None:
@@ -214,9 +213,8 @@ class Sources:
         yield
         moved = [g for g, was in around if _state(g) != was]  # others may serve other layers
         self._around = [g for g in self._around if all(g is not m for m in moved)]
-        self._drawn += moved
+        self.drawn += moved
         self._seeders += [seeder(g) for g in moved]
-        self.replayed += moved
         self._own_moved = self._own_moved or own != [_state(g) for g in self._own]
         for name, (state, seed) in _GLOBALS.items():
             if state() != before[name]:
@@ -233,9 +231,9 @@ class Sources:
 
     def replayed(self, seed: int) -> tuple[Any, ...]:
         """Generators in the states that `seed` puts those into that are drawn from, in the order in which they are held."""
-        around = len(self._drawn) > len(self._own)
+        around = len(self.drawn) > len(self._own)
         if self._own_moved or around or not self._globals:
-            found = [fresh(g, seed + k) for k, g in enumerate(self._drawn)]
+            found = [fresh(g, seed + k) for k, g in enumerate(self.drawn)]
             return tuple(found[::-1])  # `generators_in` finds the last first
         like = {"torch": torch.default_generator, "numpy.random": np.random.RandomState(0), "random": random.Random()}
         return tuple(fresh(like[name], seed) for name in self._globals)

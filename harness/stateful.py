@@ -240,7 +240,7 @@ class Stateful(Calls):
             self.meaning.over if self.meaning is not None else "",
             bool(self.cached),
             {n: f"layer{slot.code}" for n, slot in self.stepped.items()},
-            [seeding(c, g, k) for k, g in enumerate(self.sources.replayed) if (c := code_of(g, self.layer))],
+            [seeding(c, g, k) for k, g in enumerate(self.sources.drawn) if (c := code_of(g, self.layer))],
         )
 
     def probe(self, unknown: Callable[[], Iterable[Slot]] = tuple) -> None:
