@@ -23,8 +23,8 @@ class Budget:
         self.kept = 0
         """How many of them are for later cases."""
         self.enough: Callable[[], bool] = lambda: False
-        self.asking = False
-        """Whether `enough` is being answered, which may take a forward or two itself."""
+        self.asked = False
+        """Whether `enough` has been asked of this case: the answer takes a few forwards itself."""
 
     def of(self, case: Case) -> Case:
         """The case, each of whose forwards is counted.
@@ -32,21 +32,16 @@ class Budget:
         Raises:
             Spent: from a forward, where none is left and what is known is enough.
         """
-        run, self.enough = case.subject.run, lambda: False
+        run, self.enough, self.asked = case.subject.run, lambda: False, False
 
         def counted(
             leaves: Mapping[str, Tensor], buffers: Mapping[str, Tensor], mode: str | None, seed: int
         ) -> Evaluation:
-            if self.left <= self.kept and not self.asking and self._is_enough():
-                raise Spent
+            if self.left <= self.kept and not self.asked:
+                self.asked = True
+                if self.enough():
+                    raise Spent
             self.left -= 1
             return run(leaves, buffers, mode, seed)
 
         return case.at(subject=replace(case.subject, run=counted))
-
-    def _is_enough(self) -> bool:
-        self.asking = True
-        try:
-            return self.enough()
-        finally:
-            self.asking = False

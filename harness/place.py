@@ -13,7 +13,7 @@ from torch import Tensor
 from harness.arrays import ratio
 from harness.blocks import Blocks
 from harness.differences import SECOND
-from harness.estimate import Direction
+from harness.estimate import FINE_STEP, Direction
 from harness.line import CLOSER, Ladder, Line
 from harness.outcome import Outcome
 from harness.together import Entries, Together
@@ -100,7 +100,7 @@ class Place:
         kinks = found.kinked.nonzero().flatten().tolist()
         if kinks:
             self.judge.kinks[name] = kinks
-        if kinks and (why := self._impossible({name: kinks}, need, f"{len(kinks)} entries")):
+        if self._meet(name, kinks, blocks) and (why := self._impossible({name: kinks}, need, f"{len(kinks)} entries")):
             return Verdict(Outcome.FAIL, resolution, why)
         unknown = len(looked) - int(found.settled.sum()) - len(kinks)
         if unknown or len(looked) < g.numel():
@@ -108,6 +108,22 @@ class Place:
             return Verdict(Outcome.INCONCLUSIVE, resolution, what)
         said = f"{len(kinks)} entries of {name} sit at a kink; accepted between the one-sided slopes" if kinks else ""
         return Verdict(Outcome.PASS, resolution, said)
+
+    def _meet(self, name: str, kinks: list[int], blocks: Blocks | None) -> bool:
+        """Whether two entries at a kink may move one output: else what each alone may be all may be together."""
+        if blocks is not None:
+            homes = [int((blocks.entries == k).any(0).nonzero()[0]) for k in kinks if bool((blocks.entries == k).any())]
+            return len(homes) < len(kinks) or len({*homes}) < len(homes)
+        if len(kinks) > FEW:
+            return True
+        f, taken = self.judge.along(name), torch.zeros_like(self.judge.differences.y, dtype=torch.bool)
+        for k in kinks if len(kinks) > 1 else ():
+            changes = [f.change(f.spread(f.one(name, k), FINE_STEP), side) for side in (1.0, -1.0)]
+            moved = torch.stack([torch.ones_like(taken) if c is None else c != 0 for c in changes]).any(0)
+            if bool((taken & moved).any()):
+                return True
+            taken |= moved
+        return False
 
     def _together(self, name: str, need: float, blocks: Blocks) -> tuple[Entries, list[int]]:
         """What rows of entries show, and which entries are to be looked at alone: the worst suspects, and what is open."""
