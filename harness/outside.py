@@ -21,38 +21,56 @@ from harness.parts import parts_of
 from harness.slots import Slot, has_parts, walk
 from harness.sources import preserving, restored_later
 
+_turn: list[Any] = [None]
+"""The one whose copies the names are bound to."""
+
 _originals: dict[tuple[int, str | int], Any] = {}
 """{place: what its owner keeps there}, of the places that hold a copy for as long as a layer is checked."""
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Outside:
     """Names outside a layer, bound to copies of what they meant, which may be changed at will, until all is put back."""
 
     names: Mapping[str, Slot] = field(default_factory=dict)
     originals: Mapping[str, Any] = field(default_factory=dict)
+    bound: dict[str, Any] = field(default_factory=dict)
+    """What they were bound to when another working copy of the layer took its turn."""
 
     @classmethod
     def of(cls, layer: Any, dtype: torch.dtype, device: torch.device) -> Outside:
         """Of what holds an array, or may once backward has run; of nothing where nobody would put it back."""
         names = {_label(layer, s): s for s in _of_methods(layer)} if preserving() else {}
         originals = {n: _kept(slot) for n, slot in names.items()}
-        for name, copy in _copied({n: t for n, t in originals.items() if t is not _ABSENT}, dtype, device).items():
-            names[name].put(copy)
-        return cls(names, originals)
+        made = _copied({n: t for n, t in originals.items() if t is not _ABSENT}, dtype, device)
+        outside = cls(names, originals, {**originals, **made})
+        outside.enter()
+        return outside
+
+    def enter(self) -> None:
+        """Bind the names to the copies of this layer: another in another dtype may have been run since."""
+        if not self.names or _turn[-1] is self:
+            return
+        if (last := _turn[-1]) is not None:
+            last.bound = {n: s.get() if _is_bound(s) else _ABSENT for n, s in last.names.items()}
+        for name, slot in self.names.items():
+            _bind(slot, self.bound[name])
+        _turn[-1] = self
 
     def places(self) -> dict[str, Slot]:
         """Every place in them where a real array stands, by label."""
         return {s.label: s for name, slot in self.names.items() for s in _below(replace(slot, label=name))}
 
     def told(
-        self, slots: Mapping[str, Slot], owned: Callable[[Slot], bool], findings: Mapping[str, str]
+        self, slots: dict[str, Slot], owned: Callable[[Slot], bool], findings: Mapping[str, str]
     ) -> tuple[list[str], dict[str, str]]:
         """What is said of arrays out here that change the outputs and have no gradient: nothing tells that they want one,
         unless they say so themselves, or backward writes a gradient that may be theirs (`owned`); the findings that are left."""
         here = {n: slots[n] for n in findings if n in slots and slots[n].label in self.places()}
         out = [n for n, slot in here.items() if not (self._requires(slot.label) or owned(slot))]
         said = [f"`{n}` changes the output and has no gradient: held outside the layer, not judged" for n in out]
+        for name in out:
+            del slots[name]  # a constant stays what it is: nothing draws it anew
         return said, {n: why for n, why in findings.items() if n not in out}
 
     def _requires(self, label: str) -> bool:
@@ -80,9 +98,13 @@ def _is_bound(slot: Slot) -> bool:
 
 
 def _put_back(slot: Slot) -> None:
-    original = _originals.pop(_key(slot))
-    if original is not _ABSENT:
-        slot.put(original)
+    _turn[-1] = None
+    _bind(slot, _originals.pop(_key(slot)))
+
+
+def _bind(slot: Slot, thing: Any) -> None:
+    if thing is not _ABSENT:
+        slot.put(thing)
     elif _is_bound(slot):
         del slot.owner[slot.key]
 

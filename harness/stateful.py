@@ -85,6 +85,7 @@ class Stateful(Calls):
 
     def backward(self, cotangents: Sequence[Tensor]) -> dict[str, Tensor | None]:
         """One backward: what it returns, what it leaves in the gradients' places, and the step that it takes, undone."""
+        self.outside.enter()
         self.written = True
         before = self.read(self.stepped)
         self.pace = far_step(cotangents) if before else 0.0
@@ -150,6 +151,7 @@ class Stateful(Calls):
         return found | {("parameter", n): t for n, t in parameters.items() if t is not None}
 
     def _load(self, leaves: Mapping[str, Tensor], buffers: Mapping[str, Tensor]) -> None:
+        self.outside.enter()
         for name, there in standing(self.parameters).items():
             slot, leaf = self.parameters[name], leaves[name]
             if isinstance(there, Tensor) and there.requires_grad:

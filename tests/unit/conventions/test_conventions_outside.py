@@ -27,6 +27,7 @@ TWINS = {
     "closure": Twins(layers.enclosed(), layers.enclosed(2.0), (NX,), "own", "x own", {"grads": {"own": "down"}}),
     "attribute of the class by name": pair(layers.OfClass, NX, tensor="W", verified="x W"),
     "dicts of the class": pair(layers.DictsOfClass, NX, tensor="W", verified="x W"),
+    "beside constants": pair(layers.Tanh, X, tensor="x", verified="x"),
     "beside attributes": pair(layers.Beside, NX, tensor="W", verified="x W kernel"),
 }
 
@@ -123,3 +124,12 @@ def test_script_draws_as_the_report_has_it(capsys):
     layers.rng.bit_generator.state = state
     claimed = float(re.search(r"backward (\S+),", capsys.readouterr().out)[1])
     assert claimed == pytest.approx(finding.analytic, rel=1e-6)
+
+
+def test_constants_stay_what_they_are_in_every_example_and_dtype():
+    wrong = type("Wrong", (layers.Tanh,), {"factor": 1.01})
+    right, failed = (check(LayerSpec(build=kind, inputs=("B 3",)), examples=6) for kind in (layers.Tanh, wrong))
+    assert not right.failures
+    assert {"float32", "float16", "input_gradient"} <= {r.check for r in right.results if r.outcome.name == "PASS"}
+    assert "input_gradient" in {r.check for r in failed.failures}
+    assert gradcheck(layers.Tanh(), X).ok
