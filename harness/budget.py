@@ -22,9 +22,10 @@ class Budget:
         self.left = forwards
         self.kept = 0
         """How many of them are for later cases."""
-        self.enough: Callable[[], bool] = lambda: False
+        self.enough: Callable[[], bool | None] = lambda: None
+        """None where it is too early to tell."""
         self.asked = False
-        """Whether `enough` has been asked of this case: the answer takes a few forwards itself."""
+        """Whether it has been asked of this case: the answer takes a few forwards itself."""
 
     def of(self, case: Case) -> Case:
         """The case, each of whose forwards is counted.
@@ -32,15 +33,16 @@ class Budget:
         Raises:
             Spent: from a forward, where none is left and what is known is enough.
         """
-        run, self.enough, self.asked = case.subject.run, lambda: False, False
+        run, self.enough, self.asked = case.subject.run, lambda: None, False
 
         def counted(
             leaves: Mapping[str, Tensor], buffers: Mapping[str, Tensor], mode: str | None, seed: int
         ) -> Evaluation:
             if self.left <= self.kept and not self.asked:
                 self.asked = True
-                if self.enough():
+                if found := self.enough():
                     raise Spent
+                self.asked = found is not None
             self.left -= 1
             return run(leaves, buffers, mode, seed)
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -34,6 +35,9 @@ SUSPECTS = 8
 REGIMES = 2.0**26
 """The square root of 1/u: entries so many times smaller than others are smaller than τ times them, so that the bound of the
 whole says nothing of them."""
+
+MIXED = 4
+"""How many mixtures of sides show whether entries at kinks interact."""
 
 KINK_DIRECTIONS = 8
 """How many random directions through the entries at a kink are tried beside the one that moves them together."""
@@ -116,13 +120,29 @@ class Place:
             return len(homes) < len(kinks) or len({*homes}) < len(homes)
         if len(kinks) > FEW:
             return True
-        f, taken = self.judge.along(name), torch.zeros_like(self.judge.differences.y, dtype=torch.bool)
-        for k in kinks if len(kinks) > 1 else ():
-            changes = [f.change(f.spread(f.one(name, k), FINE_STEP), side) for side in (1.0, -1.0)]
-            moved = torch.stack([torch.ones_like(taken) if c is None else c != 0 for c in changes]).any(0)
-            if bool((taken & moved).any()):
+        return len(kinks) > 1 and self._interact(name, kinks)
+
+    def _interact(self, name: str, kinks: list[int]) -> bool:
+        """Whether two of a few entries move one output, or several together move one otherwise than each alone: none of equal
+        numbers moves their median."""
+        f, alone = self.judge.along(name), []
+        for k in kinks:
+            step = f.spread(f.one(name, k), FINE_STEP)
+            sides = [f.change(step, side) for side in (1.0, -1.0)]
+            if any(c is None for c in sides):
                 return True
-            taken |= moved
+            alone.append(torch.stack(sides))  # type: ignore[arg-type]
+        changes = torch.stack(alone)
+        if int((changes != 0).any(1).sum(0).max()) > 1:
+            return True
+        digits = 64 * self.judge.case.u * f.y.abs()
+        for signs in _signs(len(kinks)):
+            d = torch.zeros_like(f.case.leaves[name], memory_format=torch.contiguous_format)
+            d.view(-1)[kinks] = torch.tensor(signs).to(d)
+            together = f.change(f.spread({name: d}, FINE_STEP))
+            parts = torch.stack([c[0 if s > 0 else 1] for s, c in zip(signs, changes, strict=True)]).sum(0)
+            if together is None or bool(((together - parts).abs() > digits + 1e-6 * parts.abs()).any()):
+                return True
         return False
 
     def _together(self, name: str, need: float, blocks: Blocks) -> tuple[Entries, list[int]]:
@@ -267,3 +287,9 @@ class Place:
         wrong = int(((g - r).abs() > bound).sum())
         resolution = self.judge.relative(min(line.bound for line in lines if line.refuted), scale)
         return Verdict(Outcome.FAIL, resolution, f"{wrong} of {g.numel()} entries are out", r, bound)
+
+
+def _signs(count: int) -> list[tuple[float, ...]]:
+    """To which sides several entries are moved together: all to one, and mixed."""
+    drawn = np.random.default_rng(count).choice((-1.0, 1.0), (MIXED, count))
+    return [(1.0,) * count, (-1.0,) * count, *map(tuple, drawn.tolist())]

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 
-import torch
-
+from harness.accord import ASKING, agreed, as_autograd
 from harness.aggregate import ENOUGH
 from harness.budget import Budget, Spent
 from harness.checks import Check
 from harness.checks.repetition import moved_outputs, same_evaluation
 from harness.comparison import not_finite
 from harness.domain import BackwardRaised, Refused
-from harness.estimate import FINE_STEP, Direction
 from harness.evidence import finding_of
-from harness.judge import Judge
-from harness.ladders import COARSEST
 from harness.layouts import LAYOUTS, dense, moved
 from harness.outcome import Outcome
 from harness.report import Finding
@@ -31,12 +26,6 @@ FORWARDS = 40
 
 LEAST = 6
 """How many of them are kept for each later point: what most points take."""
-
-DIRECTIONS = 3
-"""Along how many directions a claim at a kink must lie between the one-sided slopes, where autograd gives the same."""
-
-CURVED = 1e-3
-"""What share of a gradient's size its slopes may change by over a fine step."""
 
 
 def special_values(session: Session) -> Observation:
@@ -54,7 +43,7 @@ def special_values(session: Session) -> Observation:
     found: list[tuple[Special, Verdicts]] = []
     points, budget = list(special_points(case)), Budget(FORWARDS)
     for later, point in zip(reversed(range(len(points))), points, strict=True):
-        budget.kept = LEAST * later + 2  # the last difference
+        budget.kept = LEAST * later + ASKING
         try:
             verdicts = judged(point, budget)
         except Refused:
@@ -115,9 +104,9 @@ def judged(point: Special, budget: Budget) -> Verdicts:
     session = Session(budget.of(point.case))
     _ = session.case.base
     judge = session.judge
-    budget.enough = lambda: _agreed(judge)
+    budget.enough = lambda: agreed(judge)
     try:
-        if point.bare and _as_autograd(session):
+        if point.bare and as_autograd(judge):
             return {}
         verdicts = judge.verdicts
     except Spent:
@@ -130,65 +119,6 @@ def judged(point: Special, budget: Budget) -> Verdicts:
 
 def _unknown(verdict: Verdict) -> bool:
     return verdict.outcome is Outcome.INCONCLUSIVE
-
-
-def _as_autograd(session: Session) -> bool:
-    """Whether autograd agrees up to the last digit that the forward can express, and one difference up to its rounding.
-
-    At saturation, and near an end of the domain, differences tell no more and take a hundred forwards to find that out.
-    """
-    judge, wanted = session.judge, session.case.wanted
-    if judge.trusted is None or judge.claim.malformed or not all(_inexpressible(judge, n) for n in wanted):
-        return False
-    return judge.missed(wanted) <= judge.digits / FINE_STEP
-
-
-def _inexpressible(judge: Judge, name: str) -> bool:
-    """Whether the claim differs from autograd's gradient by no more than the forward can express."""
-    assert judge.trusted is not None
-    apart = (judge.claim.gradients[name] - judge.trusted[name]).abs()
-    return float(apart.max()) <= judge.differences.floor(name)
-
-
-def _agreed(judge: Judge) -> bool:
-    """Whether each gradient was accepted already, or one difference nearly agrees and autograd gives the same: where autograd has
-    lost a slope with the claim, the difference is off by all of it. At a kink, whatever autograd makes of it, the claim must
-    lie between the one-sided slopes."""
-    if vars(judge).get("trusted") is None or judge.claim.malformed:
-        return False
-    open_ = [n for n in judge.case.wanted if n not in judge.quick and n not in judge.constant]
-    if not open_:
-        return True
-    size = min(judge.claim.sizes[n] * judge.differences.units[n] for n in open_)
-    digits = judge.digits / FINE_STEP
-    if judge.missed(open_) <= max(digits, COARSEST * size):
-        return all(n in judge.tight or _inexpressible(judge, n) for n in open_)
-    return all(_is_between(judge, d, digits + CURVED * size) for d in _through(judge, open_))
-
-
-def _through(judge: Judge, names: list[str]) -> Iterator[Direction]:
-    """A few random directions, one of them forwards in every entry (ties stay ties, or come apart to one side), and the one along
-    which the claim and autograd differ most."""
-    assert judge.trusted is not None
-    f, g = judge.differences, judge.claim.gradients
-    drawn = [f.direction(number, names) for number in range(80, 80 + DIRECTIONS)]
-    yield from drawn
-    yield {n: t.abs() for n, t in drawn[0].items()}
-    apart = {n: (g[n] - judge.trusted[n]).sign() for n in names}
-    if any(bool(t.any()) for t in apart.values()):
-        yield {n: drawn[1][n].abs() * t for n, t in apart.items()}
-
-
-def _is_between(judge: Judge, d: Direction, slack: float) -> bool:
-    """Whether the claim lies between what the one-sided slopes of each output come to."""
-    f = judge.differences
-    step = f.spread(d, FINE_STEP)
-    up, down = f.change(step), f.change(step, -1.0)
-    if up is None or down is None:
-        return False
-    slopes = torch.stack([f.v * up, -f.v * down]) / FINE_STEP
-    claim = f.claimed(judge.claim.gradients, step) / FINE_STEP
-    return float(slopes.amin(0).sum()) - slack <= claim <= float(slopes.amax(0).sum()) + slack
 
 
 def _together(found: list[tuple[Special, Verdicts]]) -> Observation:

@@ -86,7 +86,7 @@ RANKS = [
     {"outputs", "place", "scales"},
     {"judge"},
     {"comparison", "session"},
-    {"aggregate", "checks", "echo", "evidence"},
+    {"accord", "aggregate", "checks", "echo", "evidence"},
     {"checks.*", "finer"},
     {"arguments", "engine", "points"},
     {"api"},
