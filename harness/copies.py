@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
+import sys
 from collections.abc import Sequence
-from types import CellType, FunctionType
+from types import CellType, FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -24,18 +25,28 @@ def own_copy(original: Any, dtype: torch.dtype, device: torch.device) -> Any:
     """
     slots = list(walk(original))
     made = copies(slots, dtype, device)
-    converted = set(made)  # deepcopy adds to its memo what it copies itself
     try:
-        layer = copy.deepcopy(original, made)
+        layer = _copied(original, made)
     except Exception as error:
         raise SpecError(
             f"{type(original).__name__} can't be copied ({type(error).__name__}: {error}), and a check must not "
             "change the layer itself: give a LayerSpec whose build makes a new one, or define __deepcopy__"
         ) from error
     _rebind(layer, original)
-    if not all(id(slot.get()) in converted for slot in slots):
+    if not all(id(slot.get()) in made for slot in slots):
         convert(layer, dtype, device)
     return layer
+
+
+def _copied(original: Any, made: dict[int, Any]) -> Any:
+    """A deep copy that shares what modules the layer keeps (`self.xp = numpy`), which deepcopy does not take."""
+    try:
+        return copy.deepcopy(original, dict(made))
+    except TypeError as error:
+        if "'module' object" not in str(error):
+            raise
+        modules = {id(m): m for m in list(sys.modules.values()) if isinstance(m, ModuleType)}
+        return copy.deepcopy(original, made | modules)
 
 
 def _rebind(layer: Any, original: Any) -> None:

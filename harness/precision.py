@@ -17,8 +17,8 @@ from harness.case import Case
 from harness.domain import Refused, backward_may_raise
 from harness.draws import directions_like, rng_of, scales_of, unit_of
 from harness.reference import Reference
-from harness.rounding import Finiteness, Noise, Rounding, last_digit, real, widened
-from harness.subject import Gradients, Subject
+from harness.rounding import Finiteness, Noise, Range, Rounding, last_digit, real, widened
+from harness.subject import Evaluation, Gradients, Subject
 from harness.verdict import ROUNDINGS
 
 QUICK = range(1, 5)
@@ -142,6 +142,24 @@ class Lowered:
         point = self.at(0)
         return _not_finite(self.low(point)) > _not_finite(self.wide(point))
 
+    @cached_property
+    def strays(self) -> bool:
+        """Whether a number that backward or NumPy's forward makes leaves the range of the lower precision: of torch by its size in
+        the wide one, of NumPy by what it signals in the lower one."""
+        point, seen, signals = self.at(0), Range(self.dtype), list[str]()
+        evaluation = self._forward(self.wide(point))
+        with backward_may_raise(), seen:
+            evaluation.pullback(self._wide_cotangents(point))
+        with np.errstate(over="call", under="call", divide="call", call=lambda kind, _: signals.append(kind)):
+            lower = self._forward(self.low(point))
+            with backward_may_raise():
+                lower.pullback(point.cotangents)
+        return seen.left or bool(signals)
+
+    @staticmethod
+    def _forward(case: Case) -> Evaluation:
+        return case.forward({n: t.clone() for n, t in case.leaves.items()})
+
     # What rounding comes to
 
     def response(self, name: str, neighbours: Sequence[int]) -> Noise | None:
@@ -178,7 +196,7 @@ class Lowered:
         try:
             case = self.wide(point)
             with rounding:
-                evaluation = case.forward({n: t.clone() for n, t in case.leaves.items()})
+                evaluation = self._forward(case)
             with backward_may_raise(), going_back():
                 found = evaluation.pullback(self._wide_cotangents(point))
         except Refused:
@@ -190,7 +208,7 @@ class Lowered:
         case, rounding = self.wide(self.at(k)), Rounding(self.dtype)
         try:
             with rounding:
-                evaluation = case.forward({n: t.clone() for n, t in case.leaves.items()})
+                evaluation = self._forward(case)
         except Refused:
             return None
         return tuple(y.detach().clone() for y in evaluation.outputs) if rounding.seen else None

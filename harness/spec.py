@@ -41,7 +41,8 @@ class LayerSpec:
         grads: {parameter: name of its gradient}, only where discovery needs help; None: it has no gradient.
         promises: any of "unbiased", "accumulates", "overwrites", "reentrant", "shared_mask", "owns" (what is returned
             shares no memory with what was handed over), "portable" (what is made anew is made where the inputs are),
-            "stable" (outputs are finite in lower precisions too wherever the reference's are).
+            "stable" (outputs are finite in lower precisions too wherever the reference's are, and gradients of a forward that
+            stays in float16's range are there).
         resolution: the relative error that must be seen; default 1e-6 in float64, 1e-3 in float32.
         gaps: {check name: why} for known gaps; one that no longer fails is itself a failure.
 

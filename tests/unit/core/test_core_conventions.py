@@ -515,6 +515,22 @@ def test_object_with_a_forward_alone_says_so():
         gradcheck(Half(), X)
 
 
+@pytest.mark.parametrize(("factor", "right"), [(1.0, True), (2.0, False)])
+def test_a_layer_may_keep_a_module_as_its_library(factor, right):
+    class Sine:
+        def __init__(self):
+            self.xp = np
+
+        def forward(self, x):
+            self.x = x
+            return self.xp.sin(x)
+
+        def backward(self, g):
+            return factor * g * self.xp.cos(self.x)
+
+    assert gradcheck(Sine(), X.numpy(), raise_exception=False).ok is right
+
+
 def test_layer_that_cannot_be_copied_says_what_to_do():
     class Locked(layers.Identity):
         def __deepcopy__(self, memo):

@@ -79,6 +79,54 @@ def test_what_overflows_is_for_wider_dtypes():
     assert found["bfloat16"].outcome is Outcome.PASS
 
 
+class Textbook:
+    """Rows normalised, backward by the chain over σ² as in the paper: (σ² + ε) to the −3/2 is 3·10⁷ on a constant row."""
+
+    def __init__(self, lib=torch, factor=1.0):
+        self.lib, self.factor = lib, factor  # the factor is for float16 alone
+
+    def forward(self, x):
+        self.c = x - x.mean(1)[:, None]
+        self.v = (self.c**2).mean(1)[:, None] + 1e-5
+        return self.c / self.lib.sqrt(self.v)
+
+    def backward(self, d):
+        n = d.shape[1]
+        dv = (d * self.c).sum(1)[:, None] * -0.5 * self.v**-1.5
+        dc = d / self.lib.sqrt(self.v) + 2 * self.c * dv / n
+        g = dc - dc.sum(1)[:, None] / n
+        return g * self.factor if d.dtype in (torch.float16, np.float16) else g
+
+
+ROWS = torch.cat([X, torch.ones(1, 4, dtype=torch.float64)])
+
+
+@pytest.mark.parametrize("lib", [torch, np])
+def test_what_only_backward_takes_out_of_range_is_a_fault_under_the_promise_stable(lib):
+    found = results(Textbook(lib), ROWS if lib is torch else ROWS.numpy())
+    assert found["float16"].outcome is Outcome.SKIP
+    assert (
+        'numbers inside backward leave the range of float16, which is a fault under the promise "stable"'
+        in found["float16"].reason
+    )
+    assert found["float32"].outcome is Outcome.PASS
+
+
+def test_under_that_promise_it_is_failed():
+    def float16(*promises):
+        return check(LayerSpec(Textbook, "B D", promises=promises, name="Textbook"), only=("float16",)).results[0]
+
+    assert float16().outcome is Outcome.PASS
+    assert float16("stable").outcome is Outcome.FAIL
+    assert "are not finite in float16" in float16("stable").reason
+
+
+def test_what_is_not_finite_though_nothing_leaves_the_range_is_failed():
+    found = results(Textbook(factor=float("nan")))
+    assert found["float16"].outcome is Outcome.FAIL
+    assert "20 of 20 entries are not finite in float16" in found["float16"].reason
+
+
 def test_numpy_has_no_bfloat16():
     class Cube:
         def forward(self, x):
