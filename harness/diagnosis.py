@@ -12,6 +12,7 @@ from torch import Tensor
 from harness.case import Case
 from harness.conditions import FROM, conditions
 from harness.domain import BackwardRaised, Refused
+from harness.draws import directions_like
 from harness.likeness import FIT, elsewhere, explains, likenesses
 
 
@@ -23,10 +24,10 @@ def sentences(case: Case, name: str, claimed: Tensor, expected: Tensor, again: b
         return []
     x = case.leaves[name].double()
     kinds = (
-        _whole(case, g, r),
+        _whole(case, name, g, r),
         likenesses(case, name, g, r),
-        _factored(case, name, g, r),
         _local(g, r),
+        _factored(case, name, g, r),
         _structured(case, x, g, r),
         _crossed(case, x, g, r),
         conditions(case, name, g, r, again),
@@ -57,14 +58,14 @@ OWN = 1e-3
 _NUMBER = "every entry is the same multiple"
 
 
-def _whole(case: Case, g: Tensor, r: Tensor) -> Iterator[str]:
+def _whole(case: Case, name: str, g: Tensor, r: Tensor) -> Iterator[str]:
     if not bool(g.any()):
         yield "the gradient is zero: backward never computes it, or something clears it"
         return
     if g.ndim == 2 and g.shape[0] == g.shape[1] > 1 and not torch.equal(r, r.T) and explains(r.T, g, r):
         yield "the gradient is transposed"
     if float(r.norm()) == 0:
-        if case.declared is None:
+        if case.declared is None and _steps(case, name):
             yield STILL
         return
     factor = float((g * r).sum() / r.square().sum())
@@ -75,6 +76,17 @@ def _whole(case: Case, g: Tensor, r: Tensor) -> Iterator[str]:
         size = f"1 {'+' if rest > 0 else '-'} {abs(rest):.2g}" if size == "1" else size
         here = " or ".join(named_factors(factor, {} if case.sizes else _shapes(case))[:2])
         yield f"{_NUMBER} of what it should be: {size} times{f' ({here} here)' if here else ''}"
+
+
+def _steps(case: Case, name: str) -> bool:
+    """Whether the outputs, which stand still around here, move where the tensor is far away."""
+    leaf = case.leaves[name]
+    far = leaf + 8 * (leaf.abs().max() + 1) * directions_like([leaf], case.seed, 31)[0]
+    try:
+        outputs = case.forward({**case.leaves, name: far}).outputs
+    except (Refused, BackwardRaised):
+        return False
+    return not all(map(torch.equal, outputs, case.base.outputs))
 
 
 def _shapes(case: Case) -> dict[str, int]:
@@ -240,6 +252,9 @@ def _local(g: Tensor, r: Tensor) -> Iterator[str]:
             continue
         others = tuple(a for a in range(g.ndim) if a != axis)
         where = (out.any(dim=others) if others else out).nonzero().flatten().tolist()
+        first, size = (where or [0])[0], g.shape[axis]
+        if 1 < len(where) == size - first < size and first > 1:
+            yield f"only what stands from index {first} on along axis {axis} is out{' (and is 0)' if not g[out].any() else ''}"
         if len(where) == 1:
             place = (
                 "the last" if where[0] == g.shape[axis] - 1 else "the first" if where[0] == 0 else f"index {where[0]}"

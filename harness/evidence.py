@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from harness.arrays import rms
+from harness.case import Case
 from harness.diagnosis import common, sentences
 from harness.domain import BackwardRaised
 from harness.judge import Judge
@@ -23,6 +26,10 @@ LARGE = 10_000
 
 COSTLY = 40
 """The same where autograd is no second opinion: each entry is differenced."""
+
+
+TELLING = 3
+"""From how many entries along each axis what is off looks like one thing and not like another."""
 
 
 def finding_of(session: Session, name: str, verdict: Verdict, others: list[Session], judge: str = "judge") -> Finding:
@@ -56,14 +63,66 @@ def _diagnosis(
         return (
             "backward gives the same whatever the cotangent is: it ignores it (a loss's backward takes no argument)",
         )
-    first = sentences(verdict.case or session.case, name, claimed, verdict.expected)
+    if said := _of_part(session, name):
+        return said
+    shown = (verdict.case or session.case, claimed, verdict.expected)
+    followed = _is_autograds(getattr(session, judge), name, verdict.expected)
+    if said := _tested(session, name, shown, others, judge, followed):
+        return said
+    rich = sorted((s for s in others if _tells(s, name)), key=lambda s: s.case.leaves[name].numel())
+    if rich and not _tells(session, name) and (found := _shown(rich[0], name, judge, followed)) is not None:
+        return _tested(rich[0], name, found, rich[1:], judge, followed)
+    return ()
+
+
+Shown = tuple[Case, Tensor, Tensor]
+"""A case, what is claimed there and what is expected."""
+
+
+def _tested(
+    session: Session, name: str, shown: Shown, others: list[Session], judge: str, followed: bool
+) -> tuple[str, ...]:
+    """The sentences for what a session shows that hold at other examples and at fresh draws."""
+    case, claimed, expected = shown
+    first = sentences(case, name, claimed, expected)
     if not first:
         return ()
     fresh = FRESH if claimed.numel() <= (COSTLY if session.judge.trusted is None else LARGE) else 1
     draws = [*others[: 2 * fresh], *(f for k in range(1, fresh + 1) if (f := session.fresh(k)) is not None)]
-    followed = _is_autograds(getattr(session, judge), name, verdict.expected)
-    tested = [s for other in draws[: 2 * fresh] if (s := _again(other, name, judge, followed)) is not None]
-    return common(first, *tested)
+    found = [s for other in draws[: 2 * fresh] if (s := _shown(other, name, judge, followed)) is not None]
+    return common(first, *(sentences(c, name, g, r, again=True) for c, g, r in found))
+
+
+def _tells(session: Session, name: str) -> bool:
+    """Whether a tensor is large enough for its entries to tell one sentence from another: two are a multiple of any two."""
+    leaf, role = session.case.leaves[name], session.case.subject.leaves[name].role
+    axes = [n for n in leaf.shape if n > 1 or role == "input"]  # γ may be of shape (1, D)
+    return bool(axes) and min(axes) >= TELLING and leaf.numel() <= LARGE
+
+
+def _of_part(session: Session, name: str) -> tuple[str, ...]:
+    """Where backward goes by a part of the cotangent: it gives the very same for that part, at two draws."""
+    for part, said in PARTS.items():
+        if all(_goes_by(session, name, part, k) for k in (1, 5)):
+            return (said,)
+    return ()
+
+
+PARTS = {
+    torch.abs: "backward gives the same for the cotangent's absolute values: it does not see their signs",
+    torch.relu: "backward gives the same with zeros for the cotangent's negative entries: they are left out",
+}
+"""What of the cotangent a backward may go by, and what is said of it."""
+
+
+def _goes_by(session: Session, name: str, part: Callable[[Tensor], Tensor], number: int) -> bool:
+    base = session.case.evaluate(number)
+    g, given = base.gradients.get(name), tuple(map(part, base.cotangents))
+    mixed = all(v.is_floating_point() and bool((v < 0).any() & (v > 0).any()) for v in base.cotangents)
+    if not session.case.subject.takes_cotangent or g is None or not bool(g.any()) or not mixed:
+        return False
+    found = session.case.evaluate(number, given).gradients.get(name)
+    return found is not None and torch.equal(g, found)
 
 
 def _ignores_cotangent(session: Session, name: str) -> bool:
@@ -81,9 +140,9 @@ def _is_autograds(judge: Judge, name: str, expected: Tensor) -> bool:
     return trusted is not None and torch.equal(trusted[name].double(), expected.double())
 
 
-def _again(session: Session, name: str, judge: str, followed: bool) -> list[str] | None:
-    """The sentences at another draw; None where the fault does not show. Where autograd was confirmed and is to be `followed`,
-    it is taken at its word: words are tested here, no verdict."""
+def _shown(session: Session, name: str, judge: str, followed: bool) -> Shown | None:
+    """What another draw shows; None where the fault does not. Where autograd was confirmed and is to be `followed`, it is taken
+    at its word: words are tested here, no verdict."""
     other: Judge = getattr(session, judge)
     try:
         g = other.case.base.gradients.get(name)
@@ -91,7 +150,7 @@ def _again(session: Session, name: str, judge: str, followed: bool) -> list[str]
             r = other.trusted[name]
             if g is None or g.shape != r.shape or float((g - r).abs().max()) <= other.case.tau * rms(r):
                 return None
-            return sentences(other.case, name, g, r, again=True)
+            return other.case, g, r
         verdict = other.of(name)
     except BackwardRaised:
         return None
@@ -102,4 +161,4 @@ def _again(session: Session, name: str, judge: str, followed: bool) -> list[str]
     case = verdict.case or session.case
     claimed = case.base.gradients[name]
     assert claimed is not None
-    return sentences(case, name, claimed, verdict.expected, again=True)
+    return case, claimed, verdict.expected

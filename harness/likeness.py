@@ -33,9 +33,13 @@ def _close(t: Tensor | None, r: Tensor) -> bool:
 
 def likenesses(case: Case, name: str, g: Tensor, r: Tensor) -> Iterator[str]:
     """What equals the claim, or leaves it right."""
-    yield from _exchanged(case, name, r)
+    exchanged = list(_exchanged(case, name, r))
+    yield from exchanged
     yield from _reordered(g, r)
     yield from _handed_on(case, g, r)
+    if not exchanged:  # what b gets in W's place is a sum too
+        yield from _summed(case, name, g, r)
+    yield from _coarse(g, r)
 
 
 def _exchanged(case: Case, name: str, r: Tensor) -> Iterator[str]:
@@ -74,6 +78,36 @@ def _handed_on(case: Case, g: Tensor, r: Tensor) -> Iterator[str]:
         yield "the cotangent is there once too often: as if the input were added to the output"
 
 
+def _summed(case: Case, name: str, g: Tensor, r: Tensor) -> Iterator[str]:
+    """A parameter's gradient as the sum of the cotangent times what does not stand beside it in the forward."""
+    given, outputs = case.base.cotangents, case.base.outputs
+    if not case.subject.takes_cotangent or case.subject.leaves[name].role == "input" or len(given) != 1:
+        return
+    v = given[0].double()
+    if v.numel() <= g.numel() or (v.shape[v.ndim - g.ndim :] != g.shape and g.ndim != v.ndim):
+        return
+    beside = {n: t for n, t in case.leaves.items() if case.subject.leaves[n].role == "input" and t.shape == v.shape}
+    beside |= {"the output": outputs[0]} if outputs[0].shape == v.shape else {}
+    try:
+        for what, t in beside.items():
+            if explains((v * t.double()).sum_to_size(g.shape), g, r):
+                yield f"it is the sum of the cotangent times {what}: what {name} multiplies in forward is another"
+        if explains(v.sum_to_size(g.shape), g, r):
+            yield f"it is the sum of the cotangent alone: what {name} multiplies in forward is missing"
+    except RuntimeError:  # it can't be summed to that shape
+        return
+
+
+def _coarse(g: Tensor, r: Tensor) -> Iterator[str]:
+    """Numbers of a lower precision, as near to the right ones as those are."""
+    for dtype in (torch.bfloat16, torch.float16, torch.float32):
+        rounded = g.to(dtype).double()
+        near = (g - r).abs() <= 8 * torch.finfo(dtype).eps * r.abs()
+        if torch.equal(rounded, g) and not torch.equal(r.to(dtype).double(), r) and bool(near.all()):
+            yield f"every entry is a {str(dtype).removeprefix('torch.')} number near the right one: it is rounded on its way"
+            return
+
+
 def elsewhere(case: Case, name: str, g: Tensor, r: Tensor) -> Iterator[str]:
     """The right gradient of another point, or what backward gives at another point: input and output exchanged, a matrix
     transposed, a kernel turned round."""
@@ -99,6 +133,9 @@ def _altered(case: Case) -> Iterator[tuple[str, dict[str, Tensor]]]:
     for n, leaf in case.leaves.items():
         if case.subject.leaves[n].role == "input" or not leaf.is_floating_point():
             continue
+        for value in (1, 0):
+            if bool((leaf != value).any()):
+                yield f"{n} = {value} everywhere", {n: torch.full_like(leaf, value)}
         if leaf.ndim == 2 and leaf.shape[0] == leaf.shape[1] > 1:
             yield f"{n} transposed", {n: leaf.T.clone()}
         for axis in range(leaf.ndim):

@@ -324,3 +324,115 @@ def test_conditions_hold_over_the_examples_of_a_spec():
     spec = LayerSpec(lambda: Of(leaky, lambda d, x, y: d * (x > 0)), "B D", dims={"B": range(3, 9), "D": range(3, 9)})
     report = check(spec, examples=10, only=("input_gradient",))
     assert report.failures[0].finding.diagnosis == ("out exactly where x is negative",)
+
+
+# Where the smallest example says nothing, a larger one may
+
+
+class RowNorm:
+    """Rows normalised; the pullback gets what a wrong one may go by."""
+
+    def __init__(self, D, pullback):
+        self.gamma, self.pullback = torch.ones(D, dtype=F64), pullback
+
+    def forward(self, x):
+        self.x, c = x, x - x.mean(1, keepdim=True)
+        self.i = 1 / (c.square().mean(1, keepdim=True) + 1e-5).sqrt()
+        self.h = c * self.i
+        return self.gamma * self.h
+
+    def backward(self, d):
+        self.dgamma = (d * self.h).sum(0)
+        return self.pullback(self, d)
+
+
+def dx(layer: RowNorm, d: Tensor, gamma: Tensor | float | None = None) -> Tensor:
+    d = d * (layer.gamma if gamma is None else gamma)
+    return layer.i * (d - d.mean(1, keepdim=True) - layer.h * (d * layer.h).mean(1, keepdim=True))
+
+
+def without_gamma(layer: RowNorm, d: Tensor) -> Tensor:
+    return dx(layer, d, 1.0)
+
+
+def without_projection(layer: RowNorm, d: Tensor) -> Tensor:
+    d = d * layer.gamma
+    return layer.i * (d - d.mean(1, keepdim=True))
+
+
+def gamma_of_x(layer: RowNorm, d: Tensor) -> Tensor:
+    layer.dgamma = (d * layer.x).sum(0)
+    return dx(layer, d)
+
+
+def gamma_of_nothing(layer: RowNorm, d: Tensor) -> Tensor:
+    layer.dgamma = d.sum(0)
+    return dx(layer, d)
+
+
+def checked(pullback: Any, inputs: str = "B D", of: str = "input_gradient", build: Any = None) -> tuple[str, ...]:
+    spec = LayerSpec(build or (lambda D: RowNorm(D, pullback)), inputs, name="Wrong")
+    (failed,) = check(spec, only=(of,)).failures
+    assert failed.finding is not None
+    return failed.finding.diagnosis
+
+
+def test_a_parameter_that_is_left_out_is_named():
+    assert checked(without_gamma) == ("it is what it would be with gamma = 1 everywhere",)
+
+
+def test_what_two_entries_cannot_tell_is_told_by_a_larger_example():
+    (said,) = checked(without_projection)
+    assert said.startswith("the residual is parallel to the input centred along axis 1")
+
+
+def test_what_stands_beside_a_parameter_is_told():
+    told = "it is the sum of the cotangent times x: what gamma multiplies in forward is another"
+    assert checked(gamma_of_x, of="parameter_gradient") == (told,)
+    told = "it is the sum of the cotangent alone: what gamma multiplies in forward is missing"
+    assert checked(gamma_of_nothing, of="parameter_gradient") == (told,)
+
+
+def test_a_part_of_the_cotangent_is_told():
+    W = randn(3, 3, seed=4)
+    of = lambda pullback: diagnosis(Of(lambda x: x @ W, pullback), randn(4, 3))  # noqa: E731
+    assert of(lambda d, x, y: d.abs() @ W.T) == (
+        "backward gives the same for the cotangent's absolute values: it does not see their signs",
+    )
+    assert of(lambda d, x, y: d.relu() @ W.T) == (
+        "backward gives the same with zeros for the cotangent's negative entries: they are left out",
+    )
+    assert not any("same" in s for s in of(lambda d, x, y: 0.5 * d.clamp(-1, 1) @ W.T))
+
+
+def test_what_is_rounded_on_its_way_is_told():
+    of = lambda dtype: diagnosis(Of(torch.sin, lambda d, x, y: (d * x.cos()).to(dtype).double()), randn(4, 3))  # noqa: E731
+    assert of(torch.float16) == ("every entry is a float16 number near the right one: it is rounded on its way",)
+    assert of(torch.bfloat16) == ("every entry is a bfloat16 number near the right one: it is rounded on its way",)
+    assert diagnosis(Of(torch.sin, lambda d, x, y: (2 * d * x.cos()).half().double()), randn(4, 3)) == ()
+
+
+def test_from_which_index_on_is_told():
+    def cut(d, x, y):
+        g = d * x.cos()
+        g[4:] = 0
+        return g
+
+    told = ("only what stands from index 4 on along axis 0 is out (and is 0)",)
+    assert diagnosis(Of(torch.sin, cut), randn(7, 3)) == told
+
+
+def test_no_step_is_suspected_where_an_input_never_counts():
+    class Centred:
+        """Of one column nothing is left."""
+
+        def forward(self, x):
+            return x - x.mean(1, keepdim=True)
+
+        def backward(self, d):
+            return d
+
+    report = gradcheck(Centred(), randn(4, 1), raise_exception=False)
+    said = [s for r in report.failures if r.finding is not None for s in r.finding.diagnosis]
+    assert not any("surrogate" in s for s in said)
+    assert any("surrogate" in s for s in diagnosis(Of(torch.sign, lambda d, x, y: d), randn(4, 3)))
