@@ -17,6 +17,13 @@ GROWTH = 1.1
 at the finest step looked at; 1 where it converges."""
 
 
+AT_ONCE = (2.0**-20, 2.0**-26, 2.0**-32)
+"""The steps over which outputs that jump at the point itself move by as much as each other."""
+
+STAIR = 2.0**-12
+"""Of the outputs' size: coarser than any arithmetic but 16-bit."""
+
+
 @dataclass(frozen=True)
 class Edges:
     """Of one case's point, seen by its differences."""
@@ -49,6 +56,15 @@ class Edges:
     def _change(self, whole: Direction, part: float) -> float:
         change = self.f.change(whole, part)  # outside the domain nothing is known to move
         return 0.0 if change is None else float((self.f.v * change).norm().nan_to_num(0.0))
+
+    def begins(self, d: Direction) -> bool:
+        """Whether the outputs jump at the very point on either side: they move by as much down to steps of 2⁻³² of the spread."""
+        least = STAIR * float((self.f.v * self.f.y).norm())
+        for side in (1.0, -1.0):
+            moved = [self._change({n: side * t for n, t in self.f.spread(d, h).items()}, 1.0) for h in AT_ONCE]
+            if min(moved) > max(least, max(moved) / 2):
+                return True
+        return False
 
     def diverges(self, name: str, k: int) -> bool:
         """Whether a one-sided difference quotient of one entry grows without end, as those of √x at 0 do, and that of the angle

@@ -14,6 +14,7 @@ from torch import Tensor
 from harness.arrays import ratio
 from harness.blocks import Blocks
 from harness.differences import SECOND
+from harness.edges import Edges
 from harness.estimate import FINE_STEP, Direction
 from harness.line import CLOSER, Ladder, Line
 from harness.outcome import Outcome
@@ -108,7 +109,13 @@ class Place:
             return Verdict(Outcome.FAIL, resolution, why)
         unknown = len(looked) - int(found.settled.sum()) - len(kinks)
         if unknown or len(looked) < g.numel():
-            what = f"{unknown} of {len(looked)} entries could not be resolved: the forward's own rounding hides them"
+            f = self.judge.differences
+            why = (
+                "the outputs jump here"
+                if Edges(f).begins(f.direction(1, [name]))
+                else "the forward's own rounding hides them"
+            )
+            what = f"{unknown} of {len(looked)} entries could not be resolved: {why}"
             return Verdict(Outcome.INCONCLUSIVE, resolution, what)
         said = f"{len(kinks)} entries of {name} sit at a kink; accepted between the one-sided slopes" if kinks else ""
         return Verdict(Outcome.PASS, resolution, said)

@@ -11,6 +11,7 @@ from harness.checks import Check
 from harness.checks.repetition import moved_outputs, same_evaluation
 from harness.comparison import not_finite
 from harness.domain import BackwardRaised, Refused
+from harness.edges import Edges
 from harness.evidence import finding_of
 from harness.layouts import LAYOUTS, dense, moved
 from harness.outcome import Outcome
@@ -32,7 +33,7 @@ def special_values(session: Session) -> Observation:
     """The gradients at the case's special points, judged as everywhere: FAIL outside a computed bound alone.
 
     A point that the forward refuses says nothing, unless its outputs are not finite where the reference's are; nor does an
-    end of the domain, saturation or values scaled down, where differences are not known, nor where they are not at the values
+    end of the domain, saturation, values scaled down or a jump, where differences are not known, nor where they are not at the values
     as drawn either. A tensor is verified if it was at four in five of the others.
     """
     case = session.case
@@ -114,7 +115,14 @@ def judged(point: Special, budget: Budget) -> Verdicts:
     except Refused as refusal:
         why = f"the forward refused a nearby point: {refusal}"
         verdicts = {n: Verdict(Outcome.INCONCLUSIVE, reason=why) for n in point.case.wanted}
-    return {n: v for n, v in verdicts.items() if not _unknown(v)} if point.bare or point.faint else verdicts
+    known = {n: v for n, v in verdicts.items() if not _unknown(v)}
+    return known if point.bare or point.faint else known | _smooth(session, verdicts)
+
+
+def _smooth(session: Session, verdicts: Verdicts) -> Verdicts:
+    """The verdicts that are open although no output jumps at the very point: there, as in x/|x| at 0, nothing has a slope."""
+    f = session.judge.differences
+    return {n: v for n, v in verdicts.items() if _unknown(v) and not Edges(f).begins(f.direction(1, [n]))}
 
 
 def _unknown(verdict: Verdict) -> bool:

@@ -296,3 +296,41 @@ class Saturated:
 
     def backward(self, d):
         return d * (1 - self.a**2)
+
+
+class Unit:
+    """Each row over its norm, 0 at 0, where it jumps; the projection times `factor`."""
+
+    def __init__(self, factor: float = 1.0, least: float = 0.0) -> None:
+        self.factor, self.least = factor, least
+
+    def forward(self, x):
+        n = x.norm(dim=1, keepdim=True)
+        self.far, self.n = n > self.least, torch.where(n > self.least, n, self.least or 1.0)
+        self.y = x / self.n
+        return self.y
+
+    def backward(self, d):
+        along = self.factor * self.y * (d * self.y).sum(1, keepdim=True)
+        return torch.where(self.far, d - along, d if self.least else torch.zeros_like(d)) / self.n
+
+
+@pytest.mark.parametrize("least", [0.0, 1e-12])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_what_is_unknown_at_a_jump_leaves_nothing_open(least: float, seed: int):
+    def special(factor: float) -> Outcome:
+        spec = LayerSpec(lambda: Unit(factor, least), "B D", name="Unit")
+        return check(spec, seed=seed, only=("special_values",)).results[0].outcome
+
+    assert special(1.0) is Outcome.PASS
+    assert special(1.01) is Outcome.SKIP  # it is wrong at the values as drawn
+
+
+def test_a_fault_at_zeros_is_seen_all_the_same():
+    spec = LayerSpec(lambda: Sine(lambda x: x == 0), "B D", name="Sine")
+    assert check(spec, only=("special_values",)).results[0].outcome is Outcome.FAIL
+
+
+def test_a_jump_is_called_one():
+    report = gradcheck(Unit(), torch.tensor([[0.0, 0.0], [1.0, 2.0]], dtype=torch.float64), raise_exception=False)
+    assert report.results[0].reason == "x: 2 of 4 entries could not be resolved: the outputs jump here"
