@@ -37,6 +37,31 @@ def conditions(case: Case, name: str, g: Tensor, r: Tensor, again: bool = False)
     yield from found if again else found[:1]
 
 
+def rows(case: Case, g: Tensor, r: Tensor) -> Iterator[str]:
+    """What integer a row carries where the rows are wrong, and in no other: a label, or one that another row has too."""
+    residual = (g - r).abs()
+    out = residual > EXACT * max(float(residual.max()), 1e-300)
+    for other, leaf in case.leaves.items():
+        if not _counts(leaf) or not leaf.ndim or leaf.shape != out.shape[: leaf.ndim] or leaf.ndim == out.ndim:
+            continue
+        wrong = out.flatten(leaf.ndim).any(-1)
+        labels = torch.unique(leaf[wrong])
+        if not bool(wrong.any()) or bool(wrong.all()):
+            continue
+        _, which, count = torch.unique(leaf, return_inverse=True, return_counts=True)
+        if torch.equal(wrong, (count > 1)[which]):
+            yield f"out exactly in the rows whose {other} another row has too"
+        elif torch.equal(wrong, leaf < 0):
+            yield f"out exactly in the rows whose {other} is negative"
+        elif len(labels) == 1 and torch.equal(wrong, leaf == labels):
+            label, last = int(labels), out.shape[leaf.ndim] - 1
+            yield f"out exactly in the rows whose {other} is {'the last index' if label == last else label}"
+
+
+def _counts(leaf: Tensor) -> bool:
+    return not (leaf.is_floating_point() or leaf.is_complex() or leaf.dtype is torch.bool or not leaf.numel())
+
+
 def _features(case: Case, name: str) -> Iterator[tuple[str, Tensor]]:
     """What stands at each entry: its value, then that of the output there."""
     x, outputs = case.leaves[name], case.base.outputs
@@ -73,7 +98,7 @@ def _beyond(what: str, size: str, first: float) -> str:
 def _indexed(case: Case, out: Tensor) -> Iterator[str]:
     """Where an integer input points: the entry of each row that a label selects, or rows that it names more than once."""
     for other, leaf in case.leaves.items():
-        if leaf.is_floating_point() or leaf.is_complex() or leaf.dtype is torch.bool or not leaf.numel():
+        if not _counts(leaf):
             continue
         index = leaf.long()
         for axis, size in enumerate(out.shape):

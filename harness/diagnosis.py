@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from harness.case import Case
-from harness.conditions import FROM, conditions
+from harness.conditions import FROM, conditions, rows
 from harness.domain import BackwardRaised, Refused
 from harness.draws import directions_like
 from harness.likeness import FIT, elsewhere, explains, likenesses
@@ -27,6 +27,7 @@ def sentences(case: Case, name: str, claimed: Tensor, expected: Tensor, again: b
         _whole(case, name, g, r),
         likenesses(case, name, g, r),
         _local(g, r),
+        rows(case, g, r),
         _factored(case, name, g, r),
         _structured(case, x, g, r),
         _crossed(case, x, g, r),
@@ -44,6 +45,10 @@ def common(first: list[str], *others: list[str]) -> tuple[str, ...]:
     heads = [{s.partition(FROM)[0] for s in other} for other in others]
     kept = [s for s in first if all(s.partition(FROM)[0] in other for other in heads)]
     named = [s for s in kept if not s.startswith(_NUMBER)]
+    if len(named) > 1 and all(s.startswith("every entry is ") for s in named):  # they are equal at all these draws
+        number = next((s for s in first if s.startswith(_NUMBER)), "")
+        texts = [s.removeprefix("every entry is ").partition(" times ")[0] for s in named[:2]]
+        return (f"{number.partition(' (')[0]} ({' or '.join(texts)} here)",) if number else tuple(named[:3])
     return tuple(named or kept)[:3]
 
 
@@ -101,6 +106,8 @@ def _shapes(case: Case) -> dict[str, int]:
 
 def named_factors(factor: float, sizes: Mapping[str, Any]) -> list[str]:
     """The expressions in sizes and options that equal the factor, the simplest first."""
+    if abs(factor - 1) <= 1e-6:  # of a size that is 1 here
+        return []
     candidates = {"-1": -1.0, "2": 2.0, "1/2": 0.5, "-2": -2.0, "-1/2": -0.5}
     for name, value in sizes.items():
         if not isinstance(value, bool) and isinstance(value, (int, float)):

@@ -107,6 +107,7 @@ class Session:
             * (t.abs() if t.numel() == 1 else t.std(correction=0).nan_to_num(0.0))  # one number has no spread
             * torch.as_tensor(rng_of(case.seed, 11, number, k).standard_normal(tuple(t.shape))).to(t)
             if t.is_floating_point()
+            and (n in case.wanted or case.subject.leaves[n].role != "input")  # one-hot rows stay so
             else t
             for k, (n, t) in enumerate(case.leaves.items())
         }

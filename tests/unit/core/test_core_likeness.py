@@ -436,3 +436,66 @@ def test_no_step_is_suspected_where_an_input_never_counts():
     said = [s for r in report.failures if r.finding is not None for s in r.finding.diagnosis]
     assert not any("surrogate" in s for s in said)
     assert any("surrogate" in s for s in diagnosis(Of(torch.sign, lambda d, x, y: d), randn(4, 3)))
+
+
+class Loss:
+    """Mean negative log-likelihood; `wrong` changes δz = ŷ − onehot(y), given y."""
+
+    def __init__(self, wrong):
+        self.wrong = wrong
+
+    def forward(self, z, y):
+        self.p, self.y = torch.softmax(z, 1), y
+        return -torch.log_softmax(z, 1).gather(1, y[:, None]).mean()
+
+    def backward(self, d):
+        onehot = torch.zeros_like(self.p).scatter_(1, self.y[:, None], 1.0)
+        return d * self.wrong(self.p - onehot, self.y) / len(self.y)
+
+
+def in_rows(where):
+    return lambda dz, y: torch.where(where(y, dz.shape[1])[:, None], dz / 2, dz)
+
+
+@pytest.mark.parametrize(
+    ("where", "told"),
+    [
+        (lambda y, C: y == 0, ["out exactly in the rows whose y is 0"]),
+        (lambda y, C: y == C - 1, ["out exactly in the rows whose y is the last index"]),
+        (lambda y, C: torch.bincount(y)[y] > 1, ["out exactly in the rows whose y another row has too"]),
+        (lambda y, C: torch.arange(len(y)) % 3 == 1, []),
+    ],
+)
+def test_the_label_of_the_rows_that_are_out_is_told(where, told):
+    said = diagnosis(Loss(in_rows(where)), randn(7, 4), torch.tensor([0, 1, 3, 0, 2, 3, 3]))
+    assert [s for s in said if "whose y" in s] == told
+
+
+def test_a_constant_beside_the_input_stays_as_it_is_where_a_sentence_is_tested():
+    """Of rows that add up to one ŷ − t is the gradient, and of no others."""
+
+    class Soft(Loss):
+        def forward(self, z, t):
+            self.p, self.t = torch.softmax(z, 1), t
+            return -(t * torch.log_softmax(z, 1)).sum() / len(z)
+
+        def backward(self, d):
+            return d * (self.p - self.t)
+
+    (said,) = diagnosis(Soft(None), randn(5, 4), torch.eye(4, dtype=F64)[[0, 1, 2, 3, 3]])
+    assert said == "every entry is the same multiple of what it should be: 5 times (z.shape[0] here)"
+
+
+def test_names_that_are_equal_at_every_draw_are_named_together():
+    spec = LayerSpec(lambda: Of(torch.sin, lambda d, x, y: d * x.cos() / x.shape[1]), "B D", name="S", dims={"D": [2]})
+    (failed,) = check(spec, only=("input_gradient",)).failures
+    assert failed.finding is not None
+    assert failed.finding.diagnosis == (
+        "every entry is the same multiple of what it should be: 0.5 times (1/2 or 1/D here)",
+    )
+
+
+def test_a_factor_of_almost_one_is_no_size_that_is_one():
+    spec = LayerSpec(lambda: Of(torch.sin, lambda d, x, y: d * x.cos() * (1 + 5e-7)), "B D", dims={"B": [1]}, name="S")
+    report = check(spec, only=("input_gradient",), examples=10)
+    assert not any("B" in s for r in report.failures if r.finding for s in r.finding.diagnosis)
