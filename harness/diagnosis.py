@@ -106,11 +106,9 @@ def _shapes(case: Case) -> dict[str, int]:
 
 def named_factors(factor: float, sizes: Mapping[str, Any]) -> list[str]:
     """The expressions in sizes and options that equal the factor, the simplest first."""
-    if abs(factor - 1) <= 1e-6:  # of a size that is 1 here
-        return []
     candidates = {"-1": -1.0, "2": 2.0, "1/2": 0.5, "-2": -2.0, "-1/2": -0.5}
     for name, value in sizes.items():
-        if not isinstance(value, bool) and isinstance(value, (int, float)):
+        if not isinstance(value, bool) and isinstance(value, (int, float)) and value != 1:  # 1 tells nothing
             candidates |= _forms(name, float(value))
     return [text for text, value in candidates.items() if abs(value - factor) <= 1e-6 * abs(factor)]
 

@@ -23,25 +23,33 @@ Cotangents = Sequence[Tensor]
 
 
 def cotangent_linear(session: Session) -> Observation:
-    """Sign, doubling, sums and zero: −v, 2v and 0 give −g, 2g and 0, and ones, which `sum()` sends, the sum of what v and
-    1 − v give."""
+    """Sign, doubling, sums and zero: −v, 2v and 0 give −g, 2g and 0, and ones, which `sum()` sends, the sum of what v′ and
+    1 − v′ give, v′ being v with zeros for every second row, as a masked loss sends them."""
     if skipped := _nothing_to_vary(session):
         return skipped
     case = session.case
     v = case.base.cotangents
-    w = [1 - t for t in v]
-    g, h = case.base.gradients, case.pulled(w)
-    both = {n: _sum(g.get(n), h.get(n)) for n in case.wanted}
-    size = {n: _sum(_size(g.get(n)), _size(h.get(n))) for n in case.wanted}
+    masked = [_masked(t) for t in v]
+    g, parts = case.base.gradients, (case.pulled(masked), case.pulled([1 - t for t in masked]))
+    both = {n: _sum(*(h.get(n) for h in parts)) for n in case.wanted}
+    size = {n: _sum(*(_size(h.get(n)) for h in parts)) for n in case.wanted}
     return _all(
         session,
         [
             ("−v", [-t for t in v], _times(g, -1.0), None),
             ("2v", [2 * t for t in v], _times(g, 2.0), None),
-            ("1 = v + (1 − v)", [torch.ones_like(t) for t in v], both, size),
             ("0", [torch.zeros_like(t) for t in v], _times(g, 0.0), None),
+            ("1 = v′ + (1 − v′)", [torch.ones_like(t) for t in v], both, size),
         ],
     )
+
+
+def _masked(v: Tensor) -> Tensor:
+    """Zeros for every second row; of a batch of one none."""
+    if not v.ndim:
+        return v
+    rows = torch.arange(len(v), device=v.device) % 2 == 0
+    return v * rows.reshape(-1, *[1] * (v.ndim - 1)).to(v.dtype)
 
 
 def cotangent_scale(session: Session) -> Observation:

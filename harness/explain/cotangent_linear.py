@@ -1,4 +1,6 @@
-"""Backward is linear in its cotangent: −v, 2v and 0 give −g, 2g and 0, and ones the sum of what v and 1 − v give.
+"""Backward is linear in its cotangent: −v, 2v and 0 give −g, 2g and 0, and ones the sum of what v′ and 1 − v′ give.
+
+v′ is v with zeros for every second row, as a loss with a mask sends them: a backward that looks for such rows shows.
 
 A backward that takes the cotangent's absolute value, clips it, or squares it is no pullback, whatever it gives at one
 cotangent. Exact where the arithmetic is; else within 64 units in the last place of the size before cancellation, the

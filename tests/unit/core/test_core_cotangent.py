@@ -102,6 +102,27 @@ def test_a_backward_that_is_not_linear_fails_and_is_told_with_which_cotangent(na
     assert found.finding.where[0] == "x"
 
 
+@pytest.mark.parametrize(("factor", "outcome"), [(1.0, Outcome.PASS), (1.5, Outcome.FAIL), (0.0, Outcome.FAIL)])
+def test_a_backward_that_is_another_where_a_row_of_the_cotangent_is_zero_fails(factor, outcome):
+    """As of a masked loss; zeros everywhere give zero all the same."""
+
+    class Linear:
+        def __init__(self, D, K):
+            self.W = torch.randn(D, K, dtype=torch.float64)
+
+        def forward(self, x):
+            self.x = x
+            return x @ self.W
+
+        def backward(self, dy):
+            some = bool((dy == 0).all(1).any())
+            self.dW = self.x.T @ dy * (factor if some else 1.0)
+            return dy @ self.W.T
+
+    found = check(LayerSpec(Linear, "B D", dims={"K": range(1, 5)}), only=("cotangent_linear",)).results[0]
+    assert found.outcome is outcome
+
+
 def test_a_backward_that_can_not_take_a_strided_cotangent_fails():
     found = outcome(Scale(lambda v: v.view(-1).view(v.shape)), "cotangent_layout")
     assert found.outcome is Outcome.FAIL

@@ -150,6 +150,7 @@ def test_two_entries_along_an_axis_show_no_structure():
         (1.25, {"p": 0.2}, ["1/(1-p)"]),
         (3.000002, {"B": 3}, ["B"]),
         (1.0000001, {"B": 1}, []),  # a factor of almost one is no size that is one
+        (-1.0, {"B": 1}, ["-1"]),
     ],
 )
 def test_factor_has_the_names_that_equal_it(factor, sizes, names):
