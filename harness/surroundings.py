@@ -61,7 +61,8 @@ class Surroundings:
         if not (self._lasts(gradients, d, found) and self._missing(gradients, d, found)):
             return False
         return not (
-            self._absorbed(gradients, d, found) or self._hidden(d, [r for r in (found, coarser) if r is not None])
+            self._absorbed(gradients, d, found)
+            or self._hidden(gradients, d, [r for r in (found, coarser) if r is not None])
         )
 
     def _steps(self, slope: float) -> list[float]:
@@ -130,7 +131,7 @@ class Surroundings:
         """How large numbers inside may be: of order one, or as the leaves or the outputs."""
         return max([1.0, float(self.f.y.abs().amax()), *(float(self.f.case.leaves[n].abs().amax()) for n in d)])
 
-    def _hidden(self, d: Direction, found: Sequence[Residual]) -> bool:
+    def _hidden(self, gradients: Mapping[str, Tensor], d: Direction, found: Sequence[Residual]) -> bool:
         """Whether numbers inside that round more coarsely than the outputs show explain what is in dispute at each step.
 
         An output that stands still over the steps at which rounding was measured may be far from as exact as its last digit
@@ -139,7 +140,7 @@ class Surroundings:
         digit then is a kink, or the function.
         """
         near = self.f.change(self.f.spread(d, STILL))
-        if near is None or not bool((still := near == 0).any()):
+        if near is None or not bool((still := near == 0).any()) or self._of_moving(gradients, d, found[0], ~still):
             return False
         digit = ABSORBED * self.f.case.u * self._numbers(d)
         far = [self.f.change(self.f.spread(d, side * COARSEST)) for side in (1.0, -1.0)]
@@ -147,6 +148,24 @@ class Surroundings:
         noise = self._noise_of(d, still & ~quiet, digit)
         slope, rounding = quiet * digit / COARSEST, 4 * NOISES * noise
         return all(abs(r.off) <= float(weighed(self.f.v, slope + rounding / r.step).norm()) for r in found)
+
+    def _of_moving(self, gradients: Mapping[str, Tensor], d: Direction, found: Residual, moving: Tensor) -> bool:
+        """Whether the claim is off for the outputs that move: for the cotangent that is zero on them it gives nothing near what is
+        in dispute, and so what the others may hide is not that."""
+        case, vs = self.f.case, self.f.case.base.cotangents
+        claims = ((gradients[n], case.base.gradients.get(n)) for n in d)
+        whole = len(self.f.v) == sum(v.numel() for v in vs) and all(
+            g is not None and torch.equal(t, g) for t, g in claims
+        )
+        if not (whole and case.subject.takes_cotangent and bool(moving.any())):
+            return False
+        parts = torch.split(moving, [v.numel() for v in vs])
+        rest = case.evaluate(1, tuple(v.masked_fill(m.reshape(v.shape), 0.0) for v, m in zip(vs, parts, strict=True)))
+        left = {n: g for n in d if (g := rest.gradients.get(n)) is not None and g.shape == d[n].shape}
+        if left.keys() != d.keys():
+            return False
+        part = self.f.claimed(left, self.f.spread(d, 1.0))
+        return min(abs(found.off - part), abs(found.off + part)) > abs(found.off) / 2
 
     def _noise_of(self, d: Direction, still: Tensor, digit: float) -> Tensor:
         """The rounding of these outputs at the first steps that move them, 0 where it is beyond a last digit."""

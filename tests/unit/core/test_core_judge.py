@@ -496,3 +496,30 @@ def test_truncation_that_adds_up_over_many_entries_is_extrapolated(factor: float
     made = layer(lambda z: torch.sin(30 * z), lambda z: factor * 30 * torch.cos(30 * z))
     assert gradcheck(made, x, raise_exception=False).ok is (factor == 1.0)
     assert bool(escalated) is (factor != 1.0)
+
+
+class Apart:
+    """Two outputs of very different size, each with its own parameter; the gradient of a is `factor` times what it should be."""
+
+    def __init__(self, large: float, factor: float) -> None:
+        self.a, self.b = (torch.tensor([t], dtype=torch.float64) for t in (large, 1 / large))
+        self.factor = factor
+
+    def forward(self, x):
+        self.x = x
+        return self.a * torch.sin(x), self.b * torch.cos(x)
+
+    def backward(self, g, h):
+        self.da, self.db = (t.sum().reshape(1) for t in (self.factor * g * torch.sin(self.x), h * torch.cos(self.x)))
+        return g * self.a * torch.cos(self.x) - h * self.b * torch.sin(self.x)
+
+
+@pytest.mark.parametrize("large", [1e6, 1e12])
+@pytest.mark.parametrize(
+    ("factor", "outcome"), [(1.0, Outcome.PASS), (1.0001, Outcome.FAIL), (2.0, Outcome.FAIL), (0.0, Outcome.FAIL)]
+)
+def test_an_output_that_stands_still_hides_nothing_that_is_claimed_of_others(large, factor, outcome):
+    """An output of 10⁻¹² beside a parameter of 10¹² might hide much; of what it might, nothing is in dispute."""
+    x = torch.randn(3, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(9))
+    report = gradcheck(Apart(large, factor), x, raise_exception=False)
+    assert {r.check: r.outcome for r in report.results}["parameter_gradient"] is outcome
