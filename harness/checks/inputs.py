@@ -116,7 +116,10 @@ def judged(point: Special, budget: Budget) -> Verdicts:
         why = f"the forward refused a nearby point: {refusal}"
         verdicts = {n: Verdict(Outcome.INCONCLUSIVE, reason=why) for n in point.case.wanted}
     known = {n: v for n, v in verdicts.items() if not _unknown(v)}
-    return known if point.bare or point.faint else known | _smooth(session, verdicts)
+    try:
+        return known if point.bare or point.faint else known | _smooth(session, verdicts)
+    except Spent:  # whether it is a jump is not known, nor counted
+        return known
 
 
 def _smooth(session: Session, verdicts: Verdicts) -> Verdicts:
