@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from harness import engine
-from harness.arguments import checked, dtype_of, not_given, not_split, unknown_word
+from harness.arguments import checked, dtype_of, not_given, not_split, unknown_word, usable
 from harness.arrays import all_finite
 from harness.case import Case
 from harness.cases import case_of
@@ -85,6 +85,7 @@ def gradcheck(
     if len(inputs) == 1 and isinstance(inputs[0], tuple):
         inputs = inputs[0]
     not_split(layer, inputs)
+    usable(reference, {"kwargs": kwargs, "grads": grads})
     if resolution is not None and not (isinstance(resolution, (int, float)) and 0 < resolution < 1):
         raise SpecError(f"resolution={resolution!r}: write the relative error that must be seen, such as 1e-6")
     where_given = next((x.device for x in leaves_of(inputs) if isinstance(x, torch.Tensor)), torch.device("cpu"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from types import FunctionType
@@ -18,7 +18,7 @@ from harness.outcome import SpecError
 from harness.prepare import DTYPES
 from harness.request import Request, holds_tensors
 from harness.scalars import is_node, node_advice
-from harness.spec import LayerSpec
+from harness.spec import MAPPINGS, NO_REFERENCE, LayerSpec
 
 _FORWARD = "derivatives in forward mode are not supported yet; backward is what is judged"
 _TORCH_WORDS = {
@@ -119,10 +119,23 @@ def dtype_of(dtype: Any) -> torch.dtype | None:
     """The dtype that was asked for, by name or itself.
 
     Raises:
-        SpecError: there is none of this name.
+        SpecError: there is none of this name, or it has no gradients.
     """
-    if dtype is None or isinstance(dtype, torch.dtype):
-        return dtype
-    if str(dtype) not in DTYPES:
+    if dtype is None:
+        return None
+    if (name := str(dtype).removeprefix("torch.")) not in DTYPES:
         raise SpecError(f"dtype={dtype!r} is not one of {', '.join(DTYPES)}")
-    return DTYPES[str(dtype)]
+    return DTYPES[name]
+
+
+def usable(reference: Any, mappings: Mapping[str, Any]) -> None:
+    """A reference that can be called, and mappings where they are asked for.
+
+    Raises:
+        SpecError: something else.
+    """
+    if reference is not None and not callable(reference):
+        raise SpecError(NO_REFERENCE.format("reference", reference))
+    for word, given in mappings.items():
+        if given is not None and not isinstance(given, Mapping):
+            raise SpecError(f"{word}={given!r}: write a dict, {MAPPINGS[word]}")

@@ -17,6 +17,18 @@ PROMISES = ("unbiased", "accumulates", "overwrites", "reentrant", "shared_mask",
 DTYPE_NAMES = ("float64", "float32", "bfloat16", "float16")
 DEFAULT_SIZES = tuple(range(1, 7))
 
+NO_REFERENCE = "{}={!r} can't be called: write a function, such as torch.tanh or a lambda"
+"""What is said of a reference that is no function."""
+
+MAPPINGS = {
+    "dims": "{name: sizes}, such as {'D': range(1, 7)}",
+    "options": "{name: values}, such as {'p': (0.0, 0.5)}",
+    "grads": "{parameter: name of its gradient}, such as {'W': 'dW'}",
+    "gaps": "{check name: why}, such as {'float16': 'overflows'}",
+    "kwargs": "{keyword of forward: value}, such as {'train': True}",
+}
+"""What is asked for as a dict, and how it is written."""
+
 
 @dataclass(frozen=True, eq=False)
 class LayerSpec:
@@ -66,6 +78,9 @@ class LayerSpec:
 
     def __post_init__(self) -> None:
         set_ = object.__setattr__
+        self._check_types()
+        if isinstance(self.promises, str):
+            set_(self, "promises", (self.promises,))
         set_(self, "kinds", tuple(kind_of(i) for i in _as_tuple(self.inputs)))
         set_(self, "sizes", self._sizes())
         set_(self, "options", {name: _values(name, values) for name, values in self.options.items()})
@@ -101,6 +116,19 @@ class LayerSpec:
     def _known(self) -> set[str]:
         return {*self.sizes, *self.starred, *self.options, *RESERVED}
 
+    def _check_types(self) -> None:
+        for name, shown in MAPPINGS.items():
+            if not isinstance(given := getattr(self, name, {}), Mapping):
+                raise SpecError(f"{name}={given!r}: write a dict, {shown}")
+        for name in ("reference", "derivative_of"):
+            if (given := getattr(self, name)) is not None and not callable(given):
+                raise SpecError(NO_REFERENCE.format(name, given))
+        for mode, keywords in self.modes.items() if isinstance(self.modes, Mapping) else ():
+            if not isinstance(keywords, Mapping):
+                raise SpecError(
+                    f"modes={{{mode!r}: {keywords!r}}}: write forward's keywords in that mode, such as {{'is_train': True}}"
+                )
+
     def _check_words(self) -> None:
         for promise in self.promises:
             if promise not in PROMISES:
@@ -111,10 +139,11 @@ class LayerSpec:
             raise SpecError(
                 f'modes={self.modes!r}: write ("train", "eval"), one of them, or a mapping of them to keywords'
             )
-        if isinstance(self.dtypes, str) or set(self.dtypes or ()) - set(DTYPE_NAMES):
+        listed = self.dtypes is None or (isinstance(self.dtypes, Iterable) and not isinstance(self.dtypes, str))
+        if not listed or set(self.dtypes or ()) - set(DTYPE_NAMES):
             raise SpecError(f"dtypes={self.dtypes!r}: write a tuple of {', '.join(DTYPE_NAMES)}")
-        if self.resolution is not None and not 0 < self.resolution < 1:
-            raise SpecError(f"resolution={self.resolution}: write the relative error that must be seen, such as 1e-6")
+        if self.resolution is not None and not (isinstance(self.resolution, (int, float)) and 0 < self.resolution < 1):
+            raise SpecError(f"resolution={self.resolution!r}: write the relative error that must be seen, such as 1e-6")
         if not callable(self.build) and not _is_layer(self.build):
             raise SpecError(f"build={self.build!r} is neither a class, a function, a string nor a layer")
         self._check_used()
@@ -130,8 +159,19 @@ class LayerSpec:
         takes_any = self.builds and any(p.kind is p.VAR_KEYWORD for p in _parameters(self.build).values())
         for kind, names in (("options", self.options), ("dims", self.dims)):
             if unused := [n for n in names if n not in asked and not takes_any]:
-                takes = ", ".join(_parameters(self.build)) if self.builds else "nothing, since build is a layer already"
-                raise SpecError(f"{kind}={{{unused[0]!r}: ...}} is used nowhere: build takes {takes or 'no arguments'}")
+                raise SpecError(f"{kind}={{{unused[0]!r}: ...}} is used nowhere: build takes {self._taken(unused)}")
+
+    def _taken(self, unused: Sequence[str]) -> str:
+        """What build is called with, and, where that is nothing, how it would be called with what is used nowhere."""
+        words = ", ".join(unused)
+        if not self.builds:
+            return "nothing, since build is a layer already"
+        if taken := ", ".join(_parameters(self.build)):
+            return taken
+        source = getattr(self.build, "__name__", "") if hasattr(self.build, "namespace") else ""
+        made = f"{source!r} makes it of nothing: write build='{source}({words})'"
+        other = f"no arguments: write build=lambda {words}: ..."
+        return f"no arguments, {made}" if source.isidentifier() else other
 
     def build_arguments(self) -> tuple[str, ...]:
         """The names that `build` is called with."""

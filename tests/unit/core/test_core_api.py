@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import core_layers as layers
@@ -282,6 +283,28 @@ def test_layer_that_accepts_float32_alone_is_judged_in_it_and_the_report_says_so
 def test_unknown_dtype_is_an_error():
     with pytest.raises(SpecError, match="dtype='float63' is not one of float64, float32, bfloat16, float16"):
         gradcheck(layers.Identity(), X, dtype="float63")
+
+
+@pytest.mark.parametrize("dtype", [torch.int32, torch.complex64])
+def test_dtype_without_gradients_is_an_error(dtype):
+    with pytest.raises(SpecError, match=rf"dtype={dtype} is not one of float64, float32, bfloat16, float16"):
+        gradcheck(layers.Identity(), X, dtype=dtype)
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        (
+            {"reference": "torch.tanh"},
+            "reference='torch.tanh' can't be called: write a function, such as torch.tanh or",
+        ),
+        ({"kwargs": 3}, "kwargs=3: write a dict, {keyword of forward: value}, such as {'train': True}"),
+        ({"grads": "dW"}, "grads='dW': write a dict, {parameter: name of its gradient}, such as {'W': 'dW'}"),
+    ],
+)
+def test_argument_of_another_type_says_what_to_write(words, shown):
+    with pytest.raises(SpecError, match=re.escape(shown)):
+        gradcheck(layers.Identity(), X, **words)
 
 
 # What comes back

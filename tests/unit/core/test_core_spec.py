@@ -228,10 +228,54 @@ def test_unknown_promise_is_an_error_that_lists_them():
     )
 
 
-@pytest.mark.parametrize("resolution", [0, -1e-6, 1, 2.5, float("nan")])
+def test_one_promise_needs_no_tuple():
+    assert LayerSpec(build=Identity, inputs="B", promises="unbiased").promises == ("unbiased",)
+
+
+@pytest.mark.parametrize(
+    ("word", "given", "shown"),
+    [
+        ("dims", [3], "dims=[3]: write a dict, {name: sizes}, such as {'D': range(1, 7)}"),
+        ("options", [0.5], "options=[0.5]: write a dict, {name: values}, such as {'p': (0.0, 0.5)}"),
+        ("grads", "dW", "grads='dW': write a dict, {parameter: name of its gradient}, such as {'W': 'dW'}"),
+        ("gaps", ["state"], "gaps=['state']: write a dict, {check name: why}, such as {'float16': 'overflows'}"),
+        (
+            "modes",
+            {"train": True},
+            "modes={'train': True}: write forward's keywords in that mode, such as {'is_train': True}",
+        ),
+        ("dtypes", torch.float32, "dtypes=torch.float32: write a tuple of float64, float32, bfloat16, float16"),
+        (
+            "reference",
+            "torch.tanh",
+            "reference='torch.tanh' can't be called: write a function, such as torch.tanh or a lambda",
+        ),
+        ("derivative_of", 3, "derivative_of=3 can't be called: write a function, such as torch.tanh or a lambda"),
+    ],
+)
+def test_field_of_another_type_says_what_to_write(word, given, shown):
+    assert message(lambda: LayerSpec(build=Identity, inputs="B", **{word: given})) == shown
+
+
+@pytest.mark.parametrize(
+    ("build", "shown"),
+    [
+        (
+            "Identity",
+            "build takes no arguments, 'Identity' makes it of nothing: write build='Identity(n_out, n_hidden)'",
+        ),
+        (Identity, "build takes no arguments: write build=lambda n_out, n_hidden: ..."),
+    ],
+)
+def test_size_that_a_build_without_arguments_does_not_take_says_how_it_would(build, shown):
+    text = message(lambda: LayerSpec(build=build, inputs="B", dims={"n_out": (1, 2), "n_hidden": (3,)}))
+    assert text == "dims={'n_out': ...} is used nowhere: " + shown
+
+
+@pytest.mark.parametrize("resolution", [0, -1e-6, 1, 2.5, float("nan"), "high"])
 def test_resolution_that_is_no_relative_error_is_an_error(resolution):
     text = message(lambda: LayerSpec(build=Identity, inputs="B", resolution=resolution))
-    assert text == f"resolution={resolution}: write the relative error that must be seen, such as 1e-6"
+    assert text == f"resolution={resolution!r}: write the relative error that must be seen, such as 1e-6"
 
 
 def test_check_of_something_else_says_what_it_takes():
