@@ -124,6 +124,9 @@ def case_of(
         if reference is None or not reference.takes(request, mode):
             raise
         raise Contested(str(refusal), str(example)) from refusal
+    except BackwardRaised as raised:
+        raised.example = str(example)
+        raise
     subject = made.subject
     case = Case(
         subject,

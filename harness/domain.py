@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import traceback
 from contextlib import AbstractContextManager
+from pathlib import Path, PurePath
+
+import numpy as np
+import torch
 
 from harness.outcome import SpecError
+
+OTHERS = ("<frozen", *(str(Path(str(module)).parent) for module in (__file__, np.__file__, torch.__file__)))
+"""Where lines stand that are no layer's."""
 
 
 class Refused(Exception):  # noqa: N818  (an example outside the layer's domain is no error)
@@ -21,6 +29,19 @@ class Contested(Refused):
 
 class BackwardRaised(Exception):  # noqa: N818
     """The forward went through and its backward raised."""
+
+    example = ""
+    """At which, where a spec has several."""
+
+    def told(self) -> str:
+        """What was raised, in which line of the layer's, at which example."""
+        what = (f"the forward went through and backward raised {self}", self._line(), self.example)
+        return ", at ".join(part for part in what if part)
+
+    def _line(self) -> str:
+        frames = traceback.extract_tb(self.__cause__.__traceback__ if self.__cause__ else None)
+        own = [f for f in frames if not f.filename.startswith(OTHERS) and f.lineno]
+        return f"line {own[-1].lineno} of {PurePath(own[-1].filename).name}" if own else ""
 
 
 class _Raising:

@@ -53,7 +53,8 @@ def events(plan: Plan) -> Iterator[Event]:
                 session = Session(make(mode))
                 _ = session.case.base
             except BackwardRaised as raised:
-                broken.append(clean(f"the forward went through and backward raised {raised}"))
+                raised.example = raised.example or (session.case.label if session is not None else "")
+                broken.append(clean(raised.told()))
             except Refused as refusal:
                 refused.append(clean(str(refusal)))
                 accepted += _accepted(session) if session is not None else _contested(refusal)
@@ -160,7 +161,8 @@ def observe(check: Check, session: Session) -> Observation:
             return Observation(Outcome.INCONCLUSIVE, reason=UNREPLAYED)
         return seen
     except BackwardRaised as raised:
-        return Observation(Outcome.FAIL, reason=clean(f"the forward went through and backward raised {raised}"))
+        raised.example = raised.example or session.case.label
+        return Observation(Outcome.FAIL, reason=clean(raised.told()))
     except Refused as refusal:
         return Observation(Outcome.INCONCLUSIVE, reason=clean(f"the forward refused a nearby point: {refusal}"))
     except SpecError:

@@ -113,9 +113,7 @@ def single_example(session: Session) -> Observation:
     except Refused as refusal:
         return Observation(Outcome.SKIP, reason=f"it refuses a batch of one: {refusal}")
     except BackwardRaised as raised:
-        return Observation(
-            Outcome.FAIL, reason=f"a batch of one: the forward went through and backward raised {raised}"
-        )
+        return Observation(Outcome.FAIL, reason=f"a batch of one: {raised.told()}")
     if case.mode == "eval" and (finding := _among_others(case, one)):
         return Observation(
             Outcome.FAIL, reason="in eval an example depends on the others of its batch", finding=finding

@@ -52,9 +52,7 @@ def special_values(session: Session) -> Observation:
                 return Observation(Outcome.FAIL, reason=f"at {point.what}: {finding.analytic}", finding=finding)
             continue
         except BackwardRaised as raised:
-            return Observation(
-                Outcome.FAIL, reason=f"at {point.what}: the forward went through and backward raised {raised}"
-            )
+            return Observation(Outcome.FAIL, reason=f"at {point.what}: {raised.told()}")
         if failed := next((n for n, v in verdicts.items() if v.outcome is Outcome.FAIL), None):
             return _failure(session, point, failed, verdicts[failed])
         if verdicts := {

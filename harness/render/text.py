@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from textwrap import indent, shorten
@@ -72,14 +73,21 @@ def report_text(report: Report, files: str = "") -> str:
 
 
 def _as_one(results: Sequence[Result]) -> list[Result]:
-    """The results; in one row where none has a word of its own, as where the forward refuses everything."""
-    if len({(r.outcome, r.reason) for r in results}) != 1 or any(r.finding for r in results):
-        return list(results)
-    first = results[0]
-    if len(results) > 2 and first.outcome in (Outcome.FAIL, Outcome.ERROR):
-        mode = first.mode if {r.mode for r in results} == {first.mode} else None
-        return [replace(first, check=f"all {len(results)} checks", mode=mode)]
-    return list(results)
+    """The results; in one row those that have one word and no evidence, as where the forward refuses everything."""
+    bad = [r for r in results if r.outcome in (Outcome.FAIL, Outcome.ERROR) and r.finding is None]
+    times = Counter((r.outcome, r.reason) for r in bad)
+    rows: list[Result] = []
+    done: set[tuple[Outcome, str]] = set()
+    for r in results:
+        key = (r.outcome, r.reason)
+        if r.finding is not None or times[key] <= 2:
+            rows.append(r)
+        elif key not in done:
+            done.add(key)
+            mode = r.mode if {x.mode for x in bad if (x.outcome, x.reason) == key} == {r.mode} else None
+            every = "all " if times[key] == len(results) else ""
+            rows.append(replace(r, check=f"{every}{times[key]} checks", mode=mode))
+    return rows
 
 
 def _evidence(report: Report, files: str) -> list[str]:

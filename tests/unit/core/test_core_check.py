@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -276,6 +277,16 @@ def test_backward_that_raises_after_a_good_forward_fails():
     reason = report.failures[0].reason
     assert "the forward went through and backward raised RuntimeError: division by B - 1" in reason
     assert "of 12 examples)" in reason
+
+
+def test_backward_that_raises_is_told_with_its_line_and_the_example_and_in_one_row():
+    report = check(spec(BackwardRefuses), examples=12)
+    _, line = inspect.getsourcelines(BackwardRefuses)
+    assert f", at line {line + 3} of test_core_check.py, at B=1 " in report.failures[0].reason
+    alike = sum(r.reason == report.failures[0].reason for r in report.failures)
+    rows = [row.split() for row in str(report).splitlines() if " FAIL " in row]
+    assert alike > 20
+    assert [row[0] for row in rows if row[1] == "checks"] == [str(alike)]
 
 
 class WrongAtOne(layers.Identity):
