@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from itertools import chain
 from typing import Any
 
 import torch
@@ -16,14 +15,14 @@ from harness.draws import directions_like
 from harness.likeness import FIT, elsewhere, explains, likenesses
 
 
-def sentences(case: Case, name: str, claimed: Tensor, expected: Tensor, again: bool = False) -> list[str]:
-    """Sentences that explain `claimed` given `expected`, the simplest kind alone; none where nothing fits. On `again`, at another
-    draw, every kind: there a simpler one may fit by chance."""
+def kinds(case: Case, name: str, claimed: Tensor, expected: Tensor, again: bool = False) -> Iterator[list[str]]:
+    """Sentences that explain `claimed` given `expected`, kind by kind, the simplest first. Each may fit by chance, and on
+    `again`, at another draw, it is asked which fit there too."""
     g, r = claimed.double(), expected.double()
     if g.shape != r.shape or not g.numel() or not bool(torch.isfinite(r).all() & torch.isfinite(g).all()):
-        return []
+        return
     x = case.leaves[name].double()
-    kinds = (
+    tried = (
         _whole(case, name, g, r),
         likenesses(case, name, g, r),
         _local(g, r),
@@ -35,9 +34,12 @@ def sentences(case: Case, name: str, claimed: Tensor, expected: Tensor, again: b
         elsewhere(case, name, g, r),
         _unsummed(case, name),
     )
-    if again:
-        return list(chain.from_iterable(kinds))
-    return next((found for kind in kinds if (found := list(kind))), [])
+    yield from (found for kind in tried if (found := list(kind)))
+
+
+def sentences(case: Case, name: str, claimed: Tensor, expected: Tensor) -> list[str]:
+    """The simplest kind of sentences that explain `claimed` given `expected`; none where nothing fits."""
+    return next(kinds(case, name, claimed, expected), [])
 
 
 def common(first: list[str], *others: list[str]) -> tuple[str, ...]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import chain
 
 import torch
 from torch import Tensor
 
 from harness.arrays import rms
 from harness.case import Case
-from harness.diagnosis import common, sentences
+from harness.diagnosis import common, kinds
 from harness.domain import BackwardRaised
 from harness.judge import Judge
 from harness.outcome import Outcome
@@ -84,13 +85,14 @@ def _tested(
 ) -> tuple[str, ...]:
     """The sentences for what a session shows that hold at other examples and at fresh draws."""
     case, claimed, expected = shown
-    first = sentences(case, name, claimed, expected)
-    if not first:
+    first = kinds(case, name, claimed, expected)
+    if not (kind := next(first, [])):
         return ()
     fresh = FRESH if claimed.numel() <= (COSTLY if session.judge.trusted is None else LARGE) else 1
     draws = [*others[: 2 * fresh], *(f for k in range(1, fresh + 1) if (f := session.fresh(k)) is not None)]
     found = [s for other in draws[: 2 * fresh] if (s := _shown(other, name, judge, followed)) is not None]
-    return common(first, *(sentences(c, name, g, r, again=True) for c, g, r in found))
+    others_say = [list(chain.from_iterable(kinds(c, name, g, r, again=True))) for c, g, r in found]
+    return next((said for some in chain([kind], first) if (said := common(some, *others_say))), ())
 
 
 def _tells(session: Session, name: str) -> bool:
