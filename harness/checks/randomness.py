@@ -126,7 +126,7 @@ def unbiased(session: Session) -> Observation:
     """The mean of the train outputs over draws is the eval output, and the entries of a mask are drawn independently.
 
     A sequential test: it ends with the first look at which the mean is off, or finer than need be. Asked under the promise
-    "unbiased" and of layers that keep zeros, where evaluation is the identity. By Hoeffding's inequality the mean of n
+    "unbiased" and of layers that keep zeros, where evaluation is the identity or a multiple of it. By Hoeffding's inequality the mean of n
     independent numbers of ranges rᵢ is off by more than √(ln(2/δ) Σrᵢ²/2)/n with probability δ; ranges are those seen. The
     share of entries that a mask keeps is held to Chernoff's.
     """
@@ -140,10 +140,12 @@ def unbiased(session: Session) -> Observation:
     expected = case.at(mode="eval").outputs_at(case.leaves)[0].double().flatten()
     inputs = case.subject.wanted("input")
     identity = any(torch.equal(expected, case.leaves[n].double().flatten()) for n in inputs)
+    # noise that is added has no mask
+    identity = identity or (any(_is_multiple(case.at(mode="eval"), n, expected) for n in inputs) and _keeps_zeros(case))
     if not identity and "unbiased" not in case.promises:
         return Observation(
             Outcome.SKIP,
-            reason='asked under the promise "unbiased", or where evaluation is the identity',
+            reason='asked under the promise "unbiased", or where evaluation is the identity or a multiple of it',
         )
     seen = _seen(session, expected, identity)
     promised = "unbiased" in case.promises
@@ -152,6 +154,19 @@ def unbiased(session: Session) -> Observation:
             Outcome.SKIP, reason='it puts other numbers in place of entries: asked under the promise "unbiased"'
         )
     return seen
+
+
+def _is_multiple(case: Case, name: str, y: Tensor) -> bool:
+    """Whether an output is one positive multiple of an input, there and at other inputs: of one entry anything is a multiple."""
+    x = case.leaves[name]
+    if x.numel() != y.numel() or not bool(x.any()):
+        return torch.equal(y, x.double().flatten())
+    factor = float((x.double().flatten() * y).sum() / x.double().square().sum())
+    other = x * (1 + signed_like(x, rng_of(case.seed, 17)) / 4)
+    z = case.outputs_at({**case.leaves, name: other})[0].double().flatten()
+    pairs = ((x, y), (other, z)) if factor > 0 and z.shape == y.shape else ()
+    scaled = [(factor * t.double().flatten(), out) for t, out in pairs]
+    return bool(scaled) and all(bool(((out - t).abs() <= 8 * case.u * t.abs()).all()) for t, out in scaled)
 
 
 def _seen(session: Session, expected: Tensor, identity: bool) -> Observation:

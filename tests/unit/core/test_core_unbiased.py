@@ -214,3 +214,46 @@ def test_only_the_promise_asks_it_of_a_layer_whose_eval_is_not_the_identity():
     assert unbiased(Noise).outcome is Outcome.SKIP
     assert unbiased(Noise, promises=("unbiased",)).outcome is Outcome.PASS
     assert unbiased(Shifted, promises=("unbiased",), examples=25).outcome is Outcome.FAIL
+
+
+class Classical(Dropout):
+    """No scale in training, `share` in evaluation: what is kept of it on average is a half."""
+
+    share, gain = 0.5, 1.0
+
+    def draw(self, x):
+        return super().draw(x) / 2 * self.gain
+
+    def forward(self, x):
+        self.m = self.draw(x) if self.training else torch.full_like(x, self.share)
+        return x * self.m
+
+
+class ScaledTwice(Classical):
+    """Scaled in training and in evaluation too."""
+
+    gain = 2.0
+
+
+class Leaking(Classical):
+    """A random slope of negative numbers, its mean in evaluation."""
+
+    share = 0.25
+
+    def draw(self, x):
+        return torch.where(x < 0, torch.rand(x.shape).to(x) / 2, torch.ones_like(x))
+
+    def forward(self, x):
+        self.m = self.draw(x) if self.training else torch.where(x < 0, self.share, torch.ones_like(x))
+        return x * self.m
+
+
+@pytest.mark.parametrize(
+    ("build", "outcome"),
+    [(Classical, Outcome.PASS), (ScaledTwice, Outcome.FAIL), (Leaking, Outcome.PASS)],
+)
+@pytest.mark.parametrize("seed", [0, 1])
+def test_where_evaluation_is_a_multiple_the_mean_is_it_too(build, outcome, seed):
+    report = check(LayerSpec(build, "B D"), only=("unbiased",), seed=seed)
+    found = {r.mode: r.outcome for r in report.results}["train"]
+    assert found is outcome or (build is Leaking and found is not Outcome.FAIL)
