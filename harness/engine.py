@@ -152,12 +152,18 @@ def _once(check: Check, session: Session) -> Observation:
     return session.seen[check.name]
 
 
+def _stands(check: Check, session: Session) -> bool:
+    """Whether what a check fails may be failed: it needs no second forward, its bound holds what two differ by, or none do."""
+    if check.name in _OF_ONE or (check.name in _BY_BOUND and session.case.steady):
+        return True
+    return session.case.replays_still
+
+
 def observe(check: Check, session: Session) -> Observation:
     """One check of one case. Whatever the check itself raises is the harness's own error."""
     try:
         seen = check.observe(session)
-        bounded = check.name in _OF_ONE or (check.name in _BY_BOUND and session.case.steady)
-        if seen.outcome is Outcome.FAIL and not bounded and not session.case.replays_still:
+        if seen.outcome is Outcome.FAIL and not _stands(check, session):
             return Observation(Outcome.INCONCLUSIVE, reason=UNREPLAYED)
         return seen
     except BackwardRaised as raised:
