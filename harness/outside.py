@@ -6,15 +6,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from dis import get_instructions
 from functools import lru_cache, partial
-from types import CodeType, FunctionType
+from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from harness.arrays import is_real
+from harness.arrays import captured, is_real
 from harness.copies import own_copy
-from harness.generators import GENERATORS, are_near, is_installed
+from harness.generators import GENERATORS, are_near, code_names, is_installed
 from harness.held import held_by
 from harness.outcome import SpecError
 from harness.parts import parts_of
@@ -40,7 +40,7 @@ class Outside:
     @classmethod
     def of(cls, layer: Any, dtype: torch.dtype, device: torch.device) -> Outside:
         """Of what holds an array, or may once backward has run; of nothing where nobody would put it back."""
-        names = {_label(layer, s): s for s in _of_methods(layer)} if preserving() else {}
+        names = {_label(layer, s): s for s in _of_methods(layer)} if preserving() and _looks_out(layer) else {}
         originals = {n: _kept(slot) for n, slot in names.items()}
         made = _copied({n: t for n, t in originals.items() if t is not _ABSENT}, dtype, device)
         outside = cls(names, originals, {**originals, **made})
@@ -129,6 +129,51 @@ def _label(layer: Any, slot: Slot) -> str:
     """Its name; of one that an attribute of the layer has too, which of the two it is."""
     shadowed = not isinstance(slot.owner, type) and hasattr(layer, slot.label)
     return f"globals.{slot.label}" if shadowed else slot.label
+
+
+def _looks_out(layer: Any) -> bool:
+    """Whether the methods of a layer name anything that `_of_methods` may find: most name nothing, and are asked again and again."""
+    seen: set[Any] = set()
+    pending: list[FunctionType] = []
+    for part in (layer, *(p for _, p in parts_of(layer))):
+        for kind in type(part).__mro__:
+            if kind in seen or _is_others(kind.__module__):
+                continue
+            seen.add(kind)
+            for name, value in vars(kind).items():
+                member = getattr(value, "__func__", value)
+                if type(member) is FunctionType:
+                    pending.append(member)
+                elif (
+                    type(value) not in _PLAIN and not name.startswith("__") and (is_real(value) or _is_container(value))
+                ):
+                    return True
+    while pending:
+        function = pending.pop()
+        if function in seen:
+            continue
+        seen.add(function)
+        home = function.__module__ or ""
+        if _stored(function.__code__):
+            return True
+        for thing in _named(function):
+            if type(thing) is FunctionType:
+                pending += [thing] if are_near(thing.__module__ or "", home) else []
+            elif type(thing) is ModuleType:  # it may name an array in it, `settings.W`
+                if not is_installed(thing.__name__):
+                    return True
+            elif type(thing) not in _PLAIN and not isinstance(thing, type) and _may_hold(thing, home):
+                return True
+    return False
+
+
+_PLAIN = frozenset((type, bool, int, float, str, bytes, type(None), BuiltinFunctionType, property))
+
+
+def _named(function: FunctionType) -> list[Any]:
+    """What the code of a function names outside it."""
+    scope, (names, _) = function.__globals__, code_names(function.__code__)
+    return [*(scope[n] for n in names if n in scope), *captured(function), *(function.__kwdefaults__ or {}).values()]
 
 
 def _of_methods(layer: Any) -> Iterator[Slot]:
