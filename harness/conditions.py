@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import combinations, islice
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,6 +18,9 @@ entries where it is by so little."""
 
 FEWEST = 2
 """Fewer entries on one side of a condition meet it by chance."""
+
+TELLING = 2
+"""From how many examples that failed, and that passed, what they have in common tells."""
 
 FROM = ": from "
 """What stands before the numbers of a condition, which are another draw's too only by chance."""
@@ -35,6 +40,53 @@ def conditions(case: Case, name: str, g: Tensor, r: Tensor, again: bool = False)
     if not bool(g[out].any()) and bool((g[~out] != 0).all()):
         found.append("out exactly where it is 0")
     yield from found if again else found[:1]
+
+
+Sizes = Mapping[str, Any]
+Holds = tuple[str, Callable[[Sizes], bool]]
+
+
+def sizes(failed: Sequence[Sizes], passed: Sequence[Sizes], known: bool = False) -> tuple[str, ...]:
+    """What of sizes and options holds at every example that failed and at none that passed, the simplest; nothing where too few
+    of either tell. That a size is more than 1 says nothing new where what is wrong is `known`."""
+    if min(len(failed), len(passed)) < TELLING:
+        return ()
+    every = [*failed, *passed]
+    numbers = [n for n in failed[0] if all(type(s.get(n)) in (int, float) for s in every)]
+    whole = [n for n in numbers if all(type(s[n]) is int for s in every)]
+    named = [n for n in failed[0] if n not in numbers and all(isinstance(s.get(n), (str, bool)) for s in every)]
+    tests = [_equal(n, value) for n in numbers for value in (0, 1, 2)] + [_equal(n, failed[0][n]) for n in named]
+    tests += [t for n in whole for t in _of_one(n, known)] + [_unequal(n) for n in numbers if n not in whole]
+    tests += [t for pair in combinations(whole, 2) for t in _of_two(*pair)]
+    tests += [_equal(n, failed[0][n]) for n in numbers] + [_from(n, failed, passed) for n in whole]
+    said = (text for text, holds in tests if all(map(holds, failed)) and not any(map(holds, passed)))
+    return tuple(f"wrong in the examples where {text}, and in no other" for text in islice(said, 1))
+
+
+def _equal(n: str, value: Any) -> Holds:
+    return f"{n} = {value!r}", lambda s: bool(s[n] == value)
+
+
+def _unequal(n: str) -> Holds:
+    return f"{n} is not 0", lambda s: bool(s[n] != 0)
+
+
+def _of_one(n: str, known: bool) -> Iterator[Holds]:
+    if not known:
+        yield f"{n} > 1", lambda s: bool(s[n] > 1)
+    yield f"{n} is odd and not 1", lambda s: bool(s[n] % 2 == 1 and s[n] > 1)
+    yield f"{n} is odd", lambda s: bool(s[n] % 2 == 1)
+    yield f"{n} is even", lambda s: bool(s[n] % 2 == 0)
+
+
+def _of_two(n: str, m: str) -> Iterator[Holds]:
+    yield f"{n} = {m}", lambda s: bool(s[n] == s[m])
+    yield f"{n} and {m} differ", lambda s: bool(s[n] != s[m])
+
+
+def _from(n: str, failed: Sequence[Sizes], passed: Sequence[Sizes]) -> Holds:
+    least, most = min(s[n] for s in failed), max(s[n] for s in passed)
+    return f"{n} is {least} or more (right up to {most})", lambda s: bool(s[n] > most > 1)
 
 
 def rows(case: Case, g: Tensor, r: Tensor) -> Iterator[str]:

@@ -12,6 +12,7 @@ from harness.aggregate import Seen, result, smallest_failure, with_finding
 from harness.case import Case
 from harness.checks import Check
 from harness.comparison import not_finite
+from harness.conditions import sizes
 from harness.domain import BackwardRaised, Contested, Refused, forward_may_refuse
 from harness.echo import answered, without_known
 from harness.events import Event, Finished, Noted, Started
@@ -119,13 +120,25 @@ def _result(
         others = [s.session for s in seen if s is not failure and s.observation.outcome is Outcome.FAIL and s.session]
         judge = "reference_judge" if check.name == "reference" else "judge"
         try:
-            found = with_finding(failure, finding_of(failure.session, name, verdict, others, judge))
+            finding = finding_of(failure.session, name, verdict, others, judge)
+            found = with_finding(
+                failure, replace(finding, diagnosis=(*finding.diagnosis, *_where(seen, name, bool(finding.diagnosis))))
+            )
         except Exception as error:  # what explains a failure must not hide it
             why = f"{failure.observation.reason} (no evidence: {type(error).__name__}: {error})"
             found = replace(failure, observation=replace(failure.observation, reason=clean(why)))
         seen = [found if s is failure else s for s in seen]
         seen.sort(key=lambda s: s is not found)
     return result(layer, check.name, mode, seen, refused)
+
+
+def _where(seen: Sequence[Seen], name: str, known: bool) -> tuple[str, ...]:
+    """At what sizes and options a tensor is wrong, where some examples verify it."""
+    failed = [
+        s.session.case.sizes for s in seen if s.session and s.observation.failed and s.observation.failed[0] == name
+    ]
+    passed = [s.session.case.sizes for s in seen if s.session and name in s.observation.tensors]
+    return sizes(failed, passed, known)
 
 
 def _by_precision(session: Session, sessions: Sequence[Session], checks: Sequence[Check]) -> set[str]:

@@ -191,6 +191,9 @@ class Scales:
         wrong = int((excess > 0).sum())
         if not wrong:
             said = f"its rounding adds up ({self.short}): sum in float32, or in chunks"
+            factor = float((self.claimed * self.exact).sum() / self.exact.square().sum().clamp_min(1e-300))
+            if rms(self.claimed - factor * self.exact) < rms(self.error) / 2:
+                said = f"no single entry is out, all together are: about {factor:.4g} times what they should be"
             if self.low.alone:
                 said = "no single entry is out, all together are: a factor near 1, or rounding that adds up"
             return Finding((self.name, None), verdict.reason, "", "exact", 1, 1, (said,), "", label)

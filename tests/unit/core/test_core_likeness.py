@@ -518,3 +518,46 @@ def test_what_fits_one_draw_alone_gives_way_to_what_fits_all():
     for seed in range(4):
         report = gradcheck(Masked(), X, seed=seed, raise_exception=False)
         assert report.failures[0].finding.diagnosis == ("out exactly where the output is 0",)
+
+
+class At:
+    """x W; twice the gradient where `where` holds of its sizes and option."""
+
+    def __init__(self, where, D, K, p=0.0, kind="a"):
+        self.W, self.of = torch.randn(D, K, dtype=F64), (where, K, p, kind)
+
+    def forward(self, x):
+        return x @ self.W
+
+    def backward(self, g):
+        where, K, p, kind = self.of
+        B, D = len(g), len(self.W)
+        return g @ self.W.T * (2 if where({"B": B, "D": D, "K": K, "p": p, "kind": kind}) else 1)
+
+
+@pytest.mark.parametrize(
+    ("where", "told"),
+    [
+        (lambda s: s["B"] == 1, "B = 1"),
+        (lambda s: s["D"] > 1, None),  # what is wrong is known: twice what it should be
+        (lambda s: s["D"] > 2, "D is 4 or more (right up to 2)"),  # none has a D of 3
+        (lambda s: s["D"] % 2 == 1 and s["D"] > 1, "D is odd and not 1"),
+        (lambda s: s["B"] == s["K"], "B = K"),
+        (lambda s: s["p"] > 0, "p is not 0"),
+        (lambda s: s["kind"] == "b", "kind = 'b'"),
+        (lambda s: True, None),
+        (lambda s: s["B"] == 1 and s["D"] == 2, None),
+    ],
+)
+def test_at_which_sizes_and_options_it_is_wrong_is_told(where, told):
+    spec = LayerSpec(
+        lambda D, K, p, kind: At(where, D, K, p, kind),
+        "B D",
+        dims={"K": range(1, 5)},
+        options={"p": (0.0, 0.2, 0.5), "kind": ("a", "b", "c")},
+        name="At",
+    )
+    (failed,) = check(spec, only=("input_gradient",)).failures
+    assert failed.finding is not None
+    said = [s for s in failed.finding.diagnosis if s.startswith("wrong in")]
+    assert said == ([f"wrong in the examples where {told}, and in no other"] if told else [])
