@@ -357,3 +357,12 @@ def test_where_all_near_points_round_alike_by_one_luck_farther_ones_tell():
 
     assert in_float32(None) is Outcome.PASS
     assert in_float32(torch.bfloat16) is Outcome.FAIL
+
+
+def test_a_common_factor_in_one_precision_is_no_rounding_that_adds_up():
+    many = 1 + torch.rand(40, 30, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    found = results(Square(1.008), many)["float16"]
+    assert found.outcome is Outcome.FAIL
+    assert found.finding.diagnosis == (
+        "no single entry is out, all together are: about 1.008 times what they should be",
+    )
