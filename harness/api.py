@@ -15,7 +15,7 @@ import torch
 
 from harness import engine
 from harness.arguments import checked, dtype_of, not_given, not_split, unknown_word, usable
-from harness.arrays import all_finite
+from harness.arrays import all_finite, library_of
 from harness.case import Case
 from harness.cases import case_of
 from harness.checks import Check, selected
@@ -109,7 +109,7 @@ def gradcheck(
         try:
             made = prepared(checked(given), dtype_of(dtype), point)
         except Refused as refusal:
-            raise _own_exception(name_of(layer), refusal) from None
+            raise _own_exception(layer, inputs, refusal) from None
         except BackwardRaised as raised:
             plan = Plan(name_of(layer), (mode,), [partial(_raise, raised)], checks)
             report = collect(plan.layer, engine.events(plan), {"seed": seed})
@@ -161,13 +161,16 @@ PROVOKED = (
 """What NumPy and torch warn of where there are too few examples, or numbers go beyond those of a dtype."""
 
 
-def _own_exception(name: str, refusal: Refused) -> BaseException:
+def _own_exception(layer: Any, inputs: Sequence[Any], refusal: Refused) -> BaseException:
     """What the layer's forward raised on the inputs given, said to be the layer's; the traceback is its own."""
+    name = name_of(layer)
     if refusal.__cause__ is None:
         return SpecError(f"{name} can't be checked on these inputs: {refusal}")
     if missing := not_given(refusal.__cause__):
         return SpecError(f"{name} can't be checked on these inputs: {missing}")
     refusal.__cause__.add_note(f"raised by the forward of {name}, which gradcheck called with the inputs given")
+    if library_of(layer) == "torch" and any(isinstance(x, np.ndarray) for x in leaves_of(inputs)):
+        refusal.__cause__.add_note("it computes with torch and was given NumPy arrays: give torch.from_numpy(x)")
     return refusal.__cause__
 
 

@@ -38,7 +38,8 @@ def imported(thing: Any, name: str) -> tuple[str, str]:
     """The import line of a function or class and what it is called; where it can't be imported, a line left to fill."""
     module, qualified = getattr(thing, "__module__", None), getattr(thing, "__qualname__", "<locals>")
     if module in (None, "__main__", "builtins") or "<" in qualified:
-        return "", f"{name} = ...  # fill in: {name}, which can't be imported by name"
+        known = name if "<" in qualified else qualified
+        return "", f"{name} = ...  # fill in: {known}, which can't be imported by name"
     return f"from {module} import {qualified.split('.')[0]}", ""
 
 

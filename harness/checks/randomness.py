@@ -68,7 +68,7 @@ def _silent(session: Session) -> Observation:
     rate = next((v for n, v in case.sizes.items() if n in RATES and isinstance(v, float) and 0 < v < 1), None)
     if rate is None:
         return Observation(Outcome.SKIP, reason="the layer draws no random numbers")
-    entries = sum(y.numel() for y in case.base.outputs)
+    entries = sum(int(y.count_nonzero()) for y in case.base.outputs)  # zero is zero under every mask
     needed = math.log(SURE) / (entries * math.log(max(rate, 1 - rate))) if entries else math.inf
     if needed > SEEDS:
         return Observation(Outcome.SKIP, reason="too few entries to tell whether it draws")
@@ -190,7 +190,8 @@ def _shown(case: Case, drawn: Tensor, expected: Tensor, identity: bool) -> Obser
     """What so many draws show."""
     shared = "shared_mask" in case.promises
     if identity and not shared and (why := dependent(drawn, expected, case.base.outputs[0].shape)):
-        finding = Finding(("output", None), why, "independent entries", "exact", 1, 1)
+        meant = ('where entries are meant to share a draw: LayerSpec(..., promises=("shared_mask",))',)
+        finding = Finding(("output", None), why, "independent entries", "exact", 1, 1, meant)
         return Observation(Outcome.FAIL, reason=why, finding=finding)
     return _mean(drawn, expected, identity, shared)
 

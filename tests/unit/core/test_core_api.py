@@ -361,6 +361,22 @@ def test_forward_that_raises_is_the_callers_own_exception_or_no_pass():
         gradcheck((broken, lambda d, c: d), X)
 
 
+class NamedAxis:
+    def forward(self, x):
+        return torch.exp(x - x.amax(1, keepdim=True))
+
+    def backward(self, d):
+        return d
+
+
+@pytest.mark.parametrize(("x", "said"), [(X.numpy(), True), (X[0], False)])
+def test_numpy_arrays_that_a_torch_layer_refuses_are_named(x, said):
+    with pytest.raises((AttributeError, IndexError)) as raised:
+        gradcheck(NamedAxis(), x)
+    note = "it computes with torch and was given NumPy arrays: give torch.from_numpy(x)"
+    assert (note in raised.value.__notes__) is said
+
+
 def test_backward_that_raises_is_wrong():
     def backward(d, cache):
         raise RuntimeError("no such kernel")

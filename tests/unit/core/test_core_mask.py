@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from harness import LayerSpec, Outcome, check, gradcheck
+from harness import LayerSpec, Outcome, check, gradcheck, ints
 
 
 class Hidden:
@@ -153,3 +153,26 @@ def test_what_can_not_be_replayed_fails_nothing_that_compares_two_runs(kind, fai
         report = check(LayerSpec(kind, "B D"), examples=4, seed=seed)
         assert {r.check for r in report.failures} == failed
         assert "draw from one that the layer keeps" in str(report)
+
+
+class AtRate:
+    """dropout(p) of anything, integers too."""
+
+    def __init__(self, p: float) -> None:
+        self.p, self.training = p, True
+
+    def forward(self, x):
+        self.m = (np.random.rand(*x.shape) > self.p) / (1 - self.p) if self.training else 1.0  # noqa: NPY002  (what is replayed)
+        return x * self.m
+
+    def backward(self, d):
+        return d * self.m
+
+
+def test_zeros_that_stay_zero_show_no_missing_draw_and_verify_no_gradient():
+    spec = LayerSpec(AtRate, ints("B D", below="C"), options={"p": (0.5,)})
+    report = check(spec, examples=3)
+    assert not report.failures
+    assert not report.ok
+    assert str(report).startswith("AtRate: NOT VERIFIED, no check verified a tensor")
+    assert check(spec, examples=3, only=("mask",)).ok

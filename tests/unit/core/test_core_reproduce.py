@@ -157,6 +157,15 @@ def test_local_functions_leave_a_line_each():
     assert "backward_ = ...  # fill in: backward, which can't be imported by name" in text
 
 
+def test_functions_of_a_script_or_notebook_go_by_their_names(monkeypatch):
+    pair = layers.affine_forward, layers.wrong_affine_backward
+    for function in pair:
+        monkeypatch.setattr(function, "__module__", "__main__")
+    text = script(pair, X, torch.ones(3, 2, dtype=X.dtype), torch.ones(2, dtype=X.dtype))
+    assert "forward_ = ...  # fill in: affine_forward, which can't be imported by name" in text
+    assert "backward_ = ...  # fill in: wrong_affine_backward, which can't be imported by name" in text
+
+
 def test_lambda_leaves_a_line():
     text = script(lambda x, w: layers.WrongCubic.apply(x, w) + 0, X, X + 1)
     assert text.count("fill in") == 1

@@ -97,6 +97,7 @@ def test_wrong_masks_fail(layer, said):
     found = unbiased(layer)
     assert found.outcome is Outcome.FAIL
     assert said in found.reason
+    assert ('promises=("shared_mask",)' in str(found.finding)) is (said == "not drawn independently")
 
 
 class Rare(Dropout):
