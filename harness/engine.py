@@ -115,6 +115,8 @@ def _result(
         Seen(s, finer(check, s, _at(check, s, sessions[0]), partial(_by_precision, s, sessions, checks))) for s in asked
     ]
     failure = smallest_failure(seen)
+    if failure is not None and check.name == "special_values":
+        seen = [replace(s, observation=_not_alone(s.observation, asked)) for s in seen]
     if failure is not None and failure.observation.failed is not None and failure.session is not None:
         name, verdict = failure.observation.failed
         others = [s.session for s in seen if s is not failure and s.observation.outcome is Outcome.FAIL and s.session]
@@ -139,6 +141,16 @@ def _where(seen: Sequence[Seen], name: str, known: bool) -> tuple[str, ...]:
     ]
     passed = [s.session.case.sizes for s in seen if s.session and name in s.observation.tensors]
     return sizes(failed, passed, known)
+
+
+def _not_alone(seen: Observation, sessions: Sequence[Session]) -> Observation:
+    """The same without what is said of the special point alone, where the tensor is wrong at values as drawn elsewhere."""
+    if (finding := seen.finding) is None or not finding.diagnosis:
+        return seen
+    drawn = [s.judge.verdicts.get(finding.where[0]) for s in sessions]
+    if not any(v is not None and v.outcome is Outcome.FAIL for v in drawn):
+        return seen
+    return replace(seen, finding=replace(finding, diagnosis=()))
 
 
 def _by_precision(session: Session, sessions: Sequence[Session], checks: Sequence[Check]) -> set[str]:

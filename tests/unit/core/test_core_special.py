@@ -164,6 +164,25 @@ def test_a_finding_names_the_point_and_the_entry():
     assert finding.diagnosis == ("right at the values as drawn, wrong at zeros in x",)
 
 
+class AtTheInput:
+    """tanh x with 1 − x², which is right enough where x is small."""
+
+    def forward(self, x):
+        self.x = x
+        return np.tanh(x)
+
+    def backward(self, d):
+        return d * (1 - self.x**2)
+
+
+def test_what_is_wrong_as_drawn_in_another_example_is_not_said_to_be_right_there():
+    report = check(LayerSpec(AtTheInput, "B D"), examples=12)
+    found = {r.check: r.finding for r in report.failures}
+    assert "at 30 to 50 in x" in next(r.reason for r in report.failures if r.check == "special_values")
+    assert found["input_gradient"] is not None
+    assert not found["special_values"].diagnosis
+
+
 def test_the_script_holds_the_special_point():
     finding = special(Sine(lambda x: x == 0), X).finding
     assert ", zeros in x" in finding.example
