@@ -80,6 +80,7 @@ def gradcheck(
         SpecError: the layer or its inputs can't be used as they are.
         TypeError: a keyword of torch.autograd.gradcheck that has no meaning here.
     """
+    __tracebackhide__ = True
     for word in unknown:
         raise TypeError(unknown_word(word, inspect.signature(gradcheck).parameters))
     if len(inputs) == 1 and isinstance(inputs[0], tuple):

@@ -128,6 +128,7 @@ class Report:
 
     def raise_for_failures(self) -> None:
         """Raise `GradientError` if anything failed, `NotVerified` if something was not verified, else return."""
+        __tracebackhide__ = True
         if self.ok:
             return
         outcomes = {r.outcome for r in self.results}

@@ -98,8 +98,11 @@ def _evidence(report: Report, files: str) -> list[str]:
     parts = [evidence(r, EVIDENCE) for r in list(told.values())[:2]]
     if len(told) > 2:
         parts.append(f"\n  … and {len(told) - 2} more: {files or 'report.failures'}")
-    if any(r.finding and r.finding.reproduce for r in report.failures):
-        parts.append(f"\n  a script that shows it: {files or 'print(report.failures[0].finding.reproduce)'}")
+    scripts = [k for k, r in enumerate(report.failures) if r.finding and r.finding.reproduce]
+    if scripts:
+        parts.append(
+            f"\n  a script that shows it: {files or f'print(report.failures[{scripts[0]}].finding.reproduce)'}"
+        )
     return parts
 
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -23,6 +24,13 @@ def report(*results):
 FINDING = Finding(
     ("W", (2, 0)), 2.5, 1.25, 1e-11, 3, 12, ("every entry is 2 times what it should be",), "print(1)", "B=2"
 )
+
+
+def test_the_script_that_is_named_is_one_that_is_there():
+    bare = replace(FINDING, reproduce="")
+    made = report(result(FAIL, check="shapes", finding=bare), result(FAIL, finding=FINDING))
+    assert "a script that shows it: print(report.failures[1].finding.reproduce)" in str(made)
+    assert made.failures[1].finding.reproduce == "print(1)"
 
 
 # Truth
