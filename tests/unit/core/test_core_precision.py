@@ -366,3 +366,26 @@ def test_a_common_factor_in_one_precision_is_no_rounding_that_adds_up():
     assert found.finding.diagnosis == (
         "no single entry is out, all together are: about 1.008 times what they should be",
     )
+
+
+class Hot:
+    """softmax(100 x) by PyTorch's kernel, where autograd can't follow; `factor`: by how much its gradient is too large in float32."""
+
+    def __init__(self, factor: float = 1.0) -> None:
+        self.factor = factor
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad():
+            self.y = torch.softmax(100 * x, -1)
+        return self.y
+
+    def backward(self, d: torch.Tensor) -> torch.Tensor:
+        factor = self.factor if d.dtype == torch.float32 else 1.0
+        return 100 * factor * self.y * (d - (d * self.y).sum(-1, keepdim=True))
+
+
+@pytest.mark.parametrize(("factor", "outcome"), [(1.0, Outcome.PASS), (1.001, Outcome.FAIL)])
+def test_kernels_that_round_on_the_way_are_off_by_more_than_one_rounding(factor, outcome):
+    """At one seed of forty a softmax in float32 was failed by what it would be if it were rounded once."""
+    report = check(LayerSpec(lambda: Hot(factor), "B D", name="Softmax4"), seed=22, only=("float32",))
+    assert [r.outcome for r in report.results] == [outcome]
