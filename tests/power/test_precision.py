@@ -6,7 +6,7 @@ import torch
 from specs import SPECS
 from subjects import spec_with
 
-from harness import LayerSpec, Outcome, check, gradcheck
+from harness import LayerSpec, Outcome, check, floats, gradcheck
 from harness.faults import Fault, regraded
 
 TERMS = 4096
@@ -234,8 +234,17 @@ class Cauchy:
         return -2 * d * self.y**2 * (self.x * self.x) / self.x
 
 
-@pytest.mark.parametrize(("squared", "outcome"), [(True, Outcome.SKIP), (False, Outcome.FAIL)])
-def test_what_leaves_the_range_of_float16_in_the_forward_too_is_not_for_float16(squared: bool, outcome: Outcome):
+@pytest.mark.parametrize("squared", [True, False])
+def test_what_leaves_the_range_of_float16_is_not_for_float16(squared: bool):
     found = outcomes(Cauchy(squared), torch.tensor([[0.5, 3.0], [1.0, 300.0]], dtype=torch.float64))
-    assert found["float16"].outcome is outcome, found["float16"].reason
+    assert found["float16"].outcome is Outcome.SKIP, found["float16"].reason
     assert found["float32"].outcome is found["input_gradient"].outcome is Outcome.PASS
+
+
+@pytest.mark.parametrize(("promises", "outcome"), [((), Outcome.SKIP), (("stable",), Outcome.FAIL)])
+def test_what_leaves_it_in_backward_alone_is_a_fault_of_what_is_promised_to_be_stable(promises, outcome):
+    far = floats("B D", low=260, high=300)
+    report = check(
+        LayerSpec(lambda: Cauchy(False), far, name="Cauchy", promises=promises), examples=6, only=("float16",)
+    )
+    assert [r.outcome for r in report.results] == [outcome]
