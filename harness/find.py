@@ -27,8 +27,14 @@ def load(target: str, run_all: bool = False) -> tuple[ModuleType, str | None]:
     Raises:
         SpecError: there is no such file or module, or importing it raises.
     """
-    place, _, name = target.partition(":")
+    place, name = parted(target)
     return _imported(place, lambda: _module(place, run_all)), name or None
+
+
+def parted(target: str) -> tuple[str, str]:
+    """The place and the name in a target, empty where it has none; `FILE::NAME`, as pytest has it, too."""
+    place, _, name = target.partition(":")
+    return place, name.removeprefix(":")
 
 
 def _module(place: str, run_all: bool) -> ModuleType:

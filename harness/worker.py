@@ -15,7 +15,7 @@ from harness.api import check
 from harness.candidates import Candidate, candidates
 from harness.checks import selected
 from harness.conventions import conventions
-from harness.find import load, spec_from_words, specs_in
+from harness.find import load, parted, spec_from_words, specs_in
 from harness.items import unique_names
 from harness.job import At, Done, Found, Job, Left, Listed, Message, Over, Said, Unusable
 from harness.options import usable_device
@@ -92,7 +92,7 @@ def _course(job: Job, send: Send) -> None:
     except SpecError as error:
         send(Unusable(str(error), option=True))
         return
-    _, _, wanted = job.target.partition(":")
+    _, wanted = parted(job.target)
     chosen = {k: (n, s) for k, (n, s) in enumerate(specs.items()) if k not in job.done and wanted in ("", n)}
     send(Found({k: n for k, (n, _) in chosen.items()}))
     module: ModuleType | None = None
@@ -151,7 +151,7 @@ def _rows(job: Job, send: Send) -> dict[int, Row]:
     """{index: (name, spec or layer without one)} of what is left to do."""
     module, wanted = load(job.target, job.run_all)
     if job.build or job.inputs:
-        specs, others = [spec_from_words(module, wanted, job.build, list(job.inputs))], []
+        specs, others = [_of_words(module, wanted, job)], []
         wanted = None
     else:
         specs = specs_in(module)
@@ -174,6 +174,14 @@ def _rows(job: Job, send: Send) -> dict[int, Row]:
     if not chosen and not job.done:
         raise SpecError(_nothing(job.target, wanted, [name for name, _ in named.values()]))
     return chosen
+
+
+def _of_words(module: ModuleType, wanted: str | None, job: Job) -> LayerSpec:
+    """The spec of `--build` and `--inputs`; a pair of functions goes by the name under which it is listed."""
+    pairs = {c.name: c.source for c in candidates(module, ()) if not hasattr(module, c.name)}
+    if wanted not in pairs:
+        return spec_from_words(module, wanted, job.build, list(job.inputs))
+    return replace(spec_from_words(module, None, job.build or pairs[wanted], list(job.inputs)), name=wanted)
 
 
 def label(spec: LayerSpec, index: int) -> str:
@@ -200,7 +208,7 @@ def _tried(index: int, candidate: Candidate, job: Job, send: Send) -> Message:
     """What becomes of a layer without a spec: its report if a way to call it was found, else the command to check it."""
     probed = probe(candidate)
     words = probed.guess.words()
-    place, _, _ = job.target.partition(":")
+    place, _ = parted(job.target)
     command = f"harness check {place}:{candidate.name} {words}"
     if probed.spec is None:
         return Left(index, candidate.name, probed.why, command)

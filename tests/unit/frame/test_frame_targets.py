@@ -77,6 +77,7 @@ def test_a_name_chooses_one_spec(check, specs):
     specs("Scale", "Twice")
     assert (check("mylayers.py:Scale").status, layers(check("mylayers.py:Scale"))) == (0, ["Scale"])
     assert (check("mylayers:Twice").status, layers(check("mylayers:Twice"))) == (1, ["Twice"])
+    assert check("mylayers.py::Scale") == check("mylayers.py:Scale")  # as pytest has it
 
 
 def test_specs_in_lists_tuples_and_dicts_are_found(check, specs):
@@ -203,6 +204,26 @@ def test_a_layer_without_arguments_needs_no_build(check, plain):
     answer = check("plain.py:Pick", "--inputs", "B C", "ints('B', below='C')")
     assert answer.status == 0
     assert layers(answer) == ["Pick"]
+
+
+PAIR = """
+def affine_forward(x, w):
+    return x @ w, (x, w)
+
+def affine_backward(dout, cache):
+    return dout @ cache[1].T, cache[0].T @ dout
+"""
+
+
+def test_a_pair_goes_by_the_name_under_which_it_is_listed_and_by_the_command_that_is_shown(check, folder):
+    (folder / "pair.py").write_text(PAIR)
+    shown = check("pair.py", "--list").out
+    assert shown.split("--build")[1].startswith(" '(affine_forward, affine_backward)' --inputs ")
+    inputs = ("--inputs", "B D", "D E", "--only", "shapes")
+    for build in ((), ("--build", "(affine_forward, affine_backward)")):
+        answer = check("pair.py:affine", *build, *inputs)
+        assert answer.status == 0
+        assert answer.out.startswith("affine: verified, 1 check passed")
 
 
 def test_a_dimension_may_occur_in_a_bound_alone(check, plain):
