@@ -33,7 +33,7 @@ def test_fail_fails_with_the_finding(suite):
     result.stdout.no_fnmatch_line("*harness/items.py*")  # the harness's own frames are hidden
 
 
-def test_gradcheck_in_a_test_of_ones_own_shows_no_frame_of_the_harness(suite):
+def test_a_call_in_a_test_of_ones_own_shows_no_frame_of_the_harness(suite):
     result = suite("import torch\n\ndef test_mine(): gradcheck(Twice(3), torch.ones(4, 3))\n")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["E*GradientError: Twice: WRONG*", "test_layers.py:*: GradientError"])
