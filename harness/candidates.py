@@ -8,6 +8,7 @@ import inspect
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
@@ -21,6 +22,7 @@ from harness.members import (
     is_named_derivative,
     operation_of,
 )
+from harness.models import ValueAndGrad, value_and_grad
 from harness.spec import RESERVED, LayerSpec
 from harness.titles import renamed
 
@@ -39,7 +41,7 @@ class Candidate:
     @property
     def namespace(self) -> Mapping[str, Any]:
         """Where that expression is looked up."""
-        return vars(self.module)
+        return {"value_and_grad": value_and_grad, **vars(self.module)}
 
     @property
     def makes(self) -> bool:
@@ -51,6 +53,8 @@ class Candidate:
         """Its forward."""
         if _is_operator(self.layer):
             return self.layer._init_fn
+        if isinstance(self.layer, ValueAndGrad):
+            return self.layer.f
         return self.layer[0] if isinstance(self.layer, tuple) else getattr(self.layer, self._forward)
 
     @property
@@ -139,9 +143,23 @@ def _in(module: ModuleType) -> Iterator[Candidate]:
                 derived = [n for n, v in own.items() if _is_derivative(v, value)]
                 if len(derived) == 1:
                     yield Candidate(name, (value, own[derived[0]]), module, f"({name}, {derived[0]})")
+                elif _gives_both(value):
+                    yield Candidate(name, value_and_grad(value), module, f"value_and_grad({name})")
     for name, value in vars(module).items():
         if _is_operator(value) and value._init_fn.__module__ == module.__name__:
             yield Candidate(name, value, module, name)
+
+
+LOSSES = ("loss", "entropy", "criterion", "cost")
+"""What functions are called that give a loss."""
+
+
+def _gives_both(function: FunctionType) -> bool:
+    """Whether a function is a loss by its name and returns two things, as CS231n's `svm_loss(x, y) -> (loss, dx)`."""
+    if function.__name__.startswith("_") or not any(word in function.__name__.lower() for word in LOSSES):
+        return False
+    steps = [(s.opname, s.arg) for s in dis.get_instructions(function)]
+    return any(a == ("BUILD_TUPLE", 2) and b[0] == "RETURN_VALUE" for a, b in pairwise(steps))
 
 
 def _is_derivative(other: Any, function: FunctionType) -> bool:

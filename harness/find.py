@@ -16,6 +16,7 @@ from types import ModuleType
 from typing import Any
 
 from harness.kinds import floats, ints
+from harness.models import chain, value_and_grad
 from harness.notebook import code_of
 from harness.outcome import SpecError
 from harness.spec import RESERVED, LayerSpec, from_string
@@ -160,8 +161,9 @@ def spec_from_words(module: ModuleType, name: str | None, build: str | None, inp
         n for n in _sizes_of_class(source, module) if n not in {*shape.sizes, *shape.starred, *RESERVED, *vars(module)}
     ]
     known = {*shape.sizes, *shape.starred, *RESERVED, *own}
-    made = from_string(source, known, vars(module))
-    for stranger in names_in(source) - known - vars(module).keys() - vars(builtins).keys():
+    there = {"value_and_grad": value_and_grad, "chain": chain, **vars(module)}
+    made = from_string(source, known, there)
+    for stranger in names_in(source) - known - there.keys() - vars(builtins).keys():
         raise SpecError(
             f"--build {source!r}: {stranger!r} is neither in {module.__name__} ({', '.join(_public(module))}) nor a "
             f"dimension of --inputs ({', '.join(shape.sizes)}) nor reserved ({', '.join(RESERVED)})"

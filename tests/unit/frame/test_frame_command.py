@@ -320,3 +320,22 @@ def test_warnings_of_what_the_harness_provokes_are_not_shown_and_all_others_are(
     assert "Degrees of freedom" not in done.stderr
     assert "divide by zero encountered in log" in done.stderr
     assert ("mine" in done.stderr) is own
+
+
+SQUARES = """
+import numpy as np
+
+def square_loss(x, t):
+    d = x - t
+    return np.sum(d * d), {factor} * d
+"""
+
+
+@pytest.mark.parametrize(("factor", "status"), [(2.0, 0), (1.0, 1)])
+def test_a_function_that_gives_loss_and_gradient_is_found_and_can_be_named(check, tmp_path, factor, status):
+    (tmp_path / "losses.py").write_text(SQUARES.replace("{factor}", str(factor)), encoding="utf-8")
+    answer = check("losses.py")
+    assert answer.status == status
+    assert "--build 'value_and_grad(square_loss)'" in answer.out
+    named = check("losses.py:square_loss", "--build", "value_and_grad(square_loss)", "--inputs", "B D", "B D")
+    assert named.status == status

@@ -39,6 +39,7 @@ GUESSES = {
     "LogitsCrossEntropy": ("LogitsCrossEntropy()", "B D", ONE_HOT),
     "Scaled3d": ("Scaled3d()", "B D H W Z"),
     "Attention": ("Attention()", "B T D", "B T D", "B T D"),
+    "svm_loss": ("value_and_grad(svm_loss)", "B D", 'ints("B", below="D")'),
 }
 LEFT = {
     "Sequential": "TypeError: 'int' object is not iterable",
