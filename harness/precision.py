@@ -153,7 +153,7 @@ class Lowered:
         with np.errstate(over="call", under="call", divide="call", call=lambda kind, _: signals.append(kind)):
             lower = self._forward(self.low(point))
             with backward_may_raise():
-                lower.pullback(point.cotangents)
+                lower.pullback([v.clone() for v in point.cotangents])
         return seen.left or bool(signals)
 
     @staticmethod

@@ -75,11 +75,12 @@ def _elsewhere(case: Case) -> str:
 
     The device is `meta`, which every machine has: its tensors have no numbers, and refuse to be computed with beside others.
     """
+    cotangents = [v.clone() for v in case.base.cotangents]  # it may write there
     with torch.device("meta"):
         try:
             evaluation = case.fresh()
             with backward_may_raise():
-                gradients = evaluation.pullback(case.base.cotangents)
+                gradients = evaluation.pullback(cotangents)
         except (Refused, BackwardRaised) as raised:
             return f"made without device=, on another one than the inputs: {raised}"
     made = {**{f"output{k}": y for k, y in enumerate(evaluation.outputs)}, **gradients}

@@ -13,6 +13,12 @@ from contents import contents, global_state
 from torch import Tensor
 
 from harness import LayerSpec, check, gradcheck
+from harness.api import undisturbed
+from harness.cases import case_of
+from harness.checks import all_checks
+from harness.design import examples
+from harness.engine import observe
+from harness.session import Session
 
 
 class Careless(layers.AttributeLinear):
@@ -130,3 +136,37 @@ class KeepsItsCotangent:
 def test_a_cotangent_kept_as_a_gradient_is_not_written_to():
     report = gradcheck(KeepsItsCotangent(), torch.randn(4), battery=True, raise_exception=False)
     assert report.ok, str(report)
+
+
+class Greedy:
+    """Its backward takes its input, its cotangent and its output for scratch memory."""
+
+    def __init__(self, D: int) -> None:
+        self.w = torch.ones(D, dtype=torch.float64)
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.x, self.y = x, self.w.to(x) * x
+        return self.y
+
+    def backward(self, v: Tensor) -> Tensor:
+        self.dw = (self.x * v).sum(0)
+        found = self.w.to(v) * v
+        for scratch in (v, self.y, self.x):
+            scratch.zero_()
+        return found
+
+
+def test_no_check_lets_a_layer_write_to_what_others_look_at():
+    """`portable` handed the case's own cotangents to the layer: `unmutated`, which is asked later, saw nothing then."""
+    spec = LayerSpec(Greedy, "B D", promises=("portable", "stable"))
+    with undisturbed():
+        for example in examples(spec, 4, 0):
+            case, _ = case_of(spec, example, None, torch.device("cpu"), None)
+            session, base = Session(case), case.base
+            kept = [t.clone() for t in (*base.cotangents, *base.outputs, *case.leaves.values())]
+            for one in all_checks():
+                observe(one, session)
+                now = (*base.cotangents, *base.outputs, *case.leaves.values())
+                assert all(torch.equal(a, b) for a, b in zip(kept, now, strict=True)), one.name
+    report = check(spec, examples=4)
+    assert "unmutated" in {r.check for r in report.failures}
