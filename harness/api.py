@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from harness import engine
-from harness.arguments import checked, dtype_of, not_given, not_split, unknown_word, usable
+from harness.arguments import checked, dtype_of, not_given, not_split, unknown_word, usable, whole
 from harness.arrays import all_finite, library_of
 from harness.case import Case
 from harness.cases import case_of
@@ -87,6 +87,7 @@ def gradcheck(
         inputs = inputs[0]
     not_split(layer, inputs)
     usable(reference, {"kwargs": kwargs, "grads": grads})
+    seed = whole(seed)
     if resolution is not None and not (isinstance(resolution, (int, float)) and 0 < resolution < 1):
         raise SpecError(f"resolution={resolution!r}: write the relative error that must be seen, such as 1e-6")
     where_given = next((x.device for x in leaves_of(inputs) if isinstance(x, torch.Tensor)), torch.device("cpu"))
@@ -208,6 +209,7 @@ def check(
             "use gradcheck(layer, x)"
         )
     only, skip = ((words,) if isinstance(words, str) else words for words in (only, skip))
+    seed = whole(seed)
     with undisturbed():
         name = layer_name(spec)
         settings = {"seed": seed, "device": device, "examples": examples}

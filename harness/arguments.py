@@ -11,6 +11,7 @@ from pathlib import Path
 from types import FunctionType
 from typing import Any
 
+import numpy as np
 import torch
 
 from harness.nested import leaves_of
@@ -126,6 +127,17 @@ def dtype_of(dtype: Any) -> torch.dtype | None:
     if (name := str(dtype).removeprefix("torch.")) not in DTYPES:
         raise SpecError(f"dtype={dtype!r} is not one of {', '.join(DTYPES)}")
     return DTYPES[name]
+
+
+def whole(seed: Any) -> int:
+    """The seed.
+
+    Raises:
+        SpecError: it is no whole number.
+    """
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)):
+        raise SpecError(f"seed={seed!r}: write a whole number, such as seed=0")
+    return int(seed)
 
 
 def usable(reference: Any, mappings: Mapping[str, Any]) -> None:

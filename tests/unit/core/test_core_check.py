@@ -11,7 +11,7 @@ import core_layers as layers
 import pytest
 import torch
 
-from harness import LayerSpec, Outcome, Report, SpecError, check
+from harness import LayerSpec, Outcome, Report, SpecError, check, gradcheck
 from harness.checks import all_checks
 
 CHECKS = {c.name: c for c in all_checks()}
@@ -412,7 +412,9 @@ def test_name_of_one_group_less_one_of_its_checks():
 def test_unknown_check_is_an_error_that_lists_them(words):
     with pytest.raises(SpecError) as raised:
         check(spec(layers.Identity), examples=1, **words)
-    assert str(raised.value).startswith("there is no check or group 'gradeint': there are gradient, input_gradient,")
+    assert str(raised.value).startswith(
+        "there is no check or group 'gradeint', did you mean 'gradient'? there are gradient, input_gradient,"
+    )
     assert all(name in str(raised.value) for name in CHECKS)
 
 
@@ -484,3 +486,13 @@ def test_domain_that_is_declared_is_kept():
     report = check(spec(make, "B"), examples=12, only=("input_gradient",))
     assert report.results[0].outcome is Outcome.ERROR
     assert "the outputs are not finite" in report.results[0].reason
+
+
+@pytest.mark.parametrize("seed", ["x", 1.5, None, True])
+def test_a_seed_is_a_whole_number(seed):
+    for call in (
+        lambda: check(LayerSpec(layers.Identity, "B D"), seed=seed),
+        lambda: gradcheck(layers.Identity(), torch.ones(2, 2), seed=seed),
+    ):
+        with pytest.raises(SpecError, match=f"seed={seed!r}: write a whole number, such as seed=0"):
+            call()
