@@ -144,13 +144,14 @@ class Lowered:
 
     @cached_property
     def strays(self) -> bool:
-        """Whether a number that backward or NumPy's forward makes leaves the range of the lower precision: of torch by its size in
-        the wide one, of NumPy by what it signals in the lower one."""
+        """Whether a number that backward or NumPy's forward makes is too large for the lower precision: of torch by its size in the
+        wide one, of NumPy by what it signals in the lower one. One that is too small, such as a guard of 10⁻⁸ against zeros, is
+        another thing: what it was there for is lost."""
         point, seen, signals = self.at(0), Range(self.dtype), list[str]()
         evaluation = self._forward(self.wide(point))
         with backward_may_raise(), seen:
             evaluation.pullback(self._wide_cotangents(point))
-        with np.errstate(over="call", under="call", divide="call", call=lambda kind, _: signals.append(kind)):
+        with np.errstate(over="call", divide="call", call=lambda kind, _: signals.append(kind)):
             lower = self._forward(self.low(point))
             with backward_may_raise():
                 lower.pullback([v.clone() for v in point.cotangents])

@@ -147,23 +147,19 @@ class Finiteness(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 class Range(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Whether a number that torch's operations make lies beyond the range of a lower precision: infinite there, or zero."""
+    """Whether a number that torch's operations make lies beyond the range of a lower precision, where it is infinite."""
 
     def __init__(self, dtype: torch.dtype) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        kind = torch.finfo(dtype)
-        self.most, self.least, self.left = kind.max, kind.smallest_normal * kind.eps / 2, False
+        self.most, self.left = torch.finfo(dtype).max, False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run the operation, then look."""
         out = func(*args, **(kwargs or {}))
         if func.overloadpacket not in UNWRITTEN:
             made = [t for t in (out if isinstance(out, (tuple, list)) else (out,)) if isinstance(t, Tensor)]
-            self.left |= any(self._beyond(t.abs()) for t in made if t.is_floating_point())
+            self.left |= any(bool((t.abs() > self.most).any()) for t in made if t.is_floating_point())
         return out
-
-    def _beyond(self, size: Tensor) -> bool:
-        return bool(((size > self.most) | (size < self.least) & (size > 0)).any())
 
 
 @dataclass(frozen=True)

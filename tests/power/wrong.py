@@ -102,7 +102,7 @@ SPEC_ONLY = ("empty_batch",)
 """Checks that ask for what a spec alone says: which axis is the batch."""
 
 
-PROMISED = ("overwrites_where_it_promises_to_add",)
+PROMISED = ("overwrites_where_it_promises_to_add", "input_scaled_out_of_range")
 """Faults that break what a spec promises, and nothing else."""
 
 
