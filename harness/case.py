@@ -161,10 +161,8 @@ class Case:
         handed_cotangents = tuple(v.clone() for v in cotangents)
         with backward_may_raise():
             gradients = evaluation.pullback(handed_cotangents)
-        after, integers = (
-            enumerate(zip(outputs, evaluation.outputs, strict=True)),
-            integers_among(gradients, self.leaves),
-        )
+        after = enumerate(zip(outputs, evaluation.outputs, strict=True))
+        integers = integers_among(gradients, self.leaves)
         return Base(
             outputs,
             as_real(gradients, integers, self.leaves),

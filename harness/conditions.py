@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from harness.case import Case
+from harness.likeness import along, output_beside, wrong_entries
 
 EXACT = 1e-9
 """Less than this share of the largest residual is none: differences know no more, and what is off smoothly everywhere has few
@@ -29,8 +30,7 @@ FROM = ": from "
 def conditions(case: Case, name: str, g: Tensor, r: Tensor, again: bool = False) -> Iterator[str]:
     """What holds where the claim is wrong and nowhere else: the simplest alone. On `again`, at another draw where the question
     is whether the same holds, all of them, however few entries there are."""
-    residual = (g - r).abs()
-    out = residual > EXACT * max(float(residual.max()), 1e-300)
+    out = wrong_entries(g, r, EXACT)
     fewest = 0 if again else FEWEST
     if not max(1, fewest) <= int(out.sum()) <= out.numel() - fewest:
         return
@@ -91,8 +91,7 @@ def _from(n: str, failed: Sequence[Sizes], passed: Sequence[Sizes]) -> Holds:
 
 def rows(case: Case, g: Tensor, r: Tensor) -> Iterator[str]:
     """What integer a row carries where the rows are wrong, and in no other: a label, or one that another row has too."""
-    residual = (g - r).abs()
-    out = residual > EXACT * max(float(residual.max()), 1e-300)
+    out = wrong_entries(g, r, EXACT)
     for other, leaf in case.leaves.items():
         if not _counts(leaf) or not leaf.ndim or leaf.shape != out.shape[: leaf.ndim] or leaf.ndim == out.ndim:
             continue
@@ -116,10 +115,10 @@ def _counts(leaf: Tensor) -> bool:
 
 def _features(case: Case, name: str) -> Iterator[tuple[str, Tensor]]:
     """What stands at each entry: its value, then that of the output there."""
-    x, outputs = case.leaves[name], case.base.outputs
+    x = case.leaves[name]
     stands = [(name, x)]
-    if len(outputs) == 1 and outputs[0].shape == x.shape:
-        stands.append(("the output", outputs[0]))
+    if (y := output_beside(case, x.shape)) is not None:
+        stands.append(("the output", y))
     for what, t in stands:
         yield what, t.double()
     for what, t in stands:
@@ -161,9 +160,7 @@ def _indexed(case: Case, out: Tensor) -> Iterator[str]:
                 if torch.equal(selected, out):
                     yield f"out exactly at the entries that {other} selects along axis {axis}"
             repeated = torch.bincount(index.flatten(), minlength=size) > 1
-            others = tuple(a for a in range(out.ndim) if a != axis)
-            rows = out.any(dim=others) if others else out
-            if bool(repeated.any()) and torch.equal(rows, repeated):
+            if bool(repeated.any()) and torch.equal(along(out, axis), repeated):
                 yield (
                     f"out exactly where {other} names an index along axis {axis} more than once: they have to be added up "
                     "(index_add_, np.add.at), an assignment keeps one"

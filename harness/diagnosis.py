@@ -12,7 +12,7 @@ from harness.case import Case
 from harness.conditions import FROM, conditions, rows
 from harness.domain import BackwardRaised, Refused
 from harness.draws import directions_like
-from harness.likeness import FIT, elsewhere, explains, likenesses
+from harness.likeness import FIT, along, elsewhere, explains, likenesses, output_beside, wrong_entries
 
 
 def kinds(case: Case, name: str, claimed: Tensor, expected: Tensor, again: bool = False) -> Iterator[list[str]]:
@@ -142,8 +142,8 @@ def _forms(n: str, value: float) -> dict[str, float]:
 
 def _factored(case: Case, name: str, g: Tensor, r: Tensor) -> Iterator[str]:
     """A factor entry by entry, of the input or the output there; or one of each index along an axis."""
-    x, outputs = case.leaves[name].double(), case.base.outputs
-    stands = [(name, x), *([("y", outputs[0].double())] if [y.shape for y in outputs] == [g.shape] else [])]
+    x, y = case.leaves[name].double(), output_beside(case, g.shape)
+    stands = [(name, x), *([] if y is None else [("y", y.double())])]
     for what, t in stands:
         for text, factor in _powers(what, t):
             by = _scale(factor * r, g) if bool(factor.isfinite().all()) else 0.0
@@ -194,10 +194,9 @@ def _powers(n: str, t: Tensor) -> Iterator[tuple[str, Tensor]]:
 
 def _structured(case: Case, x: Tensor, g: Tensor, r: Tensor) -> Iterator[str]:
     residual = g - r
-    outputs = case.base.outputs
     parallel = [("input", "x", x)]
-    if len(outputs) == 1 and outputs[0].shape == g.shape:
-        parallel.append(("output", "y", outputs[0].double()))
+    if (y := output_beside(case, g.shape)) is not None:
+        parallel.append(("output", "y", y.double()))
     for axis in range(g.ndim):
         if g.shape[axis] < 3:  # two entries fit a line through anything
             continue
@@ -206,25 +205,24 @@ def _structured(case: Case, x: Tensor, g: Tensor, r: Tensor) -> Iterator[str]:
             yield f"the residual is constant along axis {axis}: a term with the sum or mean over it is missing or wrong"
             continue
         centred = x - x.mean(axis, keepdim=True)
-        along = (residual * centred).sum(axis, keepdim=True) / centred.square().sum(axis, keepdim=True)
-        if explains(r + along * centred, g, r):
+        part = (residual * centred).sum(axis, keepdim=True) / centred.square().sum(axis, keepdim=True)
+        if explains(r + part * centred, g, r):
             yield f"the residual is parallel to the input centred along axis {axis}: the term with Σ δ·x̂ over it is missing or wrong"
             continue
         for what, symbol, t in parallel:
-            along = (residual * t).sum(axis, keepdim=True) / t.square().sum(axis, keepdim=True)
-            if explains(r + along * t, g, r):
+            part = (residual * t).sum(axis, keepdim=True) / t.square().sum(axis, keepdim=True)
+            if explains(r + part * t, g, r):
                 yield f"the residual is parallel to the {what} along axis {axis}: the term with Σ δ·{symbol} over it is missing or wrong"
                 break
 
 
 def _crossed(case: Case, x: Tensor, g: Tensor, r: Tensor) -> Iterator[str]:
     """A sum over one axis where another was meant: what is off is constant along one plus constant along the other."""
-    outputs = case.base.outputs
     if g.ndim != 2 or min(g.shape) < 3:
         return
     scales = [("", torch.ones_like(g)), (" over the input", x)]
-    if [y.shape for y in outputs] == [g.shape]:
-        scales.append((" over the output", outputs[0].double()))
+    if (y := output_beside(case, g.shape)) is not None:
+        scales.append((" over the output", y.double()))
     for what, t in scales:
         share = (g - r) / t
         model = share.mean(0, keepdim=True) + share.mean(1, keepdim=True) - share.mean()
@@ -252,13 +250,11 @@ def _unsummed(case: Case, name: str) -> Iterator[str]:
 
 
 def _local(g: Tensor, r: Tensor) -> Iterator[str]:
-    residual = (g - r).abs()
-    out = residual > FIT * max(float(residual.max()), 1e-300)
+    out = wrong_entries(g, r, FIT)
     for axis in range(g.ndim):
         if g.shape[axis] < 2:
             continue
-        others = tuple(a for a in range(g.ndim) if a != axis)
-        where = (out.any(dim=others) if others else out).nonzero().flatten().tolist()
+        where = along(out, axis).nonzero().flatten().tolist()
         first, size = (where or [0])[0], g.shape[axis]
         if 1 < len(where) == size - first < size and first > 1:
             yield f"only what stands from index {first} on along axis {axis} is out{' (and is 0)' if not g[out].any() else ''}"

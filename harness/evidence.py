@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import chain
 
 import torch
 from torch import Tensor
 
 from harness.arrays import rms
+from harness.base import Base
 from harness.case import Case
 from harness.diagnosis import common, kinds
 from harness.domain import BackwardRaised
@@ -60,11 +61,13 @@ def _diagnosis(
     session: Session, name: str, claimed: Tensor, verdict: Verdict, others: list[Session], judge: str
 ) -> tuple[str, ...]:
     assert verdict.expected is not None
-    if _ignores_cotangent(session, name):
+    # the same point with another cotangent: what one draw shows may be chance
+    draws = (session.case.base, session.case.evaluate(5))
+    if _ignores_cotangent(session.case, name, *draws):
         return (
             "backward gives the same whatever the cotangent is: it ignores it (a loss's backward takes no argument)",
         )
-    if said := _of_part(session, name):
+    if said := _of_part(session.case, name, draws):
         return said
     shown = (verdict.case or session.case, claimed, verdict.expected)
     followed = _is_autograds(getattr(session, judge), name, verdict.expected)
@@ -102,10 +105,10 @@ def _tells(session: Session, name: str) -> bool:
     return bool(axes) and min(axes) >= TELLING and leaf.numel() <= LARGE
 
 
-def _of_part(session: Session, name: str) -> tuple[str, ...]:
+def _of_part(case: Case, name: str, draws: Sequence[Base]) -> tuple[str, ...]:
     """Where backward goes by a part of the cotangent: it gives the very same for that part, at two draws."""
     for part, said in PARTS.items():
-        if all(_goes_by(session, name, part, k) for k in (1, 5)):
+        if all(_goes_by(case, name, part, base) for base in draws):
             return (said,)
     return ()
 
@@ -117,20 +120,18 @@ PARTS = {
 """What of the cotangent a backward may go by, and what is said of it."""
 
 
-def _goes_by(session: Session, name: str, part: Callable[[Tensor], Tensor], number: int) -> bool:
-    base = session.case.evaluate(number)
+def _goes_by(case: Case, name: str, part: Callable[[Tensor], Tensor], base: Base) -> bool:
     g, given = base.gradients.get(name), tuple(map(part, base.cotangents))
     mixed = all(v.is_floating_point() and bool((v < 0).any() & (v > 0).any()) for v in base.cotangents)
-    if not session.case.subject.takes_cotangent or g is None or not bool(g.any()) or not mixed:
+    if not case.subject.takes_cotangent or g is None or not bool(g.any()) or not mixed:
         return False
-    found = session.case.evaluate(number, given).gradients.get(name)
+    found = case.evaluate(1, given).gradients.get(name)
     return found is not None and torch.equal(g, found)
 
 
-def _ignores_cotangent(session: Session, name: str) -> bool:
+def _ignores_cotangent(case: Case, name: str, first: Base, second: Base) -> bool:
     """Whether another cotangent gives the very same gradient, and one that is not zero."""
-    case = session.case
-    g, other = case.base.gradients.get(name), case.evaluate(5).gradients.get(name)
+    g, other = first.gradients.get(name), second.gradients.get(name)
     if not case.subject.takes_cotangent or g is None or other is None:
         return False
     return bool(g.any()) and torch.equal(g, other)

@@ -26,6 +26,24 @@ def explains(model: Tensor, g: Tensor, r: Tensor) -> bool:
     return bool((g - model).norm() <= FIT * max(float((g - r).norm()), 1e-300))
 
 
+def output_beside(case: Case, shape: torch.Size) -> Tensor | None:
+    """The only output, where it has an entry for each of a tensor of this shape."""
+    outputs = case.base.outputs
+    return outputs[0] if [y.shape for y in outputs] == [shape] else None
+
+
+def wrong_entries(g: Tensor, r: Tensor, share: float) -> Tensor:
+    """The entries whose residual is more than a share of the largest."""
+    residual = (g - r).abs()
+    return residual > share * max(float(residual.max()), 1e-300)
+
+
+def along(out: Tensor, axis: int) -> Tensor:
+    """The indices along an axis at which some entry is."""
+    others = tuple(a for a in range(out.ndim) if a != axis)
+    return out.any(dim=others) if others else out
+
+
 def _close(t: Tensor | None, r: Tensor) -> bool:
     """Whether a tensor is the right gradient, which is not zero."""
     return t is not None and t.shape == r.shape and bool(r.any()) and bool((t.double() - r).norm() <= FIT * r.norm())
@@ -111,9 +129,8 @@ def _coarse(g: Tensor, r: Tensor) -> Iterator[str]:
 def elsewhere(case: Case, name: str, g: Tensor, r: Tensor) -> Iterator[str]:
     """The right gradient of another point, or what backward gives at another point: input and output exchanged, a matrix
     transposed, a kernel turned round."""
-    x, outputs = case.leaves[name], case.base.outputs
-    alike = len(outputs) == 1 and outputs[0].shape == x.shape and not torch.equal(outputs[0], x)
-    at_output = {name: outputs[0].to(x.dtype)} if alike else {}
+    x, y = case.leaves[name], output_beside(case, case.leaves[name].shape)
+    at_output = {} if y is None or torch.equal(y, x) else {name: y.to(x.dtype)}
     if at_output and _close(_claimed(case, name, at_output), r):
         yield "it would be right with the output where the input stands"
     followed = case.autograd
@@ -124,7 +141,7 @@ def elsewhere(case: Case, name: str, g: Tensor, r: Tensor) -> Iterator[str]:
             yield f"it is what it would be with {said}"
     if at_output and _is_that_at(case, name, g, r, at_output):
         yield "it is the derivative at the output, where that at the input is asked for"
-    if alike and x.numel() <= DIAGONAL and explains(_diagonal(case, name), g, r):
+    if at_output and x.numel() <= DIAGONAL and explains(_diagonal(case, name), g, r):
         yield "only the diagonal of the Jacobian counts: how an entry moves the other outputs is missing"
 
 
