@@ -37,6 +37,7 @@ from harness.sample import layer_name, modes_of, name_of
 from harness.sources import globals_preserved
 from harness.spec import LayerSpec
 from harness.subject import Subject
+from harness.wanted import cuda_wanted
 
 
 def gradcheck(
@@ -111,9 +112,9 @@ def gradcheck(
         try:
             made = prepared(checked(given), dtype_of(dtype), point)
         except Refused as refusal:
-            raise _own_exception(layer, inputs, refusal) from None
+            raise _own_exception(layer, inputs, refusal, str(where_given)) from None
         except BackwardRaised as raised:
-            plan = Plan(name_of(layer), (mode,), [partial(_raise, raised)], checks)
+            plan = Plan(name_of(layer), (mode,), [partial(_raise, raised)], checks, device=str(where_given))
             report = collect(plan.layer, engine.events(plan), {"seed": seed})
         else:
             base = made.trial
@@ -124,7 +125,14 @@ def gradcheck(
             checks = checks if reference is None else _asked(battery, name)
             odd = [n for n, t in base.leaves.items() if t.is_floating_point() and not all_finite(t)]
             said = [f"{n} holds values that are infinite or NaN" for n in odd]
-            plan = Plan(made.subject.name, (base.mode,), cases, checks, [*said, *made.subject.notes, *made.notes])
+            plan = Plan(
+                made.subject.name,
+                (base.mode,),
+                cases,
+                checks,
+                [*said, *made.subject.notes, *made.notes],
+                str(where_given),
+            )
             settings = {"seed": seed, "device": str(where_given), "dtype": name}
             report = collect(plan.layer, engine.events(plan), settings)
     if raise_exception:
@@ -163,7 +171,7 @@ PROVOKED = (
 """What NumPy and torch warn of where there are too few examples, or numbers go beyond those of a dtype."""
 
 
-def _own_exception(layer: Any, inputs: Sequence[Any], refusal: Refused) -> BaseException:
+def _own_exception(layer: Any, inputs: Sequence[Any], refusal: Refused, device: str) -> BaseException:
     """What the layer's forward raised on the inputs given, said to be the layer's; the traceback is its own."""
     name = name_of(layer)
     if refusal.__cause__ is None:
@@ -173,6 +181,8 @@ def _own_exception(layer: Any, inputs: Sequence[Any], refusal: Refused) -> BaseE
     refusal.__cause__.add_note(f"raised by the forward of {name}, which gradcheck called with the inputs given")
     if library_of(layer) == "torch" and any(isinstance(x, np.ndarray) for x in leaves_of(inputs)):
         refusal.__cause__.add_note("it computes with torch and was given NumPy arrays: give torch.from_numpy(x)")
+    if wanted := cuda_wanted(refusal, device):
+        refusal.__cause__.add_note(wanted)
     return refusal.__cause__
 
 
@@ -240,7 +250,7 @@ def spec_events(
     where = torch.device(usable_device(device))
     notes: list[str] = []
     makers = [_maker(spec, example, where, notes) for example in design(spec, examples, seed)]
-    plan = Plan(layer_name(spec), modes_of(spec), makers, selected(only, skip), notes)
+    plan = Plan(layer_name(spec), modes_of(spec), makers, selected(only, skip), notes, device)
     return engine.events(plan)
 
 

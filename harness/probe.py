@@ -24,6 +24,7 @@ from harness.members import operation_of
 from harness.outcome import SpecError
 from harness.sample import modes_of
 from harness.spec import RESERVED, LayerSpec, from_string
+from harness.wanted import cuda_wanted
 
 MOST = 400
 """Guesses that are tried."""
@@ -107,7 +108,7 @@ class Probed:
     """Why there is no spec."""
 
 
-def probe(candidate: Candidate) -> Probed:
+def probe(candidate: Candidate, device: str = "cpu") -> Probed:
     """The first guess at which forward and backward go through, best where every gradient has its tensor's shape.
 
     After that, where it has but some examples are refused (a batch of one has no variance).
@@ -124,9 +125,9 @@ def probe(candidate: Candidate) -> Probed:
             spec = guess.spec(candidate)
             if first is None:
                 first, mode = guess, modes_of(spec)[0]
-            shaped, refused = _goes(spec, mode)
+            shaped, refused = _goes(spec, mode, torch.device(device))
         except (Refused, BackwardRaised, SpecError) as error:
-            why = why or str(error)
+            why = why or "; ".join(filter(None, (str(error), cuda_wanted(error, device))))
             continue
         if shaped and refused <= 1:
             return Probed(guess, spec)
@@ -143,7 +144,7 @@ def probe(candidate: Candidate) -> Probed:
     return refusing or second_best or Probed(first, None, why)
 
 
-def _goes(spec: LayerSpec, mode: str | None) -> tuple[bool, int]:
+def _goes(spec: LayerSpec, mode: str | None, device: torch.device) -> tuple[bool, int]:
     """Whether every gradient of the layer has its tensor's shape, and how many of a few examples are refused.
 
     Raises:
@@ -155,23 +156,23 @@ def _goes(spec: LayerSpec, mode: str | None) -> tuple[bool, int]:
         warnings.simplefilter("ignore")  # of a guess that may be wrong
         for shift in (0, 1):
             sizes = {n: SIZES[(k + shift) % len(SIZES)] for k, n in enumerate(names)}
-            case = _case(spec, Example(sizes, {}, seed=shift), mode)
+            case = _case(spec, Example(sizes, {}, seed=shift), mode, device)
             shaped = shaped and all(
                 (g := case.base.gradients.get(n)) is not None and g.shape == case.leaves[n].shape for n in case.wanted
             )
-        refused = sum(_refuses(spec, example, mode) for example in examples(spec, FEW, 0))
+        refused = sum(_refuses(spec, example, mode, device) for example in examples(spec, FEW, 0))
     return shaped, refused
 
 
-def _case(spec: LayerSpec, example: Example, mode: str | None) -> Case:
-    case, _ = case_of(spec, example, mode, torch.device("cpu"), None)
+def _case(spec: LayerSpec, example: Example, mode: str | None, device: torch.device) -> Case:
+    case, _ = case_of(spec, example, mode, device, None)
     _ = case.base
     return case
 
 
-def _refuses(spec: LayerSpec, example: Example, mode: str | None) -> bool:
+def _refuses(spec: LayerSpec, example: Example, mode: str | None, device: torch.device) -> bool:
     try:
-        _case(spec, example, mode)
+        _case(spec, example, mode, device)
     except Refused:
         return True
     except BackwardRaised:

@@ -25,6 +25,7 @@ from harness.rebind import called, rebound
 from harness.report import Report, ended
 from harness.sample import layer_name
 from harness.spec import LayerSpec
+from harness.wanted import OPTION
 
 Send = Callable[[Message], None]
 Row = tuple[str, LayerSpec | Candidate]
@@ -206,10 +207,10 @@ def _nothing(target: str, wanted: str | None, names: list[str]) -> str:
 
 def _tried(index: int, candidate: Candidate, job: Job, send: Send) -> Message:
     """What becomes of a layer without a spec: its report if a way to call it was found, else the command to check it."""
-    probed = probe(candidate)
+    probed = probe(candidate, job.device)
     words = probed.guess.words()
     place, _ = parted(job.target)
-    command = f"harness check {place}:{candidate.name} {words}"
+    command = f"harness check {place}:{candidate.name} {words}" + (f" {OPTION}" if OPTION in probed.why else "")
     if probed.spec is None:
         return Left(index, candidate.name, probed.why, command)
     if job.listing:

@@ -38,7 +38,7 @@ RANKS = [
         "render.file",
         "report",
     },
-    {"generators", "kinds"},
+    {"generators", "kinds", "wanted"},
     {
         "circumstances",
         "events",

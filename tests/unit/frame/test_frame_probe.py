@@ -7,6 +7,7 @@ from pathlib import Path
 import form_layers
 import plain_layers
 import pytest
+import torch
 
 from harness import LayerSpec
 from harness.candidates import candidates
@@ -242,3 +243,34 @@ def test_what_takes_any_number_of_layers_is_not_verified_without_one(check, fold
     assert "any number of layers" in answer.out
     assert "\nPassing: " in f"\n{answer.out}"
     assert answer.status == 3
+
+
+KERNEL = """import torch
+
+class Double(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        assert x.is_cuda
+        return 2 * x
+
+    @staticmethod
+    def backward(ctx, dout):
+        return 2 * dout
+"""
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_a_kernel_for_cuda_is_left_with_what_it_wants(check, folder):
+    (folder / "kernels.py").write_text(KERNEL)
+    answer = check("kernels.py")
+    assert answer.status == 3
+    assert "it wants CUDA tensors, and this machine has no CUDA device" in answer.out
+    assert "--device cuda" in answer.out
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+def test_a_kernel_for_cuda_is_tried_where_it_is_to_run(check, folder):
+    (folder / "kernels.py").write_text(KERNEL)
+    assert check("kernels.py", "--device", "cuda", "--examples", "3").status == 0
+    (folder / "kernels.py").write_text(KERNEL.replace("2 * dout", "3 * dout"))
+    assert check("kernels.py", "--device", "cuda", "--examples", "3").status == 1
