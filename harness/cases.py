@@ -44,12 +44,9 @@ def request_of(spec: LayerSpec, example: Example, mode: str | None, device: torc
     elif library is None and any(isinstance(x, Tensor) for x in inputs):  # never some of one and some of the other
         inputs = tuple(torch.as_tensor(x) if isinstance(x, np.ndarray) else x for x in inputs)
     modes = dict(spec.modes) if isinstance(spec.modes, Mapping) else {}
-    known = {**example.sizes, **example.options}
-    made: dict[str, Any] | None
-    if isinstance(spec.build, type):
-        made = {n: known[n] for n in spec.build_arguments() if n in known}
-    else:
-        made = arguments_in(spec.build, known, type(layer))
+    given = _given(spec, example, mode, device)
+    known = {**example.sizes, **example.options, **given}
+    made = given if isinstance(spec.build, type) else arguments_in(spec.build, known, type(layer))
     return Request(layer, inputs, modes=modes, grads=spec.grads, made=made, device=device)
 
 
@@ -59,6 +56,13 @@ def build(spec: LayerSpec, example: Example, mode: str | None, device: torch.dev
         return spec.build
     seed_torch(example.seed)
     np.random.seed(example.seed % 2**32)  # noqa: NPY002  (what layers in the wild draw from)
+    layer = spec.build(**_given(spec, example, mode, device))
+    forget_kept_normal()
+    return layer
+
+
+def _given(spec: LayerSpec, example: Example, mode: str | None, device: torch.device) -> dict[str, Any]:
+    """What `build` is called with; its generators are made anew each time, in the same state."""
     reserved: dict[str, Callable[[], Any]] = {
         "mode": lambda: mode,
         "generator": lambda: torch.Generator(device).manual_seed(example.seed),
@@ -67,9 +71,7 @@ def build(spec: LayerSpec, example: Example, mode: str | None, device: torch.dev
         "device": lambda: device,
     }
     known = {**example.sizes, **example.options}
-    layer = spec.build(**{n: known[n] if n in known else reserved[n]() for n in spec.build_arguments()})
-    forget_kept_normal()
-    return layer
+    return {n: known[n] if n in known else reserved[n]() for n in spec.build_arguments()}
 
 
 def _input(kind: Floats | Ints | Drawn, example: Example, position: int) -> Any:

@@ -13,13 +13,12 @@ import numpy as np
 import torch
 
 from harness.arrays import captured, global_names
-from harness.parts import objects_of
 
 GENERATORS = (torch.Generator, np.random.Generator, np.random.RandomState, random.Random)
 
 
 def generators_in(*roots: Any) -> list[Any]:
-    """Every generator object reachable from these objects through attributes, containers and closures."""
+    """Every generator object reachable from these objects through attributes, containers, closures and defaults."""
     return reachable(GENERATORS, *roots)
 
 
@@ -27,7 +26,7 @@ _WITHOUT_PARTS = (bool, int, float, str, bytes, torch.Tensor, np.ndarray, Module
 
 
 def reachable(kinds: tuple[type, ...], *roots: Any) -> list[Any]:
-    """Every object of these types reachable through attributes, containers and closures."""
+    """Every object of these types reachable through attributes, containers, closures and defaults."""
     return [thing for thing in _walked(roots, kinds) if isinstance(thing, kinds)]
 
 
@@ -117,6 +116,8 @@ def _parts(thing: Any) -> list[Any]:
         return list(thing)
     parts = list(vars(thing).values()) if hasattr(thing, "__dict__") and not isinstance(thing, type) else []
     parts += captured(thing)
+    if isinstance(thing, FunctionType):
+        parts += [*(thing.__defaults__ or ()), *(thing.__kwdefaults__ or {}).values()]
     if isinstance(thing, partial):
         parts += [thing.func, thing.args, thing.keywords]
     parts += [
@@ -125,29 +126,3 @@ def _parts(thing: Any) -> list[Any]:
     if hasattr(thing, "__self__"):
         parts += [thing.__self__, getattr(thing, "__func__", None)]
     return parts
-
-
-def code_of(generator: Any, layer: Any) -> str:
-    """How a script reaches a generator that stands on a layer, on what it holds, in its class, or in the globals of its methods;
-    empty where it stands elsewhere."""
-    for code, thing in objects_of(layer):
-        for name, value in [*vars(thing).items(), *((n, v) for k in type(thing).__mro__ for n, v in vars(k).items())]:
-            if value is generator:
-                return f"{code}.{name}"
-    kinds = type(layer).__mro__
-    methods = {n: m for k in reversed(kinds) for n, m in vars(k).items() if isinstance(m, FunctionType)}
-    for method, function in methods.items():
-        for name in sorted(code_names(function.__code__)[0]):
-            if function.__globals__.get(name) is generator:
-                return f"layer.{method}.__globals__[{name!r}]"
-    return ""
-
-
-def seeding(code: str, generator: Any, more: int) -> str:
-    """The line of a script that brings a generator to where `seed` and a number have it."""
-    number = f"seed + {more}" if more else "seed"
-    if isinstance(generator, torch.Generator):
-        return f"{code}.manual_seed({number})"
-    if isinstance(generator, np.random.Generator):
-        return f"{code}.bit_generator.state = type({code}.bit_generator)({number}).state"
-    return f"{code}.seed(({number}) % 2**32)"

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
-import sys
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType, MethodType
 from typing import Any
-
-import torch
 
 from harness.arrays import Library
 from harness.nested import Arrangement, bracketed, flat, parts_in
 from harness.subject import Recipe
+from harness.written import constructed, imported, operator
 
 _GIVE = {"torch": "t.clone()", "numpy": "t.numpy().copy()[()]"}
 
@@ -23,6 +20,7 @@ def replay(seed):
     np.random.seed(seed % 2**32)
     random.seed(seed)
 """
+"""Generators that the layer holds follow."""
 
 _FLAT = """
 
@@ -32,44 +30,6 @@ def flat(y):
 
 
 """
-
-
-def imported(thing: Any, name: str) -> tuple[str, str]:
-    """The import line of a function or class and what it is called; where it can't be imported, a line left to fill."""
-    module, qualified = getattr(thing, "__module__", None), getattr(thing, "__qualname__", "<locals>")
-    if module in (None, "__main__", "builtins") or "<" in qualified:
-        known = name if "<" in qualified else qualified
-        return "", f"{name} = ...  # fill in: {known}, which can't be imported by name"
-    return f"from {module} import {qualified.split('.')[0]}", ""
-
-
-def operator(call: Any) -> tuple[str, str]:
-    """The import line of a torch.library operator's definition and what the operator is called; ("", "") of anything else."""
-    packet = getattr(call, "_opoverload", call)
-    whole, overload = getattr(packet, "_name", None) or getattr(packet, "_qualified_op_name", None), ""
-    if not isinstance(packet, (torch._ops.OpOverload, torch._ops.OpOverloadPacket)) or not isinstance(whole, str):
-        return "", ""
-    if isinstance(packet, torch._ops.OpOverload):
-        whole, _, overload = whole.partition(".")
-        overload = f".{packet._overloadname}"
-    defined = getattr(sys.modules.get("torch._library.custom_ops"), "OPDEFS", {}).get(whole)
-    home = getattr(getattr(defined, "_init_fn", None), "__module__", None)
-    built_in = whole.partition("::")[0] in ("aten", "prims")
-    known = built_in or home not in (None, "__main__")
-    line = f"import {home}  # registers it" if home and known else ""
-    missing = "" if known else f"  # fill in, above: the import of what registers {whole}"
-    return line, f"torch.ops.{whole.replace('::', '.')}{overload}{missing}"
-
-
-def constructed(kind: type, made: Mapping[str, Any] | None) -> str:
-    """How a layer of this class is made: with the arguments that a spec gave it, or none where none are needed."""
-    parameters = inspect.signature(kind).parameters.values()
-    given = {n: v for n, v in (made or {}).items() if isinstance(v, (bool, int, float, str, tuple))}
-    # without a spec nobody knows which defaults were overridden
-    open_ = [p for p in parameters if p.name not in given and (made is None or p.default is p.empty)]
-    if not open_ and len(given) == len(made or {}):
-        return f"{kind.__qualname__}({', '.join(f'{n}={v!r}' for n, v in given.items())})"
-    return f"{kind.__qualname__}(...)  # fill in its arguments"
 
 
 def module(
@@ -123,10 +83,9 @@ def stateful(
     over: str = "",
     cached: bool = False,
     stepped: Mapping[str, str] = MappingProxyType({}),
-    seeded: Sequence[str] = (),
 ) -> Recipe:
     """An object with forward and backward; `places` and `gradients` are expressions such as `layer.params['W']`, `stepped`
-    those of parameters that backward moves, `seeded` the lines that bring generators of its own to where they were."""
+    those of parameters that backward moves."""
     call = ".forward" if callable(getattr(layer, "forward", None)) else ""
     kind = type(layer)
     line, _ = imported(kind, kind.__name__)
@@ -134,7 +93,6 @@ def stateful(
     body = [
         "def forward(leaves, buffers, mode, seed):",
         "    replay(seed)",
-        *(f"    {line}" for line in seeded),
         *([f"    {mode_line}"] if mode_line else []),
         *(f"    {place} = give({{**leaves, **buffers}}[{n!r}])" for n, place in places.items()),
         f"    y = layer{call}({', '.join([*inputs, *([keywords] if keywords else [])])})",
@@ -322,6 +280,12 @@ def adapted(
     more = ["from types import SimpleNamespace"] if any("SimpleNamespace" in code for code in (*forward, *back)) else []
     # what follows the layer's own line stays
     return Recipe((*more, *imports, *([line] if line else [])), (make, *lines, *plain.setup[1:]), plain.functions)
+
+
+def seeded(recipe: Recipe, lines: Sequence[str]) -> Recipe:
+    """The script with these lines too where generators are seeded."""
+    more = "".join(f"    {line}\n" for line in lines)
+    return replace(recipe, functions=recipe.functions.replace(_SEED, _SEED + more, 1))
 
 
 def _recipe(library: Library, imports: Sequence[str], setup: Sequence[str], body: Sequence[str]) -> Recipe:

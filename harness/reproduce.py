@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from torch import Tensor
-
 from harness.case import Case
-
-LITERAL = 64
-"""Up to how many numbers of a tensor are written out."""
+from harness.written import LITERAL, literal
 
 
 def script(case: Case, name: str, index: tuple[int, ...], analytic: float, expected: float) -> str:
@@ -28,10 +24,10 @@ def script(case: Case, name: str, index: tuple[int, ...], analytic: float, expec
         "",
         *recipe.setup,
         "leaves = {",
-        *(f"    {n!r}: {_literal(t)}," for n, t in case.leaves.items()),
+        *(f"    {n!r}: {literal(t)}," for n, t in case.leaves.items()),
         "}",
-        f"buffers = {{{', '.join(f'{n!r}: {_literal(t)}' for n, t in case.buffers.items())}}}",
-        f"v = [{', '.join(_literal(v) for v in case.base.cotangents)}]  # the cotangents",
+        f"buffers = {{{', '.join(f'{n!r}: {literal(t)}' for n, t in case.buffers.items())}}}",
+        f"v = [{', '.join(literal(v) for v in case.base.cotangents)}]  # the cotangents",
     ]
     if big:
         header.insert(
@@ -61,12 +57,3 @@ print(f"{{name}}{{list(index)}}: backward {{float(analytic):.9g}}, central diffe
 
 def _present(lines: Iterable[str]) -> list[str]:
     return [line for k, line in enumerate(lines) if line or k > 2]
-
-
-def _literal(t: Tensor) -> str:
-    dtype = str(t.dtype)
-    if t.numel() <= LITERAL:
-        return f"torch.tensor({t.tolist()!r}, dtype={dtype})"
-    if t.is_floating_point():
-        return f"torch.randn({tuple(t.shape)}, dtype={dtype}, generator=torch.Generator().manual_seed(0))"
-    return f"torch.zeros({tuple(t.shape)}, dtype={dtype})"

@@ -16,7 +16,6 @@ from harness import recipe
 from harness.arrays import to_tensor
 from harness.calls import Calls
 from harness.copies import own_copy
-from harness.generators import code_of, seeding
 from harness.handed import predicted_first
 from harness.history import History, lengths
 from harness.modes import forward_of
@@ -24,6 +23,7 @@ from harness.outside import Outside
 from harness.rates import far_step
 from harness.request import Request, gradient
 from harness.returned import is_returned
+from harness.routes import seedings
 from harness.slots import Slot, share_memory, standing
 from harness.sources import Sources
 from harness.subject import Evaluation, Leaf, Place, Recipe, Subject
@@ -209,7 +209,7 @@ class Stateful(Calls):
         return predicted_first(wanted) if alone else wanted
 
     def _recipe(self, leaves: Mapping[str, Leaf]) -> Recipe:
-        return recipe.stateful(
+        plain = recipe.stateful(
             self.layer,
             self.library,
             recipe.passed(self.arguments, self.leaves),
@@ -242,8 +242,8 @@ class Stateful(Calls):
             self.meaning.over if self.meaning is not None else "",
             bool(self.cached),
             {n: f"layer{slot.code}" for n, slot in self.stepped.items()},
-            [seeding(c, g, k) for k, g in enumerate(self.sources.drawn) if (c := code_of(g, self.layer))],
         )
+        return recipe.seeded(plain, seedings(self.sources.drawn, {"layer": self.layer}))
 
     def probe(self, unknown: Callable[[], Iterable[Slot]] = tuple) -> None:
         """One forward in each mode that will be used, to see which global generators it draws from.

@@ -16,6 +16,7 @@ from harness.nested import Arrangement
 from harness.recipe import cotangents_of
 from harness.request import Request, call_arguments, input_names, is_output, match, outputs_of
 from harness.returned import levelled
+from harness.routes import seedings
 from harness.sources import Sources, restored_later
 from harness.subject import Evaluation, Leaf, Recipe, Subject
 
@@ -111,7 +112,7 @@ class Stateless:
         parts = {"forward": layer[0], "backward": layer[1]} if isinstance(layer, tuple) else {"run": layer}
         wanted = [n for n, leaf in self.leaves.items() if leaf.wanted]
         handed = [p.replace("leaves", "handed") for p in recipe.passed(self.arguments, self.leaves)]
-        return recipe.functions(
+        plain = recipe.functions(
             parts,
             self.library,
             recipe.passed(self.arguments, self.leaves),
@@ -120,3 +121,4 @@ class Stateless:
             cotangents_of(self.arranged, self.bundled),
             self.pulling(handed, self.arranged.code("v")) if self.pulling else None,
         )
+        return recipe.seeded(plain, seedings(self.sources.drawn, {f"{n}_": f for n, f in parts.items()}))

@@ -18,8 +18,9 @@ from harness.held import Held, standing_in
 from harness.nested import flat
 from harness.outcome import SpecError
 from harness.request import Request, call_arguments, outputs_of
+from harness.routes import seedings
 from harness.sources import Sources, first_seen, module_state, restored_later
-from harness.subject import Evaluation, Gradients, Leaf, Run, Subject
+from harness.subject import Evaluation, Gradients, Leaf, Recipe, Run, Subject
 
 Pulling = Callable[[Sequence[Tensor], Mapping[str, Tensor]], Callable[[Sequence[Tensor]], Gradients]]
 """Outputs with their graph, and the leaves at its ends → the pullback."""
@@ -219,6 +220,20 @@ def traced(
     leaves |= {n: replace(leaves[n], wanted=False) for n in silent}
     wanted = [n for n in wanted if n not in silent]
     run = running(wanted, graph_pullback)
+
+    def written() -> Recipe:
+        plain = recipe.traced(
+            request.layer,
+            name,
+            ".apply" if call is not request.layer else "",
+            [p.replace("give(leaves", "(live") for p in recipe.passed(arguments, leaves)],
+            wanted,
+            recipe.keywords_of(request.kwargs, request.modes),
+            {n: [s.code for s in held[n].slots] for n in judged},
+        )
+        itself = "function.__self__" if call is not request.layer else "function"  # `Function.apply`
+        return recipe.seeded(plain, seedings(sources.drawn, {itself: request.layer}))
+
     return Subject(
         name,
         leaves,
@@ -233,14 +248,5 @@ def traced(
         unclaimed=missing,
         partially=lambda some, of=None: running(some, partial(bare_pullback, some=of)),
         held={n: h.tensor for n, h in held.items()},
-        recipe=partial(
-            recipe.traced,
-            request.layer,
-            name,
-            ".apply" if call is not request.layer else "",
-            [p.replace("give(leaves", "(live") for p in recipe.passed(arguments, leaves)],
-            wanted,
-            recipe.keywords_of(request.kwargs, request.modes),
-            {n: [s.code for s in held[n].slots] for n in judged},
-        ),
+        recipe=written,
     )

@@ -20,10 +20,11 @@ from harness.draws import parameter_like, rng_of
 from harness.held import Held, registered, standing_in, tensors_beside
 from harness.kept import CARRIED, Kept, kept
 from harness.request import Request, call_arguments, outputs_of
+from harness.routes import seedings
 from harness.sifting import moving
 from harness.slots import walk
 from harness.sources import Sources
-from harness.subject import Evaluation, Gradients, Leaf, Run, Subject
+from harness.subject import Evaluation, Gradients, Leaf, Recipe, Run, Subject
 from harness.traced import Pulling, bare_pullback, graph_pullback, strangers, tracked, unfound
 
 ORDER = 20
@@ -58,6 +59,12 @@ def subject(request: Request) -> Subject:
     name, words = type(work.module).__name__, recipe.keywords_of(work.request.kwargs, work.request.modes)
     frozen = [n for n, p in work.module.named_parameters() if not p.requires_grad]
     places = {n: [s.code for s in work.beside[n].slots] for n in work.loose}
+
+    def written() -> Recipe:
+        parameters = list(work.parameters)
+        plain = recipe.module(request.layer, name, given, wanted, parameters, request.made, words, places)
+        return recipe.seeded(plain, seedings(work.sources.drawn, {"layer": work.module}))
+
     return Subject(
         name,
         work.leaves,
@@ -71,9 +78,7 @@ def subject(request: Request) -> Subject:
         replayed=work.sources.replayed,
         strays=work.sources.strays,
         partially=lambda some, of=None: work.running(some, partial(bare_pullback, some=of)),
-        recipe=partial(
-            recipe.module, request.layer, name, given, wanted, list(work.parameters), request.made, words, places
-        ),
+        recipe=written,
     )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import core_layers as layers
+import drawing_layers as drawing
 import pytest
 import torch
 
@@ -54,7 +55,8 @@ for name in {names!r}:
 def numbers(folder: Path, *scripts: str) -> list[Any]:
     """What the scripts print, all run in one process that knows no harness and no test but the layers."""
     environment = {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
-    (folder / "core_layers.py").write_text((HERE / "core_layers.py").read_text(encoding="utf-8"), encoding="utf-8")
+    for name in ("core_layers.py", "drawing_layers.py"):
+        (folder / name).write_text((HERE / name).read_text(encoding="utf-8"), encoding="utf-8")
     names = [f"script{k}.py" for k in range(len(scripts))]
     for name, text in zip(names, scripts, strict=True):
         (folder / name).write_text(text, encoding="utf-8")
@@ -200,6 +202,49 @@ def printed_of_specs(tmp_path_factory) -> dict[str, Any]:
         "large": filled(script(layers.WrongCubic, LARGE, LARGE + 1)),
     }
     return dict(zip(texts, numbers(tmp_path_factory.mktemp("specs"), *texts.values()), strict=True))
+
+
+# Generators stand where the script reaches them, and arguments of constructors are written out
+
+DRAWN: dict[str, tuple[Any, list[Any]]] = {
+    "global": ((drawing.masked_by_global, drawing.twice), numpy(X)),
+    "two globals": ((drawing.masked_by_two, drawing.twice), numpy(X)),
+    "default": ((drawing.masked_by_default, drawing.twice), numpy(X)),
+    "function that a closure calls": (drawing.closure, [X]),
+    "of Python": (drawing.entry_by_entry, numpy(X)),
+    "Function": (drawing.Masked, [X]),
+    "apply": (drawing.Masked.apply, [X]),
+    "callable": (drawing.call_masked, [X]),
+    "partial": (drawing.bound, [X]),
+    "module": (drawing.Module(), [X]),
+    "in a dict of an object": (drawing.Held(), numpy(X)),
+    "of the class": (drawing.OfClass(), numpy(X)),
+    "infinite entries": (drawing.Causal(), [X]),
+}
+MADE = {
+    "generator given": LayerSpec(drawing.Given, "B D", options={"p": (0.3,)}),
+    "rng given": LayerSpec(drawing.GivenNumpy, "B D"),
+    "rng in words": LayerSpec("drawing.GivenNumpy(rng)", "B D"),
+    "arrays": LayerSpec("drawing.Affine(rng.normal(size=(D, 3)), rng.normal(size=3))", "B D"),
+    "tensors": LayerSpec("drawing.Affine(torch.ones(D, 2), torch.zeros(2))", "B D"),
+}
+
+
+@pytest.fixture(scope="module")
+def printed_of_drawn(tmp_path_factory) -> dict[str, Any]:
+    texts = {n: script(layer, *inputs) for n, (layer, inputs) in DRAWN.items()}
+    filled_in = "from drawing_layers import bound\nfunction = bound"
+    texts["partial"] = re.sub(r"^function = \.\.\..*$", filled_in, texts["partial"], flags=re.MULTILINE)
+    found = {n: check(s, examples=3, only=("gradient",)).failures[0].finding for n, s in MADE.items()}
+    texts |= {n: finding.reproduce for n, finding in found.items()}
+    assert [n for n, text in texts.items() if "..." in text or "fill in" in text] == []
+    return dict(zip(texts, numbers(tmp_path_factory.mktemp("drawn"), *texts.values()), strict=True))
+
+
+@pytest.mark.parametrize("name", [*DRAWN, *MADE])
+def test_what_is_drawn_is_drawn_again(printed_of_drawn, name):
+    analytic, numeric = printed_of_drawn[name]
+    assert analytic == pytest.approx(2 * numeric, rel=1e-6)
 
 
 LARGE = torch.randn(9, 9, dtype=F64, generator=torch.Generator().manual_seed(0))
