@@ -17,7 +17,7 @@ from typing import Any
 
 from harness.kinds import floats, ints
 from harness.models import chain, value_and_grad
-from harness.notebook import code_of
+from harness.notebook import run
 from harness.outcome import SpecError
 from harness.spec import RESERVED, LayerSpec, from_string
 
@@ -103,7 +103,7 @@ def _from_notebook(path: Path, run_all: bool) -> ModuleType:
     module.__file__ = str(path)
     vars(module)["display"] = print
     sys.modules[module.__name__] = module
-    exec(code_of(path, run_all), vars(module))
+    run(path, vars(module), run_all)
     return module
 
 

@@ -1,6 +1,7 @@
 """The Python of a notebook: imports, definitions and the assignments that they use; or every cell."""
 
 from __future__ import annotations
+import __future__
 
 import ast
 import json
@@ -8,9 +9,9 @@ import linecache
 import re
 import symtable
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from types import CodeType
+from typing import Any
 
 from harness.outcome import SpecError
 
@@ -25,7 +26,64 @@ _ASSIGNMENT = (ast.Assign, ast.AnnAssign, ast.AugAssign)
 _COMPOUND = (ast.If, ast.Try)
 
 
-def code_of(path: Path, run_all: bool = False) -> CodeType:
+def run(path: Path, scope: dict[str, Any], run_all: bool = False) -> None:
+    """Execute what is to be executed of a notebook, in this namespace.
+
+    An import of what is not installed is left out and told, and so is what can't be defined without it; with `run_all` every
+    cell is as it is under Jupyter.
+
+    Raises:
+        SpecError: it is no notebook of Python cells, or with `run_all` a cell is no Python.
+    """
+    absent: dict[str, str] = {}
+    future = 0
+    for node in (one for whole in statements(path, run_all) for one in _apart(whole)):
+        if (
+            isinstance(node, ast.ImportFrom) and node.module == "__future__"
+        ):  # of one cell, it holds for those that follow
+            future |= sum(getattr(__future__, name.name).compiler_flag for name in node.names)
+        code = compile(ast.Module([node], []), str(path), "exec", future, dont_inherit=True)
+        try:
+            exec(code, scope)
+        except (ImportError, NameError) as error:
+            if run_all or not (why := _missing(node, error, absent)):
+                raise
+            absent |= dict.fromkeys(_given(node), why)
+            print(f"harness: {path}: {why}: `{_first_line(node)}` is left out", file=sys.stderr)
+
+
+def _apart(node: ast.stmt) -> list[ast.stmt]:
+    """`import a, b` as two: the one may be there where the other is not."""
+    if not isinstance(node, ast.Import):
+        return [node]
+    return [ast.copy_location(ast.Import([name]), node) for name in node.names]
+
+
+def _missing(node: ast.stmt, error: ImportError | NameError, absent: Mapping[str, str]) -> str:
+    """Why a statement can't be executed, where that is an import of its own, or one that has been left out before."""
+    if isinstance(error, NameError):
+        return absent.get(error.name or "", "")
+    return str(error) if any(isinstance(n, _IMPORT) for n in ast.walk(node)) else ""
+
+
+def _given(node: ast.stmt) -> set[str]:
+    """The names that a statement gives to something."""
+    if isinstance(node, _DEFINITION):
+        return {node.name}
+    if isinstance(node, _IMPORT):
+        return {(a.asname or a.name).partition(".")[0] for a in node.names}
+    return (
+        _targets(node)
+        if _assigns(node) and not _inside(node)
+        else {n for inner in _inside(node) for n in _given(inner)}
+    )
+
+
+def _first_line(node: ast.stmt) -> str:
+    return next(line for line in ast.unparse(node).splitlines() if not line.startswith("@"))
+
+
+def statements(path: Path, run_all: bool = False) -> list[ast.stmt]:
     """What is to be executed of a notebook; tracebacks and `inspect` see its lines.
 
     Raises:
@@ -45,7 +103,7 @@ def code_of(path: Path, run_all: bool = False) -> CodeType:
         body += [ast.increment_lineno(node, text.count("\n")) for node in tree.body]
         text += plain.rstrip("\n") + "\n"
     linecache.cache[str(path)] = (len(text), None, text.splitlines(keepends=True), str(path))
-    return compile(ast.Module(body if run_all else needed(body), []), str(path), "exec")
+    return body if run_all else needed(body)
 
 
 def _cells(path: Path) -> list[str]:

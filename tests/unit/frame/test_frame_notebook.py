@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from harness.notebook import code_of, needed, without_magics
+from harness.notebook import needed, run, statements, without_magics
 
 SETUP = """%matplotlib inline
 import torch, sys
@@ -89,9 +89,75 @@ def test_a_cell_that_is_no_python_is_left_out_and_named_with_run_all(check, fold
 
 def test_a_cell_that_is_left_out_is_told(folder, capsys):
     notebook(folder, "x = 1", "def f(:\n    pass", "%%bash\nls (")
-    code_of(folder / "layers.ipynb")
+    statements(folder / "layers.ipynb")
     [line] = capsys.readouterr().err.splitlines()
     assert line.endswith("layers.ipynb: code cell 2 is no Python (invalid syntax, line 1) and is left out")
+
+
+MISSING = """import no_such_package.plots as plots
+from no_such_package import Base
+import no_such_package, torch"""
+BESIDE = """from __future__ import annotations
+from harness import LayerSpec
+class Logged(Base):
+    def forward(self, x):
+        return x"""
+LOGGED = 'logged = LayerSpec(build=Logged, inputs="B D")'
+
+
+@pytest.mark.parametrize("slope", ["1.0", "2.0"])
+def test_a_missing_package_costs_what_needs_it_alone(check, folder, slope):
+    notebook(folder, MISSING, BESIDE, LOGGED, *cells(slope=slope))
+    answer = check("layers.ipynb")
+    assert answer.status == (0 if slope == "1.0" else 1)
+    assert answer.out.startswith("Scale: verified" if slope == "1.0" else "Scale: WRONG")
+
+
+def test_what_a_missing_package_costs_is_told(folder, capsys):
+    notebook(folder, MISSING, BESIDE, LOGGED, *cells())
+    run(folder / "layers.ipynb", {})
+    told = capsys.readouterr().err
+    said = "layers.ipynb: No module named 'no_such_package': "
+    for line in (*MISSING.splitlines()[:2], "import no_such_package", "class Logged(Base):", LOGGED.replace('"', "'")):
+        assert f"{said}`{line}` is left out" in told
+    assert "torch" not in told
+
+
+def test_a_missing_package_is_the_end_of_a_run_of_all_cells(check, folder):
+    notebook(folder, MISSING, "class A: pass")
+    answer = check("layers.ipynb", "--run-all")
+    assert answer.status == 2
+    assert "importing layers.ipynb failed: No module named 'no_such_package'" in answer.err
+
+
+def test_what_a_file_imports_is_named(check, folder):
+    (folder / "layers.py").write_text("import no_such_package")
+    answer = check("layers.py")
+    assert answer.status == 2
+    assert "importing layers.py failed: No module named 'no_such_package'" in answer.err
+
+
+def test_a_name_that_was_never_given_is_an_error(folder):
+    notebook(folder, MISSING, "class A(Other): pass")
+    with pytest.raises(NameError, match="Other"):
+        run(folder / "layers.ipynb", {})
+
+
+def test_an_import_that_fails_within_a_try_is_left_to_it(folder, capsys):
+    notebook(folder, "try:\n    import no_such_package as p\nexcept ImportError:\n    p = None", "class A:\n    k = p")
+    scope = {}
+    run(folder / "layers.ipynb", scope)
+    assert scope["A"].k is None
+    assert capsys.readouterr().err == ""
+
+
+def test_annotations_are_those_of_the_notebook(folder):
+    notebook(
+        folder, "def f(x: int): pass", "from __future__ import annotations\ndef g(x: int): pass", "def h(x: int): pass"
+    )
+    scope = {}
+    run(folder / "layers.ipynb", scope)
+    assert [scope[n].__annotations__["x"] for n in "fgh"] == [int, "int", "int"]
 
 
 def test_the_script_that_shows_a_failure_asks_for_the_layer(check, folder):
