@@ -182,7 +182,8 @@ class Owners:
 
 
 def _aliases(slots: Mapping[str, Slot], places: Mapping[str, Slot]) -> dict[str, list[str]]:
-    """One label for each array among the slots, with every label that it has, in the places too."""
+    """One label for each array among the slots, with every label that it has, in the places too; the gradient of an array that
+    lies in its own memory (`self.dW = self.W`, of half a square) is another."""
     first: dict[tuple[object, ...], str] = {}
     found: dict[str, list[str]] = {}
     for label, slot in {**slots, **places}.items():
@@ -190,10 +191,11 @@ def _aliases(slots: Mapping[str, Slot], places: Mapping[str, Slot]) -> dict[str,
         if value is None:
             continue
         key = (value.data_ptr(), *value.shape, *value.stride()) if is_array(slot.get()) and value.numel() else (label,)
-        if label in slots:
-            found.setdefault(first.setdefault(key, label), []).append(label)
-        elif key in first:
-            found[first[key]].append(label)
+        owner = first.setdefault(key, label) if label in slots else first.get(key)
+        if owner is not None and gradient_rank(label, owner) is not None:
+            owner = label if label in slots else None
+        if owner is not None:
+            found.setdefault(owner, []).append(label)
     return found
 
 

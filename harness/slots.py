@@ -206,10 +206,16 @@ def _seen_by_numpy(t: Tensor) -> np.ndarray:
     return (t.view(torch.int16) if t.dtype is torch.bfloat16 else t).numpy()
 
 
+def _apart(a: Tensor, b: Tensor) -> bool:
+    """Whether their memories lie apart as a whole: views of one array of NumPy's begin each at its own first entry."""
+    (start, size), (other, length) = ((s.data_ptr(), s.nbytes()) for s in (a.untyped_storage(), b.untyped_storage()))
+    return start + size <= other or other + length <= start
+
+
 def share_memory(a: Any, b: Any) -> bool:
     """Whether two arrays have an entry in common."""
     if isinstance(a, Tensor) and isinstance(b, Tensor):
-        if a.untyped_storage().data_ptr() != b.untyped_storage().data_ptr() or not a.numel() or not b.numel():
+        if not a.numel() or not b.numel() or _apart(a, b):
             return False
         if a.device.type != "cpu":
             return True

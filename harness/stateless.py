@@ -18,7 +18,7 @@ from harness.request import Request, call_arguments, input_names, is_output, mat
 from harness.returned import levelled
 from harness.routes import seedings
 from harness.sources import Sources, restored_later
-from harness.subject import Evaluation, Leaf, Recipe, Subject
+from harness.subject import Evaluation, Gradients, Leaf, Recipe, Subject, looked_at
 
 Pullback = Callable[..., Any]
 
@@ -79,15 +79,15 @@ class Stateless:
         outputs = outputs_of(result, self.name)
         inputs = input_names(self.arguments)
 
-        def pull(cotangents: Sequence[Tensor]) -> dict[str, Tensor | None]:
+        def pull(cotangents: Sequence[Tensor]) -> Gradients:
             self.arranged = Arrangement(result, is_output).fitted(_count(pullback))
             given = tuple(self.arranged([to_native(v, self.library) for v in cotangents]))
             self.bundled = len(given) > 1 and takes_one(pullback)
             returned = pullback(given) if self.bundled else pullback(*given)
-            matched = match(levelled(returned, self.arguments), self.leaves, inputs, self.name)
-            return {n: None if g is None else g.clone() for n, g in matched.items()}
+            return match(levelled(returned, self.arguments), self.leaves, inputs, self.name)
 
-        return Evaluation(outputs, pull)
+        pulled, memory = looked_at(pull)
+        return Evaluation(outputs, pulled, memory=memory)
 
     def subject(self) -> Subject:
         """The finished subject."""

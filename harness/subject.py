@@ -42,6 +42,20 @@ class Evaluation:
     """The last pullback's gradients and the parameters on the layer's own memory; None where that can't be seen."""
 
 
+def looked_at(
+    pull: Callable[[Sequence[Tensor]], Gradients],
+) -> tuple[Callable[[Sequence[Tensor]], Gradients], Callable[[], Mapping[Place, Tensor]]]:
+    """A pullback whose gradients are copied, and where the last ones lie: a later run of the layer may write there."""
+    laid: dict[Place, Tensor] = {}
+
+    def copied(cotangents: Sequence[Tensor]) -> Gradients:
+        found = pull(cotangents)
+        laid.update({("gradient", n): g for n, g in found.items() if g is not None})
+        return {n: None if g is None else g.clone() for n, g in found.items()}
+
+    return copied, lambda: laid
+
+
 @dataclass(frozen=True)
 class Recipe:
     """How a standalone script calls the layer: it defines `forward(leaves, buffers, mode, seed)` and `backward(v)`."""

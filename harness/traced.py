@@ -20,14 +20,14 @@ from harness.outcome import SpecError
 from harness.request import Request, call_arguments, outputs_of
 from harness.routes import seedings
 from harness.sources import Sources, first_seen, module_state, restored_later
-from harness.subject import Evaluation, Gradients, Leaf, Recipe, Run, Subject
+from harness.subject import Evaluation, Gradients, Leaf, Recipe, Run, Subject, looked_at
 
 Pulling = Callable[[Sequence[Tensor], Mapping[str, Tensor]], Callable[[Sequence[Tensor]], Gradients]]
 """Outputs with their graph, and the leaves at its ends → the pullback."""
 
 
 def graph_pullback(outputs: Sequence[Tensor], leaves: Mapping[str, Tensor]) -> Callable[[Sequence[Tensor]], Gradients]:
-    """The pullback that autograd computes; a leaf that the graph does not reach has the gradient zero."""
+    """The pullback that autograd computes, once or again; a leaf that the graph does not reach has the gradient zero."""
 
     def pull(cotangents: Sequence[Tensor]) -> dict[str, Tensor | None]:
         reached = [n for n, leaf in leaves.items() if leaf.requires_grad]
@@ -35,8 +35,8 @@ def graph_pullback(outputs: Sequence[Tensor], leaves: Mapping[str, Tensor]) -> C
         if not live:
             return {n: torch.zeros_like(leaves[n]) for n in reached}
         ys, vs = zip(*live, strict=True)
-        found = _pulled(ys, [leaves[n] for n in reached], vs)
-        return {n: torch.zeros_like(leaves[n]) if g is None else g.clone() for n, g in zip(reached, found, strict=True)}
+        found = _pulled(ys, [leaves[n] for n in reached], vs, again=True)
+        return {n: torch.zeros_like(leaves[n]) if g is None else g for n, g in zip(reached, found, strict=True)}
 
     return pull
 
@@ -59,17 +59,24 @@ def bare_pullback(
             return {}
         ys, vs = zip(*live, strict=True)
         found = _pulled(ys, [leaves[n] for n in names], vs)
-        return {n: None if g is None else g.clone() for n, g in zip(names, found, strict=True)}
+        return dict(zip(names, found, strict=True))
 
     return pull
 
 
 def _pulled(
-    outputs: Sequence[Tensor], leaves: Sequence[Tensor], cotangents: Sequence[Tensor]
+    outputs: Sequence[Tensor], leaves: Sequence[Tensor], cotangents: Sequence[Tensor], again: bool = False
 ) -> Sequence[Tensor | None]:
+    """What autograd computes.
+
+    Args:
+        again: whether it may be asked to once more, where that can be had: what is compiled may give its memory away.
+    """
     try:
-        return torch.autograd.grad(outputs, leaves, cotangents, allow_unused=True)
+        return torch.autograd.grad(outputs, leaves, cotangents, retain_graph=again, allow_unused=True)
     except RuntimeError as error:
+        if again and "retain_graph=False" in str(error):
+            return _pulled(outputs, leaves, cotangents)
         if "use_reentrant" in str(error):  # torch's own refusal: of gradients asked for by tensor it knows nothing
             raise SpecError(
                 "torch.utils.checkpoint(..., use_reentrant=True) goes back through .backward() alone and can't be checked: write "
@@ -204,7 +211,8 @@ def traced(
                     return pull(cotangents)
 
             now = {n: live[n] for n in judged}
-            return Evaluation(tuple(y.detach() for y in outputs), pulled, now=lambda: now)
+            copied, memory = looked_at(pulled)
+            return Evaluation(tuple(y.detach() for y in outputs), copied, now=lambda: now, memory=memory)
 
         return run
 

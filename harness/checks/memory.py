@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from itertools import combinations
+from itertools import combinations, product
 
 from torch import Tensor
 
@@ -23,8 +23,9 @@ def aliasing(session: Session) -> Observation:
     """What was handed out stays as it was when the layer is used again, and an update in place changes one thing alone.
 
     Failed where outputs or returned gradients are overwritten by a later backward or forward, and where a kept gradient
-    shares memory with another or with a parameter. That an output is an input's own memory, or a returned gradient the
-    cotangent's, is said, and failed under the promise `owns`.
+    shares memory with another or with a parameter. Said is that an output or a gradient lies in the memory of an input, of
+    the cotangent or of a parameter, or two returned gradients in one another's; under the promise `owns` what is returned
+    fails that lies in the memory of what was handed over.
     """
     case = session.case
     leaves = {n: t.clone() for n, t in case.leaves.items()}
@@ -54,15 +55,31 @@ def aliasing(session: Session) -> Observation:
     if pair := next(_spoiling(laid, case.subject.kept), ""):
         return Observation(Outcome.FAIL, reason=pair, finding=exact(pair.split(" and ")[0], "shared memory", "its own"))
     sources = {**dict(zip(_names(given), given, strict=True)), **leaves}
-    said = [
-        f"{n} lies in the memory of {m}" for n, t in handed.items() for m, s in sources.items() if share_memory(t, s)
-    ]
-    if said and "owns" in case.promises:
-        finding = exact(said[0].split(" lies in ")[0], said[0], 'memory of its own, as the promise "owns" says')
+    borrowed = list(_lying_in(handed, sources))
+    if borrowed and "owns" in case.promises:
+        finding = exact(borrowed[0].split(" lies in ")[0], borrowed[0], 'memory of its own, as the promise "owns" says')
         return Observation(
-            Outcome.FAIL, reason=f"promised to own what it returns, and {'; '.join(said)}", finding=finding
+            Outcome.FAIL, reason=f"promised to own what it returns, and {'; '.join(borrowed)}", finding=finding
         )
+    parameters = {f"the parameter {n}": t for (what, n), t in laid.items() if what == "parameter"}
+    kept = {f"the gradient of {n}": laid["gradient", n] for n in case.subject.kept if ("gradient", n) in laid}
+    said = [*borrowed, *_lying_in(handed, parameters), *_lying_in(kept, sources), *_in_one(handed | kept, sources)]
     return Observation(Outcome.PASS, dict.fromkeys(case.wanted, 0.0), reason="; ".join(said))
+
+
+def _lying_in(handed: Mapping[str, Tensor], sources: Mapping[str, Tensor]) -> Iterator[str]:
+    """What lies in the memory of something that was there before."""
+    for (n, t), (m, s) in product(handed.items(), sources.items()):
+        if share_memory(t, s):
+            yield f"{n} lies in the memory of {m}"
+
+
+def _in_one(handed: Mapping[str, Tensor], sources: Mapping[str, Tensor]) -> Iterator[str]:
+    """Gradients that lie in one memory, unless it is that of what was handed over, which is said already."""
+    own = {n: t for n, t in handed.items() if not any(share_memory(t, s) for s in sources.values())}
+    for (a, t), (b, s) in combinations(own.items(), 2):
+        if share_memory(t, s):
+            yield f"{a} and {b} share memory"
 
 
 def _names(given: tuple[Tensor, ...]) -> list[str]:

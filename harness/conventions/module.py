@@ -24,7 +24,7 @@ from harness.routes import seedings
 from harness.sifting import moving
 from harness.slots import walk
 from harness.sources import Sources
-from harness.subject import Evaluation, Gradients, Leaf, Recipe, Run, Subject
+from harness.subject import Evaluation, Gradients, Leaf, Recipe, Run, Subject, looked_at
 from harness.traced import Pulling, bare_pullback, graph_pullback, strangers, tracked, unfound
 
 ORDER = 20
@@ -175,7 +175,8 @@ class Working:
                 with standing_in(self.beside, there), standing_in(self.registered, held):
                     return pull(cotangents)
 
-            return Evaluation(tuple(y.detach() for y in outputs), pulled, lambda: after, lambda: now)
+            copied, memory = looked_at(pulled)
+            return Evaluation(tuple(y.detach() for y in outputs), copied, lambda: after, lambda: now, memory)
 
         return run
 

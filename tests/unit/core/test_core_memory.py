@@ -118,8 +118,162 @@ def test_a_buffer_in_numpy_fails():
     assert aliasing(NumpyBuffer(), X.numpy()).outcome is Outcome.FAIL
 
 
-def test_what_autograd_hands_out_is_not_looked_at():
-    assert aliasing(torch.nn.Linear(3, 2).double()).outcome is Outcome.SKIP
+def with_workspace(lib, kept):
+    """sin x, its gradient in memory of its own or in one that the next backward fills again."""
+    memory = {}
+
+    def forward(x):
+        return lib.sin(x), x
+
+    def backward(dy, x):
+        dx = dy * lib.cos(x)
+        if not kept:
+            return dx
+        there = memory.setdefault((tuple(dx.shape), dx.dtype), lib.zeros_like(dx))
+        there[...] = dx
+        return there
+
+    return forward, backward
+
+
+def as_function(pair):
+    forward, backward = pair
+
+    class Sine(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            y, cache = forward(x)
+            ctx.save_for_backward(cache)
+            return y
+
+        @staticmethod
+        def backward(ctx, dy):
+            return backward(dy, *ctx.saved_tensors)
+
+    return Sine
+
+
+def as_module(pair):
+    sine = as_function(pair)
+
+    class Module(torch.nn.Module):
+        def forward(self, x):
+            return sine.apply(x)
+
+    return Module()
+
+
+@pytest.mark.parametrize("kept", [False, True])
+@pytest.mark.parametrize("dress", [lambda pair: pair, as_function, as_module], ids=["pair", "Function", "module"])
+def test_a_workspace_behind_functions_fails(dress, kept):
+    found = aliasing(dress(with_workspace(torch, kept)))
+    assert found.outcome is (Outcome.FAIL if kept else Outcome.PASS)
+    assert found.reason == ("the gradient of x is overwritten when the layer is used again" if kept else "")
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_a_workspace_behind_a_pair_in_numpy_fails(kept):
+    assert aliasing(with_workspace(np, kept), X.numpy()).outcome is (Outcome.FAIL if kept else Outcome.PASS)
+
+
+def test_gradients_in_one_anothers_memory_are_said_and_pass():
+    def backward(dy, cache):
+        dx = 2 * dy
+        return dx, dx
+
+    report = gradcheck((lambda x, y: (2 * (x + y), None), backward), X, X + 1, battery=True)
+    found = next(r for r in report.results if r.check == "aliasing")
+    assert (found.outcome, found.reason) == (Outcome.PASS, "the gradient of x and the gradient of y share memory")
+
+
+class Bias(Affine):
+    """x + b of one row: the gradient that it keeps is the cotangent's row."""
+
+    def forward(self, x):
+        return x + self.w + self.b
+
+    def backward(self, dy):
+        self.dw, self.db = dy.sum(0), dy[0]
+        return dy.clone()
+
+
+class Weigh:
+    """w · x: the gradient of x is the parameter, that of the parameter x."""
+
+    def __init__(self):
+        self.w = torch.ones(3).double()
+
+    def forward(self, x):
+        self.x = x
+        return (x * self.w).sum()
+
+    def backward(self):
+        self.dw = self.x
+        return self.w
+
+
+@pytest.mark.parametrize(
+    ("layer", "x", "said"),
+    [
+        (Bias(), X[:1], "the gradient of b lies in the memory of its cotangent"),
+        (
+            Weigh(),
+            X[0],
+            "the gradient of x lies in the memory of the parameter w; the gradient of w lies in the memory of x",
+        ),
+    ],
+)
+def test_what_lies_in_the_memory_of_what_was_there_is_said(layer, x, said):
+    found = aliasing(layer, x)
+    assert (found.outcome, found.reason) == (Outcome.PASS, said)
+
+
+class Decay:
+    """w·w/2 + Σ x: the gradient of w is w, in memory of its own or not."""
+
+    def __init__(self, lib, own, beside):
+        self.lib, self.own = lib, own
+        self.w = lib.asarray([1.0, -2.0, 0.5])
+        if beside:
+            self.dw = lib.zeros_like(self.w)
+
+    def forward(self, x):
+        self.x = x
+        return (self.w * self.w).sum() / 2 + x.sum()
+
+    def backward(self):
+        self.dw = 1 * self.w if self.own else self.w[:]
+        return self.lib.ones_like(self.x)
+
+
+@pytest.mark.parametrize("beside", [False, True])
+@pytest.mark.parametrize("lib", [torch, np])
+@pytest.mark.parametrize("own", [False, True])
+def test_a_gradient_that_is_its_parameter_itself_fails(lib, own, beside):
+    found = aliasing(Decay(lib, own, beside), lib.asarray([0.5, 2.0]))
+    assert found.outcome is (Outcome.PASS if own else Outcome.FAIL)
+    assert found.reason == ("" if own else "the gradient of w and the parameter w share memory")
+
+
+class Shifted:
+    """x + a + b: the kept gradients are rows of one array of NumPy's; `step`: how many entries apart they begin."""
+
+    def __init__(self, step):
+        self.a, self.b, self.step = np.zeros(3), np.zeros(3), step
+
+    def forward(self, x):
+        return x + self.a + self.b
+
+    def backward(self, dy):
+        both = np.zeros(3 + self.step)
+        both[self.step :] = both[:3] = dy.sum() / 3  # level cotangents: the same in both
+        self.da, self.db = both[:3], both[self.step :]
+        return dy.copy()
+
+
+@pytest.mark.parametrize(("step", "outcome"), [(3, Outcome.PASS), (2, Outcome.FAIL)])
+def test_views_of_one_array_that_begin_apart_may_overlap(step, outcome):
+    assert aliasing(Shifted(step), X.numpy()).outcome is outcome
 
 
 class LeftBehind(Affine):

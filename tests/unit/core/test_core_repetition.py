@@ -183,3 +183,66 @@ def test_a_stack_belongs_to_its_forwards_in_the_order_in_which_a_chain_goes_back
     assert twice(OnAStack).outcome is Outcome.PASS
     assert twice(OnAStack).reason == ""
     assert twice(lambda: OnAStack(0)).outcome is Outcome.FAIL
+
+
+class Spoilt(torch.autograd.Function):
+    """sin x: backward computes in the memory of what forward saved, past autograd's version counters."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(torch.cos(x))
+        return torch.sin(x)
+
+    @staticmethod
+    def backward(ctx, dy):
+        (slope,) = ctx.saved_tensors
+        np.multiply(slope.numpy(), dy.numpy(), out=slope.numpy())
+        return slope.clone()
+
+
+class Unspoilt(Spoilt):
+    @staticmethod
+    def backward(ctx, dy):
+        (slope,) = ctx.saved_tensors
+        return slope * dy
+
+
+class Guarded(Spoilt):
+    """The same write where autograd sees it: a second call raises, whatever is retained."""
+
+    @staticmethod
+    def backward(ctx, dy):
+        (slope,) = ctx.saved_tensors
+        return slope.mul_(dy).clone()
+
+
+@pytest.mark.parametrize(
+    ("layer", "outcome", "said"),
+    [
+        (Unspoilt, Outcome.PASS, ""),
+        (Guarded, Outcome.PASS, "backward is for single use: a second call raises"),
+        (Spoilt, Outcome.FAIL, "x, a second call of one backward: 16 of 16 entries are out"),
+    ],
+)
+def test_what_forward_saved_is_left_as_it_was(layer, outcome, said):
+    report = gradcheck(layer, X, battery=True, raise_exception=False)
+    found = next(r for r in report.results if r.check == "repeatable")
+    assert (found.outcome, found.reason) == (outcome, said)
+
+
+class GivesAway(Unspoilt):
+    """What a compiled backward does that computes in the memory of what was saved: it refuses to be called twice at once."""
+
+    @staticmethod
+    def backward(ctx, dy):
+        if torch._C._autograd._get_current_graph_task_keep_graph():
+            raise RuntimeError(
+                "compiled with non-empty donated buffers which requires create_graph=False and retain_graph=False"
+            )
+        return Unspoilt.backward(ctx, dy)
+
+
+def test_a_backward_that_gives_its_memory_away_goes_back_once():
+    found = gradcheck(GivesAway, X, battery=True)
+    reasons = {r.check: r.reason for r in found.results}
+    assert reasons["repeatable"] == "backward is for single use: a second call raises"
