@@ -15,7 +15,8 @@ import torch
 @contextmanager
 def poisoned() -> Iterator[None]:
     """torch fills what it allocates unwritten with NaN (its own setting for deterministic runs), and `numpy.empty` and
-    `numpy.empty_like` do. Not seen: `from numpy import empty` in the layer's module, and what compiled code allocates."""
+    `numpy.empty_like` do. Not filled: what `from numpy import empty` in the layer's module, `numpy.ndarray(shape)` and compiled
+    code allocate (`harness explain repeatable` says so)."""
     with _torch_fills(), patch.multiple(np, empty=_filled(np.empty), empty_like=_filled(np.empty_like)):
         yield
 

@@ -17,7 +17,7 @@ from harness.checks.repetition import same_evaluation
 from harness.comparison import compared, entry_farthest_off
 from harness.domain import BackwardRaised, Refused
 from harness.outcome import Outcome, SpecError
-from harness.report import Finding
+from harness.report import Finding, told_apart
 from harness.session import Observation, Session
 
 
@@ -73,7 +73,9 @@ def _off(case: Case, name: str, found: Tensor, expected: Tensor) -> Finding | No
     seen = compared(case, found, expected, lambda leaves: _moved_by_reference(case, leaves).get(name, expected))
     if seen.outcome is not Outcome.FAIL:
         return None
-    return replace(entry_farthest_off(name, found, expected), where=(f"{name}, as the reference moves it", None))
+    finding = entry_farthest_off(name, found, expected)
+    left, right = told_apart(finding.analytic, finding.expected)
+    return replace(finding, analytic=f"a train forward leaves {left}", expected=f"{right}, as the reference does")
 
 
 def _unused_or_unmoved(session: Session, name: str) -> Finding | None:

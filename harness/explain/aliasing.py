@@ -1,8 +1,9 @@
 """What was handed out stays as it was when the layer is used again, and an update in place changes one thing alone.
 
 Failed where an output or a returned gradient is overwritten by the layer's next use, and where a kept gradient shares memory
-with another one or with a parameter. That a returned gradient is the cotangent's own memory is said, and is no
-failure but under the promise "owns".
+with another one or with a parameter. Said, and no failure, is what else lies in one memory: a gradient in the cotangent's, an
+input's or a parameter's, two gradients in one another's. Under the promise "owns" what is returned fails that lies in the
+memory of what was handed over.
 """
 
 import torch

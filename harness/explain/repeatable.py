@@ -1,6 +1,8 @@
 """The same again: from a fresh forward and backward, and from a second call of one backward, which may raise instead.
 
-Once more with all memory that is allocated without being written to filled with NaN: what shows was read unwritten.
+Once more with memory that is allocated without being written to filled with NaN: what shows was read unwritten. torch fills all
+of its own, NumPy what `numpy.empty` and `numpy.empty_like` make; not filled is what `from numpy import empty`,
+`numpy.ndarray(shape)` and compiled code allocate, which shows only if what stands there differs from call to call.
 """
 
 import torch

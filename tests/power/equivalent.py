@@ -81,7 +81,8 @@ EQUIVALENT: dict[Key, str] = {
     ),
     **of(
         "dropout", "Dropout.forward", DROPS,
-        "at p = 0 a mask is drawn after all: below = −2³¹, every int32 is ≥ it, 1 − p = 1, and 1·z = z",
+        "at p = 0 a mask is drawn after all: below = −2⁶³, every int64 is ≥ it, 1 − p = 1, and 1·z = z; that nothing is drawn, "
+        "test_dropout.py says",
         "not self.training or self.p == 0 → not self.training", "0 → 1", "0 → -1",
     ),
     **of("dropout", "Dropout.forward", DROPS, "2p = 0 iff p = 0", "self.p → 2 * self.p"),
@@ -253,7 +254,8 @@ EQUIVALENT: dict[Key, str] = {
     ),
     **of(
         "dropout", "Dropout._mask", "bits = self._words(-(-entries * n // 64), z.device).view(dtype)[:, :entries].reshape(z.shape)",
-        "more words than are used; the first of them are the same",
+        "more words than are used; the first of them are the same (the next call draws others, as good: test_dropout.py has the "
+        "documented ones)",
         "-entries * n // 64 → -entries * n * 64",
         "-entries * n // 64 → -entries * n",
         "64 → 63",

@@ -112,7 +112,8 @@ def page(result: dict[str, Any]) -> str:
         f"{buffers} of them of statements that move running statistics alone; "
         f"{len(rows) - len(rest)} are equivalent (proofs below; {len(UNRUN)} of them not run, its proof aside). Of the other "
         f"{len(rest)}, `check` at 25 examples fails "
-        f"{len(killed)}: {len(killed) / len(rest):.1%}. "
+        f"{len(killed)}: {len(killed) / len(rest):.1%}, {sum(r['killed_by'] == RAISES for r in killed)} of them because something "
+        "raises, in forward, in backward or where the layer is made. "
         f"Survivors that nothing stands for: {len(unexplained(rows))}{unknown}. "
         f"Processor time: {sum(r['seconds'] for r in rows):.0f} s.",
         "## By which check, first",
