@@ -90,7 +90,9 @@ def test_the_same_rule_passes_and_another_fails(function):
     assert in_train(Mean, function).outcome is Outcome.PASS
     failed = in_train(OtherMomentum, function)
     assert failed.outcome is Outcome.FAIL
-    assert re.match(r"running_mean(\[\d\])?: a train forward leaves \S+, expected \S+, as the reference does", failed.reason)
+    assert re.match(
+        r"running_mean(\[\d\])?: a train forward leaves \S+, expected \S+, as the reference does", failed.reason
+    )
 
 
 @pytest.mark.parametrize("build", [FirstIsTaken, Row])
