@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
@@ -80,6 +80,11 @@ def subject(request: Request) -> Subject:
         partially=lambda some, of=None: work.running(some, partial(bare_pullback, some=of)),
         recipe=written,
     )
+
+
+def _beside(held: Mapping[str, Tensor], names: Iterable[str]) -> dict[str, Tensor]:
+    """What of these stands there, without its history."""
+    return {n: held[n].detach() for n in names}
 
 
 _CONSTANT = (
@@ -165,6 +170,7 @@ class Working:
             with standing_in(self.beside, there):
                 result = functional_call(self.module, held, tuple(given), keywords)
             outputs = outputs_of(result, type(self.module).__name__)
+            # a forward may have put another tensor in a buffer's place: `functional_call` writes it back
             now = held | {n: live[n] for n in self.loose}
             if not some:
                 self.strange = strangers(outputs, ())
@@ -176,7 +182,9 @@ class Working:
                     return pull(cotangents)
 
             copied, memory = looked_at(pulled)
-            return Evaluation(tuple(y.detach() for y in outputs), copied, lambda: after, lambda: now, memory)
+            return Evaluation(
+                tuple(y.detach() for y in outputs), copied, lambda: _beside(held, after), lambda: now, memory
+            )
 
         return run
 

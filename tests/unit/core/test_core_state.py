@@ -305,3 +305,30 @@ def test_constants_stay_where_a_batch_of_one_can_not_move_the_statistics():
 def test_evaluation_of_a_batch_of_one_has_statistics_that_were_moved(wrong):
     report = check(LayerSpec(wrong, "B D", dims=ALONE, grads={"half": None}, name="Halved"), examples=6)
     assert "input_gradient" in {r.check for r in report.failures if r.mode == "eval"}
+
+
+class Rebound(torch.nn.Module):
+    """x − mean, its buffer bound to another tensor by each forward in train, as few or as many modes as `moved` names."""
+
+    def __init__(self, D, moved, detached):
+        super().__init__()
+        self.register_buffer("m", torch.zeros(D))
+        self.moved, self.detached = moved, detached
+
+    def forward(self, x):
+        mean = x.mean(0) if self.training else self.m
+        if ("train" if self.training else "eval") in self.moved:
+            new = 0.9 * self.m + 0.1 * mean + 0.01
+            self.m = new.detach() if self.detached else new
+        return x - mean
+
+
+@pytest.mark.parametrize("detached", [True, False])
+@pytest.mark.parametrize(
+    ("moved", "failed"),
+    [(("train",), set()), ((), {"train"}), (("train", "eval"), {"eval"}), (("eval",), {"train", "eval"})],
+)
+def test_a_buffer_that_a_module_binds_anew_has_moved(moved, failed, detached):
+    report = check(LayerSpec(lambda D: Rebound(D, moved, detached), "B D"), examples=6, only=("state",))
+    assert {r.mode for r in report.results if r.outcome is Outcome.FAIL} == failed
+    assert {r.outcome for r in report.results} <= {Outcome.PASS, Outcome.FAIL}
