@@ -20,6 +20,10 @@ entries where it is by so little."""
 FEWEST = 2
 """Fewer entries on one side of a condition meet it by chance."""
 
+UNLIKELY = 20
+"""In fewer ways to choose the entries that are out, those where something is largest are chosen by chance too often: two of four
+are at every sixth draw."""
+
 TELLING = 2
 """From how many examples that failed, and that passed, what they have in common tells."""
 
@@ -34,7 +38,9 @@ def conditions(case: Case, name: str, g: Tensor, r: Tensor, again: bool = False)
     fewest = 0 if again else FEWEST
     if not max(1, fewest) <= int(out.sum()) <= out.numel() - fewest:
         return
-    found = [*_indexed(case, out), *(s for what, f in _features(case, name) for s in _split(what, f, out))]
+    told = again or math.comb(out.numel(), int(out.sum())) >= UNLIKELY
+    split = (s for what, f in _features(case, name) for s in _split(what, f, out, told))
+    found = [*_indexed(case, out, again), *split]
     if not bool(r[out].any()) and bool((r[~out] != 0).all()):
         found.append("out exactly where it should be 0: what does not move the outputs gets a gradient")
     if not bool(g[out].any()) and bool((g[~out] != 0).all()):
@@ -82,6 +88,8 @@ def _of_one(n: str, known: bool) -> Iterator[Holds]:
 def _of_two(n: str, m: str) -> Iterator[Holds]:
     yield f"{n} = {m}", lambda s: bool(s[n] == s[m])
     yield f"{n} and {m} differ", lambda s: bool(s[n] != s[m])
+    yield f"{n} = {m} = 1", lambda s: bool(s[n] == s[m] == 1)
+    yield f"{n} = {m} > 1", lambda s: bool(s[n] == s[m] > 1)
 
 
 def _from(n: str, failed: Sequence[Sizes], passed: Sequence[Sizes]) -> Holds:
@@ -125,15 +133,21 @@ def _features(case: Case, name: str) -> Iterator[tuple[str, Tensor]]:
         yield f"|{what}|", t.double().abs()
 
 
-def _split(what: str, f: Tensor, out: Tensor) -> Iterator[str]:
-    """The conditions on f that tell where it is out."""
+def _split(what: str, f: Tensor, out: Tensor, told: bool) -> Iterator[str]:
+    """The conditions on f that tell where it is out; those on its sign and size if enough entries tell them."""
     wrong, right = f[out], f[~out]
     low, high = float(wrong.min()), float(wrong.max())
     below, above = (float(t) for t in right.aminmax()) if right.numel() else (math.inf, -math.inf)
     if low == high == 0 and bool((right != 0).all()):
         yield f"out exactly where {what} is 0"
+    if not told:
+        return
     if low > max(above, 0.0) and above <= 0:
-        yield f"out exactly where {what} is positive"
+        yield (
+            f"out exactly where {what.strip('|')} is not 0"
+            if what.startswith("|")
+            else f"out exactly where {what} is positive"
+        )
     if high < min(below, 0.0) and below >= 0:
         yield f"out exactly where {what} is negative"
     if low > above > -math.inf:
@@ -146,8 +160,9 @@ def _beyond(what: str, size: str, first: float) -> str:
     return f"out exactly where {what} is {size}{FROM}{first:.3g} {'up' if size == 'large' else 'down'}"
 
 
-def _indexed(case: Case, out: Tensor) -> Iterator[str]:
-    """Where an integer input points: the entry of each row that a label selects, or rows that it names more than once."""
+def _indexed(case: Case, out: Tensor, again: bool) -> Iterator[str]:
+    """Where an integer input points: the entry of each row that a label selects (on `again` some may be out by too little to
+    tell), or rows that it names more than once."""
     for other, leaf in case.leaves.items():
         if not _counts(leaf):
             continue
@@ -157,7 +172,7 @@ def _indexed(case: Case, out: Tensor) -> Iterator[str]:
                 continue
             if index.shape == (*out.shape[:axis], *out.shape[axis + 1 :]):
                 selected = torch.zeros_like(out).scatter_(axis, index.unsqueeze(axis), True)
-                if torch.equal(selected, out):
+                if torch.equal(selected, out) or (again and bool(selected[out].all())):
                     yield f"out exactly at the entries that {other} selects along axis {axis}"
             repeated = torch.bincount(index.flatten(), minlength=size) > 1
             if bool(repeated.any()) and torch.equal(along(out, axis), repeated):

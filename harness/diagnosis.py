@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
+from itertools import combinations
 from typing import Any
 
 import torch
@@ -13,6 +15,7 @@ from harness.conditions import FROM, conditions, rows
 from harness.domain import BackwardRaised, Refused
 from harness.draws import directions_like
 from harness.likeness import FIT, along, elsewhere, explains, likenesses, output_beside, wrong_entries
+from harness.residuals import axes_named, crossed, sets, structured
 
 
 def kinds(case: Case, name: str, claimed: Tensor, expected: Tensor, again: bool = False) -> Iterator[list[str]]:
@@ -28,8 +31,8 @@ def kinds(case: Case, name: str, claimed: Tensor, expected: Tensor, again: bool 
         _local(g, r),
         rows(case, g, r),
         _factored(case, name, g, r),
-        _structured(case, x, g, r),
-        _crossed(case, x, g, r),
+        structured(case, x, g, r),
+        crossed(case, x, g, r),
         conditions(case, name, g, r, again),
         elsewhere(case, name, g, r),
         _unsummed(case, name),
@@ -52,6 +55,15 @@ def common(first: list[str], *others: list[str]) -> tuple[str, ...]:
         texts = [s.removeprefix("every entry is ").partition(" times ")[0] for s in named[:2]]
         return (f"{number.partition(' (')[0]} ({' or '.join(texts)} here)",) if number else tuple(named[:3])
     return tuple(named or kept)[:3]
+
+
+def varying(first: list[str], others: list[list[str]]) -> tuple[str, ...]:
+    """One multiple for all entries and another at each draw: what a sum is divided by is wrong, or a share that is drawn."""
+    numbers = [next((s for s in some if s.startswith(_NUMBER)), "") for some in (first, *others)]
+    if not others or not all(numbers):
+        return ()
+    here = numbers[0].rpartition(": ")[2].partition(" times")[0]
+    return (f"{_NUMBER} of what it should be, another one in each example ({here} here)",)
 
 
 STILL = (
@@ -81,8 +93,14 @@ def _whole(case: Case, name: str, g: Tensor, r: Tensor) -> Iterator[str]:
             yield f"every entry is {text} times what it should be"
         size, rest = f"{factor:.6g}", factor - 1
         size = f"1 {'+' if rest > 0 else '-'} {abs(rest):.2g}" if size == "1" else size
-        here = " or ".join(named_factors(factor, {} if case.sizes else _shapes(case))[:2])
+        here = " or ".join(named_factors(factor, {} if case.sizes else _shapes(case))[:2]) or _share(factor)
         yield f"{_NUMBER} of what it should be: {size} times{f' ({here} here)' if here else ''}"
+
+
+def _share(factor: float) -> str:
+    """One over a whole number, as of a mean over several axes."""
+    whole = round(1 / factor) if factor else 0
+    return f"1/{whole}" if whole > 1 and abs(whole * factor - 1) <= 1e-6 else ""
 
 
 def _steps(case: Case, name: str) -> bool:
@@ -112,7 +130,20 @@ def named_factors(factor: float, sizes: Mapping[str, Any]) -> list[str]:
     for name, value in sizes.items():
         if not isinstance(value, bool) and isinstance(value, (int, float)) and value != 1:  # 1 tells nothing
             candidates |= _forms(name, float(value))
+    candidates |= _products(sizes)
     return [text for text, value in candidates.items() if abs(value - factor) <= 1e-6 * abs(factor)]
+
+
+def _products(sizes: Mapping[str, Any]) -> dict[str, float]:
+    """What a sum or mean over several axes at once is off by. Of shapes without names any may be meant."""
+    whole = {n: s for n, s in sizes.items() if type(s) is int and s > 1 and not n.endswith("]")}
+    found: dict[str, float] = {}
+    for count in (2, 3):
+        for names in combinations(whole, count):
+            text, size = "·".join(names), math.prod(whole[n] for n in names)
+            found |= {text: size, f"1/({text})": 1 / size}
+            found |= {f"{text}/({text}-1)": size / (size - 1), f"({text}-1)/({text})": (size - 1) / size}
+    return found
 
 
 def _forms(n: str, value: float) -> dict[str, float]:
@@ -128,6 +159,8 @@ def _forms(n: str, value: float) -> dict[str, float]:
         f"1/{n}²": lambda v: v**-2,
         f"√{n}": lambda v: abs(v) ** 0.5,
         f"1/√{n}": lambda v: abs(v) ** -0.5,
+        f"√(1-{n})": lambda v: max(1 - v, 0.0) ** 0.5,
+        f"1/√(1-{n})": lambda v: max(1 - v, 0.0) ** -0.5,
     }
     if n.endswith("]"):  # what is no share has no rest
         forms = {text: form for text, form in forms.items() if "(1-" not in text}
@@ -151,13 +184,14 @@ def _factored(case: Case, name: str, g: Tensor, r: Tensor) -> Iterator[str]:
                 named = ", y the output" if what == "y" else ""
                 yield f"every entry is {_times(by, text)} times what it should be{named}"
                 return
-    for axis, size in enumerate(g.shape):
-        others = tuple(a for a in range(g.ndim) if a != axis)
-        if size < 2 or g.numel() // size < 3:  # two entries are a multiple of two others too often
+    for axes in sorted(sets(g.ndim, g.ndim - 1), key=len):
+        others, size = tuple(a for a in range(g.ndim) if a not in axes), math.prod(g.shape[a] for a in axes)
+        if min(g.shape[a] for a in axes) < 2 or g.numel() // size < 3:  # two are a multiple of two others too often
             continue
         factor = (g * r).sum(others, keepdim=True) / r.square().sum(others, keepdim=True)
         if bool(factor.isfinite().all()) and int(((factor - 1).abs() > FIT).sum()) > 1 and explains(factor * r, g, r):
-            yield f"each index along axis {axis} is off by a factor of its own{_own_factor(factor, x, others)}"
+            yield f"each index along {axes_named(axes)} is off by a factor of its own{_own_factor(factor, x, others)}"
+            return
 
 
 def _scale(model: Tensor, g: Tensor) -> float:
@@ -190,45 +224,6 @@ def _powers(n: str, t: Tensor) -> Iterator[tuple[str, Tensor]]:
     for text, value in of.items():
         yield text, value
         yield f"1/{text}", 1 / value
-
-
-def _structured(case: Case, x: Tensor, g: Tensor, r: Tensor) -> Iterator[str]:
-    residual = g - r
-    parallel = [("input", "x", x)]
-    if (y := output_beside(case, g.shape)) is not None:
-        parallel.append(("output", "y", y.double()))
-    for axis in range(g.ndim):
-        if g.shape[axis] < 3:  # two entries fit a line through anything
-            continue
-        mean = residual.mean(axis, keepdim=True).expand_as(residual)
-        if explains(r + mean, g, r):
-            yield f"the residual is constant along axis {axis}: a term with the sum or mean over it is missing or wrong"
-            continue
-        centred = x - x.mean(axis, keepdim=True)
-        part = (residual * centred).sum(axis, keepdim=True) / centred.square().sum(axis, keepdim=True)
-        if explains(r + part * centred, g, r):
-            yield f"the residual is parallel to the input centred along axis {axis}: the term with Σ δ·x̂ over it is missing or wrong"
-            continue
-        for what, symbol, t in parallel:
-            part = (residual * t).sum(axis, keepdim=True) / t.square().sum(axis, keepdim=True)
-            if explains(r + part * t, g, r):
-                yield f"the residual is parallel to the {what} along axis {axis}: the term with Σ δ·{symbol} over it is missing or wrong"
-                break
-
-
-def _crossed(case: Case, x: Tensor, g: Tensor, r: Tensor) -> Iterator[str]:
-    """A sum over one axis where another was meant: what is off is constant along one plus constant along the other."""
-    if g.ndim != 2 or min(g.shape) < 3:
-        return
-    scales = [("", torch.ones_like(g)), (" over the input", x)]
-    if (y := output_beside(case, g.shape)) is not None:
-        scales.append((" over the output", y.double()))
-    for what, t in scales:
-        share = (g - r) / t
-        model = share.mean(0, keepdim=True) + share.mean(1, keepdim=True) - share.mean()
-        if bool(model.isfinite().all()) and explains(r + model * t, g, r):
-            yield f"the residual{what} is constant along axis 0 plus constant along axis 1: a sum or mean is taken over the wrong axis"
-            return
 
 
 def _unsummed(case: Case, name: str) -> Iterator[str]:

@@ -25,7 +25,8 @@ UNKNOWN = "no dimension is known to be the batch: it is the first of a LayerSpec
 def empty_batch(session: Session) -> Observation:
     """No examples at all: outputs and gradients have their shapes, and parameters that nothing depended on have the gradient
     zero; one that an output depends on all the same (the log-determinant beside the rows, a penalty) is judged. A mean over
-    nothing may be NaN, and a layer may say with an error of its own that it takes no empty batch."""
+    nothing may be NaN, or a division by zero where Python's own numbers divide, and a layer may say with an error of its own
+    that it takes no empty batch."""
     case = session.case
     none = case.of_batch(0)
     if none is None:
@@ -36,8 +37,13 @@ def empty_batch(session: Session) -> Observation:
         return _refused(refusal)
     outputs = evaluation.outputs
     cotangents = tuple(torch.ones_like(y) for y in outputs)
-    with backward_may_raise():
-        gradients = evaluation.pullback(cotangents)
+    try:
+        with backward_may_raise():
+            gradients = evaluation.pullback(cotangents)
+    except BackwardRaised as raised:
+        if said := _of_no_number(raised):
+            return Observation(Outcome.SKIP, reason=said)
+        raise
     nothing = all(bool(torch.isfinite(y).all()) for y in outputs)
     for n in case.wanted:
         if finding := _of_nothing(none, n, gradients.get(n), nothing):
@@ -72,15 +78,25 @@ LIBRARIES = ("numpy", "scipy", "torch")
 """What raises in these of its own accord is no word of the layer's."""
 
 
-AMBIGUOUS = re.compile(r"cannot reshape (tensor of 0 elements.*ambiguous|array of size 0 into shape .*newaxis)")
+AMBIGUOUS = re.compile(
+    r"cannot reshape (tensor of 0 elements.*ambiguous|array of size 0 into shape .*newaxis)|Can not infer total number of classes"
+)
 """What a library says of a size -1 beside a size 0: a lack of words, which changes no number of any other batch."""
 
 
+def _of_no_number(raised: Refused | BackwardRaised) -> str:
+    """Why an error of an empty batch is none at any other: no size can be told for a -1, or a mean is over nothing, for which
+    Python's own numbers have no NaN."""
+    if AMBIGUOUS.search(str(raised)):
+        return "a size that is left to the library can't be told for an empty batch: write it out if the layer should take one"
+    if isinstance(raised.__cause__, ZeroDivisionError):
+        return "it divides by the number of examples, a mean over nothing: of Python's numbers 1/N raises where arrays give NaN"
+    return ""
+
+
 def _refused(refusal: Refused) -> Observation:
-    """A refusal by the layer's own `raise` or `assert` is an answer; a crash on the way is not, unless it is that no size can
-    be told for a -1."""
-    if AMBIGUOUS.search(str(refusal)):
-        said = "a reshape to -1 can't tell that size for an empty batch: write it out if the layer should take one"
+    """A refusal by the layer's own `raise` or `assert` is an answer; a crash on the way is not, unless it is one of words."""
+    if said := _of_no_number(refusal):
         return Observation(Outcome.SKIP, reason=said)
     if _raised_on_purpose(refusal.__cause__):
         return Observation(Outcome.SKIP, reason=f"it refuses an empty batch: {refusal}")

@@ -123,12 +123,28 @@ def accumulation(session: Session) -> Observation:
     both = case.on_top(2)
     assert both is not None
     claim = session.judge.claim
+    if left := _left(session, first):
+        return verdict(session, left, kept)
     ways = {n: _way(claim, n, first.get(n), second.get(n), both.get(n)) for n in kept}
     problems = _neither(ways) or _unlike_promise(ways, case.promises) or _unlike_each_other(ways)
     if problems:
         return verdict(session, problems, kept)
     said = next((f"gradients are {w}" for w in WAYS.values() if w in ways.values()), "")
     return replace(verdict(session, {}, kept), reason=said, way=said)
+
+
+def _left(session: Session, again: Mapping[str, Tensor | None]) -> dict[str, Finding]:
+    """Gradients in which earlier backwards are still there, where the layer's own reset clears others."""
+    case, claim = session.case, session.judge.claim
+    kept = [n for n in case.wanted if n in case.subject.kept]
+    if not case.replays:
+        return {}
+    same = {n: agreement(claim, n, again.get(n), case.base.gradients.get(n)).outcome is Outcome.PASS for n in kept}
+    cleared = [n for n in kept if same[n] and (g := again.get(n)) is not None and bool(g.any())]
+    if all(same.values()) or not cleared:
+        return {}
+    expected = f"cleared before the next backward, as the gradient of {', '.join(cleared)} is"
+    return {n: exact(n, "what earlier backwards left stays in it", expected) for n in kept if not same[n]}
 
 
 def _neither(ways: Mapping[str, str]) -> dict[str, Finding]:

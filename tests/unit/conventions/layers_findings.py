@@ -54,6 +54,20 @@ class Accumulates:
         return dy @ self.W.T
 
 
+class Resets(Accumulates):
+    """Both are added up, and cleared by a method of its own."""
+
+    def zero_grad(self) -> None:
+        self.dW, self.db = np.zeros((3, 2)), np.zeros(2)
+
+
+class ResetsOne(Accumulates):
+    """Its method clears the gradient of W alone."""
+
+    def zero_grad(self) -> None:
+        self.dW = np.zeros((3, 2))
+
+
 class Overwrites(Accumulates):
     """Both are overwritten."""
 

@@ -47,6 +47,17 @@ def test_gradient_that_differs_from_the_others_is_named(kind, found, expected):
     assert (result.finding.where[0], result.finding.analytic, result.finding.expected) == ("b", found, expected)
 
 
+def test_a_gradient_that_the_layer_s_own_reset_leaves_out_is_named():
+    assert accumulation(layers.Resets).outcome is Outcome.PASS
+    report = check(LayerSpec(layers.ResetsOne, inputs="B 3"), examples=6)
+    result = next(r for r in report.failures if r.check == "accumulation")
+    assert result.finding.where[0] == "b"
+    assert result.finding.analytic == "what earlier backwards left stays in it"
+    assert result.finding.expected == "cleared before the next backward, as the gradient of W is"
+    # that so much is left that what is added does not show makes no cotangent ignored
+    assert not any("ignores it" in s for r in report.failures if r.finding for s in r.finding.diagnosis)
+
+
 def promised(kind, *promises, examples=3):
     spec = LayerSpec(kind, inputs="B 3", promises=promises)
     (result,) = check(spec, examples=examples, only="accumulation").results

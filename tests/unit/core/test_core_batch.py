@@ -254,6 +254,54 @@ def test_a_size_that_no_library_can_tell_is_no_crash_of_the_layer():
     assert check(LayerSpec(Quarters, inputs="B C 2*G"), examples=4, only="input_gradient").ok
 
 
+class MeanOfPython(Affine):
+    """Divides by the number of rows in Python's numbers, as most batch normalisations do; in `place`."""
+
+    def __init__(self, D, place):
+        super().__init__(D)
+        self.place = place
+
+    def forward(self, x):
+        return super().forward(x) * (1.0 if self.place == "backward" else len(x) * (1 / len(x)))
+
+    def backward(self, dy):
+        return super().backward(dy * (1.0 if self.place == "forward" else len(dy) * (1 / len(dy))))
+
+
+class PicksTheFirst(Affine):
+    """Its backward looks at the first row, of which there is none in an empty batch."""
+
+    def backward(self, dy):
+        return super().backward(dy) + 0 * dy[0]
+
+
+@pytest.mark.parametrize("place", ["forward", "backward"])
+def test_a_mean_over_nothing_may_raise_where_python_divides(place):
+    spec = LayerSpec(lambda D: MeanOfPython(D, place), inputs="B D", name="MeanOfPython")
+    (found,) = check(spec, examples=4, only="empty_batch").results
+    assert found.outcome is Outcome.SKIP
+    assert "a mean over nothing" in found.reason
+
+
+class FlatInBackward(Affine):
+    """Leaves a size to the library in backward alone."""
+
+    def backward(self, dy):
+        return super().backward(dy.reshape(len(dy), -1).reshape(dy.shape))
+
+
+def test_a_size_that_no_library_can_tell_is_no_crash_of_backward_either():
+    (found,) = outcomes(FlatInBackward, "empty_batch").values()
+    assert found.outcome is Outcome.SKIP
+    assert "write it out" in found.reason
+
+
+def test_another_crash_of_backward_on_an_empty_batch_fails():
+    (found,) = outcomes(PicksTheFirst, "empty_batch").values()
+    assert found.outcome is Outcome.FAIL
+    assert "IndexError" in found.reason
+
+
 def test_so_may_one_without_a_source_to_read():
     scope = {"Affine": Affine}
     lines = "class Quiet(Affine):\n def forward(self, x):\n  if not len(x): raise ValueError('no rows')\n  return super().forward(x)"

@@ -78,6 +78,22 @@ WHOLE: dict[str, tuple[Change, Change, str]] = {
         lambda r, x: r + randn(4, 1, seed=3) * centred(x, 0),
         "the residual is parallel to the input centred along axis 1: the term with Σ δ·x̂ over it is missing or wrong",
     ),
+    "both terms of a normalisation": (
+        lambda r, x: r + randn(4, 1, seed=3) * centred(x, 1) + randn(4, 1, seed=4),
+        lambda r, x: r + randn(4, 1, seed=3) * centred(x, 1) ** 2 + randn(4, 1, seed=4),
+        "the residual is constant plus parallel to the input centred along axis 1: the terms with Σ δ and Σ δ·x̂, through the "
+        "mean and the variance, are missing or wrong",
+    ),
+    "mean over two axes": (
+        lambda r, x: r / 20,
+        lambda r, x: r / 21,
+        "every entry is 1/(B·D) times what it should be",
+    ),
+    "root of what is kept": (
+        lambda r, x: r * 0.8**0.5,
+        lambda r, x: r * 0.8**0.6,
+        "every entry is √(1-p) times what it should be",
+    ),
     "last row": (
         lambda r, x: torch.cat([r[:-1], r[-1:] + 1 + x[-1:]]),
         lambda r, x: torch.cat([r[:-2], r[-2:] + 1 + x[-2:]]),
@@ -100,6 +116,35 @@ WHOLE: dict[str, tuple[Change, Change, str]] = {
 def test_sentence_is_said_where_it_fits_and_only_there(gets, lacks, sentence):
     assert sentence in said(gets, B=4, D=5, p=0.2)
     assert sentence not in said(lacks, B=4, D=5, p=0.2)
+
+
+IMAGES = randn(2, 2, 4, 3)
+SEVERAL = "the residual is parallel to the input centred along axes 2 and 3: the term with Σ δ·x̂ over them is missing or wrong"
+
+
+def test_sums_over_several_axes_at_once():
+    """What an instance normalisation of images has: a share for each image and channel."""
+    share = randn(2, 2, 1, 1, seed=3)
+    assert said(lambda r, x: r + share * centred(x, (2, 3)), IMAGES) == [SEVERAL]
+    assert said(lambda r, x: r + share * centred(x, (2, 3)).abs(), IMAGES) == []
+    off = "each index along axes 0 and 1 is off by a factor of its own"
+    assert said(lambda r, x: r * x.var((2, 3), correction=0, keepdim=True), IMAGES) == [
+        f"{off}, a multiple of its variance"
+    ]
+    assert said(lambda r, x: r * (2 + share), IMAGES) == [off]
+    assert said(lambda r, x: r * (2 + x), IMAGES) == []
+
+
+def test_what_is_largest_among_few_is_no_condition():
+    """Which two of four entries are largest is told by chance at every sixth draw."""
+    few, many = (
+        torch.tensor([[0.1, 2.0], [3.0, 0.3]], dtype=F64),
+        torch.tensor([[1.0, 6, 2, 7], [8, 3, 9, 4]], dtype=F64),
+    )
+    assert said(lambda r, x: torch.where(x > 1, r * (1 + x.sin()), r), few) == []
+    assert said(lambda r, x: torch.where(x > 5, r * (1 + x.sin()), r), many) == [
+        "out exactly where x is large: from 6 up"
+    ]
 
 
 def test_transposed_square():
@@ -229,7 +274,8 @@ def test_one_number_is_a_multiple_only_where_other_numbers_are_the_same_one(fact
 
 
 def test_factor_that_has_no_name_at_other_sizes_is_none():
-    assert diagnosed(lambda: Times(lambda B: 1 + 0.1 * B**1.5)) == ()
+    (said,) = diagnosed(lambda: Times(lambda B: 1 + 0.1 * B**1.5))
+    assert said.startswith("every entry is the same multiple of what it should be, another one in each example (")
 
 
 def test_term_that_is_missing_from_a_normalisation():

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from harness import LayerSpec, check, gradcheck
+from harness import LayerSpec, check, gradcheck, ints
 
 F64 = torch.float64
 Pullback = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -546,6 +546,8 @@ class At:
         (lambda s: s["p"] > 0, "p is not 0"),
         (lambda s: s["kind"] == "b", "kind = 'b'"),
         (lambda s: True, None),
+        (lambda s: s["B"] == s["K"] == 1, "B = K = 1"),
+        (lambda s: s["B"] == s["K"] > 1, "B = K > 1"),
         (lambda s: s["B"] == 1 and s["D"] == 2, None),
     ],
 )
@@ -561,3 +563,63 @@ def test_at_which_sizes_and_options_it_is_wrong_is_told(where, told):
     assert failed.finding is not None
     said = [s for s in failed.finding.diagnosis if s.startswith("wrong in")]
     assert said == ([f"wrong in the examples where {told}, and in no other"] if told else [])
+
+
+def test_what_is_off_by_a_hair_is_not_called_right_elsewhere():
+    """Without its ε the claim is so near that it is nearly right at any point, the output included."""
+    flat = Of(lambda x: 2 * x, lambda d, x, y: 2 * d * (1 + 5e-6 * torch.sigmoid(d + 1)))
+    assert diagnosis(flat, X) == ()
+
+
+class Divided:
+    """Σ w of the label · sin x over Σ w; `by` what backward divides by."""
+
+    def __init__(self, by: Callable[[Tensor], Tensor | float]) -> None:
+        self.by = by
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        self.x, self.w = x, 1.0 + y
+        return (self.w[:, None] * x.sin()).sum() / self.w.sum()
+
+    def backward(self) -> Tensor:
+        return self.w[:, None] * self.x.cos() / self.by(self.w)
+
+
+@pytest.mark.parametrize(
+    ("by", "told"),
+    [
+        (len, "every entry is the same multiple of what it should be, another one in each example ("),
+        (lambda w: w.sum() / 2, "every entry is 2 times what it should be"),
+        (lambda w: w.sum() * (1 + w[:, None]), None),
+    ],
+)
+def test_a_multiple_that_is_another_in_each_example_is_told(by, told):
+    spec = LayerSpec(lambda: Divided(by), ("B D", ints("B", below="C")), dims={"C": [5]}, name="Divided")
+    (failed,) = check(spec, only=("input_gradient",)).failures
+    found = failed.finding.diagnosis
+    assert found[0].startswith(told) if told else not any(s.startswith("every entry is the same") for s in found)
+
+
+def test_zeros_of_the_output_are_told_as_such():
+    """In the words of an absolute value: it is positive where the number is not 0."""
+    kept = Of(lambda x: x * (torch.arange(5) % 2), lambda d, x, y: d * (torch.arange(5) % 2) * (2 + x.sin()))
+    assert diagnosis(kept, X) == ("out exactly where the output is not 0",)
+
+
+class AssignsLabels(Divided):
+    """Softmax with cross-entropy whose backward puts −1 where it should subtract 1."""
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        self.p, self.y = x.softmax(1), y
+        return -x.log_softmax(1)[torch.arange(len(y)), y].mean()
+
+    def backward(self) -> Tensor:
+        d, rows = self.p.clone(), torch.arange(len(self.y))
+        d[rows, self.y] = -1
+        return d / len(d)
+
+
+def test_entries_that_labels_select_are_told_though_some_are_out_by_too_little():
+    spec = LayerSpec(lambda: AssignsLabels(len), ("B C", ints("B", below="C")), name="AssignsLabels")
+    (failed,) = check(spec, only=("input_gradient",)).failures
+    assert failed.finding.diagnosis[0] == "out exactly at the entries that y selects along axis 1"

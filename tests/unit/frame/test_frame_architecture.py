@@ -78,7 +78,7 @@ RANKS = [
     {"case", "orders", "sifting", "steps"},
     {"conventions", "discovery"},
     {"conventions.*", "differences", "likeness", "prepare", "reproduce"},
-    {"blocks", "budget", "cases", "conditions", "edges", "pieces", "special", "verdict"},
+    {"blocks", "budget", "cases", "conditions", "edges", "pieces", "residuals", "special", "verdict"},
     {"claim", "diagnosis", "inside", "sample", "surroundings"},
     {"line", "precision", "upcast"},
     {"ladders", "together"},
