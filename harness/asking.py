@@ -10,7 +10,7 @@ from typing import Any
 from harness.handed import cache_of, handed_again, unnamed
 from harness.meaning import Meaning
 from harness.nested import Arrangement
-from harness.rates import rate_of, rates_on
+from harness.rates import Rate, rate_of, rates_on
 from harness.request import Request, input_names, is_output, positional_names, required_names
 from harness.signatures import parameters_of
 from harness.subject import Leaf
@@ -80,10 +80,10 @@ class Asking:
     @cached_property
     def rate(self) -> str:
         """The name of the learning rate that backward asks for; empty where it does not."""
-        return rate_of(self.layer.backward)
+        return rate_of(self.layer.backward, self.arguments)
 
     @cached_property
-    def rates(self) -> list[tuple[Any, str, str]]:
+    def rates(self) -> list[Rate]:
         """The learning rates that stand on the layer where backward asks for none."""
         return [] if self.rate else rates_on(self.layer)
 

@@ -20,6 +20,7 @@ from harness.modes import EVAL, TRAIN, Switch, forward_of, switch_of
 from harness.nested import Arrangement
 from harness.outcome import SpecError
 from harness.parts import Reset, reset, resets_of
+from harness.rates import rate, set_rate
 from harness.recipe import cotangents_of, passed
 from harness.request import call_arguments, is_output, outputs_of
 from harness.returned import inputs_of, levelled
@@ -53,6 +54,8 @@ class Calls(Asking):
     """What the last forward was called with."""
     stepped: dict[str, Slot] = field(default_factory=dict, init=False)
     """The parameters that backward moves along their gradients, by its learning rate."""
+    moved: dict[str, Slot] = field(default_factory=dict, init=False)
+    """Those that it moves by steps of a length that is not known."""
     pace: float = field(default=0.0, init=False)
     """The learning rate of the next backward."""
 
@@ -184,12 +187,7 @@ class Calls(Asking):
                 cotangents_left = iter([self.meaning.of(self.layer, self.called)])
             given = [self.called[n] if n in repeated else next(cotangents_left) for n in self.asked]
         if len(self.asked) > len(given):
-            raise SpecError(
-                f"{self.name}.backward asks for {len(self.asked)} arguments ({', '.join(self.asked)}) "
-                f"and the forward has {len(given)} outputs: a backward is called with one cotangent an output, and with the "
-                "inputs whose names it asks for; where that is another one, check a closure that calls it: "
-                "def run(*inputs): return layer.forward(*inputs), lambda v: layer.backward(...)"
-            )
+            raise SpecError(self.asks_for_more(self.asked))
         try:
             with self._paced():
                 self.returned = levelled(self.layer.backward(*given, **self.words), self.arguments)
@@ -199,17 +197,26 @@ class Calls(Asking):
             raise BackwardRaised(f"{type(error).__name__}: {error}, after the layer's own {self.begun}()") from error
         return inputs_of(self.returned, self.leaves, self.inputs, self.name)
 
+    def asks_for_more(self, asked: Sequence[str]) -> str:
+        """What to write for a backward that asks for what nobody knows how to give it."""
+        return (
+            f"{self.name}.backward asks for {len(asked)} arguments ({', '.join(asked)}) "
+            f"and the forward has {self.given} outputs: a backward is called with one cotangent an output, and with the "
+            "inputs whose names it asks for; where that is another one, check a closure that calls it: "
+            "def run(*inputs): return layer.forward(*inputs), lambda v: layer.backward(...)"
+        )
+
     @contextmanager
     def _paced(self) -> Iterator[None]:
         """The layer's own learning rates are `pace`, if its backward is known to move parameters by them."""
-        own = [(owner, name, getattr(owner, name)) for owner, name, _ in self.rates] if self.stepped else []
+        own = [(owner, name, rate(owner, name)) for owner, name, _ in self.rates] if self.stepped else []
         for owner, name, _ in own:
-            setattr(owner, name, self.pace)
+            set_rate(owner, name, self.pace)
         try:
             yield
         finally:
             for owner, name, value in own:
-                setattr(owner, name, value)
+                set_rate(owner, name, value)
 
     @property
     def code(self) -> str:

@@ -20,11 +20,13 @@ from harness.arrays import is_array, same_bytes
 from harness.domain import BackwardRaised, Refused, backward_may_raise, forward_may_refuse
 from harness.naming import gradient_rank
 from harness.orders import in_another_order
+from harness.outcome import SpecError
 from harness.owners import Owners
+from harness.rates import is_sure
 from harness.returned import beside, in_order
 from harness.slots import Slot, share_memory, standing, walk
 from harness.stateful import Glimpse, Stateful, decoy
-from harness.steps import steps_of
+from harness.steps import Steps, ignores_rate, moved_otherwise, steps_of
 from harness.subject import Gradients, Subject
 
 STATISTICS = ("running", "moving")
@@ -118,9 +120,12 @@ def _by_steps(
         owners.names[s.label]: s for s in rest if is_array(s.get()) and s.label not in {*written, *state.request.grads}
     }
     slots = {**state.parameters, **own}
-    if not state.rate and not (state.rates and any(s.label in pulled for s in slots.values())):
+    moving = {n: s for n, s in slots.items() if s.label in pulled}
+    if not state.rate and not moving:
         return []
-    steps = steps_of(state, slots, outputs)
+    steps = steps_of(state, slots, outputs) if state.rate or state.rates else Steps({})
+    if state.rate and not is_sure(state.rate) and not steps.slots and not ignores_rate(state, outputs):
+        raise SpecError(state.asks_for_more([*state.asked, state.rate]))
     read = [n for n in steps.slots if n not in state.parameters and matters(state, slots[n])]  # no velocity
     state.parameters |= {n: slots[n] for n in read}
     said = []
@@ -134,6 +139,10 @@ def _by_steps(
         )
     if state.rate and slots and not steps.slots:
         said.append(f"backward is called with {state.rate}=0: a gradient that it keeps nowhere is not judged")
+    unread = {n: s for n, s in moving.items() if n not in state.parameters and matters(state, s)}
+    state.moved = moved_otherwise(state, unread, outputs) if unread else {}
+    if state.moved:
+        said.append(f"backward moves {', '.join(state.moved)} by steps whose length is not known; they are undone")
     return said
 
 

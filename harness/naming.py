@@ -64,7 +64,7 @@ WEAK = 3
 _FREE_BEFORE = re.compile(
     r"d+|d[A-Z][A-Za-z]*_?d?_?|(partial|del|deriv|jac|jacobian|adj|adjoint|bar|grads|gradients)_?"
 )
-_FREE_AFTER = re.compile(r"_?(bar|adj|adjoint|deriv|derivative|der|cotangent)|_(g|d|ct)")
+_FREE_AFTER = re.compile(r"_?(bar|adj|adjoint|deriv|derivative|der|cotangent|delta|error|err)|_(g|d|ct)")
 _GATHERED = ("_acc", "_accum", "_sum", "_total")
 _FREE_HOLDERS = ("p", "theta", "model", "net")
 _FREE_GRADIENTS = ("g", "d", "delta", "deltas", "der", "deriv", "bar", "adjoint")

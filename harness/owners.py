@@ -167,6 +167,11 @@ class Owners:
                 f"`{name}` was made by forward, changes the output and has no gradient: if it is a constant, such as a table "
                 f"or a mask, write grads={{{whole!r}: None}}; if it is a parameter, set self.d{short} in backward"
             )
+        if slot.label in self.pulled:
+            return (
+                f"`{name}` changes the output and has no gradient: set self.d{short} in backward, which moves it, or let the step "
+                "be the gradient times a length that has a name, backward(self, ..., lr) or self.lr, and nothing else"
+            )
         guess = self._guess(slot, self.pulled - taken - {slot.label})
         return (
             f"`{name}` changes the output and has no gradient: set self.d{short} in backward, or write "

@@ -87,8 +87,8 @@ class Stateful(Calls):
         """One backward: what it returns, what it leaves in the gradients' places, and the step that it takes, undone."""
         self.outside.enter()
         self.written = True
-        before = self.read(self.stepped)
-        self.pace = far_step(cotangents) if before else 0.0
+        before = self.read({**self.stepped, **self.moved})
+        self.pace = far_step(cotangents) if self.stepped else 0.0
         found = self.pull(cotangents)
         found |= {n: gradient(g, n) for n, g in standing(self.pulled).items() if found.get(n) is None}
         if (
@@ -102,8 +102,8 @@ class Stateful(Calls):
     def _undone(self, before: Mapping[str, Tensor]) -> dict[str, Tensor | None]:
         """The gradients that stand nowhere, read off the step that backward has taken; the parameters as before it."""
         after = self.read(self.stepped)
-        self.restore(self.stepped, before)
-        unread = [n for n in before if n in self.parameters and n not in self.gradients]
+        self.restore({**self.stepped, **self.moved}, before)
+        unread = [n for n in after if n in self.parameters and n not in self.gradients]
         return {n: gradient((before[n] - after[n]) / self.pace, n) for n in unread}
 
     def clear(self) -> None:

@@ -36,7 +36,7 @@ def steps_of(state: Stateful, slots: Mapping[str, Slot], outputs: Sequence[Tenso
     zero = tuple(torch.zeros_like(w) for w in v)
     state.stepped = dict(slots)  # for as long as this looks at all of them
     with suppress(Exception):  # a backward that refuses this says so where it is judged
-        (once, g), (twice, h), (still, _) = (_taken(state, w, rate) for w, rate in ((v, 1.0), (v, 2.0), (zero, 1.0)))
+        (once, g), (twice, h), (still, _) = (_taken(state, slots, w, r) for w, r in ((v, 1.0), (v, 2.0), (zero, 1.0)))
         found = {n: s for n, s in slots.items() if bool((once[n] != 0).any())}
         if not any(bool((m != 0).any()) for m in still.values()) and all(
             bool(((twice[n] - 2 * once[n]).abs() <= _rounding(slots[n], once[n])).all()) for n in found
@@ -47,17 +47,43 @@ def steps_of(state: Stateful, slots: Mapping[str, Slot], outputs: Sequence[Tenso
     return Steps({})
 
 
-def _taken(state: Stateful, cotangents: Sequence[Tensor], rate: float) -> tuple[dict[str, Tensor], Gradients]:
+def moved_otherwise(state: Stateful, slots: Mapping[str, Slot], outputs: Sequence[Tensor]) -> dict[str, Slot]:
+    """Those that backward moves by what is linear in the cotangents: steps whose length stands nowhere."""
+    v = cotangents_like(tuple(outputs), 0, 31)
+    with suppress(Exception):
+        once, twice, still = (_taken(state, slots, tuple(w * by for w in v))[0] for by in (1.0, 2.0, 0.0))
+        return {
+            n: s
+            for n, s in slots.items()
+            if bool((once[n] != 0).any())
+            and not bool((still[n] != 0).any())
+            and bool(((twice[n] - 2 * once[n]).abs() <= _rounding(s, once[n])).all())
+        }
+    return {}
+
+
+def ignores_rate(state: Stateful, outputs: Sequence[Tensor]) -> bool:
+    """Whether what backward returns is the same at any rate, as of a layer without parameters in a network whose layers take steps."""
+    v = cotangents_like(tuple(outputs), 0, 31)
+    with suppress(Exception):  # it refuses the number
+        found = [_taken(state, {}, v, rate)[1] for rate in (0.5, 1.0, 2.0)]
+        return all(_alike(a, other.get(n)) for n, a in found[0].items() for other in found[1:])
+    return False
+
+
+def _taken(
+    state: Stateful, slots: Mapping[str, Slot], cotangents: Sequence[Tensor], rate: float = 0.0
+) -> tuple[dict[str, Tensor], Gradients]:
     """By how much one backward at this rate moves each array, and what it returns; everything is brought back."""
-    before = state.read(state.stepped)
+    before = state.read(slots)
     state.sources.seed(0)
     state.forward({n: leaf.value.clone() for n, leaf in state.leaves.items()}, state.modes[0])
     state.pace = rate
     try:
         found = {n: None if g is None else g.clone() for n, g in state.pull(cotangents).items()}
-        return {n: t - before[n] for n, t in state.read(state.stepped).items()}, found
+        return {n: t - before[n] for n, t in state.read(slots).items()}, found
     finally:
-        state.restore(state.stepped, before)
+        state.restore(slots, before)
 
 
 def _rounding(slot: Slot, move: Tensor) -> Tensor:

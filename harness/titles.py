@@ -38,6 +38,8 @@ def renamed(layer: Any) -> dict[str, str]:
     own = {"forward": _named(layer, "forward", FORWARDS), "backward": _named(layer, "backward", BACKWARDS)}
     if not own["forward"] and not isinstance(layer, type) and callable(layer):
         own["forward"] = "__call__"
+    if not own["forward"] and own["backward"] and callable(getattr(layer, "call", None)):
+        own["forward"] = "call"  # Keras; alone it may be anything
     other = any(name not in (usual, "__call__") for usual, name in own.items())
     return own if other and all(own.values()) else {}
 

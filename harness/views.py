@@ -63,7 +63,7 @@ def places(layer: Any) -> dict[str, Slot]:
         found.setdefault(slot.label, slot)
         value = slot.get()
         if isinstance(value, Tensor) and value.is_leaf:
-            for key in ("grad", "grad_sample"):
+            for key in ("grad", "grad_sample", "g"):
                 if getattr(value, key, None) is not None:
                     own = Slot(value, key, f"{slot.label}.{key}", f"{slot.code}.{key}")
                     found.setdefault(own.label, own)

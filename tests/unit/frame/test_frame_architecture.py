@@ -23,7 +23,7 @@ RANKS = [
     {"harness"},  # a table of contents: each name is imported when it is used
     {"signatures"},
     {"members", "parts", "scalars"},
-    {"handed", "modes", "naming", "nested", "outcome", "rates", "render", "subject", "titles"},
+    {"handed", "modes", "naming", "nested", "outcome", "render", "subject", "titles"},
     {
         "arrays",
         "chances",
@@ -44,6 +44,7 @@ RANKS = [
         "events",
         "job",
         "recipe",
+        "rates",
         "regions",
         "routes",
         "modal",

@@ -1,0 +1,98 @@
+"""Layers whose tensors carry their gradients as an attribute of their own: `self.inp.g = self.out.g @ self.w.t()`, fast.ai's `g`.
+
+Their backward is called without a cotangent: it stands on the tensor that forward returned.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from dataclasses import replace
+from dis import get_instructions
+from itertools import pairwise
+from types import FunctionType
+from typing import Any
+
+import torch
+
+from harness import recipe
+from harness.conventions import attributes
+from harness.modes import forward_of
+from harness.request import Request, required_names
+from harness.stateful import has_backward
+from harness.subject import Recipe, Subject
+
+ORDER = 32
+
+MARK = "g"
+"""What the gradient of a tensor is called on it."""
+
+
+def recognises(layer: Any) -> bool:
+    """Whether its backward asks for nothing and writes a gradient to what stands on the layer or is handed to another method."""
+    if isinstance(layer, (type, torch.nn.Module)) or not has_backward(layer) or required_names(layer.backward):
+        return False
+    return any(_accesses(layer, "STORE_ATTR"))
+
+
+def _accesses(layer: Any, operation: str) -> Iterator[bool]:
+    """Whether each method has a line that writes, or reads, the `g` of something that is not the layer itself, `self.inp.g`."""
+    for code in (m.__code__ for k in type(layer).__mro__ for m in vars(k).values() if isinstance(m, FunctionType)):
+        steps = [s for s in get_instructions(code) if s.opname != "CACHE"]
+        named = [before.argval for before, s in pairwise(steps) if (s.opname, s.argval) == (operation, MARK)]
+        yield any(name not in code.co_varnames[:1] for name in named)
+
+
+def subject(request: Request) -> Subject:
+    """The layer as a subject, the cotangent put where its backward looks for it."""
+    kind = Marked if any(_accesses(request.layer, "LOAD_ATTR")) else MarkedLoss
+    made: Subject = attributes.subject(replace(request, layer=kind(request.layer)))
+    if (plain := made.recipe) is None:
+        return replace(made, name=type(request.layer).__name__)
+
+    def written() -> Recipe:
+        forward = ["self.outputs = self.wrapped(*inputs, **words)"]
+        mark = [f"self.outputs.{MARK} = v[0]"] if kind is Marked else []
+        back = [*mark, "self.wrapped.backward()", f"return [getattr(x, {MARK!r}, None) for x in self.inputs]"]
+        return recipe.adapted(plain(), request.layer, request.made, forward, back)
+
+    return replace(made, name=type(request.layer).__name__, recipe=written)
+
+
+class _Carrying:
+    """The layer, its inputs and outputs at hand after a forward."""
+
+    def __init__(self, wrapped: Any) -> None:
+        self.wrapped = wrapped
+        self.__signature__ = inspect.signature(forward_of(wrapped) or wrapped)
+
+    def __call__(self, *inputs: Any, **keywords: Any) -> Any:
+        """The outputs."""
+        self._inputs = inputs
+        self._outputs = self.wrapped(*inputs, **keywords)
+        return self._outputs
+
+    def _pulled(self) -> Any:
+        """The gradients of its inputs, taken off them: only what stands on parameters is looked for on the layer."""
+        self.wrapped.backward()
+        found = [vars(x).pop(MARK, None) if hasattr(x, "__dict__") else None for x in self._inputs]
+        return found[0] if len(found) == 1 else tuple(found)
+
+
+class MarkedLoss(_Carrying):
+    """A loss, which needs no cotangent."""
+
+    def backward(self) -> Any:
+        """The gradients that its inputs have after its backward."""
+        return self._pulled()
+
+
+class Marked(_Carrying):
+    """The layer with a backward of a cotangent, which it puts where the layer looks for it."""
+
+    def backward(self, cotangent: Any) -> Any:
+        """The gradients that its inputs have after its backward."""
+        setattr(self._outputs, MARK, cotangent)
+        found = self._pulled()
+        vars(self._outputs).pop(MARK, None)
+        return found

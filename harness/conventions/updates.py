@@ -1,0 +1,78 @@
+"""Torch7's three methods and no backward: `updateOutput(x)`, `updateGradInput(x, gradOutput)`, `accGradParameters(x, gradOutput)`."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from harness import recipe
+from harness.conventions import attributes
+from harness.request import Request
+from harness.stateful import has_backward
+from harness.subject import Recipe, Subject
+
+ORDER = 30
+
+FORWARD, BACK = ("updateoutput",), ("updategradinput",)
+GATHER = ("accgradparameters", "accgradparams", "updategradparameters", "updategradparams", "accgrad")
+"""What the three are called, but for case and underscores; a layer without parameters has no third."""
+
+
+def recognises(layer: Any) -> bool:
+    """Whether it is an object with the first two, and no forward and backward made of them."""
+    plain = not isinstance(layer, (type, torch.nn.Module, torch.Tensor, tuple, list)) and not hasattr(layer, "__code__")
+    return plain and not has_backward(layer) and bool(_named(layer, FORWARD) and _named(layer, BACK))
+
+
+def _named(layer: Any, names: tuple[str, ...]) -> str:
+    found = {n.lower().replace("_", ""): n for n in dir(layer) if callable(getattr(layer, n, None))}
+    return next((found[n] for n in names if n in found), "")
+
+
+def subject(request: Request) -> Subject:
+    """The layer as a subject, its backward the last two methods, one after the other."""
+    layer = Updated(request.layer)
+    made: Subject = attributes.subject(replace(request, layer=layer))
+    said = f"backward is taken to be {' and '.join(layer.back)}"
+
+    if (plain := made.recipe) is None:
+        return replace(made, name=type(request.layer).__name__, notes=(said, *made.notes))
+
+    def written() -> Recipe:
+        given = "*self.inputs, v[0]"
+        back = [f"d = self.wrapped.{layer.back[0]}({given})", *(f"self.wrapped.{n}({given})" for n in layer.back[1:])]
+        forward = [f"self.outputs = self.wrapped.{layer.forward}(*inputs, **words)"]
+        return recipe.adapted(plain(), request.layer, request.made, forward, [*back, "return d"])
+
+    return replace(made, name=type(request.layer).__name__, recipe=written, notes=(said, *made.notes))
+
+
+class Updated:
+    """The layer with a backward."""
+
+    def __init__(self, wrapped: Any) -> None:
+        self.wrapped = wrapped
+        self.__signature__ = inspect.signature(getattr(wrapped, self.forward))
+
+    @property
+    def forward(self) -> Any:
+        """What its forward is called."""
+        return _named(self.wrapped, FORWARD)
+
+    @property
+    def back(self) -> list[str]:
+        """What is called of it to go back."""
+        return [n for names in (BACK, GATHER) if (n := _named(self.wrapped, names))]
+
+    def __call__(self, *inputs: Any, **keywords: Any) -> Any:
+        """The outputs."""
+        self._inputs = inputs
+        return getattr(self.wrapped, self.forward)(*inputs, **keywords)
+
+    def backward(self, cotangent: Any) -> Any:
+        """The gradient of the input."""
+        found, *_ = [getattr(self.wrapped, n)(*self._inputs, cotangent) for n in self.back]
+        return found
