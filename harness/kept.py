@@ -31,8 +31,8 @@ class Kept:
 
     bound: list[tuple[Slot, Any]] = field(default_factory=list)
     undo: list[Callable[[], None]] = field(default_factory=list)
-    entries: list[tuple[Any, Any]] = field(default_factory=list)
-    """Containers, with copies of what was in them."""
+    entries: list[tuple[str, Any, Any]] = field(default_factory=list)
+    """Containers by name, with copies of what was in them."""
 
     def __call__(self) -> None:
         """Put everything back."""
@@ -44,11 +44,11 @@ class Kept:
     def moved(self) -> list[str]:
         """What is bound to something else by now, or has other entries."""
         found = [slot.label for slot, there in self.bound if slot.get() is not there]
-        for thing, entries in self.entries:
+        for name, thing, entries in self.entries:
             if isinstance(thing, dict):
                 found += [str(k) for k in (entries | thing) if thing.get(k) is not entries.get(k)]
             elif not _same(thing, entries):
-                found.append(f"a {type(thing).__name__}")
+                found.append(name)
         return list(dict.fromkeys(found))
 
 
@@ -62,13 +62,15 @@ def kept(*functions: Any, again: bool = False) -> Kept:
         functions: the functions, or objects.
         again: also of what is given back already.
     """
-    found = Kept()
+    found, names = Kept(), dict[int, str]()
     for thing in _things(functions):
         if isinstance(thing, Slot):
             found.bound.append((thing, thing.get()))
+            names.setdefault(id(thing.get()), thing.label)
         elif (again or first_seen(thing)) and (undo := _as_now(thing)) is not None:
             found.undo.append(undo)
-            found.entries += [(thing, type(thing)(thing))] if type(thing) in (dict, list, deque) else []
+            name = names.get(id(thing), f"a {type(thing).__name__}")
+            found.entries += [(name, thing, type(thing)(thing))] if type(thing) in (dict, list, deque) else []
     return found
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import linecache
 import re
-import traceback
 from collections.abc import Iterator
+from dis import get_instructions
+from traceback import walk_tb
+from types import CodeType
 
 import torch
 
@@ -33,12 +34,17 @@ def cuda_wanted(error: BaseException, device: str) -> str:
 
 
 def _said(error: BaseException) -> Iterator[str]:
-    """What was raised, and the condition that stands in the line that raised it or above it."""
+    """What was raised, and what the condition names that stands in the line that raised it or above it."""
     if _MISSING.search(str(error)):
         return
     yield f"{type(error).__name__}: {error}"
-    last = traceback.extract_tb(error.__traceback__)[-1:]
-    for frame in (f for f in last if not f.filename.startswith(OTHERS)):
-        at = frame.lineno or 0
-        raising, above = (linecache.getline(frame.filename, n).strip() for n in (at, at - 1))
-        yield raising if "assert " in raising else above if above.startswith(("if ", "elif ")) else ""
+    *_, last = [None, *walk_tb(error.__traceback__)]
+    if last is not None and not last[0].f_code.co_filename.startswith(OTHERS):
+        yield from _named(last[0].f_code, last[1])
+
+
+def _named(code: CodeType, line: int) -> list[str]:
+    """The names and words of a line and the one that code comes from there."""
+    steps = [(s.positions.lineno, s.argval) for s in get_instructions(code) if s.positions and s.positions.lineno]
+    above = max((n for n, _ in steps if n and n < line), default=line)
+    return [value for n, value in steps if n in (above, line) and isinstance(value, str)]

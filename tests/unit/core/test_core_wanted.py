@@ -165,3 +165,13 @@ def test_on_a_cuda_device_it_is_judged(guard):
         report = check(spec, examples=3, device="cuda", only=("input_gradient", "float32"))
         assert bool(report.failures) is fails
         assert fails or report.ok
+
+
+@NO_DEVICE
+def test_it_is_told_without_the_source():
+    scope = {}
+    exec("def guard(x):\n    y = x + 1\n    assert y.is_cuda\ndef other(x):\n    assert x.dim() == 7", scope)
+    for name, wants in (("guard", True), ("other", False)):
+        with pytest.raises(AssertionError) as raised:
+            gradcheck(kernel(scope[name]), X)
+        assert ("it wants CUDA tensors" in told(raised.value)) is wants
