@@ -47,17 +47,18 @@ def shares(n: int, g: float) -> tuple[float, float]:
 
 
 def dependent(drawn: Tensor, expected: Tensor, shape: torch.Size) -> str:
-    """Whether neighbours along an axis are kept and dropped together, or never together."""
+    """Whether neighbours along an axis, or entries half its length apart, are kept and dropped together, or never together."""
     kept = ((drawn != 0) & (expected != 0)).double().reshape(len(drawn), *shape)
     off = kept - kept.mean()
     for axis in range(1, kept.ndim):
-        pairs = kept.shape[axis] // 2
-        if not pairs:
-            continue
-        a, b = (off.movedim(axis, 0)[s : 2 * pairs : 2] for s in (0, 1))
-        # the mean kept share is the draws' own, which makes the products a little smaller: no false alarm comes of it
-        if abs(float((a * b).mean())) > math.sqrt(math.log(2 / UNLIKELY) / 2 / a.numel()):
-            return (
-                f"neighbours along axis {axis - 1} are dropped together: the mask's entries are not drawn independently"
-            )
+        n = kept.shape[axis]
+        apart = [k for k in dict.fromkeys((1, n // 2, (n + 1) // 2)) if 0 < k < n]
+        for k in apart:
+            first = [i for i in range(n - k) if i // k % 2 == 0]  # each entry in one pair
+            lines = off.movedim(axis, 0)
+            a, b = lines[first], lines[[i + k for i in first]]
+            # the mean kept share is the draws' own, which makes the products a little smaller: no false alarm comes of it
+            if abs(float((a * b).mean())) > math.sqrt(math.log(2 * len(apart) / UNLIKELY) / 2 / a.numel()):
+                which = "neighbours" if k == 1 else f"entries {k} apart"
+                return f"{which} along axis {axis - 1} are dropped together: the mask's entries are not drawn independently"
     return ""

@@ -51,13 +51,19 @@ gradient: one that adds up over calls, or answers otherwise at every other, woul
 
 
 def agreement(
-    claim: Claim, name: str, g: Tensor | None, expected: Tensor | None, size: Tensor | None = None
+    claim: Claim,
+    name: str,
+    g: Tensor | None,
+    expected: Tensor | None,
+    size: Tensor | None = None,
+    repeated: bool = False,
 ) -> Verdict:
     """One backward's gradient against what another implies: within 64 u of the size its parts have before they cancel, or
     within the backward's measured rounding, or within the resolution (an adjoint solved by iteration is no finer).
 
     Args:
         size: the entries' size before cancellation; None: the expected ones'.
+        repeated: whether both are one computation, whose rounding is the same: what is measured as such may be chance.
     """
     if expected is None:
         return Verdict(Outcome.PASS, 0.0)
@@ -79,7 +85,8 @@ def agreement(
     if bool((apart <= allowed + grown * claim.differences.floor(name)).all()):
         return Verdict(Outcome.PASS, worst)
     # what has to be measured comes last
-    allowed = allowed + grown * (_rounding(claim, name) + _expressible(claim, name))
+    rounding = torch.zeros(()) if repeated else _rounding(claim, name)
+    allowed = allowed + grown * (rounding + _expressible(claim, name))
     if bool((apart <= allowed).all()):
         return Verdict(Outcome.PASS, worst)
     if worst <= claim.case.tau:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Any
 
 from harness.aggregate import Seen, result, smallest_failure, with_finding
 from harness.case import Case
@@ -122,6 +124,7 @@ def _result(
     seen += [
         Seen(s, finer(check, s, _at(check, s, sessions[0]), partial(_by_precision, s, sessions, checks))) for s in asked
     ]
+    seen = [replace(s, observation=_UNREPLAYED) if _by_chance(check, s, sessions) else s for s in seen]
     failure = smallest_failure(seen)
     if failure is not None and check.name == "special_values":
         seen = [replace(s, observation=_not_alone(s.observation, asked)) for s in seen]
@@ -192,12 +195,35 @@ def _stands(check: Check, session: Session) -> bool:
     return session.case.replays_still
 
 
+def _by_chance(check: Check, seen: Seen, sessions: Sequence[Session]) -> bool:
+    """Whether what was compared may differ by chance alone: the layer, its options as here, answers one forward otherwise than the
+    next at another example. Where two agreed here, that was luck, as of a mask that seldom drops or has few entries."""
+    here, said = seen.session, seen.observation
+    if here is None or said.outcome is not Outcome.FAIL or check.name in _OF_ONE:
+        return False
+    if said.finding is None and said.failed is None:  # what was raised is no comparison
+        return False
+    return any(_differs(check, s) for s in sessions if s is not here and _options(s) == _options(here))
+
+
+def _differs(check: Check, session: Session) -> bool:
+    """Whether forwards under one seed differ there, by more than the check's bounds hold."""
+    with suppress(Refused):
+        return not (session.case.steady if check.name in _BY_BOUND else session.case.replays)
+    return False
+
+
+def _options(session: Session) -> dict[str, Any]:
+    """What it is built with beside sizes."""
+    return {n: v for n, v in session.case.sizes.items() if not isinstance(v, (int, tuple)) or isinstance(v, bool)}
+
+
 def observe(check: Check, session: Session) -> Observation:
     """One check of one case. Whatever the check itself raises is the harness's own error."""
     try:
         seen = check.observe(session)
         if seen.outcome is Outcome.FAIL and not _stands(check, session):
-            return Observation(Outcome.INCONCLUSIVE, reason=UNREPLAYED)
+            return _UNREPLAYED
         return seen
     except BackwardRaised as raised:
         raised.example = raised.example or session.case.label
@@ -211,6 +237,8 @@ def observe(check: Check, session: Session) -> Observation:
         place = f"{last.name}, line {last.lineno}"
         return Observation(Outcome.ERROR, reason=clean(f"in {check.name} ({place}): {type(error).__name__}: {error}"))
 
+
+_UNREPLAYED = Observation(Outcome.INCONCLUSIVE, reason=UNREPLAYED)
 
 _OF_ONE = ("shapes", "dtypes", "unmutated", "aliasing")
 """The checks that see all in one evaluation."""

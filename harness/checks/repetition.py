@@ -36,7 +36,7 @@ def repeatable(session: Session) -> Observation:
         return failed
     evaluation = case.fresh()
     first = _pulled(case, evaluation)
-    seen = _same(session, "a second forward and backward", first)
+    seen = _same(session, "a second forward and backward", first, repeated=True)
     if seen.outcome is Outcome.FAIL:
         return seen
     try:
@@ -57,7 +57,7 @@ def _second(session: Session, first: Gradients, second: Gradients) -> Observatio
     """The second answer of one pullback is the first; but gradients kept on the layer, which may add up (`accumulation`)."""
     kept = session.case.subject.kept
     given = {n: g for n, g in second.items() if n not in kept} | {n: g for n, g in first.items() if n in kept}
-    return _same(session, "a second call of one backward", given, first)
+    return _same(session, "a second call of one backward", given, first, repeated=True)
 
 
 def _unwritten(session: Session) -> Observation | None:
@@ -189,12 +189,16 @@ def _pulled(case: Case, evaluation: Evaluation) -> Gradients:
 
 
 def _same(
-    session: Session, what: str, found: Gradients, expected: Mapping[str, Tensor | None] | None = None
+    session: Session,
+    what: str,
+    found: Gradients,
+    expected: Mapping[str, Tensor | None] | None = None,
+    repeated: bool = False,
 ) -> Observation:
     """Whether gradients are the base's, or those given."""
     wanted, good = session.case.base.gradients if expected is None else expected, {}
     for n in session.case.wanted:
-        verdict = agreement(session.judge.claim, n, found.get(n), wanted.get(n))
+        verdict = agreement(session.judge.claim, n, found.get(n), wanted.get(n), repeated=repeated)
         if verdict.outcome is Outcome.FAIL:
             finding = entry_farthest_off(n, found.get(n), wanted.get(n))
             return Observation(Outcome.FAIL, reason=f"{n}, {what}: {verdict.reason}", finding=finding)

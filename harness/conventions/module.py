@@ -40,20 +40,21 @@ def subject(request: Request) -> Subject:
     require a gradient."""
     work = Working.of(request.with_modes())
     modes = tuple(work.request.modes) or ("train", "eval")
+    entered = [m for m in modes if m in (request.within or modes)] or modes
     missing: dict[str, str] = {}
     keeping = kept(work.module, again=True)
     with work.sources.watched():
-        for mode in modes:
+        for mode in entered:
             work.plainly(mode)
             if before := work.strange:
                 work.plainly(mode)
                 missing |= unfound(before, work.strange)
     if [n for n, _ in work.module.named_parameters()] != list(work.parameters):  # it made them at its first forward
         return subject(replace(request, layer=work.module))
-    said = work.begin_with(keeping, modes)
+    said = work.begin_with(keeping, entered)
     with suppress(Exception):  # values of other buffers that it refuses show nothing
         said += work.held_constant()
-    others = work.sift(modes)
+    others = work.sift(entered)
     run = work.running(wanted := work.wanted, graph_pullback)
     given = [p.replace("give(leaves", "(live") for p in recipe.passed(work.arguments, work.leaves)]
     name, words = type(work.module).__name__, recipe.keywords_of(work.request.kwargs, work.request.modes)

@@ -58,3 +58,34 @@ def test_more_noise_than_that_is_not_verified():
 def test_a_mask_that_is_never_replayed_is_not_failed(p):
     for seed in range(3):
         assert Outcome.FAIL not in judged(lambda: SeldomDrops(p), seed)
+
+
+class Unreplayed:
+    """Inverted dropout by what no seed replays; `off`: by how much its gradient is wrong where it drops nothing."""
+
+    training = True
+
+    def __init__(self, p, off):
+        self.p, self.off = p, off
+
+    def forward(self, x):
+        kept = uniform(x.numel()).reshape(x.shape) >= self.p - 0.5
+        self.m = torch.as_tensor(kept).to(x) / (1 - self.p) if self.training else torch.ones_like(x)
+        return self.m * x
+
+    def backward(self, d):
+        return self.m * d * (1 if self.p else 1 + self.off)
+
+
+@pytest.mark.parametrize("off", [0.0, 0.1])
+def test_where_two_forwards_agree_by_chance_other_examples_tell(off):
+    """Of few entries two masks are alike; where nothing is drawn a wrong gradient is failed all the same."""
+    spec = LayerSpec(lambda p: Unreplayed(p, off), "B D", options={"p": (0.0, 0.3)}, modes=("train", "eval"))
+    results = check(spec, examples=16, skip=("precision",)).results
+    wrong = {(r.check, r.mode) for r in results if r.outcome is Outcome.FAIL and r.check != "unbiased"}
+    gradients = {("input_gradient", "train"), ("input_gradient", "eval")}
+    assert wrong >= gradients if off else not wrong
+    assert not {c for c, _ in wrong} & {"reuse", "state", "input_layout", "repeatable", "mode_switch"}
+    said = next(r for r in results if (r.check, r.mode) == ("repeatable", "train"))
+    assert said.outcome is Outcome.INCONCLUSIVE
+    assert said.reason.startswith("nondeterministic: two forwards under one seed differ by")

@@ -246,3 +246,26 @@ def test_a_backward_that_gives_its_memory_away_goes_back_once():
     found = gradcheck(GivesAway, X, battery=True)
     reasons = {r.check: r.reason for r in found.results}
     assert reasons["repeatable"] == "backward is for single use: a second call raises"
+
+
+class Wavering(torch.autograd.Function):
+    """sin x: forward is the same to the bit each time, backward is off by a thousandth or so, another each time."""
+
+    off = 1e-3
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return torch.sin(x)
+
+    @staticmethod
+    def backward(ctx, dy):
+        (x,) = ctx.saved_tensors
+        return dy * torch.cos(x) * (1 + Wavering.off * float(np.random.default_rng().normal()))
+
+
+@pytest.mark.parametrize(("off", "outcome"), [(1e-3, Outcome.FAIL), (1e-9, Outcome.PASS)])
+def test_what_differs_from_call_to_call_does_not_excuse_itself_as_rounding(off, outcome, monkeypatch):
+    monkeypatch.setattr(Wavering, "off", off)
+    report = gradcheck(Wavering, X, battery=True, raise_exception=False)
+    assert next(r for r in report.results if r.check == "repeatable").outcome is outcome

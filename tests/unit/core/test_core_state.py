@@ -332,3 +332,43 @@ def test_a_buffer_that_a_module_binds_anew_has_moved(moved, failed, detached):
     report = check(LayerSpec(lambda D: Rebound(D, moved, detached), "B D"), examples=6, only=("state",))
     assert {r.mode for r in report.results if r.outcome is Outcome.FAIL} == failed
     assert {r.outcome for r in report.results} <= {Outcome.PASS, Outcome.FAIL}
+
+
+class Sticks:
+    """x in train, 2 x in eval, or what the first mode that it was in makes it for good."""
+
+    training, sticks, first = True, True, None
+
+    def forward(self, x):
+        self.first = self.training if self.first is None or not self.sticks else self.first
+        return x * (1.0 if self.first else 2.0)
+
+    def backward(self, dy):
+        return dy * (1.0 if self.first else 2.0)
+
+
+class StickingModule(torch.nn.Module):
+    """Twice as much in eval once it has been in train."""
+
+    def __init__(self, sticks):
+        super().__init__()
+        self.sticks, self.trained = sticks, False
+
+    def forward(self, x):
+        self.trained = self.trained or (self.training and self.sticks)
+        return x * (2.0 if self.trained and not self.training else 1.0)
+
+
+@pytest.mark.parametrize("sticks", [True, False])
+@pytest.mark.parametrize(
+    "build", [lambda s: type("Sticky", (Sticks,), {"sticks": s})(), StickingModule], ids=["class", "module"]
+)
+def test_a_layer_that_answers_by_a_mode_before_is_not_one_that_never_was_in_it(build, sticks):
+    spec = LayerSpec(lambda: build(sticks), "B D", modes=("train", "eval"))
+    report = check(spec, examples=6, only=("mode_switch",))
+    found = {r.mode: r for r in report.results}
+    assert found["train"].outcome is Outcome.PASS
+    assert found["eval"].outcome is (Outcome.FAIL if sticks else Outcome.PASS)
+    assert found["eval"].reason == (
+        "in a layer that was never in train: its outputs are others (6 of 6 examples)" if sticks else ""
+    )

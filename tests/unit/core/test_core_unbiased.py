@@ -52,6 +52,14 @@ class Alternating(Dropout):
         return m
 
 
+class Tiled(Dropout):
+    """The second half of a row has the first's mask."""
+
+    def draw(self, x):
+        m = super().draw(x[..., : (x.shape[-1] + 1) // 2])
+        return torch.cat([m, m], -1)[..., : x.shape[-1]]
+
+
 class Noise(Dropout):
     """Noise of mean zero on the outputs: no mask, and right under the promise."""
 
@@ -91,6 +99,7 @@ def test_right_masks_pass_and_the_smallest_bias_seen_is_stated(layer):
         (Uncompensated, "times the eval output"),
         (OfColumns, "not drawn independently"),
         (Alternating, "not drawn independently"),
+        (Tiled, "not drawn independently"),
     ],
 )
 def test_wrong_masks_fail(layer, said):
