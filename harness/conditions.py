@@ -175,7 +175,7 @@ def _indexed(case: Case, out: Tensor, again: bool) -> Iterator[str]:
                 if torch.equal(selected, out) or (again and bool(selected[out].all())):
                     yield f"out exactly at the entries that {other} selects along axis {axis}"
             repeated = torch.bincount(index.flatten(), minlength=size) > 1
-            if bool(repeated.any()) and torch.equal(along(out, axis), repeated):
+            if bool(repeated.any()) and (again or not bool(repeated.all())) and torch.equal(along(out, axis), repeated):
                 yield (
                     f"out exactly where {other} names an index along axis {axis} more than once: they have to be added up "
                     "(index_add_, np.add.at), an assignment keeps one"

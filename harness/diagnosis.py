@@ -253,6 +253,8 @@ def _local(g: Tensor, r: Tensor) -> Iterator[str]:
         first, size = (where or [0])[0], g.shape[axis]
         if 1 < len(where) == size - first < size and first > 1:
             yield f"only what stands from index {first} on along axis {axis} is out{' (and is 0)' if not g[out].any() else ''}"
+        if first == 0 and 1 < len(where) == where[-1] + 1 < size - 1:
+            yield f"only what stands before index {len(where)} along axis {axis} is out{' (and is 0)' if not g[out].any() else ''}"
         if len(where) == 1:
             place = (
                 "the last" if where[0] == g.shape[axis] - 1 else "the first" if where[0] == 0 else f"index {where[0]}"

@@ -12,7 +12,8 @@ from harness.arrays import rms
 from harness.base import Base
 from harness.case import Case
 from harness.diagnosis import common, kinds, varying
-from harness.domain import BackwardRaised
+from harness.domain import BackwardRaised, Refused
+from harness.draws import directions_like
 from harness.judge import Judge
 from harness.outcome import Outcome
 from harness.report import Finding
@@ -67,7 +68,7 @@ def _diagnosis(
         return (
             "backward gives the same whatever the cotangent is: it ignores it (a loss's backward takes no argument)",
         )
-    if said := _of_part(session.case, name, draws):
+    if said := _of_part(session.case, name, draws) or _of_outputs(session.case, name):
         return said
     shown = (verdict.case or session.case, claimed, verdict.expected)
     followed = _is_autograds(getattr(session, judge), name, verdict.expected)
@@ -95,8 +96,11 @@ def _tested(
     draws = [*others[: 2 * fresh], *(f for k in range(1, fresh + 1) if (f := session.fresh(k)) is not None)]
     found = [s for other in draws[: 2 * fresh] if (s := _shown(other, name, judge, followed)) is not None]
     others_say = [list(chain.from_iterable(kinds(c, name, g, r, again=True))) for c, g, r in found]
-    said = next((said for some in chain([kind], first) if (said := common(some, *others_say))), ())
-    return said or (varying(kind, others_say) if claimed.numel() >= TELLING else ())
+    same = varying(kind, others_say) if claimed.numel() >= TELLING else ()
+    # one multiple for all is simpler than whatever else then fits, as a multiple for each row
+    return (
+        common(kind, *others_say) or same or next((said for some in first if (said := common(some, *others_say))), ())
+    )
 
 
 def _tells(session: Session, name: str) -> bool:
@@ -112,6 +116,30 @@ def _of_part(case: Case, name: str, draws: Sequence[Base]) -> tuple[str, ...]:
         if all(_goes_by(case, name, part, base) for base in draws):
             return (said,)
     return ()
+
+
+def _of_outputs(case: Case, name: str) -> tuple[str, ...]:
+    """Of several outputs one that the tensor moves, and whose cotangent changes nothing."""
+    given, g, outputs = case.base.cotangents, case.base.gradients.get(name), case.base.outputs
+    if not case.subject.takes_cotangent or g is None or not g.any() or not len(given) == len(outputs) > 1:
+        return ()
+    try:
+        moved = case.forward(
+            {**case.leaves, name: case.leaves[name] + directions_like([case.leaves[name]], case.seed, 31)[0]}
+        )
+        for k, (y, z) in enumerate(zip(outputs, moved.outputs, strict=True)):
+            without = tuple(torch.zeros_like(v) if j == k else v for j, v in enumerate(given))
+            if not torch.equal(y, z) and _equal(g, case.evaluate(1, without).gradients.get(name)):
+                return (
+                    f"the cotangent of output{k} changes nothing, although {name} moves that output: it is left out",
+                )
+    except (Refused, BackwardRaised):
+        pass
+    return ()
+
+
+def _equal(g: Tensor, other: Tensor | None) -> bool:
+    return other is not None and torch.equal(g, other)
 
 
 PARTS = {

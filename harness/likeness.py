@@ -77,6 +77,8 @@ def _reordered(g: Tensor, r: Tensor) -> Iterator[str]:
     for axis, size in enumerate(g.shape):
         if size > 1 and explains(r.flip(axis), g, r):
             yield f"the right entries stand in reverse along axis {axis}"
+        if size % 2 == 0 and explains(r.roll(size // 2, axis), g, r):
+            yield f"the two halves along axis {axis} are exchanged"
         for by in (1, -1) if size > 2 else ():
             if explains(r.roll(by, axis), g, r):
                 yield f"the right entries stand {'after' if by > 0 else 'before'} their places by one along axis {axis}"
@@ -129,6 +131,11 @@ def _coarse(g: Tensor, r: Tensor) -> Iterator[str]:
         if torch.equal(rounded, g) and not torch.equal(r.to(dtype).double(), r) and bool(near.all()):
             yield f"every entry is a {str(dtype).removeprefix('torch.')} number near the right one: it is rounded on its way"
             return
+    if g.dtype is torch.float64 and bool(((g - r).abs() <= torch.finfo(torch.float32).eps * r.abs()).all()):
+        yield (
+            "every entry is as near to the right one as float32 numbers are: something on its way is float32, as "
+            "torch.tensor(0.1) and torch.where(c, 0.1, 0.9) are"
+        )
 
 
 def elsewhere(case: Case, name: str, g: Tensor, r: Tensor) -> Iterator[str]:

@@ -19,6 +19,9 @@ def structured(case: Case, x: Tensor, g: Tensor, r: Tensor) -> Iterator[str]:
     parallel = [("input", "x", x)]
     if (y := output_beside(case, g.shape)) is not None:
         parallel.append(("output", "y", y.double()))
+    if sum(size > 1 for size in g.shape) > 1 and g.numel() > 3 and explains(r + (g - r).mean(), g, r):
+        yield "every entry is off by the same amount: a constant, or a term with the sum or mean over all axes, is missing or wrong"
+        return
     said: list[set[int]] = []
     for tell in (_constant, _centred, partial(_parallel, parallel), _both):
         for axes in sets(g.ndim, g.ndim):

@@ -147,7 +147,7 @@ class Finiteness(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 class Range(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Whether a number that torch's operations make lies beyond the range of a lower precision, where it is infinite."""
+    """Whether a finite number that torch's operations make lies beyond the range of a lower precision, where it is infinite."""
 
     def __init__(self, dtype: torch.dtype) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -158,7 +158,7 @@ class Range(TorchDispatchMode):  # type: ignore[no-untyped-call]
         out = func(*args, **(kwargs or {}))
         if func.overloadpacket not in UNWRITTEN:
             made = [t for t in (out if isinstance(out, (tuple, list)) else (out,)) if isinstance(t, Tensor)]
-            self.left |= any(bool((t.abs() > self.most).any()) for t in made if t.is_floating_point())
+            self.left |= any(bool((t.isfinite() & (t.abs() > self.most)).any()) for t in made if t.is_floating_point())
         return out
 
 

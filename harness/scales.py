@@ -23,6 +23,9 @@ SLOPES = 64
 """How many units of its last digit a forward may be off by, as in the floor of `Differences`."""
 
 
+STRAYS = 'numbers inside backward leave the range of float16, which is a fault under the promise "stable" alone'
+
+
 def same_outputs(low: Lowered) -> bool:
     """Whether the outputs are the same up to rounding: both precisions have drawn the same and neither overflows inside."""
     others = [near.outputs for k in QUICK if (near := low.near(k)) is not None]
@@ -74,12 +77,14 @@ class Scales:
             return Verdict(Outcome.SKIP, reason=f"its gradient leaves the range of {self.short}")
         if self.low.dtype is torch.float16 and (self.low.overflows or not self._finite_by_autograd()):
             return Verdict(Outcome.SKIP, reason="something on the way to it leaves the range of float16")
-        if self.low.dtype is torch.float16 and "stable" not in self.low.case.promises and self.low.strays:
-            why = (
-                'numbers inside backward leave the range of float16, which is a fault under the promise "stable" alone'
-            )
-            return Verdict(Outcome.SKIP, reason=why)
+        if self._strays():
+            return Verdict(Outcome.SKIP, reason=STRAYS)
         return Verdict(Outcome.FAIL, reason=f"{bad} of {g.numel()} entries are not finite in {self.short}")
+
+    def _strays(self) -> bool:
+        """Whether numbers inside backward leave float16's range, and no promise forbids them to; what is divided by them is 0
+        there, and nothing need be infinite in the end."""
+        return self.low.dtype is torch.float16 and "stable" not in self.low.case.promises and self.low.strays
 
     def _finite_by_autograd(self) -> bool:
         """Whether autograd, where there is one, does not overflow either."""
@@ -139,6 +144,8 @@ class Scales:
                     Outcome.SKIP, found, f"in {self.short} it is a difference of larger numbers, and as coarse"
                 )
             if float(self.error.abs().max()) > self._hidden(allowance):
+                if self._strays():
+                    return Verdict(Outcome.SKIP, found, STRAYS)
                 if not allowance.whole and self._recomputed(allowance):
                     why = f"{why}, that of its own operations more: only a reference can tell whether others round less"
                     return Verdict(Outcome.INCONCLUSIVE, found, why)

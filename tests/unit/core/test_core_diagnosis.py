@@ -78,6 +78,11 @@ WHOLE: dict[str, tuple[Change, Change, str]] = {
         lambda r, x: r + randn(4, 1, seed=3) * centred(x, 0),
         "the residual is parallel to the input centred along axis 1: the term with Σ δ·x̂ over it is missing or wrong",
     ),
+    "a constant": (
+        lambda r, x: r + 0.3,
+        lambda r, x: r + 0.3 + 0.1 * x[:1],
+        "every entry is off by the same amount: a constant, or a term with the sum or mean over all axes, is missing or wrong",
+    ),
     "both terms of a normalisation": (
         lambda r, x: r + randn(4, 1, seed=3) * centred(x, 1) + randn(4, 1, seed=4),
         lambda r, x: r + randn(4, 1, seed=3) * centred(x, 1) ** 2 + randn(4, 1, seed=4),
@@ -93,6 +98,11 @@ WHOLE: dict[str, tuple[Change, Change, str]] = {
         lambda r, x: r * 0.8**0.5,
         lambda r, x: r * 0.8**0.6,
         "every entry is √(1-p) times what it should be",
+    ),
+    "the first two rows": (
+        lambda r, x: torch.cat([r[:2] + 1 + x[:2], r[2:]]),
+        lambda r, x: torch.cat([r[:1] + 1 + x[:1], r[1:2], r[2:] + 1 + x[2:]]),
+        "only what stands before index 2 along axis 0 is out",
     ),
     "last row": (
         lambda r, x: torch.cat([r[:-1], r[-1:] + 1 + x[-1:]]),

@@ -623,3 +623,97 @@ def test_entries_that_labels_select_are_told_though_some_are_out_by_too_little()
     spec = LayerSpec(lambda: AssignsLabels(len), ("B C", ints("B", below="C")), name="AssignsLabels")
     (failed,) = check(spec, only=("input_gradient",)).failures
     assert failed.finding.diagnosis[0] == "out exactly at the entries that y selects along axis 1"
+
+
+class Flow:
+    """x e^s and Σ s beside it; `ignored` is the output whose cotangent backward leaves out."""
+
+    def __init__(self, ignored: int | None) -> None:
+        self.s, self.ignored = randn(5, seed=2), ignored
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        self.x = x
+        return x * self.s.exp(), self.s.sum() * len(x)
+
+    def backward(self, d: Tensor, dl: Tensor) -> Tensor:
+        d, dl = (torch.zeros_like(v) if k == self.ignored else v for k, v in enumerate((d, dl)))
+        self.ds = (d * self.x).sum(0) * self.s.exp() + dl * len(self.x)
+        return d * self.s.exp() * (1.5 if self.ignored is None else 1)
+
+
+@pytest.mark.parametrize(
+    ("ignored", "of"), [(0, "input_gradient"), (0, "parameter_gradient"), (1, "parameter_gradient")]
+)
+def test_an_output_whose_cotangent_is_left_out_is_named(ignored, of):
+    (said,) = diagnosis(Flow(ignored), X, of=of)
+    assert said.startswith(
+        "the gradient is zero" if of == "input_gradient" else f"the cotangent of output{ignored} changes"
+    )
+
+
+def test_an_output_that_a_tensor_does_not_move_is_none():
+    (said,) = diagnosis(Flow(None), X)
+    assert said == "every entry is the same multiple of what it should be: 1.5 times"
+
+
+def test_a_constant_of_float32_is_told():
+    coarse = Of(torch.sin, lambda d, x, y: d * x.cos() * (1 + 1e-7 * (0.7 + 0.3 * x.sin())))
+    (said,) = diagnosis(coarse, 4 * randn(20, 20))
+    assert said.startswith("every entry is as near to the right one as float32 numbers are")
+    (other,) = diagnosis(Of(torch.sin, lambda d, x, y: d * x.cos() * (1 + 2e-6)), X)
+    assert "float32" not in other
+
+
+def test_rows_that_are_all_named_more_than_once_tell_nothing():
+    """An embedding whose gradient is off by its size where every index occurs twice."""
+
+    class Table:
+        def __init__(self) -> None:
+            self.E = randn(3, 2)
+
+        def forward(self, i: Tensor) -> Tensor:
+            self.i = i
+            return self.E[i]
+
+        def backward(self, d: Tensor) -> None:
+            self.dE = torch.zeros_like(self.E).index_add_(0, self.i, d) * (2 + self.E)
+
+    said = diagnosis(Table(), torch.tensor([0, 1, 2, 0, 1, 2]), of="parameter_gradient")
+    assert not any("more than once" in s for s in said)
+
+
+def test_one_multiple_for_all_is_no_factor_of_each_row():
+    """The parameter that sets it is drawn anew."""
+
+    class Scaled:
+        def __init__(self) -> None:
+            self.a = torch.tensor(0.3, dtype=F64)
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.x = x
+            return (1 - self.a) * x.sin()
+
+        def backward(self, d: Tensor) -> Tensor:
+            self.da = -(d * self.x.sin()).sum()
+            return self.a * d * self.x.cos()
+
+    (said,) = diagnosis(Scaled(), X)
+    assert said.startswith("every entry is the same multiple of what it should be, another one in each example (")
+
+
+def test_halves_that_are_exchanged_are_told():
+    def halves(x: Tensor) -> tuple[Tensor, ...]:
+        return x.chunk(2, 1)
+
+    def gated(x: Tensor) -> Tensor:
+        a, b = halves(x)
+        return a.sin() * b
+
+    def right(d: Tensor, x: Tensor) -> list[Tensor]:
+        a, b = halves(x)
+        return [d * a.cos() * b, d * a.sin()]
+
+    x = randn(3, 6)
+    told = "the two halves along axis 1 are exchanged"
+    assert diagnosis(Of(gated, lambda d, x, y: torch.cat(right(d, x)[::-1], 1)), x) == (told,)
+    assert told not in diagnosis(Of(gated, lambda d, x, y: torch.cat([right(d, x)[1]] * 2, 1)), x)

@@ -112,6 +112,31 @@ def test_what_only_backward_takes_out_of_range_is_a_fault_under_the_promise_stab
     assert found["float32"].outcome is Outcome.PASS
 
 
+class Squash:
+    """x |x| / (1 + x²), whose derivative divides by (1 + x²)²: infinite in float16 from |x| = 16 on, so that all is 0 there. By
+    `factor` it is off in float16."""
+
+    def __init__(self, factor=1.0):
+        self.factor = factor
+
+    def forward(self, x):
+        self.x = x
+        return x * (x.abs() / (1 + x**2))
+
+    def backward(self, d):
+        g = 2 * d * self.x.abs() / (1 + self.x**2) ** 2
+        return g * self.factor if d.dtype is torch.float16 else g
+
+
+def test_what_is_divided_by_a_number_out_of_range_is_lost_though_nothing_is_infinite_in_the_end():
+    large, small = (torch.tensor([row], dtype=torch.float64) for row in ([17.0, -18, 17.5], [0.5, -2.0, 3.0]))
+    found = results(Squash(), large)["float16"]
+    assert found.outcome is Outcome.SKIP
+    assert "numbers inside backward leave the range" in found.reason
+    assert results(Squash(), small)["float16"].outcome is Outcome.PASS
+    assert results(Squash(1.5), small)["float16"].outcome is Outcome.FAIL
+
+
 def test_under_that_promise_it_is_failed():
     def float16(*promises):
         return check(LayerSpec(Textbook, "B D", promises=promises, name="Textbook"), only=("float16",)).results[0]
