@@ -54,11 +54,10 @@ def narrow(t: Tensor) -> bool:
 
 def ratio(t: Tensor) -> float:
     """By how much the largest entry exceeds the smallest that is not zero; 1 where all are."""
-    flat = t.detach().reshape(-1)
-    low = float(torch.linalg.vector_norm(flat, -math.inf))
-    high = float(torch.linalg.vector_norm(flat, math.inf))
+    sizes = t.detach().abs()
+    low, high = map(float, torch.aminmax(sizes))
     if low == 0 and high > 0:
-        low = float(torch.where(flat == 0, torch.inf, flat).abs_().amin())
+        low = float(torch.where(sizes == 0, torch.inf, sizes).amin())
     return high / low if low > 0 else 1.0
 
 

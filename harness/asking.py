@@ -16,6 +16,20 @@ from harness.signatures import parameters_of
 from harness.subject import Leaf
 
 
+@dataclass(frozen=True)
+class Demand:
+    """What a backward asks for after a forward of so many outputs."""
+
+    takes_cotangent: bool
+    """Whether it takes one; some losses' take none."""
+    repeated: tuple[str, ...]
+    """Inputs that it asks for again, once a forward has shown how many outputs there are."""
+    unnamed: str
+    """The argument whose name does not tell what it is; empty where there is none."""
+    most: int | None
+    """How many cotangents it can take: what the forward gives beside as many outputs is not judged."""
+
+
 @dataclass
 class Asking:
     """A layer with its inputs, and what its last forward has shown of its backward."""
@@ -28,43 +42,46 @@ class Asking:
     """How the outputs stood in what the last forward gave."""
     meaning: Meaning | None = field(default=None, init=False)
     """What the argument of backward is that is `unnamed`; None: not known."""
+    _demands: dict[tuple[int, Meaning | None], Demand] = field(default_factory=dict, init=False, repr=False)
+    """What it asks for, found once for each number of outputs."""
 
     @property
     def name(self) -> str:
         """The class's name."""
         return type(self.layer).__name__
 
-    @property
+    @cached_property
     def inputs(self) -> list[str]:
         """The names of the inputs, in the order of the call."""
         return input_names(self.arguments)
 
     @property
-    def takes_cotangent(self) -> bool:
-        """Whether backward takes one; some losses' take none."""
-        if self.meaning is not None:
-            return self.meaning.is_cotangent
-        return len(self._names) > len(self.repeated) or _variadic(self.layer.backward)
+    def demand(self) -> Demand:
+        """What backward asks for after the last forward."""
+        key = (self.given, self.meaning)
+        if key not in self._demands:
+            self._demands[key] = self._demanded()
+        return self._demands[key]
 
-    @cached_property
-    def _names(self) -> list[str]:
-        return [n for n in positional_names(self.layer.backward) if n != self.cached]
+    def _demanded(self) -> Demand:
+        repeated, variadic = self._repeated(), _variadic(self.layer.backward)
+        known = None if self.meaning is None else self.meaning.is_cotangent
+        takes = len(self._names) > len(repeated) or variadic if known is None else known
+        most = None if variadic or not self._names else max(1, len(self._cotangents) - len(repeated))
+        return Demand(takes, repeated, unnamed(self.asked, self.arguments, self.given), most)
 
-    @property
-    def repeated(self) -> tuple[str, ...]:
-        """Inputs that backward asks for again, once a forward has shown how many outputs there are."""
+    def _repeated(self) -> tuple[str, ...]:
         if self.meaning is not None:
             return tuple(n for n in self.asked if n in self.arguments)
         return handed_again(self.asked, self.arguments, self.given, self._integers) if self.given else ()
 
     @cached_property
+    def _names(self) -> list[str]:
+        return [n for n in positional_names(self.layer.backward) if n != self.cached]
+
+    @cached_property
     def _integers(self) -> list[str]:
         return [n for n, leaf in self.leaves.items() if not leaf.value.is_floating_point()]
-
-    @property
-    def unnamed(self) -> str:
-        """The argument of backward whose name does not tell what it is; empty where there is none."""
-        return unnamed(self.asked, self.arguments, self.given)
 
     @cached_property
     def asked(self) -> list[str]:
@@ -91,13 +108,6 @@ class Asking:
     def given(self) -> int:
         """How many outputs the last forward gave, a tuple of several counted as one."""
         return len(self.arranged.parts)
-
-    @property
-    def most(self) -> int | None:
-        """How many cotangents backward can take: what the forward gives beside as many outputs is not judged."""
-        if _variadic(self.layer.backward) or not self._names:
-            return None
-        return max(1, len(self._cotangents) - len(self.repeated))
 
     @cached_property
     def _cotangents(self) -> list[str]:

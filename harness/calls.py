@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -98,16 +98,16 @@ class Calls(Asking):
         if self.cached:
             result = self._without_cache(result)
         outputs = outputs_of(result, self.name)
-        self.arranged = Arrangement(result, is_output)
-        most = self.most
-        self.arranged.fitted(most)
+        self.arranged = Arrangement.of(result, is_output)
+        most = self.demand.most
+        self.arranged = self.arranged.fitted(most)
         if self.bundled is None and self.given > 1:
             self.bundled = most == len(self.asked) == 1 and self._takes_all(outputs)
         if self.meaning is None and self._targets:
             if not (len(self.asked) == self.given == 1 and self._question().linear([y.detach() for y in outputs])):
                 raise SpecError(advice(self.request.layer, self._targets))
             self.meaning = Meaning(COTANGENT)  # called so all the same
-        if self.meaning is None and self.unnamed:
+        if self.meaning is None and self.demand.unnamed:
             self.meaning = self._asked_meaning(outputs)
         if self.meaning is not None and self.meaning.over:
             return (getattr(outputs[0], self.meaning.over)(),)
@@ -179,9 +179,10 @@ class Calls(Asking):
             BackwardRaised: it raises after the layer began anew in its own way.
         """
         natives = [_scalar(to_native(v, self.library)) for v in cotangents]
-        given: list[Any] = self.arranged(natives) if self.takes_cotangent else []
+        demand = self.demand
+        given: list[Any] = self.arranged(natives) if demand.takes_cotangent else []
         given = [tuple(given)] if self.bundled else given
-        if repeated := self.repeated:
+        if repeated := demand.repeated:
             cotangents_left = iter(given)
             if self.meaning is not None and not self.meaning.is_cotangent:
                 cotangents_left = iter([self.meaning.of(self.layer, self.called)])
@@ -206,10 +207,13 @@ class Calls(Asking):
             "def run(*inputs): return layer.forward(*inputs), lambda v: layer.backward(...)"
         )
 
-    @contextmanager
-    def _paced(self) -> Iterator[None]:
+    def _paced(self) -> AbstractContextManager[None]:
         """The layer's own learning rates are `pace`, if its backward is known to move parameters by them."""
-        own = [(owner, name, rate(owner, name)) for owner, name, _ in self.rates] if self.stepped else []
+        return self._at_pace() if self.stepped else nullcontext()
+
+    @contextmanager
+    def _at_pace(self) -> Iterator[None]:
+        own = [(owner, name, rate(owner, name)) for owner, name, _ in self.rates]
         for owner, name, _ in own:
             set_rate(owner, name, self.pace)
         try:
@@ -221,7 +225,7 @@ class Calls(Asking):
     @property
     def code(self) -> str:
         """What a script gives backward: the cotangents `v`."""
-        if repeated := self.repeated:
+        if repeated := self.demand.repeated:
             cotangents = iter(self.arranged.code("v"))
             given = [p.replace("leaves", "handed") for p in passed(self.arguments, self.leaves)]
             handed = dict(zip(self.arguments, given, strict=True))
@@ -231,7 +235,7 @@ class Calls(Asking):
         all_ = cotangents_of(self.arranged, bool(self.bundled))
         words = [f"{self.rate}={float(bool(self.stepped))}"] if self.rate else []
         words += [f"{self.cached}=cache"] if self.cached else []
-        return ", ".join([*([all_] if self.takes_cotangent else []), *words])
+        return ", ".join([*([all_] if self.demand.takes_cotangent else []), *words])
 
     def begin(self) -> str:
         """Let the layer begin anew in its own way; the name of that way, empty if it has none."""

@@ -47,7 +47,7 @@ class Differences:
 
     def __init__(self, case: Case) -> None:
         self.case = case
-        self.v = _flat(case.base.cotangents)
+        self.v = _row(case.base.cotangents)
         self.held: dict[str, Tensor] = {}
         """Entries that no direction moves: singular points."""
         self.moving: list[str] = case.wanted
@@ -83,7 +83,9 @@ class Differences:
     @cached_property
     def y(self) -> Tensor:
         """The outputs, of one axis."""
-        return _flat(self.case.base.outputs if self.case.declared is None else self.case.function(self.case.leaves))
+        if self.case.declared is None:
+            return _row(self.case.base.outputs)
+        return _flat(self.case.function(self.case.leaves))
 
     @cached_property
     def scales(self) -> dict[str, Tensor]:
@@ -229,7 +231,7 @@ class Differences:
         # before the forwards, which may write to their inputs
         claim = sum(float((gradients[n] * (up[n] - down[n])).sum()) for n in d)
         try:
-            change = _flat(self.case.function(up)) - _flat(self.case.function(down))
+            change = _flat(self.case.function(up)) - _row(self.case.function(down))
         except Refused:  # nothing is accepted so; smaller steps, or steps by entry, may stay inside the domain
             return math.inf
         return (claim - float(torch.dot(self.v, change))) / (2 * step)
@@ -287,4 +289,10 @@ class Differences:
 
 
 def _flat(tensors: tuple[Tensor, ...]) -> Tensor:
+    """All entries of one axis, in memory of their own: another forward may write where these outputs lie."""
     return torch.cat([t.detach().reshape(-1).double() for t in tensors])
+
+
+def _row(tensors: tuple[Tensor, ...]) -> Tensor:
+    """The same of what nothing writes to any more; of a single tensor where it lies."""
+    return tensors[0].detach().reshape(-1).double() if len(tensors) == 1 else _flat(tensors)

@@ -165,10 +165,10 @@ def _bring_back(slots: Mapping[str, Slot], values: Mapping[str, Tensor], homes: 
 def _left_out(state: Stateful, outputs: Sequence[Tensor]) -> list[str]:
     if state.bundled:
         return [f"backward is given the cotangents of the {len(outputs)} outputs as one tuple"]
-    if state.most is None or state.given <= state.most:
+    if (most := state.demand.most) is None or state.given <= most:
         return []
     return [
-        f"backward takes {state.most} cotangent{'s' if state.most > 1 else ''} and the forward gives {state.given} "
+        f"backward takes {most} cotangent{'s' if most > 1 else ''} and the forward gives {state.given} "
         "outputs; the others are not judged"
     ]
 

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import random
-import sys
 from collections.abc import Iterable, Iterator
-from functools import cache, lru_cache, partial
-from types import CodeType, FunctionType, ModuleType
+from functools import partial
+from types import FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
 import torch
 
-from harness.arrays import captured, global_names
-
-GENERATORS = (torch.Generator, np.random.Generator, np.random.RandomState, random.Random)
+from harness.arrays import captured
+from harness.bare import GENERATORS, are_near, code_names, generators_named, is_bare, kind_of, own_classes
 
 
 def generators_in(*roots: Any) -> list[Any]:
@@ -48,14 +45,17 @@ def generators_around(*roots: Any) -> list[Any]:
     """Every generator that stands in the class of one of these objects, or in a module whose code names it."""
     found: dict[int, Any] = {}
     seen: set[int] = set()
-    pending = [t if isinstance(t, (type, FunctionType)) else type(t) for t in _walked(roots, GENERATORS)]
+    pending: list[Any] = [t if isinstance(t, (type, FunctionType)) else type(t) for t in _walked(roots, GENERATORS)]
     while pending:
         thing = pending.pop()
         if id(thing) in seen:
             continue
         seen.add(id(thing))
+        if isinstance(thing, type) and is_bare(thing):
+            found |= {id(g): g for g in generators_named(thing)}
+            continue
         for value in _beside(thing):
-            kind = _kind(type(value))  # type: ignore[arg-type]
+            kind = kind_of(value)
             if kind == "generator":
                 found[id(value)] = value
             elif kind == "code" and (isinstance(thing, type) or _is_near(value, thing)):
@@ -63,29 +63,9 @@ def generators_around(*roots: Any) -> list[Any]:
     return list(found.values())
 
 
-@lru_cache(4096)
-def _kind(kind: type) -> str:
-    """What a thing of this type is to `generators_around`; asked often, and torch's own answer is slow."""
-    if issubclass(kind, GENERATORS):
-        return "generator"
-    return "code" if issubclass(kind, (type, FunctionType)) else ""
-
-
 def _is_near(thing: Any, other: Any) -> bool:
     """Whether a function or class is of the same package as another, or of no package that somebody has installed."""
     return are_near(thing.__module__ or "", other.__module__ or "")
-
-
-@cache
-def are_near(home: str, other: str) -> bool:
-    """Whether a module is of the same package as another, or of none that somebody has installed."""
-    return home.partition(".")[0] == other.partition(".")[0] or not is_installed(home)
-
-
-def is_installed(module: str) -> bool:
-    """Whether a module is Python's own, or stands among the packages from a registry."""
-    file = getattr(sys.modules.get(module), "__file__", None) or ""
-    return module.partition(".")[0] in sys.stdlib_module_names or "site-packages" in file
 
 
 _METHODS = (staticmethod, classmethod)
@@ -94,19 +74,12 @@ _METHODS = (staticmethod, classmethod)
 def _beside(thing: type | FunctionType) -> list[Any]:
     """What stands in a class and those above it, or what the code of a function names and has captured."""
     if isinstance(thing, type):
-        own = [k for k in thing.__mro__ if k.__module__.partition(".")[0] not in ("builtins", "torch", "numpy")]
-        return [getattr(v, "__func__", v) if type(v) in _METHODS else v for k in own for v in vars(k).values()]
+        members = [v for k in own_classes(thing) for v in vars(k).values()]
+        return [getattr(v, "__func__", v) if type(v) in _METHODS else v for v in members]
     scope, (names, attributes) = thing.__globals__, code_names(thing.__code__)
     values = [scope[n] for n in names if n in scope]
     inside = [vars(v).get(n) for v in values if type(v) is ModuleType for n in attributes]  # `settings.rng`
     return [*values, *inside, *captured(thing)]
-
-
-@lru_cache(4096)
-def code_names(code: CodeType) -> tuple[frozenset[str], frozenset[str]]:
-    """The globals, and the attributes and globals, that code and the functions made in it name."""
-    inner = [code_names(c) for c in code.co_consts if isinstance(c, CodeType)]
-    return global_names(code).union(*(n for n, _ in inner)), frozenset(code.co_names).union(*(a for _, a in inner))
 
 
 def _parts(thing: Any) -> list[Any]:

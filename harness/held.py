@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn.parameter import is_lazy
 
 from harness.arrays import is_real, to_tensor
-from harness.generators import are_near, code_names, is_installed
+from harness.bare import are_near, code_names, is_installed
 from harness.nested import like
 from harness.outcome import SpecError
 from harness.signatures import parameters_of

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harness.generators import are_near
+from harness.bare import are_near
 from harness.held import held_by
 from harness.slots import Slot
 from harness.sources import first_seen

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from functools import cached_property
 from typing import Any
 
 
@@ -78,21 +79,27 @@ class Arrangement:
         self.nested = any(p is not _OUTPUT for p in self.parts)
         """Whether one of them is a tuple, list or dict."""
 
-    @property
+    @classmethod
+    def of(cls, result: Any, is_output: Callable[[Any], bool]) -> Arrangement:
+        """That of what a forward returned; commonly one array, which needs no look inside."""
+        return ONE if is_output(result) else cls(result, is_output)
+
+    @cached_property
     def counts(self) -> list[int]:
         """How many outputs each of them has."""
         return [leaves_of(p).count(_OUTPUT) for p in self.parts]
 
     def fitted(self, most: int | None) -> Arrangement:
-        """From now on one by one, where there is an argument of backward for each output."""
+        """One by one, where there is an argument of backward for each output."""
         if self.nested and most == sum(self.counts) != len(self.parts):
-            self.parts, self.nested = [_OUTPUT] * most, False
+            return Arrangement([_OUTPUT] * most, lambda part: part is _OUTPUT)
         return self
 
     def __call__(self, values: Sequence[Any]) -> list[Any]:
         """The outputs' cotangents as the outputs stood; as many arguments as there are values for."""
-        rest = iter(values)
-        counts = self.counts
+        if not self.nested:
+            return list(values[: len(self.parts)])
+        rest, counts = iter(values), self.counts
         enough = [k for k in range(len(self.parts)) if sum(counts[: k + 1]) <= len(values)]
         return [rebuilt("", self.parts[k], lambda _, real: next(rest) if real else None) for k in enough]
 
@@ -100,6 +107,10 @@ class Arrangement:
         """The same in a script, of a list of cotangents under this name."""
         numbers = iter(range(sum(self.counts)))
         return [_written(part, name, numbers) for part in self.parts]
+
+
+ONE = Arrangement(_OUTPUT, lambda part: part is _OUTPUT)
+"""That of one output alone."""
 
 
 def _written(part: Any, name: str, numbers: Iterator[int]) -> str:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from dis import get_instructions
-from functools import lru_cache, partial
-from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
+from functools import partial
+from types import FunctionType, ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from harness.arrays import captured, is_real
+from harness.bare import GENERATORS, PLAIN, are_near, code_names, is_bare, is_installed, stored
 from harness.copies import own_copy
-from harness.generators import GENERATORS, are_near, code_names, is_installed
 from harness.held import held_by
 from harness.outcome import SpecError
 from harness.parts import parts_of
@@ -135,8 +134,8 @@ def _looks_out(layer: Any) -> bool:
     """Whether the methods of a layer name anything that `_of_methods` may find: most name nothing, and are asked again and again."""
     seen: set[Any] = set()
     pending: list[FunctionType] = []
-    for part in (layer, *(p for _, p in parts_of(layer))):
-        for kind in type(part).__mro__:
+    for own in {type(part): None for part in (layer, *(p for _, p in parts_of(layer)))}:
+        for kind in () if is_bare(own) else own.__mro__:
             if kind in seen or _is_others(kind.__module__):
                 continue
             seen.add(kind)
@@ -145,7 +144,7 @@ def _looks_out(layer: Any) -> bool:
                 if type(member) is FunctionType:
                     pending.append(member)
                 elif (
-                    type(value) not in _PLAIN and not name.startswith("__") and (is_real(value) or _is_container(value))
+                    type(value) not in PLAIN and not name.startswith("__") and (is_real(value) or _is_container(value))
                 ):
                     return True
     while pending:
@@ -154,7 +153,7 @@ def _looks_out(layer: Any) -> bool:
             continue
         seen.add(function)
         home = function.__module__ or ""
-        if _stored(function.__code__):
+        if stored(function.__code__):
             return True
         for thing in _named(function):
             if type(thing) is FunctionType:
@@ -162,12 +161,9 @@ def _looks_out(layer: Any) -> bool:
             elif type(thing) is ModuleType:  # it may name an array in it, `settings.W`
                 if not is_installed(thing.__name__):
                     return True
-            elif type(thing) not in _PLAIN and not isinstance(thing, type) and _may_hold(thing, home):
+            elif type(thing) not in PLAIN and not isinstance(thing, type) and _may_hold(thing, home):
                 return True
     return False
-
-
-_PLAIN = frozenset((type, bool, int, float, str, bytes, type(None), BuiltinFunctionType, property))
 
 
 def _named(function: FunctionType) -> list[Any]:
@@ -223,7 +219,7 @@ def _of_function(function: FunctionType, code: str, seen: set[Any]) -> Iterator[
 
 def _written(function: FunctionType, code: str) -> list[Slot]:
     """The globals and the names of functions around it that it binds anew, there or not yet."""
-    names = _stored(function.__code__)
+    names = stored(function.__code__)
     own = [Slot(function.__globals__, n, n, f"{code}.__globals__[{n!r}]") for n in sorted(names - {*_free(function)})]
     cells = {n: s for n, s in held_by(function, code).items() if n in _free(function)}
     return own + [s for n, s in cells.items() if n in names]
@@ -231,13 +227,6 @@ def _written(function: FunctionType, code: str) -> list[Slot]:
 
 def _free(function: FunctionType) -> tuple[str, ...]:
     return function.__code__.co_freevars
-
-
-@lru_cache(4096)
-def _stored(code: CodeType) -> frozenset[str]:
-    free = code.co_freevars
-    steps = [(i.opname, i.argval) for i in get_instructions(code)]
-    return frozenset(n for op, n in steps if op == "STORE_GLOBAL" or (op == "STORE_DEREF" and n in free))
 
 
 def _may_hold(thing: Any, home: str) -> bool:

@@ -188,7 +188,7 @@ class Stateful(Calls):
             self.run,
             self.modes,
             autograd_is_backward="" if self.library == "torch" else "the layer computes in NumPy",
-            takes_cotangent=self.takes_cotangent,
+            takes_cotangent=self.demand.takes_cotangent,
             draws=bool(self.sources),
             replayed=self.sources.replayed,
             strays=self.sources.strays,
@@ -200,7 +200,7 @@ class Stateful(Calls):
         )
 
     def _said(self) -> list[str]:
-        note = self.meaning.note(self.unnamed) if self.meaning is not None else ""
+        note = self.meaning.note(self.demand.unnamed) if self.meaning is not None else ""
         return [note] if note else []
 
     def _pulled_to(self, wanted: list[str]) -> list[str]:
@@ -229,7 +229,7 @@ class Stateful(Calls):
             "\n    ".join(
                 [
                     *(["global cache"] if self.cached else []),
-                    *(["global handed", "handed = leaves"] if self.repeated else []),
+                    *(["global handed", "handed = leaves"] if self.demand.repeated else []),
                     *([self.switch.line] if self.switch else []),
                     *(f"{code} = 1.0" for _, _, code in (self.rates if self.stepped else [])),
                     *self.history.lines(),

@@ -38,7 +38,8 @@ RANKS = [
         "render.file",
         "report",
     },
-    {"generators", "kinds", "wanted", "written"},
+    {"bare", "kinds", "wanted", "written"},
+    {"generators"},
     {
         "circumstances",
         "events",
