@@ -28,8 +28,8 @@ def result(layer: str, check: str, mode: str | None, seen: Sequence[Seen], refus
     Examples to which the check does not apply are not counted; if it applies to none, the result is SKIP.
     """
     passed = [s.observation for s in seen if s.observation.outcome is Outcome.PASS]
-    if len(ways := Counter(o.way for o in passed if o.way)) > 1:
-        return _at_odds(layer, check, mode, ways, len(seen))
+    if len({o.way for o in passed if o.way}) > 1:
+        return _at_odds(layer, check, mode, Counter(o.way for o in passed if o.way), len(seen))
     if passed and len(passed) == len(seen) and not refused:
         return _passed(layer, check, mode, passed)
     blank = Result(layer, check, mode, Outcome.SKIP)

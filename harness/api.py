@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import cache, partial
 from typing import Any
@@ -152,21 +152,22 @@ def undisturbed() -> Iterator[None]:
     # what overflows, divides by zero or has no examples beside the point is looked for there, and no warning of the user's layer
     with (
         globals_preserved(),
-        torch.inference_mode(False),
-        torch.enable_grad(),
+        torch.inference_mode(False) if torch.is_inference_mode_enabled() else nullcontext(),
+        nullcontext() if torch.is_grad_enabled() else torch.enable_grad(),
         np.errstate(all="ignore"),
         warnings.catch_warnings(),
     ):
-        for message in PROVOKED:
-            warnings.filterwarnings("ignore", message)
+        warnings.filterwarnings("ignore", PROVOKED)
         yield
 
 
-PROVOKED = (
-    r"Mean of empty slice",
-    r"Degrees of freedom <= 0",
-    r"\w+\(\): degrees of freedom is <= 0",
-    r".* encountered in \w+$",
+PROVOKED = "|".join(
+    (
+        r"Mean of empty slice",
+        r"Degrees of freedom <= 0",
+        r"\w+\(\): degrees of freedom is <= 0",
+        r".* encountered in \w+$",
+    )
 )
 """What NumPy and torch warn of where there are too few examples, or numbers go beyond those of a dtype."""
 

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from harness.holders import is_mapping
 from harness.outcome import SpecError
 
 Library = Literal["torch", "numpy"]
@@ -141,7 +142,11 @@ def imported_beside(layer: Any) -> Library | None:
 
 def _libraries(thing: Any, seen: set[int]) -> set[Library]:
     """Which of torch and numpy the functions of a class or object refer to by a global name."""
-    if id(thing) in seen or isinstance(thing, ModuleType):
+    if isinstance(thing, Tensor):
+        return {"torch"}
+    if isinstance(thing, (np.ndarray, np.ufunc)):
+        return {"numpy"}
+    if id(thing) in seen or type(thing) in _NEUTRAL or isinstance(thing, ModuleType):
         return set()
     seen.add(id(thing))
     if isinstance(thing, FunctionType):
@@ -150,19 +155,17 @@ def _libraries(thing: Any, seen: set[int]) -> set[Library]:
         return _of_code(thing.__code__, thing.__globals__, seen) | inside
     if isinstance(thing, (staticmethod, classmethod)) or hasattr(thing, "__func__"):
         return _libraries(thing.__func__, seen)
-    if isinstance(thing, Tensor):
-        return {"torch"}
-    if isinstance(thing, (np.ndarray, np.ufunc)):
-        return {"numpy"}
-    if isinstance(thing, Mapping):
+    if is_mapping(thing):
         return {lib for item in thing.values() for lib in _libraries(item, seen)}
     if isinstance(thing, (list, tuple)):
         return {lib for item in thing for lib in _libraries(item, seen)}
     owner = thing if isinstance(thing, type) else type(thing)
     state = list(vars(thing).values()) if hasattr(thing, "__dict__") and not isinstance(thing, type) else []
-    parts = [v for v in state if is_array(v) or hasattr(v, "backward") or isinstance(v, (list, tuple, Mapping))]
+    parts = [v for v in state if is_array(v) or hasattr(v, "backward") or isinstance(v, (list, tuple)) or is_mapping(v)]
     return {*_of_class(owner), *(lib for part in parts for lib in _libraries(part, seen))}
 
+
+_NEUTRAL = (bool, int, float, str, type(None), torch.Size, torch.dtype, torch.device)
 
 _classes: WeakKeyDictionary[type, frozenset[Library]] = WeakKeyDictionary()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from functools import partial
+from functools import lru_cache, partial
 from types import FunctionType, ModuleType
 from typing import Any
 
@@ -24,7 +24,13 @@ _WITHOUT_PARTS = (bool, int, float, str, bytes, torch.Tensor, np.ndarray, Module
 
 def reachable(kinds: tuple[type, ...], *roots: Any) -> list[Any]:
     """Every object of these types reachable through attributes, containers, closures and defaults."""
-    return [thing for thing in _walked(roots, kinds) if isinstance(thing, kinds)]
+    return [thing for thing in _walked(roots, kinds) if _is_among(type(thing), kinds)]  # type: ignore[arg-type]
+
+
+@lru_cache(4096)
+def _is_among(kind: type, kinds: tuple[type, ...]) -> bool:
+    """`issubclass`, of which torch's own answer is slow."""
+    return issubclass(kind, kinds)
 
 
 def _walked(roots: Iterable[Any], ends: tuple[type, ...] = ()) -> Iterator[Any]:
@@ -33,11 +39,12 @@ def _walked(roots: Iterable[Any], ends: tuple[type, ...] = ()) -> Iterator[Any]:
     pending = list(roots)
     while pending:
         thing = pending.pop()
-        if thing is None or id(thing) in seen or isinstance(thing, _WITHOUT_PARTS):
+        kind: Any = type(thing)
+        if thing is None or id(thing) in seen or _is_among(kind, _WITHOUT_PARTS):
             continue
         seen.add(id(thing))
         yield thing
-        if not isinstance(thing, ends):
+        if not _is_among(kind, ends):
             pending.extend(_parts(thing))
 
 

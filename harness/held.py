@@ -17,10 +17,11 @@ from torch.nn.parameter import is_lazy
 
 from harness.arrays import is_real, to_tensor
 from harness.bare import are_near, code_names, is_installed
+from harness.holders import has_parts
 from harness.nested import like
 from harness.outcome import SpecError
 from harness.signatures import parameters_of
-from harness.slots import Slot, entries, has_parts, inside
+from harness.slots import Slot, entries, inside
 
 
 def held_by(function: Any, code: str = "function") -> dict[str, Slot]:

@@ -8,7 +8,8 @@ from functools import lru_cache
 from typing import Any
 
 from harness.arrays import is_array
-from harness.slots import Slot, entries, has_parts, inside
+from harness.holders import has_parts
+from harness.slots import Slot, entries, inside
 
 RESETS = ("flush", "reset", "clear", "empty", "zero")
 """How the name of a method begins that starts a layer anew. Without one, a list that grows is the layer's own affair: one

@@ -7,13 +7,15 @@ from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequenc
 from functools import cached_property
 from typing import Any
 
+from harness.holders import is_mapping
+
 
 def parts_in(value: Any) -> list[tuple[Any, Any]] | None:
     """What stands in a tuple, list or dict, by position or key; None where it is none of them.
 
     A dict with words or numbers in it, such as a `bn_param`, is one thing.
     """
-    if isinstance(value, Mapping) and value and not any(type(v) in _SETTINGS for v in value.values()):
+    if is_mapping(value) and value and not any(type(v) in _SETTINGS for v in value.values()):
         return list(value.items())
     return list(enumerate(value)) if isinstance(value, (list, tuple)) else None
 

@@ -15,9 +15,10 @@ from harness.arrays import captured, is_real
 from harness.bare import GENERATORS, PLAIN, are_near, code_names, is_bare, is_installed, stored
 from harness.copies import own_copy
 from harness.held import held_by
+from harness.holders import has_parts
 from harness.outcome import SpecError
 from harness.parts import parts_of
-from harness.slots import Slot, has_parts, walk
+from harness.slots import Slot, walk
 from harness.sources import preserving, restored_later
 
 _turn: list[Any] = [None]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 import torch
 
+from harness.holders import holder, is_mapping
 from harness.signatures import parameters_of
 
 RESETS = ("zero_grad", "zero_grads", "flush_gradients", "clear_grads", "cleargrads", "clear_gradients", "reset_grads")
@@ -19,21 +20,21 @@ RESETS = ("zero_grad", "zero_grads", "flush_gradients", "clear_grads", "cleargra
 def parts_of(layer: Any, code: str = "layer", seen: set[int] | None = None) -> Iterator[tuple[str, Any]]:
     """Every object with a backward below this one, with how a script reaches it."""
     seen = {id(layer)} if seen is None else seen
-    for step, value in _below(layer):
-        if value is None or id(value) in seen or isinstance(value, _WITHOUT_PARTS):
+    for key, value in _below(layer):
+        holds = holder(type(value))  # type: ignore[arg-type]
+        if id(value) in seen or not (holds or isinstance(value, (FunctionType, ModuleType))):
             continue
-        if isinstance(value, (list, tuple, Mapping)):
+        if holds in ("mapping", "sequence"):
             seen.add(id(value))
-            yield from parts_of(value, code + step, seen)
+            yield from parts_of(value, code + _step(layer, key), seen)
         elif (
             hasattr(value, "__dict__") and not hasattr(value, "data_ptr") and callable(getattr(value, "backward", None))
         ):
             seen.add(id(value))
-            yield code + step, value
-            yield from parts_of(value, code + step, seen)
+            yield code + _step(layer, key), value
+            yield from parts_of(value, code + _step(layer, key), seen)
 
 
-_WITHOUT_PARTS = (type, bool, int, float, str)
 _NO_OBJECTS = (type, ModuleType, FunctionType, MethodType, BuiltinFunctionType)
 
 
@@ -45,16 +46,22 @@ def objects_of(thing: Any, code: str = "layer", seen: set[int] | None = None) ->
     seen.add(id(thing))
     if hasattr(thing, "__dict__"):
         yield code, thing
-    for step, value in _below(thing):
-        yield from objects_of(value, code + step, seen)
+    for key, value in _below(thing):
+        yield from objects_of(value, code + _step(thing, key), seen)
 
 
-def _below(thing: Any) -> list[tuple[str, Any]]:
-    if isinstance(thing, Mapping):
-        return [(f"[{k!r}]", v) for k, v in thing.items()]
+def _below(thing: Any) -> Iterable[tuple[Any, Any]]:
+    """What it holds, by key, place or name."""
+    if is_mapping(thing):
+        return list(thing.items())
     if isinstance(thing, (list, tuple)):
-        return [(f"[{k}]", v) for k, v in enumerate(thing)]
-    return [(f".{n}", v) for n, v in vars(thing).items()] if hasattr(thing, "__dict__") else []
+        return enumerate(thing)
+    return list(vars(thing).items()) if hasattr(thing, "__dict__") else ()
+
+
+def _step(thing: Any, key: Any) -> str:
+    """How a script reaches what it holds under this key."""
+    return f"[{key!r}]" if isinstance(thing, (list, tuple)) or is_mapping(thing) else f".{key}"
 
 
 Reset = tuple[str, Callable[[], object]]

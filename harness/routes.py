@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from harness.generators import GENERATORS, are_near, code_names
+from harness.bare import GENERATORS, are_near, code_names
 
 _ENDS = (bool, int, float, str, bytes, torch.Tensor, np.ndarray, ModuleType, type(None))
 _WRAPPED = (staticmethod, classmethod)

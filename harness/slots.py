@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
 from functools import lru_cache
-from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
+from types import BuiltinFunctionType, FunctionType
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from harness.arrays import is_real, to_tensor
+from harness.holders import has_parts, holder, is_mapping
 
 
 @dataclass(eq=False, slots=True)
@@ -70,7 +71,7 @@ class Slot:
         """The same where it is known already what stands there."""
         if isinstance(there, Tensor):
             if there.shape == value.shape and there.dtype == value.dtype and _written_at_will(there):
-                there.detach().copy_(value.detach())
+                _plain(there).copy_(_plain(value))
             else:
                 self.put(value.clone())
         elif isinstance(there, np.ndarray):
@@ -86,12 +87,17 @@ class Slot:
 
 def _written_at_will(t: Tensor) -> bool:
     """Whether every entry has memory of its own: those of an expanded tensor have not."""
-    return all(stride or size < 2 for stride, size in zip(t.stride(), t.shape, strict=True))
+    return t.is_contiguous() or all(stride or size < 2 for stride, size in zip(t.stride(), t.shape, strict=True))
+
+
+def _plain(t: Tensor) -> Tensor:
+    """The tensor without autograd's history; itself where there is none."""
+    return t.detach() if t.requires_grad else t
 
 
 def held_in(home: Any, key: str | int) -> Any:
     """What stands under a key of an object, dict or list; None where nothing does."""
-    if isinstance(home, Mapping):
+    if is_mapping(home):
         return home.get(key)
     if isinstance(home, (list, tuple)):
         return home[int(key)] if int(key) < len(home) else None
@@ -149,9 +155,9 @@ def entries(thing: Any) -> list[tuple[str | int, Any]]:
         return [(k, v) for k, v in thing.items() if isinstance(k, (str, int, tuple))]  # type: ignore[misc]
     if holds == "sequence":
         return list(enumerate(thing))
-    own = {n: v for n, v in vars(thing).items() if not n.startswith("__")} if hasattr(thing, "__dict__") else {}
+    own = {n: v for n, v in vars(thing).items() if n[:2] != "__"} if hasattr(thing, "__dict__") else {}
     mro = type(thing).__mro__
-    slots, data = _declared(type(thing), sum(len(vars(kind)) for kind in mro))  # type: ignore[arg-type]
+    slots, data = _declared(type(thing), sum([len(kind.__dict__) for kind in mro]))  # type: ignore[arg-type]
     for name in slots:
         if hasattr(thing, name):
             own.setdefault(name, getattr(thing, name))
@@ -175,29 +181,6 @@ def _declared(kind: type, attributes: int) -> tuple[tuple[str, ...], tuple[tuple
 
 
 _NO_DATA = (FunctionType, staticmethod, classmethod, property, BuiltinFunctionType)
-
-
-def has_parts(value: Any) -> bool:
-    """Whether something may hold arrays."""
-    return holder(type(value)) != ""  # type: ignore[arg-type]
-
-
-@lru_cache(maxsize=1024)
-def holder(kind: type) -> str:
-    """How things of a class hold others: "mapping", "sequence", "object" (by attributes), or not at all.
-
-    Asked of everything inside a layer at each walk: an answer for each class is many times faster.
-    """
-    if issubclass(kind, Mapping):
-        return "mapping"
-    if issubclass(kind, (list, tuple)):
-        return "sequence"
-    if issubclass(kind, _NO_HOLDERS):
-        return ""
-    return "object" if kind.__dictoffset__ or hasattr(kind, "__slots__") else ""
-
-
-_NO_HOLDERS = (bool, int, float, str, type, ModuleType, FunctionType, MethodType, BuiltinFunctionType)
 
 
 def _seen_by_numpy(t: Tensor) -> np.ndarray:

@@ -308,4 +308,4 @@ def decoy(value: Tensor) -> Tensor:
     """Other values of the same kind: the same ones in other places, which no domain can object to."""
     if value.numel() == 1 and value.is_floating_point():
         return 0.75 * value
-    return value.flatten().roll(1).reshape(value.shape)
+    return value.roll(1)  # of all entries in a row

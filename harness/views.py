@@ -11,8 +11,9 @@ from typing import Any
 from torch import Tensor
 
 from harness.arrays import is_real
+from harness.holders import has_parts
 from harness.naming import GRADIENTS, HOLDERS
-from harness.slots import Slot, has_parts, held_in, walk
+from harness.slots import Slot, held_in, walk
 
 PAIRS = (
     "params_and_grads",

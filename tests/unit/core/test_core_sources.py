@@ -94,6 +94,7 @@ GLOBALS = {
     "torch": lambda: float(torch.rand(())),
     "numpy": lambda: float(np.random.rand()),  # noqa: NPY002  (what layers in the wild draw from)
     "random": random.random,
+    "random normal": lambda: random.gauss(0.0, 1.0),
     "torch normal": lambda: float(torch.randn(())),
     "numpy normal": lambda: float(np.random.randn()),  # noqa: NPY002
 }
@@ -141,6 +142,15 @@ def test_generator_that_a_layer_was_seen_to_hold_is_given_back(kind):
         Sources(Holder(g=generator)).seed(3)
         draws(generator)
     assert draws(generator) == draws(untouched)
+
+
+def test_a_normal_deviate_that_python_keeps_is_given_back():
+    random.seed(1)
+    random.gauss(0.0, 1.0)  # the second of the pair is kept
+    before = random.getstate()
+    with globals_preserved():
+        random.gauss(0.0, 1.0)
+    assert random.getstate() == before
 
 
 def test_globals_are_given_back_after_an_exception():

@@ -1,0 +1,35 @@
+"""How things hold others: asked of everything inside a layer at each walk, and so answered once a class."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
+from typing import Any
+
+import torch
+
+
+def has_parts(value: Any) -> bool:
+    """Whether something may hold arrays."""
+    return holder(type(value)) != ""  # type: ignore[arg-type]
+
+
+def is_mapping(value: Any) -> bool:
+    """Whether it is a dict or the like: many times faster than Python's own answer where it is none."""
+    return holder(type(value)) == "mapping"  # type: ignore[arg-type]
+
+
+@lru_cache(maxsize=1024)
+def holder(kind: type) -> str:
+    """How things of a class hold others: "mapping", "sequence", "object" (by attributes), or not at all."""
+    if issubclass(kind, Mapping):
+        return "mapping"
+    if issubclass(kind, (list, tuple)):
+        return "" if kind is torch.Size else "sequence"
+    if issubclass(kind, _NO_HOLDERS):
+        return ""
+    return "object" if kind.__dictoffset__ or hasattr(kind, "__slots__") else ""
+
+
+_NO_HOLDERS = (bool, int, float, str, type, ModuleType, FunctionType, MethodType, BuiltinFunctionType)
