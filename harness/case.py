@@ -169,7 +169,7 @@ class Case:
             {n: g.dtype for n, g in integers.items()},
             cotangents,
             # as they are now: a layer may keep what it was handed (`self.db = dout`), and its gradients are zeroed later
-            {n: t.clone() for n, t in handed.items()},
+            {n: t.clone() for n, t in handed.items() if self.subject.leaves[n].role == "input"},
             tuple(v.clone() for v in handed_cotangents),
             {k: z.detach().clone() for k, (y, z) in after if not same_bytes(y, z)},
             evaluation.now(),

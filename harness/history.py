@@ -91,14 +91,26 @@ class History:
         return shrink + [f"layer{s.code} = 0" for s in self.counters]
 
 
-def lengths(layer: Any) -> dict[str, int]:
-    """{place: the length of the list there}, for every list that a forward may add to."""
-    return {s.label: len(s.get()) for s in _places(layer, _may_grow)}
+def lengths(layer: Any) -> list[tuple[str | int, int]]:
+    """The length of every list that a forward may add to, in the order of `_places`, each with the name that it stands under."""
+    found: list[tuple[str | int, int]] = []
+    pending, seen = [(layer, False)], set[int]()
+    while pending:
+        thing, can_reset = pending.pop()
+        if id(thing) in seen:
+            continue
+        seen.add(id(thing))
+        can_reset = can_reset or _can_reset(type(thing))  # type: ignore[arg-type]
+        held = entries(thing)
+        if can_reset and not isinstance(thing, (list, tuple)):
+            found += [(key, len(v)) for key, v in held if type(v) is list and _may_grow(v)]
+        pending += [(v, can_reset) for _, v in reversed(held) if has_parts(v) and not is_array(v)]
+    return found
 
 
-def _may_grow(value: Any) -> bool:
-    """Whether it is a list, and of no layers alone."""
-    return type(value) is list and (not value or any(is_array(v) or not hasattr(v, "__dict__") for v in value))
+def _may_grow(value: list[Any]) -> bool:
+    """Whether it is a list of something else than layers alone."""
+    return not value or any(is_array(v) or not hasattr(v, "__dict__") for v in value)
 
 
 def _measure(value: Any) -> int:
@@ -107,23 +119,19 @@ def _measure(value: Any) -> int:
 
 
 def _places(
-    thing: Any,
-    wanted: Callable[[Any], bool] = lambda _: True,
-    above: Slot | None = None,
-    can_reset: bool = False,
-    seen: set[int] | None = None,
+    thing: Any, above: Slot | None = None, can_reset: bool = False, seen: set[int] | None = None
 ) -> Iterator[Slot]:
-    """Every place inside an object that has a method to start anew, if what stands there is wanted."""
+    """Every place inside an object that has a method to start anew."""
     seen = set() if seen is None else seen
     if id(thing) in seen:
         return
     seen.add(id(thing))
     can_reset = can_reset or _can_reset(type(thing))  # type: ignore[arg-type]
     for key, value in entries(thing):
-        if can_reset and not isinstance(thing, (list, tuple)) and wanted(value):
+        if can_reset and not isinstance(thing, (list, tuple)):
             yield inside(thing, key, above)
         if not is_array(value) and has_parts(value):
-            yield from _places(value, wanted, inside(thing, key, above), can_reset, seen)
+            yield from _places(value, inside(thing, key, above), can_reset, seen)
 
 
 @lru_cache(maxsize=1024)

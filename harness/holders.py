@@ -23,13 +23,16 @@ def is_mapping(value: Any) -> bool:
 @lru_cache(maxsize=1024)
 def holder(kind: type) -> str:
     """How things of a class hold others: "mapping", "sequence", "object" (by attributes), or not at all."""
+    if issubclass(kind, _NO_HOLDERS) or kind in _NUMBERS:
+        return ""
     if issubclass(kind, Mapping):
         return "mapping"
     if issubclass(kind, (list, tuple)):
-        return "" if kind is torch.Size else "sequence"
-    if issubclass(kind, _NO_HOLDERS):
-        return ""
+        return "sequence"
     return "object" if kind.__dictoffset__ or hasattr(kind, "__slots__") else ""
 
 
 _NO_HOLDERS = (bool, int, float, str, type, ModuleType, FunctionType, MethodType, BuiltinFunctionType)
+
+_NUMBERS = (torch.Tensor, torch.nn.Parameter, torch.Size)
+"""What has nothing in it but numbers. Those of integers, such as labels that are kept, have a hundred attributes to look at."""

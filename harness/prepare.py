@@ -179,5 +179,5 @@ def is_constant(t: Tensor) -> bool:
     """Whether all entries of a tensor of real numbers are equal."""
     if not t.is_floating_point() or not t.numel():
         return False
-    flat = t.reshape(-1)
-    return torch.equal(flat, flat[:1].expand_as(flat))
+    low, high = map(float, torch.aminmax(t.detach()))
+    return low == high

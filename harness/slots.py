@@ -136,10 +136,14 @@ def walk(
     for key, value in entries(thing):
         if is_real(value) or (scalars and isinstance(value, (float, np.floating))):
             yield inside(thing, key, above)
-        elif has_parts(value):
+        elif has_parts(value) and not _is_empty(value):
             yield from walk(value, scalars, inside(thing, key, above), seen, beside)
     if beside is not None:
         yield from beside(thing, above)
+
+
+def _is_empty(value: Any) -> bool:
+    return isinstance(value, (dict, list, tuple)) and not value and not hasattr(value, "__dict__")
 
 
 def inside(thing: Any, key: str | int, above: Slot | None) -> Slot:
