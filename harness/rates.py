@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from harness.generators import code_names
+from harness.bare import code_names
 from harness.parts import objects_of
 from harness.signatures import parameters_of
 

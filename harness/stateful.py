@@ -87,8 +87,7 @@ class Stateful(Calls):
         """One backward: what it returns, what it leaves in the gradients' places, and the step that it takes, undone."""
         self.outside.enter()
         self.written = True
-        watched = {**self.stepped, **self.moved}
-        before = self.read(watched) if watched else {}
+        before = self.read({**self.stepped, **self.moved}) if self.stepped or self.moved else {}
         self.pace = far_step(cotangents) if self.stepped else 0.0
         found = self.pull(cotangents)
         found |= {n: gradient(g, n) for n, g in standing(self.pulled).items() if found.get(n) is None}
@@ -99,7 +98,7 @@ class Stateful(Calls):
         found |= {n: gradient(g, n) for n, g in standing(self.gradients).items()}
         self.laid = found
         own = {n: None if g is None else g.clone() for n, g in found.items()}
-        return own | self._undone(before) if self.stepped else own
+        return own | self._undone(before) if before else own
 
     def _undone(self, before: Mapping[str, Tensor]) -> dict[str, Tensor | None]:
         """The gradients that stand nowhere, read off the step that backward has taken; the parameters as before it."""
