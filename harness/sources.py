@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import ctypes
 import random
-import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -81,34 +80,7 @@ def forget_kept_normal() -> None:
 
 
 MT19937_BYTES = 4 * 624 + 4
-"""624 words of 32 bits and an int, as in NumPy's mt19937.h; in CPython's _randommodule.c the int comes first."""
-
-
-def _python_words() -> bytes:
-    return ctypes.string_at(id(random._inst) + object.__basicsize__, MT19937_BYTES)
-
-
-def _whole_python_state(state: tuple[bytes, float | None]) -> Any:
-    index, *words = struct.unpack("i624I", state[0])
-    return random.getstate()[0], (*words, index), state[1]
-
-
-def _python_state() -> tuple[bytes, float | None]:
-    """The words and the position of Python's global generator and the normal deviate that it keeps: again a read of its memory,
-    `random.getstate` makes 625 numbers of it."""
-    return _python_words(), random._inst.gauss_next  # type: ignore[attr-defined]
-
-
-def _memory_is_known() -> bool:
-    """Whether this Python lays its generator out in this way."""
-    try:
-        return bool(_whole_python_state(_python_state()) == random.getstate())
-    except (AttributeError, struct.error):
-        return False
-
-
-if not _memory_is_known():
-    _python_state, _whole_python_state = random.getstate, lambda state: state
+"""624 words of 32 bits and an int, as in NumPy's mt19937.h."""
 
 
 def seed_torch(seed: int) -> None:
@@ -121,7 +93,7 @@ def seed_torch(seed: int) -> None:
 _GLOBALS: dict[str, tuple[Callable[[], Any], Seeder]] = {
     "torch": (_torch_state, seed_torch),
     "numpy.random": (_numpy_state, lambda seed: np.random.seed(seed % 2**32)),
-    "random": (_python_state, random.seed),
+    "random": (random.getstate, random.seed),
 }
 
 
@@ -278,7 +250,7 @@ class Sources:
 @contextmanager
 def globals_preserved() -> Iterator[None]:
     """Leave the global generators, and those found in closures, as they were."""
-    torch_state, python_state = torch.get_rng_state(), _python_state()
+    torch_state, python_state = torch.get_rng_state(), random.getstate()
     numpy_words = _numpy_state()
     numpy_state = _whole_numpy_state(numpy_words)
     if numpy_state["has_gauss"]:
@@ -297,7 +269,6 @@ def globals_preserved() -> Iterator[None]:
         torch.set_rng_state(torch_state)
         if _numpy_state() != numpy_words:  # else nothing was drawn from it: giving it back takes a while
             np.random.set_state(numpy_state)
-        if _python_state() != python_state:
-            random.setstate(_whole_python_state(python_state))
+        random.setstate(python_state)
         if cuda_states:
             torch.cuda.set_rng_state_all(cuda_states)
