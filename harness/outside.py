@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from types import FunctionType, ModuleType
@@ -23,6 +24,20 @@ from harness.sources import preserving, restored_later
 
 _turn: list[Any] = [None]
 """The one whose copies the names are bound to."""
+
+_shared: list[None] = []
+"""One entry for each `one_world` that is open."""
+
+
+@contextmanager
+def one_world() -> Iterator[None]:
+    """Layers find outside them what the one before has left there, as two of one class do in a program."""
+    _shared.append(None)
+    try:
+        yield
+    finally:
+        _shared.pop()
+
 
 _originals: dict[tuple[int, str | int], Any] = {}
 """{place: what its owner keeps there}, of the places that hold a copy for as long as a layer is checked."""
@@ -49,7 +64,7 @@ class Outside:
 
     def enter(self) -> None:
         """Bind the names to the copies of this layer: another in another dtype may have been run since."""
-        if not self.names or _turn[-1] is self:
+        if not self.names or _turn[-1] is self or _shared:
             return
         if (last := _turn[-1]) is not None:
             last.bound = {n: s.get() if _is_bound(s) else _ABSENT for n, s in last.names.items()}

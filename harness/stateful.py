@@ -195,6 +195,7 @@ class Stateful(Calls):
             strays=self.sources.strays,
             kept=tuple(n for n, slot in self.gradients.items() if not is_returned(slot)),
             again=self.again,
+            copied=True,
             recipe=partial(self._recipe, leaves),
             notes=(*self.history.notes, *self._said(), *more.pop("notes", ())),
             **more,

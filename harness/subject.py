@@ -130,6 +130,8 @@ class Subject:
     """The tensors that a function computes with beside its arguments, by the names of their leaves: a reference may hold the same."""
     recast: Recast | None = None
     """The same layer made again, in another dtype or the same."""
+    copied: bool = False
+    """Whether `recast` makes another layer of the class: a function is always the same one."""
     recipe: Callable[[], Recipe] | None = None
     """How a script calls it, put together where one is written."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -12,10 +12,11 @@ from torch import Tensor
 from harness.arrays import rms
 from harness.case import Case
 from harness.checks import Check
-from harness.checks.contract import exact
+from harness.checks.contract import WAYS, exact, way_of
 from harness.comparison import agreement, entry_farthest_off
 from harness.domain import BackwardRaised, Refused, backward_may_raise
 from harness.outcome import Outcome
+from harness.outside import one_world
 from harness.poison import poisoned
 from harness.report import Finding
 from harness.session import Observation, Session
@@ -92,7 +93,7 @@ def reuse(session: Session) -> Observation:
         seen = same_evaluation(session, what, evaluation)
         if seen.outcome is Outcome.FAIL:
             return seen
-    if _reentrant(case):
+    if _reentrant(session):
         return seen
     why = "a second forward replaces what the first kept for its backward"
     if "reentrant" in case.promises:
@@ -108,11 +109,30 @@ def histories(session: Session) -> Iterator[tuple[str, Evaluation]]:
         with suppress(Refused, BackwardRaised):  # not every layer takes the decoy
             other.evaluate(1)
         yield f"after a forward and backward {what}", case.fresh()
-    if twin is not None:
+    if twin is not None and twin.copied:
         evaluation = case.fresh()
-        with suppress(Refused):
-            case.at(subject=twin).forward(decoyed(case))
-        yield "with a forward of another layer of the class in between", evaluation
+        beside: Gradients = {}
+        with suppress(Refused, BackwardRaised), one_world():
+            # the later goes back first, as in a network: what all of a class keep may be a stack
+            beside = _pulled(case, case.at(subject=twin).forward(decoyed(case)))
+        yield "with another layer of the class in between", _without(session, evaluation, beside)
+
+
+def _without(session: Session, evaluation: Evaluation, other: Gradients) -> Evaluation:
+    """The same but for what another layer's backward has added to kept gradients that both keep in one place, outside them."""
+    case = session.case
+
+    def pullback(cotangents: Sequence[Tensor]) -> Gradients:
+        found, base = dict(evaluation.pullback(cotangents)), case.base.gradients
+        claim = session.judge.claim
+        both = [
+            n
+            for n in case.subject.kept
+            if way_of(claim, n, other.get(n), base.get(n), found.get(n)) == WAYS["accumulates"]
+        ]
+        return found | {n: base[n] for n in both}
+
+    return replace(evaluation, pullback=pullback)
 
 
 def same_evaluation(session: Session, what: str, evaluation: Evaluation) -> Observation:
@@ -169,18 +189,23 @@ def _rows(case: Case, change: Callable[[Tensor], Tensor]) -> dict[str, Tensor] |
     return {n: change(t) if n in inputs else t.clone() for n, t in case.leaves.items()}
 
 
-def _reentrant(case: Case) -> bool:
+def _reentrant(session: Session) -> bool:
     """Whether a pullback still belongs to its own forward after another one, which goes back first: as in a chain, whose layers
-    may keep what they need on a stack."""
+    may keep what they need on a stack. Kept gradients may add up."""
+    case = session.case
     evaluation = case.fresh()
     try:
-        later = case.forward(decoyed(case))
-        _pulled(case, later)
+        other = _pulled(case, case.forward(decoyed(case)))
         found = _pulled(case, evaluation)
     except (Refused, BackwardRaised):
         return False
-    pairs = [(found.get(n), case.base.gradients.get(n)) for n in case.subject.wanted("input")]
-    return all(a is not None and b is not None and torch.equal(a, b) for a, b in pairs)
+    base, kept = case.base.gradients, case.subject.kept
+    pairs = [(found.get(n), base.get(n)) for n in case.wanted if n not in kept]
+    if not all(a is not None and b is not None and torch.equal(a, b) for a, b in pairs):
+        return False
+    exactly = "reentrant" in case.promises
+    gradients = [(n, other.get(n), base.get(n), found.get(n)) for n in kept if n in case.wanted]
+    return all(way_of(session.judge.claim, *each, measured=exactly) for each in gradients)
 
 
 def _pulled(case: Case, evaluation: Evaluation) -> Gradients:

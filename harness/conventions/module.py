@@ -78,6 +78,7 @@ def subject(request: Request) -> Subject:
         draws=bool(work.sources),
         replayed=work.sources.replayed,
         strays=work.sources.strays,
+        copied=True,
         partially=lambda some, of=None: work.running(some, partial(bare_pullback, some=of)),
         recipe=written,
     )

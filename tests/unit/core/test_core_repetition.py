@@ -269,3 +269,96 @@ def test_what_differs_from_call_to_call_does_not_excuse_itself_as_rounding(off, 
     monkeypatch.setattr(Wavering, "off", off)
     report = gradcheck(Wavering, X, battery=True, raise_exception=False)
     assert next(r for r in report.results if r.check == "repeatable").outcome is outcome
+
+
+SLOT, TAPE = {}, []
+
+
+class InAGlobal(Square):
+    """What it keeps stands in a dict of its module: two layers share it."""
+
+    def forward(self, x):
+        SLOT["x"] = x
+        return x * x
+
+    def backward(self, dy):
+        return 2 * SLOT["x"] * dy
+
+
+class OnATape(Square):
+    """What it keeps stands on a tape of its module: two layers share it in peace, the later goes back first."""
+
+    def forward(self, x):
+        TAPE.append(x)
+        return x * x
+
+    def backward(self, dy):
+        return 2 * TAPE.pop() * dy
+
+
+class OfTheClass(Square):
+    """Parameter and gradient are its class's."""
+
+    w, dw = torch.ones(4).double(), torch.zeros(4).double()
+
+    def forward(self, x):
+        self.x = x
+        return x * OfTheClass.w
+
+    def backward(self, dy):
+        OfTheClass.dw += (dy * self.x).sum(0)
+        return dy * OfTheClass.w
+
+
+def in_a_closure():
+    slot = {}
+
+    def forward(x):
+        slot["x"] = x
+        return x * x, None
+
+    def backward(dy, cache):
+        return 2 * slot["x"] * dy
+
+    return forward, backward
+
+
+@pytest.mark.parametrize(
+    ("layer", "promises", "outcome", "said"),
+    [
+        (InAGlobal, (), Outcome.FAIL, "x, with another layer of the class in between"),
+        (OnATape, (), Outcome.PASS, ""),
+        (OfTheClass, (), Outcome.PASS, "a second forward replaces what the first kept"),
+        (in_a_closure, (), Outcome.PASS, "a second forward replaces what the first kept"),
+        (in_a_closure, ("reentrant",), Outcome.FAIL, "promised to be reentrant"),
+    ],
+)
+def test_what_two_layers_share_outside_them(layer, promises, outcome, said):
+    spec = LayerSpec(layer, "B 4", promises=promises)
+    report = check(spec, examples=4, only=("reuse",))
+    assert [r.outcome for r in report.results] == [outcome]
+    assert report.results[0].reason.startswith(said)
+
+
+class Scale:
+    """w x: the gradient of x depends on nothing that forward keeps, that of w does."""
+
+    def __init__(self, stacked):
+        self.w, self.dw = torch.ones(4).double(), torch.zeros(4).double()
+        self.stacked, self.xs = stacked, []
+
+    def forward(self, x):
+        self.xs = [*(self.xs if self.stacked else []), x]
+        return self.w * x
+
+    def backward(self, dy):
+        x = self.xs[-1]
+        self.xs = self.xs[:-1] or self.xs
+        self.dw += (dy * x).sum(0)
+        return dy * self.w
+
+
+@pytest.mark.parametrize(("stacked", "outcome"), [(True, Outcome.PASS), (False, Outcome.FAIL)])
+def test_a_promise_to_be_reentrant_is_one_about_parameters_too(stacked, outcome):
+    spec = LayerSpec(lambda: Scale(stacked), "B 4", promises=("reentrant",))
+    assert [r.outcome for r in check(spec, examples=4, only=("reuse",)).results] == [outcome]
