@@ -145,14 +145,14 @@ def mode_switch(session: Session) -> Observation:
     for mode in others:
         fresh = Session(case.at(subject=session.twin))
         base = fresh.case.base  # before it was ever in the other mode
-        alone = Evaluation(base.outputs, lambda _, base=base: base.gradients)  # type: ignore[misc]
-        seen = same_evaluation(session, f"in a layer that was never in {mode}", alone)  # the case's has been in both
-        if seen.outcome is Outcome.FAIL:
-            return seen
         with suppress(Refused, BackwardRaised):  # a mode may refuse the example
             fresh.case.at(mode=mode).evaluate(1)
-        evaluation = fresh.case.fresh()
-        seen = same_evaluation(fresh, f"after a forward and backward in {mode}", evaluation)
+        seen = same_evaluation(fresh, f"after a forward and backward in {mode}", fresh.case.fresh())
+        if seen.outcome is Outcome.FAIL:
+            return seen
+        alone = Evaluation(base.outputs, lambda _, base=base: base.gradients)  # type: ignore[misc]
+        # what is sticky from the first forward on: the case's layer has been in both
+        seen = same_evaluation(session, f"in a layer that was never in {mode}", alone)
         if seen.outcome is Outcome.FAIL:
             return seen
     return seen

@@ -361,14 +361,17 @@ class StickingModule(torch.nn.Module):
 
 @pytest.mark.parametrize("sticks", [True, False])
 @pytest.mark.parametrize(
-    "build", [lambda s: type("Sticky", (Sticks,), {"sticks": s})(), StickingModule], ids=["class", "module"]
+    ("build", "when"),
+    [
+        (lambda s: type("Sticky", (Sticks,), {"sticks": s})(), "in a layer that was never in train"),
+        (StickingModule, "after a forward and backward in train"),
+    ],
+    ids=["class", "module"],
 )
-def test_a_layer_that_answers_by_a_mode_before_is_not_one_that_never_was_in_it(build, sticks):
+def test_a_layer_that_answers_by_a_mode_before_is_not_one_that_never_was_in_it(build, when, sticks):
     spec = LayerSpec(lambda: build(sticks), "B D", modes=("train", "eval"))
     report = check(spec, examples=6, only=("mode_switch",))
     found = {r.mode: r for r in report.results}
     assert found["train"].outcome is Outcome.PASS
     assert found["eval"].outcome is (Outcome.FAIL if sticks else Outcome.PASS)
-    assert found["eval"].reason == (
-        "in a layer that was never in train: its outputs are others (6 of 6 examples)" if sticks else ""
-    )
+    assert found["eval"].reason == (f"{when}: its outputs are others (6 of 6 examples)" if sticks else "")
