@@ -235,7 +235,7 @@ class Judge(Ladders):
             for line, d in zip(lines, directions, strict=True)
         ]
         zero = self.zero(name)
-        if known <= zero and self._slight(name, zero) and not any(line.refuted or line.kinked for line in lines):
+        if known <= zero and self.slight(name, zero) and not any(line.refuted or line.kinked for line in lines):
             return Verdict(Outcome.PASS, self.case.tau, ZERO.format(zero))
         if any(line.refuted for line in lines):
             return Place(self).refuted(name, scale, lines, directions)
@@ -243,7 +243,7 @@ class Judge(Ladders):
             return Place(self).by_entries(name, scale)
         return Verdict(Outcome.INCONCLUSIVE, self.relative(max(x.bound for x in lines), scale), self.short_of(lines))
 
-    def _slight(self, name: str, zero: float) -> bool:
+    def slight(self, name: str, zero: float) -> bool:
         """Whether a slope is small beside what the outputs vary by: beside a large constant in them anything is."""
         varies = COARSEST * self.differences.variation / self.differences.unit(name)
         return zero <= varies or not varies
@@ -254,7 +254,7 @@ class Judge(Ladders):
         f, size = self.differences, self.claim.sizes[name]
         if self.trusted is None or not max(size, rms(self.trusted[name])) <= ROUNDINGS**2 * f.floor(name):
             return None
-        if not (zero := self.zero(name)) or not self.case.replays or not self._slight(name, zero):
+        if not (zero := self.zero(name)) or not self.case.replays or not self.slight(name, zero):
             return None
         ladder = Ladder(f, self.claim.gradients, d)
         for rung in (ladder.rung(UP[-1]), ladder.rung(FIRST)):

@@ -18,6 +18,7 @@ from harness.outcome import Outcome
 from harness.report import Finding
 from harness.session import Observation, Session
 from harness.special import Special, special_points
+from harness.unaided import Unaided
 from harness.verdict import Verdict
 
 Verdicts = dict[str, Verdict]
@@ -107,6 +108,8 @@ def judged(point: Special, budget: Budget) -> Verdicts:
     try:
         if point.bare and as_autograd(judge):
             return {}
+        if (found := Unaided(judge, point.bare).verdicts()) is not None:
+            return found
         verdicts = judge.verdicts
     except Spent:
         return {**judge.quick, **judge.constant}
