@@ -162,6 +162,7 @@ def _libraries(thing: Any, seen: set[int]) -> set[Library]:
     owner = thing if isinstance(thing, type) else type(thing)
     state = list(vars(thing).values()) if hasattr(thing, "__dict__") and not isinstance(thing, type) else []
     parts = [v for v in state if is_array(v) or hasattr(v, "backward") or isinstance(v, (list, tuple)) or is_mapping(v)]
+    parts += [thing.computes_like] if hasattr(owner, "computes_like") else []
     return {*_of_class(owner), *(lib for part in parts for lib in _libraries(part, seen))}
 
 

@@ -42,6 +42,11 @@ class ValueAndGrad:
         self.__name__ = getattr(f, "__name__", type(f).__name__)
         self.__signature__ = inspect.signature(f)
 
+    @property
+    def computes_like(self) -> Callable[..., Any]:
+        """What tells the library that it computes with."""
+        return self.f
+
     def __call__(self, *inputs: Any, **keywords: Any) -> Any:
         """The loss."""
         result = self.f(*inputs, **keywords)

@@ -35,6 +35,8 @@ class Owners:
     pairs: dict[str, tuple[Slot, Slot]] = field(default_factory=dict)
     """{name: (the parameter's place, its gradient's)}."""
     findings: dict[str, str] = field(default_factory=dict)
+    contested: set[str] = field(default_factory=set)
+    """The places that are as good as another for one array, and differ: the findings name them."""
     notes: list[str] = field(default_factory=list)
 
     @classmethod
@@ -113,6 +115,7 @@ class Owners:
         equals = [p for p in best if ranked[p] == ranked[best[0]]]
         if len(equals) > 1 and not all(same_bytes(self.values[equals[0]], self.values[p]) for p in equals):
             name = self.names[label]
+            self.contested |= {*equals}
             self.findings[name] = (
                 f"`{name}` has {len(equals)} gradients that differ, {_listed(equals)}: write "
                 f"grads={{{name!r}: {equals[0]!r}}}"
@@ -134,7 +137,7 @@ class Owners:
 
     def _strangers(self) -> None:
         """Gradients that backward wrote and whose owner is not found."""
-        taken = {place.label for _, place in self.pairs.values()}
+        taken = {place.label for _, place in self.pairs.values()} | self.contested
         for label in self.places:
             if label in taken or label not in self.pulled or label in self.aliases or not _is_gradient(label):
                 continue

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from twins import NX, Twins, X, verified_in
 
-from harness import SpecError, chain, gradcheck, value_and_grad
+from harness import LayerSpec, SpecError, chain, check, gradcheck, ints, value_and_grad
 
 W, B, Y = layers.W0, np.zeros(2), np.array([0, 2, 1, 1])
 MORE = np.array([1.0, 1.5, 0.5]), np.array([0.0, 0.5, 1.0])
@@ -240,3 +240,29 @@ def test_gradients_of_parameters_are_told_to_be_named(way, write):
 def test_a_gradient_of_the_wrong_shape_is_a_failure_where_nothing_has_that_shape():
     failed = gradcheck(value_and_grad(lambda x: ((x**2).sum(), 2 * x.T)), NX, raise_exception=False).failures
     assert {r.finding.where[0] for r in failed if r.finding} == {"x"}
+
+
+def test_a_loss_that_counts_in_numpy_is_given_arrays_by_a_spec():
+    for right in (True, False):
+        spec = LayerSpec(
+            build=lambda r=right: value_and_grad(hinges if r else wrong_hinges), inputs=("B C", ints("B", below="C"))
+        )
+        report = check(spec, examples=6, only=("gradient", "dtypes"))
+        assert report.ok is right
+        assert right or report.failures[0].check == "input_gradient"
+    assert {r.outcome.name for r in report.results if r.check == "dtypes"} == {"PASS"}
+
+
+def hinges(x, y):
+    """CS231n's svm_loss: of tensors `(margins > 0) * 1.0` would be float32."""
+    rows = np.arange(len(x))
+    margins = np.maximum(0, x - x[rows, y][:, None] + 1)
+    margins[rows, y] = 0
+    d = (margins > 0) * 1.0
+    d[rows, y] -= d.sum(1)
+    return margins.sum() / len(x), d / len(x)
+
+
+def wrong_hinges(x, y):
+    loss, d = hinges(x, y)
+    return loss, 2 * d
