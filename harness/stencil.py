@@ -61,8 +61,9 @@ class Stencil:
     """f at x ± e, ± 2e, ± 4e for a displacement e of size t: the derivatives along e/t by two Richardson steps.
 
     The bound on the error is 2|R₂ − R₁| + 5 n₁/t + 2 n₂/(4t): n₁ is the noise of the outputs that moved, n₂ that of all,
-    since an output may have moved by less than its last digit. It is infinite where the error does not shrink as it
-    must: steps too large for the function, or a kink. Every quantity is a tensor with one entry for each of the `parts`.
+    since an output may have moved by less than its last digit; and 2|d₂ − d₁| of each output where the error shrinks by 2 with
+    the step instead of 4. It is infinite where it does not shrink so: steps too large for the function, or a kink. Every
+    quantity is a tensor with one entry for each of the `parts`.
     """
 
     def __init__(
@@ -118,14 +119,27 @@ class Stencil:
         # a kink too small to be told from rounding
         bend = self.parts.sum((self.v * (self.up[0] + self.down[0])).abs()) / self.t
         bound = bound + torch.where(self._halves, bend, 0.0)
-        return torch.where(self._smooth & ~self.kinked, bound, torch.inf)
+        # where the slope has a kink, as of relu² at 0, slopes are off by a multiple of the step, which each step halves
+        off = 2 * self.parts.sum((self.v * (self.slopes[1] - self.slopes[0])).abs())
+        bound = bound + torch.where(self._bent, off, 0.0)
+        return torch.where((self._smooth | self._bent) & ~self.kinked, bound, torch.inf)
 
     @property
     def _smooth(self) -> Tensor:
         """Whether halving the step shrinks the error as for a smooth function: by 4, or by more."""
-        d1, d2, d4 = self.slopes
-        fine, coarse = self.parts.norm(self.v * (d1 - d2)), self.parts.norm(self.v * (d2 - d4))
+        fine, coarse = self._shrinking
         return (fine <= self.noise) | (coarse >= 2.5 * fine)
+
+    @property
+    def _bent(self) -> Tensor:
+        """Whether it shrinks by 2, while f(x + e) + f(x − e) − 2f(x) does by more: f has a slope, and the slope none."""
+        fine, coarse = self._shrinking
+        return ~self._smooth & (coarse > 1.6 * fine) & ~self._halves
+
+    @cached_property
+    def _shrinking(self) -> tuple[Tensor, Tensor]:
+        d1, d2, d4 = self.slopes
+        return self.parts.norm(self.v * (d1 - d2)), self.parts.norm(self.v * (d2 - d4))
 
     @cached_property
     def kinked(self) -> Tensor:
