@@ -139,7 +139,9 @@ def _by_steps(
         )
     if state.rate and slots and not steps.slots:
         said.append(f"backward is called with {state.rate}=0: a gradient that it keeps nowhere is not judged")
-    unread = {n: s for n, s in moving.items() if n not in state.parameters and matters(state, s)}
+    # what a forward keeps for its backward to take off a stack is no parameter
+    stood = {n: s for n, s in moving.items() if n not in state.parameters and s.label not in owners.made}
+    unread = {n: s for n, s in stood.items() if matters(state, s)}
     state.moved = moved_otherwise(state, unread, outputs) if unread else {}
     if state.moved:
         said.append(f"backward moves {', '.join(state.moved)} by steps whose length is not known; they are undone")
