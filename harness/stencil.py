@@ -132,9 +132,13 @@ class Stencil:
 
     @property
     def _bent(self) -> Tensor:
-        """Whether it shrinks by 2, while f(x + e) + f(x − e) − 2f(x) does by more: f has a slope, and the slope none."""
+        """Whether it shrinks by 2, while f(x + e) + f(x − e) − 2f(x) does by 4 twice, as no rounding: f has a slope, and the slope
+        none."""
         fine, coarse = self._shrinking
-        return ~self._smooth & (coarse > 1.6 * fine) & ~self._halves
+        b1, b2, b4 = self._bends
+        rounding = self.t * self.noise
+        straight = ((b1 <= rounding) | (b2 >= 2.5 * b1)) & ((b2 <= rounding) | (b4 >= 2.5 * b2))
+        return ~self._smooth & (coarse > 1.6 * fine) & straight
 
     @cached_property
     def _shrinking(self) -> tuple[Tensor, Tensor]:
