@@ -103,8 +103,8 @@ class Coarse:
     ) -> bool:
         """Whether six points at one of these steps, or at another in each block, show the claim to be off by no more; blocks of which
         none of them knows enough may be right otherwise."""
-        best = [torch.full((paired.count,), math.inf, dtype=torch.float64) for paired in among]
-        known = [torch.zeros(paired.count, dtype=torch.bool) for paired in among]
+        best = [self.f.y.new_full((paired.count,), math.inf) for paired in among]
+        known = [b.isnan() for b in best]
         for t in steps:
             six = Six.of(self.f, self.f.direction(90, names), t)
             for k, paired in enumerate(among):
@@ -126,5 +126,7 @@ class Coarse:
     def _pairings(self, names: list[str]) -> list[Pairing]:
         leaves = self.case.leaves
         if len(names) > 1:
-            return [whole(sum(leaves[n].numel() for n in names), len(self.f.y))]
-        return pairings(leaves[names[0]].shape, [y.shape for y in self.case.base.outputs])
+            found = [whole(sum(leaves[n].numel() for n in names), len(self.f.y))]
+        else:
+            found = pairings(leaves[names[0]].shape, [y.shape for y in self.case.base.outputs])
+        return [paired.to(self.f.y.device) for paired in found]

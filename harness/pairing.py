@@ -34,6 +34,10 @@ class Pairing:
         """The sum over the outputs of each block."""
         return t.new_zeros(self.count).index_add_(0, self.outputs, t)
 
+    def to(self, device: torch.device) -> Pairing:
+        """On the device of the layer's tensors."""
+        return Pairing(self.entries.to(device), self.outputs.to(device), self.count)
+
     def least(self, t: Tensor) -> Tensor:
         """The smallest entry of each block, 0 where it has none."""
         found = t.new_full((self.count,), torch.inf).scatter_reduce_(0, self.entries, t, "amin")

@@ -34,3 +34,28 @@ def test_spec_is_judged_where_it_is_asked_to_be(device):
     right, wrong = (check(spec, examples=4, device=device, only=("gradient",)) for spec in specs)
     assert right.ok
     assert wrong.failures
+
+
+class Rectifier:
+    """max(x, 0) by values that autograd does not see."""
+
+    at_zero = 0.5
+
+    def forward(self, x):
+        self.x = x.detach()
+        return self.x.clamp(min=0)
+
+    def backward(self, d):
+        return d * ((self.x > 0) + self.at_zero * (self.x == 0))
+
+
+class WrongAtZero(Rectifier):
+    at_zero = 1.5
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_special_points_without_autograd_are_judged_there_too(device):
+    specs = (LayerSpec(build=c, inputs="B D") for c in (Rectifier, WrongAtZero))
+    right, wrong = (check(spec, examples=8, device=device, only=("special_values",)) for spec in specs)
+    assert right.ok
+    assert wrong.failures
