@@ -102,9 +102,13 @@ def _families() -> Iterator[Right]:
         yield Right("families", family.name, lambda seed, f=family: [f.report(seed, battery=True)])
 
 
+SHOWN_FAILING = ("A wrong layer", "`spectral_norm`", "A kernel for CUDA alone")
+"""Snippets whose point is what is said of a layer that can't be verified as it stands."""
+
+
 def _snippets() -> Iterator[Right]:
     for snippet in cookbook.SNIPPETS:
-        if snippet.title != "A wrong layer":
+        if snippet.title not in SHOWN_FAILING:
             yield Right("cookbook", snippet.title, lambda seed, code=snippet.code: _run(code, seed))
 
 

@@ -176,3 +176,35 @@ def test_zeros_that_stay_zero_show_no_missing_draw_and_verify_no_gradient():
     assert not report.ok
     assert str(report).startswith("AtRate: NOT VERIFIED, no check verified a tensor")
     assert check(spec, examples=3, only=("mask",)).ok
+
+
+class Smoothed:
+    """x less a share of its mean: `rate` is the probability of nothing."""
+
+    def __init__(self, rate=0.1):
+        self.rate = rate
+
+    def forward(self, x):
+        return x - self.rate * x.mean(0)
+
+    def backward(self, d):
+        return d - self.rate * d.mean(0)
+
+
+class Forgetful:
+    """A dropout that never drops anything."""
+
+    def __init__(self, rate=0.1):
+        self.rate = rate
+
+    def forward(self, x):
+        return x / (1 - self.rate)
+
+    def backward(self, d):
+        return d / (1 - self.rate)
+
+
+def test_a_rate_is_a_dropout_s_only_where_the_layer_does_nothing_but_scale():
+    x = np.random.default_rng(0).normal(size=(6, 5))
+    assert outcome(Smoothed(), x) is Outcome.SKIP
+    assert outcome(Forgetful(), x) is Outcome.FAIL
