@@ -16,11 +16,11 @@ from harness.outcome import Outcome
 from harness.report import Finding
 from harness.session import Observation, Session
 
-RATES = ("drop", "dropout", "p_drop", "drop_prob", "drop_rate", "dropout_rate", "dropout_prob")
-"""Options that a layer is told by with which probability it drops something."""
+RATES = ("p", "rate", "drop", "dropout", "p_drop", "drop_prob", "drop_rate", "dropout_rate", "dropout_prob")
+"""Options that a dropout-like layer is told its probability by."""
 
 VAGUE = ("p", "rate")
-"""The same where the layer does nothing else than to keep or drop: these names may be those of a power or a share."""
+"""Those that may be a power or a share, unless the layer does nothing but scale its input."""
 
 SURE = 1e-9
 """The probability of a false alarm that a test on random draws may have at most."""
@@ -68,10 +68,12 @@ def _evaluation(session: Session) -> Observation:
 def _silent(session: Session) -> Observation:
     """No draw was seen: wrong where an option says that there is one and enough was tried to be sure."""
     case = session.case
-    names = (*RATES, *VAGUE) if _gain(session) is not None else RATES
-    rate = next((v for n, v in case.sizes.items() if n in names and isinstance(v, float) and 0 < v < 1), None)
-    if rate is None:
+    said = {n: v for n, v in case.sizes.items() if n in RATES and isinstance(v, float) and 0 < v < 1}
+    if said.keys() <= {*VAGUE} and _gain(session) is None:
+        said = {}
+    if not said:
         return Observation(Outcome.SKIP, reason="the layer draws no random numbers")
+    rate = next(iter(said.values()))
     entries = sum(int(y.count_nonzero()) for y in case.base.outputs)  # zero is zero under every mask
     needed = math.log(SURE) / (entries * math.log(max(rate, 1 - rate))) if entries else math.inf
     if needed > SEEDS:

@@ -1,8 +1,9 @@
 """Layers that draw: a new mask each train forward, the same one in backward, none in eval.
 
 Where outputs are inputs times 0 or a constant, backward must multiply by the same; evaluations must agree with one
-another; and a layer with an option p, rate, drop ... between 0 and 1 must draw in training at all. Where a spec's build asks
-for a generator, a layer that keeps it and draws from a global one instead fails.
+another; and a layer with an option drop, p_drop ... between 0 and 1 (p and rate too, if it does nothing but scale its input)
+must draw in training at all. Where a spec's build asks for a generator, a layer that keeps it and draws from a global one
+instead fails.
 """
 
 import torch
