@@ -69,9 +69,7 @@ def _silent(session: Session) -> Observation:
     """No draw was seen: wrong where an option says that there is one and enough was tried to be sure."""
     case = session.case
     said = {n: v for n, v in case.sizes.items() if n in RATES and isinstance(v, float) and 0 < v < 1}
-    if said.keys() <= {*VAGUE} and _gain(session) is None:
-        said = {}
-    if not said:
+    if not said or (said.keys() <= {*VAGUE} and _gain(session) is None):
         return Observation(Outcome.SKIP, reason="the layer draws no random numbers")
     rate = next(iter(said.values()))
     entries = sum(int(y.count_nonzero()) for y in case.base.outputs)  # zero is zero under every mask
