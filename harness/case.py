@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -12,8 +13,9 @@ from torch import Tensor
 
 from harness.arrays import RESOLUTION, all_finite, rms, same_bytes, unit_roundoff
 from harness.base import Base, as_real, integers_among
-from harness.domain import Refused, backward_may_raise, forward_may_refuse
+from harness.domain import BackwardRaised, Refused, backward_may_raise, forward_may_refuse
 from harness.draws import cotangents_like
+from harness.entropy import entropy_watched
 from harness.kinds import Floats, InputKind, Ints
 from harness.reference import Reference
 from harness.subject import Evaluation, Gradients, Subject
@@ -148,6 +150,13 @@ class Case:
             return self.replays
         first, *others = (self.outputs_at(self.leaves) for _ in range(10))
         return all(torch.equal(a, b) for other in others for a, b in zip(first, other, strict=True))
+
+    @cached_property
+    def unreplayable(self) -> bool:
+        """Whether forward or backward asks what answers otherwise each time: even where all evaluations so far agree."""
+        with entropy_watched() as asked, suppress(Refused, BackwardRaised):
+            self.evaluate(1)
+        return bool(asked)
 
     def evaluate(self, cotangent_seed: int, given: tuple[Tensor, ...] | None = None) -> Base:
         """One forward and one backward with the cotangent of that number, or with those given."""

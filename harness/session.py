@@ -76,6 +76,12 @@ class Session:
         same = made.leaves.keys() == subject.leaves.keys() and made.buffers.keys() <= subject.buffers.keys()
         return made if same else subject.recast(self.case.dtype)
 
+    def anew(self) -> Session:
+        """The same point of the layer made again, or of the same one where it can't be: nothing evaluated yet."""
+        subject = self.case.subject
+        made = subject if subject.recast is None else subject.recast(self.case.dtype)
+        return Session(self.case.at(subject=made if made.leaves.keys() == subject.leaves.keys() else subject))
+
     @cached_property
     def trained(self) -> Mapping[str, Tensor]:
         """The buffers after a train forward.

@@ -49,7 +49,8 @@ def _by_noise(session: Session, name: str) -> bool:
         return False
     with suppress(Refused):
         train = session.case.at(mode="train")
-        return not _reads(session, name, "eval") and any(train.differs(train.seed) for _ in range(LOOKS))
+        differs = train.unreplayable or any(train.differs(train.seed) for _ in range(LOOKS))
+        return differs and not _reads(session, name, "eval")
     return False
 
 

@@ -1,12 +1,17 @@
 """Forwards that differ under one seed, as of sums in any order: what they differ by is in every bound."""
 
+import datetime
+import os
+import random
 import secrets
+import time
 
 import numpy as np
 import pytest
 import torch
 
 from harness import LayerSpec, Outcome, check
+from harness.entropy import entropy_watched
 
 
 def uniform(n):
@@ -89,3 +94,69 @@ def test_where_two_forwards_agree_by_chance_other_examples_tell(off):
     said = next(r for r in results if (r.check, r.mode) == ("repeatable", "train"))
     assert said.outcome is Outcome.INCONCLUSIVE
     assert said.reason.startswith("nondeterministic: two forwards under one seed differ by")
+
+
+class Seldom:
+    """Every 97th forward drops an entry, as if by chance: it reads the clock, which no seed sets back."""
+
+    training = True
+    forwards = 0
+
+    def forward(self, x):
+        time.perf_counter()
+        Seldom.forwards += 1
+        self.m = torch.ones_like(x)
+        if self.training and Seldom.forwards % 97 == 0:
+            self.m.view(-1)[0] = 0.0
+        return self.m * x
+
+    def backward(self, d):
+        return self.m * d
+
+
+class Grows(Seldom):
+    """It reads the clock as well, and what a larger batch left stands in its mask."""
+
+    kept = torch.zeros(0, 0, dtype=torch.float64)
+
+    def forward(self, x):
+        time.perf_counter()
+        if len(self.kept) < len(x):
+            self.kept = torch.full_like(x, 1.0 + len(x))
+        self.m = self.kept[: len(x)]
+        return torch.sin(self.m[:, :1]) * x
+
+    def backward(self, d):
+        return torch.sin(self.m[:, :1]) * d.abs()
+
+
+def failed(layer):
+    report = check(LayerSpec(build=layer, inputs="B D", modes=("train", "eval")), examples=12, skip=("precision",))
+    return {r.check for r in report.results if r.outcome is Outcome.FAIL}
+
+
+def test_what_seldom_differs_is_not_failed_unless_the_same_layer_made_anew_fails_again():
+    assert not failed(Seldom)
+    assert {"reuse", "cotangent_linear"} <= failed(Grows)
+
+
+def test_what_no_seed_replays_is_seen_as_it_is_asked():
+    drawn = (
+        lambda: os.urandom(1),
+        lambda: secrets.randbelow(3),
+        lambda: random.SystemRandom().random(),
+        np.random.default_rng,
+        lambda: torch.Generator().seed(),
+        datetime.datetime.now,
+        time.time,
+    )
+    replayed = (
+        lambda: np.random.default_rng(0).random(),
+        lambda: torch.rand(2),
+        lambda: torch.Generator().manual_seed(1),
+    )
+    for functions, expected in ((drawn, True), (replayed, False)):
+        for function in functions:
+            with entropy_watched() as asked:
+                function()
+            assert bool(asked) is expected, asked

@@ -29,6 +29,7 @@ RANKS = [
         "chances",
         "dimensions",
         "domain",
+        "entropy",
         "explain",
         "fault",
         "layouts",
