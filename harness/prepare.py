@@ -8,13 +8,17 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from harness.arrays import is_array
 from harness.built import built
 from harness.case import Case
 from harness.conventions import subject_of
 from harness.domain import BackwardRaised, Refused, forward_may_refuse
+from harness.kinds import Const
+from harness.nested import rebuilt
 from harness.request import Request
 from harness.slots import walk
 from harness.spec import DTYPE_NAMES
@@ -131,11 +135,21 @@ def _recastable(request: Request, dtype: torch.dtype) -> Subject:
     """The layer in a dtype, and how to have it in another: made anew, so that a fault put into it stays in it."""
     subject = subject_of(request if request.dtype == dtype else replace(request, dtype=dtype))
 
-    def recast(other: torch.dtype, within: tuple[str | None, ...] | None = None) -> Subject:
+    def recast(other: torch.dtype, within: tuple[str | None, ...] | None = None, doubled: bool = False) -> Subject:
         alone = within is not None
-        return subject_of(replace(request, dtype=other, within=within or request.within, alone=alone))
+        inputs = tuple(rebuilt("", x, _twice) for x in request.inputs) if doubled else request.inputs
+        return subject_of(replace(request, inputs=inputs, dtype=other, within=within or request.within, alone=alone))
 
     return replace(subject, recast=recast)
+
+
+def _twice(_: str, value: Any) -> Any:
+    """An input with its rows twice; what has none as it is."""
+    if isinstance(value, Const):
+        return Const(_twice("", value.value))
+    if not is_array(value) or not value.ndim:
+        return value
+    return torch.cat([value, value]) if isinstance(value, Tensor) else np.concatenate([value, value])
 
 
 def _speaks_of_dtype(error: BaseException) -> bool:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
 
@@ -66,20 +67,33 @@ class Session:
 
     @cached_property
     def twin(self) -> Subject | None:
-        """The layer made again, which is never put into another mode than the case's before `mode_switch` does; None where
-        it can't be. Looking for its parameters takes as many forwards as a check, and so it is made once."""
+        """The layer made again, whose first batch had twice as many rows if it takes them, and which is never put into another
+        mode than the case's before `mode_switch` does; None where it can't be. Looking for its parameters takes as many
+        forwards as a check, and so it is made once."""
+        with suppress(Exception):  # not every layer takes another number of rows
+            if (made := self._made_again(doubled=True)) is not None:
+                return made
+        return self.sibling
+
+    @cached_property
+    def sibling(self) -> Subject | None:
+        """The same, whose first batch was like the case's."""
+        recast = self.case.subject.recast
+        return None if recast is None else self._made_again() or recast(self.case.dtype)
+
+    def _made_again(self, doubled: bool = False) -> Subject | None:
+        """In the case's mode alone; None where that shows another layer: what only another mode shows to be a buffer may be missing."""
         subject = self.case.subject
         if subject.recast is None:
             return None
-        made = subject.recast(self.case.dtype, (self.case.mode,))
-        # what only another mode shows to be a buffer may be missing; anything else means that it was taken for another layer
+        made = subject.recast(self.case.dtype, (self.case.mode,), doubled)
         same = made.leaves.keys() == subject.leaves.keys() and made.buffers.keys() <= subject.buffers.keys()
-        return made if same else subject.recast(self.case.dtype)
+        return made if same else None
 
     def anew(self) -> Session:
         """The same point of the layer made again, or of the same one where it can't be: nothing evaluated yet."""
         subject = self.case.subject
-        made = subject if subject.recast is None else subject.recast(self.case.dtype)
+        made = subject if subject.recast is None else replace(subject.recast(self.case.dtype), recast=subject.recast)
         return Session(self.case.at(subject=made if made.leaves.keys() == subject.leaves.keys() else subject))
 
     @cached_property

@@ -92,10 +92,13 @@ class Partially(Protocol):
 
 
 class Recast(Protocol):
-    """The layer made again: in a dtype, and tried in some of its modes alone."""
+    """The layer made again: in a dtype, tried in some of its modes alone, or first on another batch."""
 
-    def __call__(self, dtype: torch.dtype, within: tuple[str | None, ...] | None = None, /) -> Subject:
-        """A subject that shares nothing with the first; `within`: the only modes that it is put into, None: as the first."""
+    def __call__(
+        self, dtype: torch.dtype, within: tuple[str | None, ...] | None = None, doubled: bool = False, /
+    ) -> Subject:
+        """A subject that shares nothing with the first; `within`: the only modes that it is put into, None: as the first;
+        `doubled`: whether all that it is handed until it is run has twice as many rows."""
 
 
 @dataclass(frozen=True)

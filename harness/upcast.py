@@ -49,6 +49,6 @@ def _by_reference(
         unclaimed={},
         kept=(),
         again=None,
-        recast=lambda dtype, within=None: layer,
+        recast=lambda dtype, within=None, doubled=False: layer,
         recipe=None,
     )

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from harness.arrays import same_bytes
+from harness.base import Base
 from harness.case import Case
 from harness.checks import Check
 from harness.checks.contract import exact, verdict
@@ -151,12 +152,19 @@ def mode_switch(session: Session) -> Observation:
         seen = same_evaluation(fresh, f"after a forward and backward in {mode}", fresh.case.fresh())
         if seen.outcome is Outcome.FAIL:
             return seen
-        alone = Evaluation(base.outputs, lambda _, base=base: base.gradients)  # type: ignore[misc]
         # what is sticky from the first forward on: the case's layer has been in both
-        seen = same_evaluation(session, f"in a layer that was never in {mode}", alone)
+        what = f"in a layer that was never in {mode}"
+        seen = same_evaluation(session, what, _alone(base))
+        if seen.outcome is Outcome.FAIL and session.sibling is not None:  # or is it its first batch that it goes by?
+            seen = same_evaluation(session, what, _alone(case.at(subject=session.sibling).base))
         if seen.outcome is Outcome.FAIL:
             return seen
     return seen
+
+
+def _alone(base: Base) -> Evaluation:
+    """An evaluation that answers what was seen."""
+    return Evaluation(base.outputs, lambda _: base.gradients)
 
 
 CHECKS = (

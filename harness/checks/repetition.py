@@ -89,10 +89,13 @@ def reuse(session: Session) -> Observation:
     if not case.replays or not case.wanted:
         return Observation(Outcome.SKIP, reason="no two evaluations of it compare")
     seen = Observation(Outcome.PASS, dict.fromkeys(case.wanted, 0.0))
+    stuck = _stuck(session)  # before the other layer sees anything like the case's inputs
     for what, evaluation in histories(session):
         seen = same_evaluation(session, what, evaluation)
         if seen.outcome is Outcome.FAIL:
             return seen
+    if stuck is not None:
+        return stuck
     if _reentrant(session):
         return seen
     why = "a second forward replaces what the first kept for its backward"
@@ -116,6 +119,21 @@ def histories(session: Session) -> Iterator[tuple[str, Evaluation]]:
             # the later goes back first, as in a network: what all of a class keep may be a stack
             beside = _pulled(case, case.at(subject=twin).forward(decoyed(case)))
         yield "with another layer of the class in between", _without(session, evaluation, beside)
+
+
+def _stuck(session: Session) -> Observation | None:
+    """Whether it goes by its first batch for good, or by the first of each shape: it answers like a layer whose first was alike,
+    and otherwise than one whose first had twice as many rows and whose next other values."""
+    case, twin = session.case, session.twin
+    if twin is None or not twin.copied or twin is session.__dict__.get("sibling"):
+        return None
+    with suppress(Refused, BackwardRaised):
+        case.at(subject=twin, leaves=decoyed(case, 2)).fresh()
+        seen = same_evaluation(session, "in a layer whose first batches were others", case.at(subject=twin).fresh())
+        if seen.outcome is Outcome.FAIL and session.sibling is not None:
+            alike = same_evaluation(session, "in a layer made anew", case.at(subject=session.sibling).fresh())
+            return seen if alike.outcome is Outcome.PASS else None
+    return None
 
 
 def _without(session: Session, evaluation: Evaluation, other: Gradients) -> Evaluation:
@@ -167,8 +185,10 @@ def _others(case: Case, modes: bool) -> Iterator[tuple[str, Case]]:
             yield f"in mode {mode}", case.at(mode=mode)
 
 
-def decoyed(case: Case) -> dict[str, Tensor]:
-    """Other inputs of the same kind."""
+def decoyed(case: Case, times: int = 1) -> dict[str, Tensor]:
+    """Other inputs of the same kind, and others than these by one time more."""
+    if times > 1:
+        return decoyed(case.at(leaves=decoyed(case, times - 1)))
     inputs = case.subject.wanted("input")
     return {n: decoy(t) if n in inputs else t.clone() for n, t in case.leaves.items()}
 

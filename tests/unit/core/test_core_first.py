@@ -1,0 +1,96 @@
+"""Layers that go by their first batch for good: no later one shows it in the same layer."""
+
+import numpy as np
+import pytest
+import torch
+
+from harness import LayerSpec, Outcome, check, gradcheck
+
+
+class Mean:
+    """Σ x²/n over the rows of this batch."""
+
+    n = None
+
+    def rows(self, x):
+        return len(x)
+
+    def forward(self, x):
+        self.x, self.n = x, self.rows(x)
+        return (x**2).sum(0) / self.n
+
+    def backward(self, d):
+        return 2 * self.x * d / self.n
+
+
+class MeanOfFirst(Mean):
+    def rows(self, x):
+        return len(x) if self.n is None else self.n
+
+
+class MeanBy(Mean):
+    """It keeps the first number of rows, and uses this batch's; it begins with a table that later batches may lengthen."""
+
+    table = None
+
+    def rows(self, x):
+        if self.table is None or len(self.table) < len(x):
+            self.table = np.arange(1.0, len(x) + 1)
+        return self.table[len(x) - 1]
+
+
+class Gate(torch.nn.Module):
+    """x·1(x > 0)."""
+
+    def __init__(self):
+        super().__init__()
+        self.mask = None
+
+    def forward(self, x):
+        self.mask = (x > 0).to(x.dtype)
+        return x * self.mask
+
+
+class GateOfFirst(Gate):
+    def forward(self, x):
+        if self.mask is None or self.mask.shape != x.shape:
+            self.mask = (x > 0).to(x.dtype)
+        return x * self.mask
+
+
+def failed(layer):
+    report = check(LayerSpec(build=layer, inputs="B D"), examples=8, only=("reuse", "mode_switch"))
+    return {(r.check, r.reason.partition(":")[0]) for r in report.results if r.outcome is Outcome.FAIL}
+
+
+@pytest.mark.parametrize("layer", [MeanOfFirst, GateOfFirst])
+def test_what_goes_by_its_first_batch_answers_otherwise_than_one_whose_first_was_another(layer):
+    assert failed(layer) == {("reuse", "in a layer whose first batches were others")}
+
+
+@pytest.mark.parametrize("layer", [Mean, MeanBy, Gate])
+def test_what_goes_by_each_batch_does_not(layer):
+    assert not failed(layer)
+
+
+@pytest.mark.parametrize(("layer", "expected"), [(Mean, Outcome.PASS), (MeanOfFirst, Outcome.FAIL)])
+def test_gradcheck_sees_it_too(layer, expected):
+    x = np.random.default_rng(0).normal(size=(4, 3))
+    report = gradcheck(layer(), x, battery=True, raise_exception=False)
+    assert next(r.outcome for r in report.results if r.check == "reuse") is expected
+
+
+class Stuck(Mean):
+    """In the mode of its first forward for good: `mode_switch` alone fails it."""
+
+    training = True
+    first = None
+
+    def forward(self, x):
+        self.first = self.training if self.first is None else self.first
+        self.x, self.n = x, 1.0 if self.first else 2.0
+        return (x**2).sum(0) / self.n
+
+
+def test_what_sticks_to_its_first_mode_is_no_matter_of_batches():
+    assert {c for c, _ in failed(Stuck)} == {"mode_switch"}
