@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import time
@@ -32,12 +33,15 @@ def entropy_watched() -> Iterator[list[str]]:
         if event == "c_call" and _is_unreplayable(called):
             asked.append(called.__name__)
 
-    before = sys.getprofile()
+    before, collects = sys.getprofile(), gc.isenabled()
+    gc.disable()  # what is done at a collection, such as to take its time, is not the layer's
     sys.setprofile(seen)
     try:
         yield asked
     finally:
         sys.setprofile(before)
+        if collects:
+            gc.enable()
 
 
 def _is_unreplayable(called: Any) -> bool:

@@ -1,6 +1,7 @@
 """Forwards that differ under one seed, as of sums in any order: what they differ by is in every bound."""
 
 import datetime
+import gc
 import os
 import random
 import secrets
@@ -160,3 +161,35 @@ def test_what_no_seed_replays_is_seen_as_it_is_asked():
             with entropy_watched() as asked:
                 function()
             assert bool(asked) is expected, asked
+
+
+def test_what_is_done_at_a_collection_of_garbage_is_not_the_layers():
+    def timed(phase, info):
+        time.perf_counter()
+
+    thresholds = gc.get_threshold()
+    gc.callbacks.append(timed)
+    gc.set_threshold(1)
+    try:
+        with entropy_watched() as asked:
+            assert [[k] for k in range(100)]
+    finally:
+        gc.callbacks.remove(timed)
+        gc.set_threshold(*thresholds)
+    assert not asked
+
+
+class StuckByTheClock(Seldom):
+    """In its first mode for good; it reads the clock."""
+
+    first = None
+
+    def forward(self, x):
+        time.perf_counter()
+        self.first = self.training if self.first is None else self.first
+        self.m = torch.full_like(x, 1.0 if self.first else 2.0)
+        return self.m * x
+
+
+def test_what_fails_beside_another_layer_of_the_class_fails_again_beside_one():
+    assert "mode_switch" in failed(StuckByTheClock)
