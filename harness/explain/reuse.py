@@ -2,8 +2,9 @@
 
 Before: a forward and backward at other values, and of half and twice as many rows (the other mode is `mode_switch`'s). In
 between: a forward and backward of another layer of the class, which finds what the first has left in globals and in the class.
-That a second forward replaces what the first kept is said, and is a failure only under the promise "reentrant"; so it is where
-functions that keep it in a closure are used twice.
+Beside it: one made anew whose first batches were others, and which answers otherwise if the layer goes by its first for good
+(its number of rows, a mask by shape). That a second forward replaces what the first kept is said, and is a failure only under
+the promise "reentrant"; so it is where functions that keep it in a closure are used twice.
 """
 
 from harness import LayerSpec
