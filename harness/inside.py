@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
-from harness.arrays import RESOLUTION, narrow
+from harness.arrays import RESOLUTION, narrow, rms
+from harness.differences import NOISE_STEP
+from harness.domain import BackwardRaised, Refused
+from harness.noise import rounding_of
 from harness.outcome import Outcome
-from harness.verdict import Verdict
+from harness.surroundings import SINGLE, STILL
+from harness.verdict import ROUNDINGS, Verdict
 
 if TYPE_CHECKING:
     from harness.judge import Judge
@@ -19,15 +25,23 @@ CANCELLED = 2.0**-24
 """How much smaller than the leaves outputs may be before their few digits may be what a subtraction has left."""
 
 
+LOST = ", or lost beside numbers 10⁸ times larger"
+"""What else rounds so."""
+
+
 def said_of_float32(judge: Judge, name: str, verdict: Verdict) -> Verdict:
     """A layer that computes in float32 behind a float64 interface is told so, and not that its gradient is wrong.
 
     Its outputs or gradients are numbers of float32 at a point whose own numbers are not. What is off by no more than
-    float32's resolution is then not verified, and no fault.
+    float32's resolution is then not verified, and no fault. Where a part alone is, outputs or gradients round as float32
+    does, and no fault is what is off by a few of these roundings.
     """
     if name in judge.claim.malformed or (verdict.outcome is Outcome.PASS and not narrow(judge.claim.gradients[name])):
         return verdict
-    where = _narrow(judge, name)
+    where, most, share = _narrow(judge, name), RESOLUTION[torch.float32], 0.0
+    if not where and verdict.outcome is not Outcome.PASS:
+        where, share = _in_part(judge, name)
+        most = ROUNDINGS * share
     if not where:
         return verdict
     scale = judge.scale(name, [])
@@ -35,12 +49,12 @@ def said_of_float32(judge: Judge, name: str, verdict: Verdict) -> Verdict:
         torch.zeros(1) if verdict.expected is None else (judge.claim.gradients[name] - verdict.expected).nan_to_num(0.0)
     )
     worst = judge.relative(float(off.abs().max()), scale)
-    if verdict.outcome is Outcome.FAIL and (verdict.expected is None or not worst <= RESOLUTION[torch.float32]):
+    if verdict.outcome is Outcome.FAIL and (verdict.expected is None or not worst <= most):
         return verdict
-    why = f"{where} computed in float32 inside a float64 interface"
+    why = f"{where} computed in float32 inside a float64 interface" + LOST * bool(share)
     if verdict.outcome is Outcome.PASS:
         return replace(verdict, reason="; ".join(filter(None, (why, verdict.reason))))
-    reached = max(worst, verdict.resolution if verdict.resolution < 1 else 0.0)
+    reached = max(worst, share, verdict.resolution if verdict.resolution < 1 else 0.0)
     why += (
         f", which hides what is finer than {reached:.0e}: where that is intended ask for no more with resolution=1e-3"
     )
@@ -59,3 +73,46 @@ def _narrow(judge: Judge, name: str) -> str:
         return "outputs are"
     g = near.gradients.get(name)
     return "its gradient is" if g is not None and narrow(g) else ""
+
+
+def _in_part(judge: Judge, name: str) -> tuple[str, float]:
+    """What rounds as float32 does, though not all of its numbers are float32's, and by how much relative to its size."""
+    if judge.case.u > 1e-10 or not judge.case.replays:
+        return "", 0.0
+    for what, share_of in (("the outputs round", _of_outputs), ("the entries of its gradient round", _of_gradient)):
+        with suppress(Refused, BackwardRaised):
+            if share := share_of(judge, name):
+                return (
+                    f"{what} by {share:.0e} of their size: a part is",
+                    share,
+                )
+    return "", 0.0
+
+
+def _of_outputs(judge: Judge, name: str) -> float:
+    """The rounding of the outputs as a share of their size, where it is one of float32; else 0."""
+    f = judge.differences
+    far = f.rounding_at(f.direction(0, judge.case.wanted), STILL)
+    return _single(judge, f.noise, f.y) or _single(judge, far, f.y)
+
+
+def _of_gradient(judge: Judge, name: str) -> float:
+    """The same of one gradient, measured in the same way."""
+    case, f, g = judge.case, judge.differences, judge.claim.gradients[name]
+    step = f.spread(f.direction(0, case.wanted), NOISE_STEP)
+
+    def change(k: float) -> Tensor | None:
+        moved = {n: t + k * step[n] if n in step else t for n, t in case.leaves.items()}
+        found = case.at(leaves=moved).evaluate(1, case.base.cotangents).gradients.get(name)
+        return None if found is None or found.shape != g.shape else (found - g).double().reshape(-1)
+
+    g = g.double()
+    return _single(judge, rounding_of(change, g.reshape(-1), case.u), g)
+
+
+def _single(judge: Judge, rounding: Tensor, t: Tensor) -> float:
+    """What share of the numbers their rounding is, where that is float32's and float64's of no leaf comes near it."""
+    noise, size = rms(rounding.where(rounding.isfinite(), 0.0)), rms(t)
+    largest = max(float(x.abs().amax()) for x in judge.case.leaves.values() if x.is_floating_point() and x.numel())
+    within = SINGLE[0] * size <= noise <= SINGLE[1] * size and noise > 64 * judge.case.u * largest
+    return noise / size if within and size else 0.0

@@ -159,8 +159,9 @@ class Judge(Ladders):
         """For a claim of zero, or of what the forward can't express, where nothing in this tensor moves the outputs, near or
         far, beyond their last digits: a bias in front of a centring, or what is multiplied by zeros."""
         f, zero = self.differences, not self.claim.gradients[name].any()
-        digits = self.digits
-        if name in f.held or not self.case.replays or self.claim.sizes[name] > f.floor(name):
+        digits = max(self.digits, self.cancelled)
+        floor = digits / float(f.scales[name].max())
+        if name in f.held or not self.case.replays or self.claim.sizes[name] > floor:
             return None
         d = f.direction(self.number, [name])
         for step in (f.spread(d, side * h) for h in (REACH, FINE_STEP) for side in (1.0, -1.0)):
@@ -170,9 +171,9 @@ class Judge(Ladders):
         if zero:
             return Verdict(Outcome.PASS, 0.0)
         # small beside what the outputs vary by: beside a large constant in them anything is
-        if digits > COARSEST * f.variation:
+        if digits > COARSEST * f.variation and not self.cancelled:
             return None
-        return Verdict(Outcome.PASS, self.case.tau, ZERO.format(f.floor(name)))
+        return Verdict(Outcome.PASS, self.case.tau, ZERO.format(floor))
 
     @cached_property
     def digits(self) -> float:
@@ -203,9 +204,9 @@ class Judge(Ladders):
         if first.outcome is Outcome.FAIL:
             return first
         others = [(o.claim.malformed.get(name) or o._thorough(name)) for o in self.rotated]
-        failed = [
-            replace(v, case=o.case) for v, o in zip(others, self.rotated, strict=True) if v.outcome is Outcome.FAIL
-        ]
+        # each by its own claim: what is expected there is of other cotangents
+        told = [said_of_float32(o, name, v) for v, o in zip(others, self.rotated, strict=True)]
+        failed = [replace(v, case=o.case) for v, o in zip(told, self.rotated, strict=True) if v.outcome is Outcome.FAIL]
         return failed[0] if failed else first
 
     # Everything else: estimates with bounds

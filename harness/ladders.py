@@ -3,7 +3,9 @@ how fine that must be."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -12,10 +14,12 @@ from harness.arrays import rms
 from harness.blocks import Blocks, Units, blocks_of
 from harness.case import Case
 from harness.claim import Claim
-from harness.differences import DOWN, FIRST, SECOND, Differences
+from harness.differences import DOWN, FIRST, NOISE_STEP, SECOND, Differences
 from harness.domain import Refused
+from harness.edges import REACH
 from harness.estimate import Direction
 from harness.line import LEAST, Ladder, Line
+from harness.noise import POINTS
 from harness.verdict import ROUNDINGS
 
 COARSEST = 1e-3
@@ -24,6 +28,11 @@ COARSEST = 1e-3
 
 WITHIN = 36
 """The step, 2⁻³⁶ of the spread: nearly always within one step of float32's staircase."""
+
+
+ROUGH = 64
+"""By how much outputs that are nothing but rounding may vary less next to the point than a spread away, where numbers are
+larger; those of a slope vary 2¹⁶ times less."""
 
 
 class Ladders:
@@ -36,6 +45,26 @@ class Ladders:
         self._along: dict[str, Differences] = {}
         self._blocks: dict[str, Blocks | None] = {}
         self._secants: dict[str, float] = {}
+
+    @cached_property
+    def cancelled(self) -> float:
+        """What rounding may change the outputs by, 64 u ‖v‖ max ‖x‖, where these are nothing but what rounding leaves of
+        their difference, as of log Z − score where only one path exists: they vary next to the point by as much as a spread
+        away, as no slope does; else 0."""
+        f = self.differences
+        largest = max(float(t.norm()) for t in self.case.leaves.values() if t.is_floating_point())
+        most = 64 * self.case.u * float(f.v.norm()) * largest
+        if not float((f.v * f.y).norm()) <= most:
+            return 0.0
+        d = f.direction(1, self.case.wanted)
+
+        def varies(steps: list[float]) -> float:
+            found = [f.change(f.spread(d, h)) for h in steps]
+            return max(math.inf if c is None else float((f.v * c).norm().nan_to_num(math.inf)) for c in found)
+
+        near = varies([NOISE_STEP * k for k in POINTS.tolist()])
+        far = varies([side * h for h in (REACH, 1.0, SECOND) for side in (1.0, -1.0)])
+        return most if near > 0 and max(near, far) <= min(most, ROUGH * near) else 0.0
 
     def finer(self, name: str) -> bool:
         """Whether less rounding is met along this tensor alone, or nearer to the point, than along all together, as by a γ

@@ -33,6 +33,85 @@ def test_a_float64_layer_is_not_called_float32():
     assert "float32" not in verdict(Elementwise(np.tanh, lambda x: 1 - np.tanh(x) ** 2), X)[1]
 
 
+class Dense:
+    """tanh(x w + b), of which a part may go through float32, and the gradient of w is `factor` times what it should be."""
+
+    def __init__(self, part: str, factor: float = 1.0) -> None:
+        r = np.random.default_rng(3)
+        self.w, self.b, self.part, self.factor = r.standard_normal((5, 3)), r.standard_normal(3), part, factor
+
+    def through(self, part, t):
+        return t.astype(np.float32).astype(np.float64) if part == self.part else t
+
+    def forward(self, x):
+        self.x = x
+        z = self.through("x", x) @ self.through("w", self.w) + self.through("b", self.b)
+        self.y = self.through("activation", np.tanh(z)) + np.sin(z)
+        self.slope = 1 - np.tanh(z) ** 2 + np.cos(z)
+        return self.y
+
+    def backward(self, dy):
+        d = dy * self.through("backward", self.slope)
+        self.dw, self.db = self.factor * self.x.T @ d, d.sum(0)
+        return d @ self.w.T
+
+
+@pytest.mark.parametrize("part", ["x", "w", "b", "activation", "backward"])
+def test_a_part_in_float32_is_named_and_not_failed(part):
+    found = gradcheck(Dense(part), X, raise_exception=False).results
+    assert not [r for r in found if r.outcome is Outcome.FAIL]
+    said = [r.reason for r in found[:2] if r.outcome is Outcome.INCONCLUSIVE]
+    assert said
+    assert all("computed in float32 inside a float64 interface" in reason for reason in said)
+
+
+@pytest.mark.parametrize("part", ["x", "w", "b", "activation", "backward"])
+@pytest.mark.parametrize("factor", [1.01, 1.001])
+def test_wrong_gradient_beside_a_part_in_float32_is_failed(part, factor):
+    found = gradcheck(Dense(part, factor), X, raise_exception=False).results
+    assert next(r.outcome for r in found if r.check == "parameter_gradient") is Outcome.FAIL
+
+
+@pytest.mark.parametrize(("factor", "outcome"), [(1.0, Outcome.PASS), (1 + 3e-6, Outcome.FAIL)])
+def test_a_layer_without_such_a_part_is_held_to_float64(factor, outcome):
+    found = gradcheck(Dense("none", factor), X, raise_exception=False).results
+    (row,) = (r for r in found if r.check == "parameter_gradient")
+    assert row.outcome is outcome
+    assert "float32" not in row.reason
+
+
+class OnePath:
+    """log Z − score where only one path exists, as of a CRF with one tag: zero, of which rounding leaves some last digits."""
+
+    def __init__(self, wrong: float = 0.0) -> None:
+        self.wrong = wrong
+
+    def forward(self, x):
+        z = x[0]
+        for row in x[1:]:
+            z = 0.3 + z + np.log(np.exp(0.0)) + row
+        return z - (x.sum(0) + 0.3 * (len(x) - 1))
+
+    def backward(self, dy):
+        self.shape = (6, 1)
+        return np.full(self.shape, self.wrong) * dy
+
+
+@pytest.mark.parametrize(
+    ("wrong", "outcome"), [(0.0, Outcome.PASS), (1e-16, Outcome.PASS), (1e-9, Outcome.FAIL), (1e-3, Outcome.FAIL)]
+)
+@pytest.mark.parametrize("seed", range(4))
+def test_what_equal_numbers_leave_of_one_another_has_no_slope(wrong, outcome, seed):
+    x = np.random.default_rng(seed).standard_normal((6, 1))
+    assert verdict(OnePath(wrong), x)[0] is outcome
+
+
+@pytest.mark.parametrize(("factor", "outcome"), [(1.0, Outcome.PASS), (1.5, Outcome.FAIL), (0.0, Outcome.FAIL)])
+def test_a_slope_as_small_as_rounding_is_one(factor, outcome):
+    layer = Elementwise(lambda x: 1e-16 * np.sin(x), lambda x: factor * 1e-16 * np.cos(x))
+    assert verdict(layer, X)[0] is outcome
+
+
 def test_infinite_slope_is_a_stated_singular_point():
     x = np.array([[0.0, 0.5, 1.0, 2.0]])
     outcome, reason = verdict(Elementwise(np.sqrt, lambda x: 0.5 / np.sqrt(x)), x)
