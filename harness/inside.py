@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -25,8 +26,12 @@ CANCELLED = 2.0**-24
 """How much smaller than the leaves outputs may be before their few digits may be what a subtraction has left."""
 
 
-LOST = ", or lost beside numbers 10⁸ times larger"
-"""What else rounds so."""
+PART = (
+    "{what} by {share:.0e} of their size, as where a part is computed in float32 inside a float64 interface, or lost beside "
+    "numbers 10⁸ times larger"
+)
+
+INTENDED = "where that is intended ask for no more with resolution=1e-3"
 
 
 def said_of_float32(judge: Judge, name: str, verdict: Verdict) -> Verdict:
@@ -38,27 +43,43 @@ def said_of_float32(judge: Judge, name: str, verdict: Verdict) -> Verdict:
     """
     if name in judge.claim.malformed or (verdict.outcome is Outcome.PASS and not narrow(judge.claim.gradients[name])):
         return verdict
-    where, most, share = _narrow(judge, name), RESOLUTION[torch.float32], 0.0
-    if not where and verdict.outcome is not Outcome.PASS:
-        where, share = _in_part(judge, name)
-        most = ROUNDINGS * share
+    where = _narrow(judge, name)
     if not where:
-        return verdict
-    scale = judge.scale(name, [])
-    off = (
-        torch.zeros(1) if verdict.expected is None else (judge.claim.gradients[name] - verdict.expected).nan_to_num(0.0)
-    )
-    worst = judge.relative(float(off.abs().max()), scale)
-    if verdict.outcome is Outcome.FAIL and (verdict.expected is None or not worst <= most):
-        return verdict
-    why = f"{where} computed in float32 inside a float64 interface" + LOST * bool(share)
+        return verdict if verdict.outcome is Outcome.PASS else _said_of_part(judge, name, verdict)
+    why = f"{where} computed in float32 inside a float64 interface"
     if verdict.outcome is Outcome.PASS:
         return replace(verdict, reason="; ".join(filter(None, (why, verdict.reason))))
-    reached = max(worst, share, verdict.resolution if verdict.resolution < 1 else 0.0)
-    why += (
-        f", which hides what is finer than {reached:.0e}: where that is intended ask for no more with resolution=1e-3"
+    worst = _worst(judge, name, verdict)
+    if verdict.outcome is Outcome.FAIL and not worst <= RESOLUTION[torch.float32]:
+        return verdict
+    reached = max(worst if math.isfinite(worst) else 0.0, verdict.resolution if verdict.resolution < 1 else 0.0)
+    return Verdict(Outcome.INCONCLUSIVE, reached, f"{why}, which hides what is finer than {reached:.0e}: {INTENDED}")
+
+
+def _said_of_part(judge: Judge, name: str, verdict: Verdict) -> Verdict:
+    """The same where no numbers are float32's, but outputs or gradients round as its do."""
+    what, share = _in_part(judge, name)
+    if not share:
+        return verdict
+    said = PART.format(what=what, share=share)
+    if "resolution=" not in verdict.reason:
+        said += f": {INTENDED}"
+    if verdict.outcome is Outcome.INCONCLUSIVE:
+        return replace(verdict, reason="; ".join(filter(None, (verdict.reason, said))))
+    worst = _worst(judge, name, verdict)
+    if not worst <= ROUNDINGS * share:
+        return verdict
+    return Verdict(
+        Outcome.INCONCLUSIVE, max(worst, share), f"off by {worst:.0e} of its size, which may be rounding: {said}"
     )
-    return Verdict(Outcome.INCONCLUSIVE, reached, why)
+
+
+def _worst(judge: Judge, name: str, verdict: Verdict) -> float:
+    """By how much the claim is off at most, as a share of the gradient's scale; infinite where it is not known."""
+    if verdict.expected is None:
+        return math.inf
+    off = (judge.claim.gradients[name] - verdict.expected).nan_to_num(0.0)
+    return judge.relative(float(off.abs().max()), judge.scale(name, []))
 
 
 def _narrow(judge: Judge, name: str) -> str:
@@ -82,10 +103,7 @@ def _in_part(judge: Judge, name: str) -> tuple[str, float]:
     for what, share_of in (("the outputs round", _of_outputs), ("the entries of its gradient round", _of_gradient)):
         with suppress(Refused, BackwardRaised):
             if share := share_of(judge, name):
-                return (
-                    f"{what} by {share:.0e} of their size: a part is",
-                    share,
-                )
+                return what, share
     return "", 0.0
 
 

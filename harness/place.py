@@ -110,15 +110,28 @@ class Place:
         unknown = len(looked) - int(found.settled.sum()) - len(kinks)
         if unknown or len(looked) < g.numel():
             f = self.judge.differences
-            why = (
-                "the outputs jump here"
-                if Edges(f).begins(f.direction(1, [name]))
-                else "the forward's own rounding hides them"
-            )
+            jumps = Edges(f).begins(f.direction(1, [name]))
+            why = "the outputs jump here" if jumps else self._hidden(name, resolution, scale)
             what = f"{unknown} of {len(looked)} entries could not be resolved: {why}"
             return Verdict(Outcome.INCONCLUSIVE, resolution, what)
         said = f"{len(kinks)} entries of {name} sit at a kink; accepted between the one-sided slopes" if kinks else ""
         return Verdict(Outcome.PASS, resolution, said)
+
+    def _hidden(self, name: str, resolution: float, scale: float) -> str:
+        """What rounding hides, and what would show it."""
+        why, size, case = "the forward's own rounding hides them", self.judge.claim.sizes[name], self.judge.case
+        if not math.isfinite(resolution):
+            return why
+        reached = resolution * scale if scale > 0 else resolution
+        why += f": of size {size:.0e}, they are known to within {reached:.0e}"
+        if not case.replays:
+            return f"{why}, for forwards under one seed differ by {float(case.jitter.amax()):.0e}: make them the same"
+        why += "; inputs at which the outputs move more would show them"
+        return (
+            f"{why}, resolution=1e{math.ceil(math.log10(2 * resolution))} asks for no more"
+            if resolution < 0.05
+            else why
+        )
 
     def _meet(self, name: str, kinks: list[int], blocks: Blocks | None) -> bool:
         """Whether two entries at a kink may move one output: else what each alone may be all may be together."""

@@ -1,5 +1,7 @@
 """Points at which differences are not what they seem: float32 inside, singular points, ties across tensors, magnitudes."""
 
+import re
+
 import numpy as np
 import pytest
 from core_layers import Elementwise
@@ -110,6 +112,17 @@ def test_what_equal_numbers_leave_of_one_another_has_no_slope(wrong, outcome, se
 def test_a_slope_as_small_as_rounding_is_one(factor, outcome):
     layer = Elementwise(lambda x: 1e-16 * np.sin(x), lambda x: factor * 1e-16 * np.cos(x))
     assert verdict(layer, X)[0] is outcome
+
+
+def test_what_rounding_hides_is_said_with_what_would_show_it():
+    layer = Elementwise(lambda x: 1e6 + np.sin(x), np.cos)
+    outcome, reason = verdict(layer, X, resolution=1e-9)
+    assert outcome is Outcome.INCONCLUSIVE
+    advised = re.search(
+        r"the forward's own rounding hides them: of size .*, resolution=(1e-\d+) asks for no more", reason
+    )
+    assert advised
+    assert verdict(layer, X, resolution=float(advised[1]))[0] is Outcome.PASS
 
 
 def test_infinite_slope_is_a_stated_singular_point():
