@@ -84,7 +84,7 @@ def to_tensor(value: Any, what: str) -> Tensor:
     """A tensor that shares memory with `value` where it can.
 
     Raises:
-        SpecError: complex, sparse or object data, which are not supported.
+        SpecError: complex, sparse, nested, meta or object data, which are not supported.
     """
     if isinstance(value, (bool, int, float)):
         return torch.tensor(value, dtype=torch.float64 if isinstance(value, float) else None)
@@ -98,8 +98,11 @@ def to_tensor(value: Any, what: str) -> Tensor:
         return torch.from_numpy(value.astype(np.float64) if value.dtype == np.longdouble else value)
     if not isinstance(value, Tensor):
         raise SpecError(f"{what} is {type(value).__name__}, not a tensor, an array or a number")
-    if value.is_complex() or value.layout is not torch.strided:
-        raise SpecError(f"{what} is {value.dtype}, {value.layout}: complex and sparse tensors are not supported yet")
+    if value.is_complex() or value.layout is not torch.strided or value.is_nested or value.is_meta:
+        form = "nested" if value.is_nested else "on the device meta" if value.is_meta else value.layout
+        raise SpecError(
+            f"{what} is {value.dtype}, {form}: complex, sparse, nested and meta tensors are not supported yet"
+        )
     return value
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 from harness.dimensions import Dimensions, Sizes
@@ -72,8 +74,12 @@ def floats(
         grad: whether backward must return its gradient.
 
     Raises:
-        SpecError: an empty domain.
+        SpecError: an empty domain, or an end that is no finite number.
     """
+    ends: dict[str, Any] = {"low": low, "high": high}
+    for name, end in ends.items():
+        if end is not None and not (isinstance(end, Real) and math.isfinite(end)):
+            raise SpecError(f"floats({name}={end!r}): write a number, or None where there is no bound")
     if low is not None and high is not None and not low < high:
         raise SpecError(f"floats(low={low}, high={high}): the domain is empty; low must be below high")
     return Floats(Dimensions(shape), low, high, low_open, high_open, grad)
@@ -89,11 +95,13 @@ def ints(shape: str, below: int | str, low: int | str = 0, dtype: str | Sequence
         dtype: int64, int32, int16, int8 or uint8; of several each example has one.
 
     Raises:
-        SpecError: another dtype.
+        SpecError: another dtype, or no number in [low, below).
     """
     dtypes = (dtype,) if isinstance(dtype, str) else tuple(dtype)
     if not dtypes or set(dtypes) - set(INT_NAMES):
         raise SpecError(f"ints(dtype={dtype!r}): write one or several of {', '.join(INT_NAMES)}")
+    if isinstance(low, int) and isinstance(below, int) and not low < below:
+        raise SpecError(f"ints(low={low}, below={below}): there is no such number; low must be less than below")
     return Ints(Dimensions(shape), below, low, dtypes)
 
 

@@ -108,7 +108,7 @@ def statements(path: Path, run_all: bool = False) -> list[ast.stmt]:
 
 def _cells(path: Path) -> list[str]:
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = json.loads(path.read_text(encoding="utf-8-sig"))
         cells = data["cells"] if "cells" in data else [c for sheet in data["worksheets"] for c in sheet["cells"]]
         sources = [c.get("source", c.get("input", "")) for c in cells if c["cell_type"] == "code"]
     except (ValueError, TypeError, KeyError, AttributeError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -26,6 +27,11 @@ from harness.subject import Subject
 
 WIDEST = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 DTYPES: dict[str, torch.dtype] = {name: getattr(torch, name) for name in DTYPE_NAMES}
+
+_OF_DTYPES = re.compile(
+    r"dtype|double|float|half|scalar type|datatype|precision|\b(f|fp|bf)(16|32|64)\b", re.IGNORECASE
+)
+"""What a refusal of a dtype says."""
 
 
 @dataclass(frozen=True)
@@ -157,7 +163,7 @@ def _speaks_of_dtype(error: BaseException) -> bool:
     text = str(error)
     if isinstance(error, AssertionError):
         text += traceback.extract_tb(error.__traceback__)[-1].line or ("" if text else "dtype")
-    return any(w in text.lower() for w in ("dtype", "double", "float", "half", "scalar type", "datatype"))
+    return _OF_DTYPES.search(text) is not None
 
 
 def _mismatch(case: Case, request: Request, dtype: torch.dtype) -> str:

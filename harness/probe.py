@@ -320,7 +320,8 @@ def _first(dims: Sequence[str]) -> list[tuple[str, str]]:
     shapes += [f"B H{grown} W{grown} {d}" for d in widths] + widths + [f"B {'D' if dims else 'T'}", "B"]
     lookups = _lookups(dims)
     others = [(POSITIVE.format(d), f"B {d}") for d in widths]
-    return [*((shape, shape) for shape in dict.fromkeys(shapes)), *lookups, *others]
+    few = [] if dims else [(f'ints("{shape}", below=2)', shape) for shape in ("B", "B T")]  # a table of a fixed size
+    return [*((shape, shape) for shape in dict.fromkeys(shapes)), *lookups, *others, *few]
 
 
 def _lookups(dims: Sequence[str]) -> list[tuple[str, str]]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import inspect
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from dis import get_instructions
 from typing import Any
 
 from harness.kinds import Drawn, InputKind, dimension_names, kind_of
@@ -253,16 +255,23 @@ def from_string(source: str, known: Iterable[str], namespace: Mapping[str, Any])
     """`source` as a function of those of its names that are in `known`.
 
     Raises:
-        SpecError: it is no expression.
+        SpecError: it is no expression; when it builds, a name in it is nowhere.
     """
     try:
         code = compile(source, "<build>", "eval")
     except SyntaxError as error:
         raise SpecError(f"build={source!r} is no expression ({error.msg}): write e.g. 'MyLayer(D)'") from None
     names = [n for n in code.co_names if n in known]
+    looked_up = [i.argval for i in get_instructions(code) if i.opname == "LOAD_NAME"]
 
     def build(**values: Any) -> Any:
-        made = eval(code, {**namespace, **values})
+        scope = {**namespace, **values}
+        if strangers := [n for n in looked_up if n not in scope and not hasattr(builtins, n)]:
+            raise SpecError(
+                f"build={source!r}: {strangers[0]!r} is neither defined nor a dimension or an option; a size write as "
+                f"dims={{{strangers[0]!r}: range(1, 7)}}, a setting as options={{{strangers[0]!r}: (value_1, value_2)}}"
+            )
+        made = eval(code, scope)
         return made() if isinstance(made, type) and not _is_layer(made) else made
 
     build.__name__ = source

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import redirect_stdout
 from dataclasses import replace
 from importlib import import_module
+from shlex import quote
 from types import ModuleType
 
 from harness.api import check
@@ -196,12 +197,12 @@ def _nothing(target: str, wanted: str | None, names: list[str]) -> str:
     if wanted is not None:
         return (
             f"{target}: no LayerSpec or layer named {wanted!r} (there are {', '.join(names) or 'none'}); to check what "
-            f"has another form write: harness check {target} --build '{wanted}(D)' --inputs 'B D'"
+            f"has another form write: harness check {quote(target)} --build '{wanted}(D)' --inputs 'B D'"
         )
     return (
         f"{target} holds no LayerSpec, and no layer (a class with forward and backward or a derivative, "
         f"a torch.autograd.Function or operator, functions f_forward and f_backward); "
-        f"write: harness check {target}:MyLayer --build 'MyLayer(D)' --inputs 'B D'"
+        f"write: harness check {quote(f'{target}:MyLayer')} --build 'MyLayer(D)' --inputs 'B D'"
     )
 
 
@@ -210,7 +211,9 @@ def _tried(index: int, candidate: Candidate, job: Job, send: Send) -> Message:
     probed = probe(candidate, job.device)
     words = probed.guess.words()
     place, _ = parted(job.target)
-    command = f"harness check {place}:{candidate.name} {words}" + (f" {OPTION}" if OPTION in probed.why else "")
+    command = f"harness check {quote(f'{place}:{candidate.name}')} {words}" + (
+        f" {OPTION}" if OPTION in probed.why else ""
+    )
     if probed.spec is None:
         return Left(index, candidate.name, probed.why, command)
     if job.listing:

@@ -7,6 +7,7 @@ import random
 import re
 import sys
 from collections.abc import Callable, Mapping
+from keyword import iskeyword
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,10 @@ def imported(thing: Any, name: str) -> tuple[str, str]:
     if module in (None, "__main__", "builtins") or "<" in qualified:
         known = name if "<" in qualified else qualified
         return "", f"{name} = ...  # fill in: {known}, which can't be imported by name"
-    return f"from {module} import {qualified.split('.')[0]}", ""
+    top = qualified.split(".")[0]
+    if all(part.isidentifier() and not iskeyword(part) for part in module.split(".")):
+        return f"from {module} import {top}", ""
+    return f"{top} = importlib.import_module({module!r}).{top}", ""  # of a file such as 01-layers.py
 
 
 def operator(call: Any) -> tuple[str, str]:

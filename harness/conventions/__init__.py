@@ -41,6 +41,8 @@ def subject_of(request: Request) -> Subject:
 
 
 def _unrecognised(layer: Any) -> str:
+    if isinstance(layer, type):
+        return f"{layer.__name__} is a class: a layer is needed, such as {layer.__name__}(...)"
     kind = type(layer).__name__
     parts = [n for n in ("forward", "backward", "__call__") if hasattr(layer, n)]
     missing = [n for n in ("forward", "backward") if n not in parts and not (n == "forward" and "__call__" in parts)]

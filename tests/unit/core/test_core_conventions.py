@@ -557,9 +557,19 @@ def test_layer_without_inputs_is_an_error():
         gradcheck(layers.Identity())
 
 
-@pytest.mark.parametrize("x", [X + 0j, X.to_sparse()], ids=["complex", "sparse"])
-def test_complex_and_sparse_inputs_are_an_error(x):
-    with pytest.raises(SpecError, match="complex and sparse tensors are not supported yet"):
+def test_inputs_that_hold_no_array_are_named_in_the_error():
+    with pytest.raises(SpecError, match=r"it was given generator, range$"):
+        gradcheck(layers.Identity(), (x for x in [X]), range(3))
+
+
+UNSUPPORTED = {"complex": X + 0j, "sparse": X.to_sparse(), "nested": [X[0], X[1, :2]], "meta": X.to("meta")}
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+@pytest.mark.parametrize("kind", UNSUPPORTED)
+def test_inputs_without_real_numbers_in_a_block_of_memory_are_an_error(kind):
+    x = torch.nested.nested_tensor(UNSUPPORTED[kind]) if kind == "nested" else UNSUPPORTED[kind]
+    with pytest.raises(SpecError, match=rf"{kind}.*: complex, sparse, nested and meta tensors are not supported yet"):
         gradcheck(layers.Identity(), x)
 
 

@@ -147,6 +147,24 @@ def test_an_assertion_with_words_of_its_own():
     assert gradcheck(Kernel, *KERNELS["autograd.Function"][2], reference=silu).ok
 
 
+@pytest.mark.parametrize("words", ["fp32 only", "single precision expected", "F32!"])
+@pytest.mark.parametrize("factor", [1.0, 1.5])
+def test_a_refusal_that_names_the_dtype_in_short(words, factor):
+    class Kernel(Picky):
+        @staticmethod
+        def forward(ctx, x, w):
+            torch._assert(x.dtype is torch.float32, words)
+            return silu_of(torch.float32, factor).forward(ctx, x, w)
+
+        @staticmethod
+        def backward(ctx, dy):
+            return silu_of(torch.float32, factor).backward(ctx, dy)
+
+    report = check(LayerSpec(lambda: Kernel, ("B D", "D"), reference=silu), examples=3, only="gradient")
+    assert not any(r.outcome is Outcome.ERROR for r in report.results)
+    assert bool(report.failures) == (factor > 1)
+
+
 def test_a_reference_that_leaves_float64_verifies_nothing():
     def coarse(x, w):
         return silu(x.float(), w.float())

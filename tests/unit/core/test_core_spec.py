@@ -98,6 +98,21 @@ def test_string_that_is_no_expression_is_an_error():
     assert text.endswith("write e.g. 'MyLayer(D)'")
 
 
+def test_name_in_a_string_that_is_nowhere_is_told_with_the_lines_to_write():
+    spec = LayerSpec(build="Identity(K)", inputs="B D")
+    text = message(lambda: build(spec, Example({"B": 1, "D": 3}), None, CPU))
+    assert text == (
+        "build='Identity(K)': 'K' is neither defined nor a dimension or an option; a size write as "
+        "dims={'K': range(1, 7)}, a setting as options={'K': (value_1, value_2)}"
+    )
+
+
+def test_build_that_returns_a_class_is_an_error():
+    assert message(lambda: check(LayerSpec(build=lambda: Identity, inputs="B D"), examples=1)) == (
+        "Identity is a class: a layer is needed, such as Identity(...)"
+    )
+
+
 def test_build_that_is_nothing_usable_is_an_error():
     text = message(lambda: LayerSpec(build=3, inputs="B"))
     assert text == "build=3 is neither a class, a function, a string nor a layer"
@@ -201,10 +216,21 @@ def test_bound_is_an_integer_or_an_expression(bound, value):
     assert size_expression(bound, {"C": 5}) == value
 
 
-@pytest.mark.parametrize(("low", "high"), [(1.0, 1.0), (2.0, 1.0), (0.0, float("nan"))])
+@pytest.mark.parametrize(("low", "high"), [(1.0, 1.0), (2.0, 1.0)])
 def test_empty_domain_is_an_error(low, high):
     text = message(lambda: floats("B", low=low, high=high))
     assert text == f"floats(low={low}, high={high}): the domain is empty; low must be below high"
+
+
+@pytest.mark.parametrize("end", [float("nan"), -float("inf"), "0"])
+def test_end_of_a_domain_that_is_no_number_is_an_error(end):
+    text = message(lambda: floats("B", low=end))
+    assert text == f"floats(low={end!r}): write a number, or None where there is no bound"
+
+
+def test_integers_of_which_there_are_none_are_an_error():
+    text = message(lambda: ints("B", below=0))
+    assert text == "ints(low=0, below=0): there is no such number; low must be less than below"
 
 
 # Options, promises, resolution

@@ -55,6 +55,13 @@ def test_definitions_and_what_they_use_are_run_and_no_more(check, folder):
     assert (answer.status, answer.out.split(",")[0]) == (0, "Scale: verified")
 
 
+def test_a_notebook_may_begin_with_a_byte_order_mark(check, folder):
+    notebook(folder, *cells())
+    path = folder / "layers.ipynb"
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert check("layers.ipynb").status == 0
+
+
 def test_a_wrong_layer_of_a_notebook_fails(check, folder):
     notebook(folder, *cells(slope="2.0"))
     answer = check("layers.ipynb:Scale", "--only", "parameter_gradient")

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import form_layers
@@ -125,6 +127,44 @@ def test_one_that_can_not_be_tried_out_is_not_verified(check, plain):
     assert answer.status == 3
     assert "Sequential: NOT CHECKED" in answer.out
     assert "\n  harness check plain.py:Sequential --build 'Sequential(layers)' --inputs 'B layers'\n" in answer.out
+
+
+SPACED = """
+import numpy as np
+class Table:
+    def __init__(self, size=10):
+        self.E = np.arange(4.0 * size).reshape(size, 4)
+    def forward(self, i):
+        self.i = i
+        return self.E[i]
+    def backward(self, v):
+        self.dE = np.zeros_like(self.E)
+        ADD
+class Other:
+    def __init__(self, settings): self.w = settings["w"]
+    def forward(self, x): return x * self.w
+    def backward(self, v): return v * self.w
+"""
+
+
+@pytest.mark.parametrize(("add", "status"), [("np.add.at(self.dE, self.i, v)", 0), ("self.dE[self.i] += v", 1)])
+def test_a_table_of_a_fixed_size_is_looked_up_in(command, folder, add, status):
+    (folder / "table.py").write_text(SPACED.replace("ADD", add))
+    answer = command("check", "table.py:Table", "--examples", "8", "--only", "gradient")
+    assert answer.status == status
+    assert """found by trying: --build 'Table()' --inputs 'ints("B", below=2)'""" in answer.out
+
+
+def test_a_file_whose_name_is_no_identifier_has_commands_and_scripts_that_run(command, folder):
+    name = "01 layers.py"
+    (folder / name).write_text(SPACED.replace("ADD", "self.dE[self.i] += v"))
+    answer = command("check", name, "--examples", "8", "--only", "gradient", "--json", "out.json")
+    assert "\n  harness check '01 layers.py:Other' --build" in answer.out
+    report = json.loads((folder / "out.json").read_text())["reports"][0]
+    script = next(r["finding"]["reproduce"] for r in report["results"] if r["finding"])
+    (folder / "script.py").write_text(script.replace("Table(...)", "Table()"))
+    run = subprocess.run([sys.executable, "script.py"], capture_output=True, text=True, check=False)
+    assert run.stdout.startswith("E["), run.stderr
 
 
 def test_all_layers_of_a_file_are_checked_or_listed(check, plain):
