@@ -208,7 +208,12 @@ def _nothing(target: str, wanted: str | None, names: list[str]) -> str:
 
 def _tried(index: int, candidate: Candidate, job: Job, send: Send) -> Message:
     """What becomes of a layer without a spec: its report if a way to call it was found, else the command to check it."""
-    probed = probe(candidate, job.device)
+    try:
+        probed = probe(candidate, job.device)
+    except Exception as error:  # of the layer's own, such as a __getattr__ that raises KeyError
+        send(Said(traceback.format_exc()))
+        said = f"trying it out raised {type(error).__name__}: {error}"
+        return Done(index, ended(candidate.name, "build", said))
     words = probed.guess.words()
     place, _ = parted(job.target)
     command = f"harness check {quote(f'{place}:{candidate.name}')} {words}" + (

@@ -180,6 +180,18 @@ def test_a_list_tells_how_each_would_be_checked(check, plain):
     assert lines[0].endswith("--build 'Linear(n_in, n_out)' --inputs 'B n_in'")
 
 
+def test_one_that_raises_where_it_is_looked_at_has_its_row(check, folder):
+    (folder / "asked.py").write_text(
+        "class Asked:\n    def __init__(self, D): vars(self)['held'] = {}\n    def __getattr__(self, name): return self.held[name]\n"
+        "    def forward(self, x): return x * 1\n    def backward(self, v): return v\n"
+        "class Same:\n    def forward(self, x): return x * 1\n    def backward(self, v): return v\n"
+    )
+    answer = check("asked.py", "--only", "shapes")
+    assert answer.status == 4
+    assert "Asked: not judged, trying it out raised KeyError: 'training'" in answer.out
+    assert "Same: verified" in answer.out
+
+
 def test_one_that_hangs_while_it_is_tried_out_has_its_row(check, folder):
     (folder / "hanging.py").write_text(
         "class Hanging:\n    def forward(self, x):\n        while True: pass\n    def backward(self, v): return v\n"
