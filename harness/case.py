@@ -309,6 +309,8 @@ class Case:
             return "the function computes in NumPy"
         if self.declared is None and self.subject.autograd_is_backward:
             return self.subject.autograd_is_backward
+        if not self.wanted:
+            return "no tensor with entries wants a gradient"
         live = {n: t.clone().requires_grad_(n in self.wanted and t.is_floating_point()) for n, t in self.leaves.items()}
         try:
             outputs = self.function(live)

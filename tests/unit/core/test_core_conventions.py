@@ -557,6 +557,12 @@ def test_layer_without_inputs_is_an_error():
         gradcheck(layers.Identity())
 
 
+def test_an_empty_input_does_not_put_the_forward_outside_autograds_graph():
+    report = gradcheck(layers.Identity(), X[:0], raise_exception=False)
+    said = next(r.reason for r in report.results if r.check == "autograd")
+    assert said == "no tensor with entries wants a gradient"
+
+
 def test_inputs_that_hold_no_array_are_named_in_the_error():
     with pytest.raises(SpecError, match=r"it was given generator, range$"):
         gradcheck(layers.Identity(), (x for x in [X]), range(3))
