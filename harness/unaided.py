@@ -7,13 +7,14 @@ import math
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import cached_property
+from itertools import product
 
 import torch
 from torch import Tensor
 
 from harness.arrays import narrow, ratio
 from harness.coarse import FAINTEST, Coarse, UnsettledError
-from harness.differences import SECOND
+from harness.differences import SECOND, Differences
 from harness.domain import Refused
 from harness.edges import REACH
 from harness.estimate import FINE_STEP
@@ -31,6 +32,9 @@ FINER = FINE_STEP / 32
 
 FINEST = FINE_STEP / 256
 """The step at which a kink must still be one: what a jump makes of a slope is 256 times as much there."""
+
+INNER = (FINE_STEP / 512, FINE_STEP / 64)
+"""The steps next to a point with ties, where four of them keep these apart, so that none meets the next tie."""
 
 BENT = 1e-3
 """What share of a gradient's size the slopes of an output to both sides must differ by for a kink."""
@@ -127,6 +131,8 @@ class Unaided(Coarse):
             if isinstance(why, TruncatedError):
                 with suppress(UnsettledError):
                     return self._fine(names, Step.of(self.f, self.f.direction(93, names), FINER))
+            if self.f.tied(names) and (found := self._adjacent(names[0])) is not None:
+                return found
             return self._coarse(names)
 
     def _steep(self, names: list[str]) -> bool:
@@ -266,6 +272,28 @@ class Unaided(Coarse):
                 return
         raise UnsettledError
 
+    def _adjacent(self, name: str) -> dict[str, Verdict] | None:
+        """A leaf with ties whose claim is the gradient next to the point, where equal numbers differ as they follow each other, up or
+        down: in every block, along two directions and with every cotangent. A stable sort takes that piece, of three tied entries
+        one between whose one-sided slopes it need not be; a gradient next to the point is one of Clarke's."""
+        need, none = {name: self.case.tau * self.judge.claim.sizes[name]}, torch.zeros_like(self.f.y, dtype=torch.bool)
+        x = self.case.leaves[name]
+        if self._uneven([name]):
+            return None
+        for sign, h in product((1.0, -1.0), INNER):
+            beside = self.f.spread({name: sign * 4 * h * place_among_ties(x)}, 1.0)
+            near = Differences(self.case.at(leaves={**self.case.leaves, name: x + beside[name]}))
+            steps = [Step.of(near, near.direction(k, [name]), h) for k in (90, 91)]
+            for paired in self._pairings([name]):
+                hidden = NOISES * self.case.u * paired.of_outputs((self.f.v * near.y).square()).sqrt()
+                if not bool((hidden <= least(steps[0].e, need, paired)).all()):
+                    continue
+                worst = max(self._worst(need, step, paired, none) for step in steps)
+                if worst <= 1:
+                    said = f"{name} has ties; accepted as the gradient where equal numbers differ in their order"
+                    return {name: Verdict(Outcome.PASS, max(64 * self.case.u, worst * self.case.tau), said)}
+        return None
+
     def _uneven(self, names: list[str]) -> bool:
         """Whether entries, of a gradient or of a leaf, are of so different sizes that the whole's scale says nothing of some."""
         return any(ratio(t[n]) > REGIMES for t in (self.first.gradients, self.case.leaves) for n in names)
@@ -281,3 +309,10 @@ class Unaided(Coarse):
 def kinds_of(x: Tensor) -> Tensor:
     """For each entry the number of its value among all."""
     return torch.searchsorted(x.detach().reshape(-1).sort().values, x.detach())
+
+
+def place_among_ties(x: Tensor) -> Tensor:
+    """For each entry how many equal ones come before it."""
+    place = torch.empty(x.numel(), dtype=torch.long, device=x.device)
+    place[x.detach().reshape(-1).argsort(stable=True)] = torch.arange(x.numel(), device=x.device)
+    return (place - kinds_of(x).reshape(-1)).reshape(x.shape).to(x)

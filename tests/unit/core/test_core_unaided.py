@@ -320,3 +320,49 @@ def test_wrong_twins_fail(name):
 def test_shapes_suggest_blocks(leaf, output, count):
     finest = pairings(torch.Size(leaf), [torch.Size(output)])[0]
     assert len({*finest.outputs.tolist()}) == max(count, 1)
+
+
+class SortWeighted(Counted):
+    """Sorted rows, stably, with a weight for each place; tied entries are given `tied(their weights)`."""
+
+    def __init__(self, size: int, tied: Callable[[Any], Any] = lambda w: w) -> None:
+        self.w, self.tied = np.linspace(1.0, 2.0, size), tied
+
+    def f(self, x):
+        self.order = np.argsort(x, -1, kind="stable")
+        self.sorted = np.take_along_axis(x, self.order, -1)
+        return self.sorted @ self.w
+
+    def backward(self, d):
+        self.dw = d @ self.sorted
+        weights = np.tile(self.w, (len(d), 1))
+        for row, values in zip(weights, self.sorted, strict=True):
+            for value in np.unique(values):
+                same = values == value
+                row[same] = self.tied(row[same]) if same.sum() > 1 else row[same]
+        g = np.zeros_like(self.sorted)
+        np.put_along_axis(g, self.order, d[:, None] * weights, -1)
+        return g
+
+
+TIED = {
+    "the largest for all": lambda w: np.full_like(w, w.max()),
+    "nothing": lambda w: 0 * w,
+    "off by a thousandth": lambda w: 1.001 * w,
+    "all to the first": lambda w: np.where(np.arange(len(w)) == 0, w.sum(), 0.0),
+}
+
+
+def sorting(**more: Any) -> LayerSpec:
+    return LayerSpec(build=lambda D: SortWeighted(D, **more), inputs="B D", name="sort")
+
+
+def test_a_stable_sort_of_tied_entries_takes_the_piece_next_to_the_point():
+    counts = sorted(spent(sorting(), 0))
+    assert counts[len(counts) * 7 // 10] <= 60
+
+
+@pytest.mark.parametrize("tied", TIED.values(), ids=TIED)
+def test_what_no_order_of_tied_entries_gives_fails(tied):
+    report = check(sorting(tied=tied), examples=12, only=("special_values",))
+    assert report.results[0].outcome is Outcome.FAIL
