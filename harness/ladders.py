@@ -62,9 +62,12 @@ class Ladders:
             found = [f.change(f.spread(d, h)) for h in steps]
             return max(math.inf if c is None else float((f.v * c).norm().nan_to_num(math.inf)) for c in found)
 
-        near = varies([NOISE_STEP * k for k in POINTS.tolist()])
+        first, *others = ([NOISE_STEP * k for k in some] for some in POINTS.reshape(-1, 2).tolist())
+        if not (near := varies(first)):  # they stand still
+            return 0.0
+        near = max([near, *map(varies, others)])
         far = varies([side * h for h in (REACH, 1.0, SECOND) for side in (1.0, -1.0)])
-        return most if near > 0 and max(near, far) <= min(most, ROUGH * near) else 0.0
+        return most if max(near, far) <= min(most, ROUGH * near) else 0.0
 
     def finer(self, name: str) -> bool:
         """Whether less rounding is met along this tensor alone, or nearer to the point, than along all together, as by a γ

@@ -120,7 +120,7 @@ class Place:
     def _hidden(self, name: str, resolution: float, scale: float) -> str:
         """What rounding hides, and what would show it."""
         why, size, case = "the forward's own rounding hides them", self.judge.claim.sizes[name], self.judge.case
-        if not math.isfinite(resolution):
+        if not 0 < resolution < math.inf:
             return why
         reached = resolution * scale if scale > 0 else resolution
         why += f": of size {size:.0e}, they are known to within {reached:.0e}"
