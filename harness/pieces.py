@@ -58,8 +58,9 @@ class Pieces:
         """
         known = {} if known is None else known
         known |= {k: self._slope(d, self.f.direction(60 + k, list(d)), radius) for k in range(len(known), points)}
-        signs = ORDERS if self.f.tied(list(d)) else ()
-        ordered = [self._slope(d, self.f.ordered(list(d), sign), radius) for sign in signs]
+        orders = [self.f.ordered(list(d), sign) for sign in ORDERS] if self.f.tied(list(d)) else []
+        finest = max([STEP_AROUND, *map(_finer, orders)])
+        ordered = [self._slope(d, aside, radius, finest) for aside in orders]
         seen = [s for s in (*known.values(), *ordered) if s is not None]
         if not seen:
             return math.inf, -math.inf
@@ -67,7 +68,8 @@ class Pieces:
         low, high = slopes.amin(0), slopes.amax(0)
         for number in range(PATHS):
             self._steepen(low, high, d, number, radius)
-        slack = 1e-6 * float(torch.maximum(low.abs(), high.abs()).sum())
+        rounding = NOISES * weighed(self.f.v, self.f.noise)[slopes.ne(0).any(0)] / (radius / finest)
+        slack = 1e-6 * float(torch.maximum(low.abs(), high.abs()).sum()) + float(rounding.norm())
         return float(low.sum()) - slack, float(high.sum()) + slack
 
     def _steepen(self, low: Tensor, high: Tensor, d: Direction, number: int, radius: float) -> None:
@@ -113,17 +115,25 @@ class Pieces:
         coarse = self.around(d, radii[0])
         return fine[1] - fine[0] >= 0.5 * (coarse[1] - coarse[0]) and coarse[0] <= claim <= coarse[1]
 
-    def _slope(self, d: Direction, aside: Direction, radius: float) -> Tensor | None:
-        """v ⊙ the slopes of the outputs along d at a point a little off, all entries of d's leaves moved; None outside the
-        domain."""
+    def _slope(self, d: Direction, aside: Direction, radius: float, finer: float = STEP_AROUND) -> Tensor | None:
+        """v ⊙ the slopes of the outputs along d at a point a little off, all entries of d's leaves moved, at a step so many times
+        finer than that; None outside the domain."""
         off = self.f.exact(self.f.spread(aside, radius))
-        h = radius / STEP_AROUND
+        h = radius / finer
         e = self.f.exact(self.f.spread(d, h))
         try:
             ends = [self.f.at({n: off[n] + side * e[n] for n in d}, 1.0) for side in (1.0, -1.0)]
         except Refused:
             return None
         return self.f.v * (ends[0] - ends[1]) / (2 * h)
+
+
+def _finer(ordered: Direction) -> float:
+    """By how much a step must be finer so that it leaves neighbours along any axis in their order: of its entries, up to 1.5, two
+    differ by up to 1."""
+    apart = [t.diff(dim=k).abs() for t in ordered.values() for k in range(t.ndim)]
+    closest = min((float(t[t > 0].min()) for t in apart if bool((t > 0).any())), default=1.0)
+    return max(STEP_AROUND, 4 / closest)
 
 
 def _steepest(f: Callable[[float], float], reach: float, rounding: float) -> float:

@@ -120,3 +120,33 @@ def test_a_side_of_a_kink_that_is_more_coarsely_rounded_than_the_other_is_no_fai
         for factor, wrong in ((1.0, False), (1.0001, True)):
             report = gradcheck(partial(selu, factor=factor), x, raise_exception=False, seed=seed)
             assert bool(report.failures) is wrong, str(report)
+
+
+def weighted(x, wrong=False):
+    """Each row sorted, then weighed by rank; its wrong twin gives every zero too large a weight."""
+    order = np.argsort(x, axis=1, kind="stable")
+    w = np.random.default_rng(5).normal(size=x.shape[1])
+
+    def pullback(d):
+        weights = np.tile(w, (len(x), 1))
+        if wrong:
+            rows = np.take_along_axis(x, order, 1)
+            for row, tied in zip(weights, rows == 0, strict=True):
+                row[tied] += 3.0
+        g = np.zeros_like(x)
+        np.put_along_axis(g, order, d[:, None] * weights, 1)
+        return g
+
+    return np.take_along_axis(x, order, 1) @ w, pullback
+
+
+def half_zero(seed):
+    x = np.random.default_rng(seed).normal(size=(6, 231))
+    return x * (np.random.default_rng(seed + 1).random(size=x.shape) < 0.5)
+
+
+def test_a_hundred_equal_numbers_are_kept_in_their_order_by_small_enough_steps():
+    for seed in range(2):
+        report = gradcheck(weighted, half_zero(seed), raise_exception=False, seed=seed)
+        assert not report.failures, str(report)
+    assert gradcheck(partial(weighted, wrong=True), half_zero(0), raise_exception=False).failures
