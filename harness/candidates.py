@@ -21,6 +21,7 @@ from harness.members import (
     is_method,
     is_named_derivative,
     operation_of,
+    updates_of,
 )
 from harness.models import ValueAndGrad, value_and_grad
 from harness.spec import RESERVED, LayerSpec
@@ -201,6 +202,8 @@ def _methods(layer: Any) -> tuple[str, str] | None:
     for pair in (("forward", "backward"), ("__call__", "backward")):
         if all(is_method(layer, n) for n in pair):
             return pair
+    if updates := updates_of(layer):
+        return updates[0], updates[1]
     return operation_of(layer) or derivative_of(layer)
 
 

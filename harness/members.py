@@ -104,6 +104,21 @@ def operation_of(layer: Any) -> tuple[str, str] | None:
     return None
 
 
+UPDATES = (
+    ("updateoutput",),
+    ("updategradinput",),
+    ("accgradparameters", "accgradparams", "updategradparameters", "updategradparams", "accgrad"),
+)
+"""What Torch7's three methods are called, but for case and underscores; a layer without parameters has no third."""
+
+
+def updates_of(layer: Any) -> tuple[str, ...] | None:
+    """What they are called of an object or class; None where it has not the first two."""
+    own = {n.lower().replace("_", ""): n for n in dir(layer) if not n.startswith("__") and is_method(layer, n)}
+    found = [next((own[n] for n in names if n in own), "") for names in UPDATES]
+    return tuple(filter(None, found)) if found[0] and found[1] else None
+
+
 def _asks_of_graph(forward: Sequence[str], backward: Sequence[str]) -> bool:
     saved = bool({*forward[:1]} & {*CONTEXTS}) and bool({*backward[:1]} & {*CONTEXTS})
     gathered = forward[:1] != backward[:1] or len(backward) == 2

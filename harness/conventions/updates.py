@@ -10,26 +10,18 @@ import torch
 
 from harness import recipe
 from harness.conventions import attributes
+from harness.members import updates_of
 from harness.request import Request
 from harness.stateful import has_backward
 from harness.subject import Recipe, Subject
 
 ORDER = 30
 
-FORWARD, BACK = ("updateoutput",), ("updategradinput",)
-GATHER = ("accgradparameters", "accgradparams", "updategradparameters", "updategradparams", "accgrad")
-"""What the three are called, but for case and underscores; a layer without parameters has no third."""
-
 
 def recognises(layer: Any) -> bool:
     """Whether it is an object with the first two, and no forward and backward made of them."""
     plain = not isinstance(layer, (type, torch.nn.Module, torch.Tensor, tuple, list)) and not hasattr(layer, "__code__")
-    return plain and not has_backward(layer) and bool(_named(layer, FORWARD) and _named(layer, BACK))
-
-
-def _named(layer: Any, names: tuple[str, ...]) -> str:
-    found = {n.lower().replace("_", ""): n for n in dir(layer) if callable(getattr(layer, n, None))}
-    return next((found[n] for n in names if n in found), "")
+    return plain and not has_backward(layer) and updates_of(layer) is not None
 
 
 def subject(request: Request) -> Subject:
@@ -55,17 +47,8 @@ class Updated:
 
     def __init__(self, wrapped: Any) -> None:
         self.wrapped = wrapped
+        self.forward, *self.back = updates_of(wrapped) or ("",)
         self.__signature__ = inspect.signature(getattr(wrapped, self.forward))
-
-    @property
-    def forward(self) -> Any:
-        """What its forward is called."""
-        return _named(self.wrapped, FORWARD)
-
-    @property
-    def back(self) -> list[str]:
-        """What is called of it to go back."""
-        return [n for names in (BACK, GATHER) if (n := _named(self.wrapped, names))]
 
     def __call__(self, *inputs: Any, **keywords: Any) -> Any:
         """The outputs."""

@@ -326,3 +326,26 @@ def test_a_kernel_for_cuda_is_tried_where_it_is_to_run(check, folder):
     assert check("kernels.py", "--device", "cuda", "--examples", "3").status == 0
     (folder / "kernels.py").write_text(KERNEL.replace("2 * dout", "3 * dout"))
     assert check("kernels.py", "--device", "cuda", "--examples", "3").status == 1
+
+
+TORCH7 = """import numpy as np
+
+class Linear:
+    def __init__(self, n_in, n_out):
+        self.weight = np.random.randn(n_in, n_out)
+    def updateOutput(self, input):
+        return input @ self.weight
+    def updateGradInput(self, input, gradOutput):
+        return gradOutput @ self.weight.T
+    def accGradParameters(self, input, gradOutput):
+        self.gradWeight = input.T @ gradOutput
+"""
+
+
+def test_torch7_s_three_methods_are_a_layer(check, folder):
+    (folder / "torch7.py").write_text(TORCH7)
+    answer = check("torch7.py", "--only", "gradient", "--examples", "3")
+    assert answer.status == 0, answer.out
+    assert "Linear: verified" in answer.out
+    (folder / "torch7.py").write_text(TORCH7.replace("input.T @", "2 * input.T @"))
+    assert check("torch7.py", "--only", "gradient", "--examples", "3").status == 1
