@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import combinations, islice
+from itertools import combinations
 from typing import Any
 
 import torch
@@ -62,11 +62,13 @@ def sizes(failed: Sequence[Sizes], passed: Sequence[Sizes], known: bool = False)
     whole = [n for n in numbers if all(type(s[n]) is int for s in every)]
     named = [n for n in failed[0] if n not in numbers and all(isinstance(s.get(n), (str, bool)) for s in every)]
     tests = [_equal(n, value) for n in numbers for value in (0, 1, 2)] + [_equal(n, failed[0][n]) for n in named]
-    tests += [t for n in whole for t in _of_one(n, known)] + [_unequal(n) for n in numbers if n not in whole]
+    tests += [t for n in whole for t in _of_one(n)] + [_unequal(n) for n in numbers if n not in whole]
     tests += [t for pair in combinations(whole, 2) for t in _of_two(*pair)]
     tests += [_equal(n, failed[0][n]) for n in numbers] + [_from(n, failed, passed) for n in whole]
-    said = (text for text, holds in tests if all(map(holds, failed)) and not any(map(holds, passed)))
-    return tuple(f"wrong in the examples where {text}, and in no other" for text in islice(said, 1))
+    said = next((text for text, holds in tests if all(map(holds, failed)) and not any(map(holds, passed))), "")
+    if not said or (known and said in {f"{n} > 1" for n in whole}):
+        return ()
+    return (f"wrong in the examples where {said}, and in no other",)
 
 
 def _equal(n: str, value: Any) -> Holds:
@@ -77,9 +79,8 @@ def _unequal(n: str) -> Holds:
     return f"{n} is not 0", lambda s: bool(s[n] != 0)
 
 
-def _of_one(n: str, known: bool) -> Iterator[Holds]:
-    if not known:
-        yield f"{n} > 1", lambda s: bool(s[n] > 1)
+def _of_one(n: str) -> Iterator[Holds]:
+    yield f"{n} > 1", lambda s: bool(s[n] > 1)
     yield f"{n} is odd and not 1", lambda s: bool(s[n] % 2 == 1 and s[n] > 1)
     yield f"{n} is odd", lambda s: bool(s[n] % 2 == 1)
     yield f"{n} is even", lambda s: bool(s[n] % 2 == 0)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from itertools import permutations
 
 import torch
@@ -10,6 +11,8 @@ from torch import Tensor
 
 from harness.case import Case
 from harness.domain import BackwardRaised, Refused
+from harness.draws import directions_like, unit_of
+from harness.estimate import FINE_STEP
 
 FIT = 1e-5
 """A sentence is offered if it leaves less than this share of the residual."""
@@ -146,14 +149,16 @@ def elsewhere(case: Case, name: str, g: Tensor, r: Tensor) -> Iterator[str]:
     if at_output and _mends(_claimed(case, name, at_output), g, r):
         yield "it would be right with the output where the input stands"
     followed = case.autograd
-    if not isinstance(followed, dict) or not _close(followed.get(name), r):
+    if isinstance(followed, dict) and not _close(followed.get(name), r):
         return
+    is_that_at = _is_that_at if isinstance(followed, dict) else _moves_as_at
     for said, changed in _altered(case):
-        if _is_that_at(case, name, g, r, changed):
+        if is_that_at(case, name, g, r, changed):
             yield f"it is what it would be with {said}"
-    if at_output and _is_that_at(case, name, g, r, at_output):
+    if at_output and is_that_at(case, name, g, r, at_output):
         yield "it is the derivative at the output, where that at the input is asked for"
-    if at_output and x.numel() <= DIAGONAL and explains(_diagonal(case, name), g, r):
+    diagonal = _diagonal if isinstance(followed, dict) else _differenced_diagonal
+    if at_output and x.numel() <= DIAGONAL and explains(diagonal(case, name), g, r):
         yield "only the diagonal of the Jacobian counts: how an entry moves the other outputs is missing"
 
 
@@ -198,3 +203,42 @@ def _diagonal(case: Case, name: str) -> Tensor:
     x = live[name]
     rows = [torch.autograd.grad(y[k], x, retain_graph=True)[0].flatten()[k] for k in range(len(y))]
     return (torch.stack(rows) * v).reshape(x.shape).double()
+
+
+# The same without autograd
+
+
+def _moves_as_at(case: Case, name: str, g: Tensor, r: Tensor, changed: dict[str, Tensor]) -> bool:
+    """Whether along two directions the claim is the slope of the outputs at another point."""
+    leaves = {**case.leaves, **changed}
+    try:
+        for number in (0, 1):
+            (d,) = directions_like([leaves[name]], case.seed, 71, number)
+            slope = sum(
+                float((v * dy).sum())
+                for v, dy in zip(case.base.cotangents, _slopes(case, leaves, name, d), strict=True)
+            )
+            if not abs(float((g * d).sum()) - slope) <= FIT * abs(float(((g - r) * d).sum())):
+                return False
+    except Refused:
+        return False
+    return True
+
+
+def _differenced_diagonal(case: Case, name: str) -> Tensor:
+    """What the diagonal of the Jacobian makes of the cotangent."""
+    x, v = case.leaves[name], case.base.cotangents[0]
+    found = torch.zeros(x.numel(), dtype=torch.float64, device=x.device)
+    with suppress(Refused):  # what is not found explains nothing
+        for k in range(x.numel()):
+            one = torch.zeros(x.numel(), dtype=x.dtype, device=x.device)
+            one[k] = 1.0
+            found[k] = _slopes(case, case.leaves, name, one.reshape(x.shape))[0].flatten()[k]
+    return found.reshape(x.shape) * v
+
+
+def _slopes(case: Case, leaves: Mapping[str, Tensor], name: str, d: Tensor) -> list[Tensor]:
+    """The derivatives of the outputs along a direction through one leaf, at these leaves, by one central difference."""
+    h = FINE_STEP * unit_of(leaves[name])
+    up, down = (case.function({**leaves, name: leaves[name] + side * h * d}) for side in (1.0, -1.0))
+    return [(a - b).detach() / (2 * h) for a, b in zip(up, down, strict=True)]

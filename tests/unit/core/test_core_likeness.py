@@ -13,6 +13,7 @@ from diagnosed import Of, Pullback, X, diagnosis, randn
 from torch import Tensor
 
 from harness import LayerSpec, check
+from harness.conditions import sizes
 
 
 def leaky(x: Tensor) -> Tensor:
@@ -295,3 +296,49 @@ def test_conditions_hold_over_the_examples_of_a_spec():
     spec = LayerSpec(lambda: Of(leaky, lambda d, x, y: d * (x > 0)), "B D", dims={"B": range(3, 9), "D": range(3, 9)})
     report = check(spec, examples=10, only=("input_gradient",))
     assert report.failures[0].finding.diagnosis == ("out exactly where x is negative",)
+
+
+class Multiplied:
+    """x W in NumPy, with W where Wᵀ belongs; its neighbour is off by another factor in each column."""
+
+    def __init__(self, D, factors=None):
+        self.W, self.factors = np.random.default_rng(0).normal(size=(D, D)), factors
+
+    def forward(self, x):
+        self.x = x
+        return x @ self.W
+
+    def backward(self, d):
+        self.dW = self.x.T @ d
+        return d @ self.W if self.factors is None else d @ self.W.T * self.factors
+
+
+class Softmax:
+    """In NumPy, by the diagonal of its Jacobian alone; its neighbour has another function's diagonal."""
+
+    def __init__(self, power=1):
+        self.power = power
+
+    def forward(self, x):
+        e = np.exp(x - x.max(-1, keepdims=True))
+        self.p = e / e.sum(-1, keepdims=True)
+        return self.p
+
+    def backward(self, d):
+        return d * self.p * (1 - self.p**self.power)
+
+
+def test_numpy_layers_are_compared_with_other_points_by_differences():
+    x = randn(5, 4).numpy()
+    assert diagnosis(Multiplied(4), x) == ("it is what it would be with W transposed",)
+    assert "transposed" not in "".join(diagnosis(Multiplied(4, np.arange(1.0, 5.0)), x))
+    diagonal = "only the diagonal of the Jacobian counts: how an entry moves the other outputs is missing"
+    assert diagnosis(Softmax(), x) == (diagonal,)
+    assert diagonal not in diagnosis(Softmax(2), x)
+
+
+def test_where_what_is_wrong_is_known_no_size_is_named_that_goes_with_more_than_one():
+    failed, passed = [{"D": 2}, {"D": 4}, {"D": 32}], [{"D": 1}, {"D": 1}]
+    assert sizes(failed, passed) == ("wrong in the examples where D > 1, and in no other",)
+    assert sizes(failed, passed, known=True) == ()
+    assert sizes(failed, [*passed, {"D": 3}], known=True) == ("wrong in the examples where D is even, and in no other",)
