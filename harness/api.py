@@ -35,7 +35,7 @@ from harness.report import Report, Result
 from harness.request import Request
 from harness.sample import layer_name, modes_of, name_of
 from harness.sources import globals_preserved
-from harness.spec import LayerSpec
+from harness.spec import LayerSpec, resolvable
 from harness.subject import Subject
 from harness.wanted import cuda_wanted
 
@@ -89,8 +89,7 @@ def gradcheck(
     not_split(layer, inputs)
     usable(reference, {"kwargs": kwargs, "grads": grads})
     seed = whole(seed)
-    if resolution is not None and not (isinstance(resolution, (int, float)) and 0 < resolution < 1):
-        raise SpecError(f"resolution={resolution!r}: write the relative error that must be seen, such as 1e-6")
+    resolvable(resolution)
     where_given = next((x.device for x in leaves_of(inputs) if isinstance(x, torch.Tensor)), torch.device("cpu"))
     present = present_mode(layer, len(inputs), kwargs or {})
     given = Request(

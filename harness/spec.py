@@ -144,8 +144,7 @@ class LayerSpec:
         listed = self.dtypes is None or (isinstance(self.dtypes, Iterable) and not isinstance(self.dtypes, str))
         if not listed or set(self.dtypes or ()) - set(DTYPE_NAMES):
             raise SpecError(f"dtypes={self.dtypes!r}: write a tuple of {', '.join(DTYPE_NAMES)}")
-        if self.resolution is not None and not (isinstance(self.resolution, (int, float)) and 0 < self.resolution < 1):
-            raise SpecError(f"resolution={self.resolution!r}: write the relative error that must be seen, such as 1e-6")
+        resolvable(self.resolution)
         if not callable(self.build) and not _is_layer(self.build):
             raise SpecError(f"build={self.build!r} is neither a class, a function, a string nor a layer")
         self._check_used()
@@ -208,6 +207,16 @@ class LayerSpec:
     def builds(self) -> bool:
         """Whether `build` makes a layer; False where it is one."""
         return not _is_layer(self.build)
+
+
+def resolvable(resolution: Any) -> None:
+    """A relative error, or None for what the dtype has.
+
+    Raises:
+        SpecError: it is neither.
+    """
+    if resolution is not None and not (isinstance(resolution, (int, float)) and 0 < resolution < 1):
+        raise SpecError(f"resolution={resolution!r}: write the relative error that must be seen, such as 1e-6")
 
 
 def _parameters(function: Any) -> Mapping[str, inspect.Parameter]:
