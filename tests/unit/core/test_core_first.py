@@ -74,7 +74,7 @@ def test_what_goes_by_each_batch_does_not(layer):
 
 
 @pytest.mark.parametrize(("layer", "expected"), [(Mean, Outcome.PASS), (MeanOfFirst, Outcome.FAIL)])
-def test_gradcheck_sees_it_too(layer, expected):
+def test_one_input_shows_it_too(layer, expected):
     x = np.random.default_rng(0).normal(size=(4, 3))
     report = gradcheck(layer(), x, battery=True, raise_exception=False)
     assert next(r.outcome for r in report.results if r.check == "reuse") is expected
