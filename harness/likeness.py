@@ -152,7 +152,7 @@ def elsewhere(case: Case, name: str, g: Tensor, r: Tensor) -> Iterator[str]:
     if isinstance(followed, dict) and not _close(followed.get(name), r):
         return
     is_that_at = _is_that_at if isinstance(followed, dict) else _moves_as_at
-    for said, changed in _altered(case):
+    for said, changed in _altered(case, name):
         if is_that_at(case, name, g, r, changed):
             yield f"it is what it would be with {said}"
     if at_output and is_that_at(case, name, g, r, at_output):
@@ -162,13 +162,13 @@ def elsewhere(case: Case, name: str, g: Tensor, r: Tensor) -> Iterator[str]:
         yield "only the diagonal of the Jacobian counts: how an entry moves the other outputs is missing"
 
 
-def _altered(case: Case) -> Iterator[tuple[str, dict[str, Tensor]]]:
-    """Other points that people take for this one."""
+def _altered(case: Case, name: str) -> Iterator[tuple[str, dict[str, Tensor]]]:
+    """Other points that people take for this one; what is differentiated by is not left out of its own gradient."""
     for n, leaf in case.leaves.items():
         if case.subject.leaves[n].role == "input" or not leaf.is_floating_point():
             continue
         for value in (1, 0):
-            if bool((leaf != value).any()):
+            if n != name and bool((leaf != value).any()):
                 yield f"{n} = {value} everywhere", {n: torch.full_like(leaf, value)}
         if leaf.ndim == 2 and leaf.shape[0] == leaf.shape[1] > 1:
             yield f"{n} transposed", {n: leaf.T.clone()}
