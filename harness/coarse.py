@@ -80,10 +80,15 @@ class Coarse:
 
         def met(paired: Pairing) -> Tensor:
             steps[:] = steps or [Step.of(self.f, self.f.direction(90, names), FINE_STEP)]
-            digits = 64 * self.case.u * paired.of_outputs((self.f.v * self.f.y).square()).sqrt()
-            return steps[0].off(self.first, paired, torch.zeros_like(self.f.y, dtype=torch.bool)) <= digits
+            return steps[0].off(self.first, paired, torch.zeros_like(self.f.y, dtype=torch.bool)) <= self._digits(
+                paired
+            )
 
         return met
+
+    def _digits(self, paired: Pairing) -> Tensor:
+        """What rounding may change the outputs of each block by."""
+        return 64 * self.case.u * paired.of_outputs((self.f.v * self.f.y).square()).sqrt()
 
     def _wide(self, need: float) -> list[float]:
         """Sixteen times, four times, and the smallest step at which rounding hides no more than what must be seen; no larger ones

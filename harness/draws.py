@@ -86,9 +86,8 @@ def _squares_vanish(y: Tensor) -> bool:
     """Whether the largest of a float64 output's entries is so small that noise is lost in norms."""
     if y.dtype is not torch.float64 or not y.numel():
         return False
-    if (
-        abs(float(y.sum())) > y.numel() * VANISHING
-    ):  # settles nearly all at once: the largest is no smaller than the mean
+    # settles nearly all at once: the largest is no smaller than the mean
+    if abs(float(y.sum())) > y.numel() * VANISHING:
         return False
     return 0 < float(torch.linalg.vector_norm(y, np.inf)) < VANISHING
 

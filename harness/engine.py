@@ -25,7 +25,7 @@ from harness.judge import UNREPLAYED
 from harness.outcome import Outcome, SpecError
 from harness.report import Result
 from harness.session import Observation, Session
-from harness.wanted import cuda_wanted
+from harness.wanted import told
 
 MakeCase = Callable[[str | None], Case]
 
@@ -60,9 +60,9 @@ def events(plan: Plan) -> Iterator[Event]:
                 _ = session.case.base
             except BackwardRaised as raised:
                 raised.example = raised.example or (session.case.label if session is not None else "")
-                broken.append(_told(raised.told(), raised, plan.device))
+                broken.append(clean(told(raised, plan.device, raised.told())))
             except Refused as refusal:
-                refused.append(_told(str(refusal), refusal, plan.device))
+                refused.append(clean(told(refusal, plan.device)))
                 accepted += _accepted(session) if session is not None else _contested(refusal)
                 yield RefusedEvent(plan.layer, mode, "", refused[-1])
             else:
@@ -73,11 +73,6 @@ def events(plan: Plan) -> Iterator[Event]:
         for check in plan.checks:
             failed = [*broken, *(accepted if check.name == "reference" else ())]
             yield Finished(_result(plan.layer, check, mode, sessions, failed, refused, plan.checks))
-
-
-def _told(said: str, raised: Refused | BackwardRaised, device: str) -> str:
-    """What was raised, and what to write where it was for want of a device."""
-    return clean("; ".join(filter(None, (said, cuda_wanted(raised, device)))))
 
 
 def _contested(refusal: Refused) -> list[str]:

@@ -151,13 +151,13 @@ def elsewhere(case: Case, name: str, g: Tensor, r: Tensor) -> Iterator[str]:
     followed = case.autograd
     if isinstance(followed, dict) and not _close(followed.get(name), r):
         return
-    is_that_at = _is_that_at if isinstance(followed, dict) else _moves_as_at
+    traced = isinstance(followed, dict)
+    is_that_at, diagonal = (_is_that_at, _diagonal) if traced else (_moves_as_at, _differenced_diagonal)
     for said, changed in _altered(case, name):
         if is_that_at(case, name, g, r, changed):
             yield f"it is what it would be with {said}"
     if at_output and is_that_at(case, name, g, r, at_output):
         yield "it is the derivative at the output, where that at the input is asked for"
-    diagonal = _diagonal if isinstance(followed, dict) else _differenced_diagonal
     if at_output and x.numel() <= DIAGONAL and explains(diagonal(case, name), g, r):
         yield "only the diagonal of the Jacobian counts: how an entry moves the other outputs is missing"
 

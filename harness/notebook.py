@@ -38,9 +38,8 @@ def run(path: Path, scope: dict[str, Any], run_all: bool = False) -> None:
     absent: dict[str, str] = {}
     future = 0
     for node in (one for whole in statements(path, run_all) for one in _apart(whole)):
-        if (
-            isinstance(node, ast.ImportFrom) and node.module == "__future__"
-        ):  # of one cell, it holds for those that follow
+        # of one cell, it holds for those that follow
+        if isinstance(node, ast.ImportFrom) and node.module == "__future__":
             future |= sum(getattr(__future__, name.name).compiler_flag for name in node.names)
         code = compile(ast.Module([node], []), str(path), "exec", future, dont_inherit=True)
         try:

@@ -24,7 +24,7 @@ from harness.members import operation_of
 from harness.outcome import SpecError
 from harness.sample import modes_of
 from harness.spec import RESERVED, LayerSpec, from_string
-from harness.wanted import cuda_wanted
+from harness.wanted import told
 
 MOST = 400
 """Guesses that are tried."""
@@ -127,7 +127,7 @@ def probe(candidate: Candidate, device: str = "cpu") -> Probed:
                 first, mode = guess, modes_of(spec)[0]
             shaped, refused = _goes(spec, mode, torch.device(device))
         except (Refused, BackwardRaised, SpecError) as error:
-            why = why or "; ".join(filter(None, (str(error), cuda_wanted(error, device))))
+            why = why or told(error, device)
             continue
         if shaped and refused <= 1:
             return Probed(guess, spec)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from harness.bare import GENERATORS, are_near, code_names
+from harness.bare import GENERATORS, are_near, code_names, own_classes
 
 _ENDS = (bool, int, float, str, bytes, torch.Tensor, np.ndarray, ModuleType, type(None))
 _WRAPPED = (staticmethod, classmethod)
@@ -63,8 +63,7 @@ def _steps(thing: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _of_class(kind: type) -> Iterator[tuple[str, Any]]:
-    own = [k for k in reversed(kind.__mro__) if k.__module__.partition(".")[0] not in ("builtins", "torch", "numpy")]
-    for name, value in {n: v for k in own for n, v in vars(k).items()}.items():
+    for name, value in {n: v for k in reversed(own_classes(kind)) for n, v in vars(k).items()}.items():
         plain = value.__func__ if isinstance(value, _WRAPPED) else value
         if isinstance(plain, (FunctionType, type, *GENERATORS)):
             yield f".{name}{'.__func__' if isinstance(value, classmethod) else ''}", plain

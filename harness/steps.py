@@ -39,7 +39,7 @@ def steps_of(state: Stateful, slots: Mapping[str, Slot], outputs: Sequence[Tenso
         (once, g), (twice, h), (still, _) = (_taken(state, slots, w, r) for w, r in ((v, 1.0), (v, 2.0), (zero, 1.0)))
         found = {n: s for n, s in slots.items() if bool((once[n] != 0).any())}
         if not any(bool((m != 0).any()) for m in still.values()) and all(
-            bool(((twice[n] - 2 * once[n]).abs() <= _rounding(slots[n], once[n])).all()) for n in found
+            _doubles(slots[n], once[n], twice[n]) for n in found
         ):
             state.stepped = found
             return Steps(found, tuple(n for n, a in g.items() if not _alike(a, h.get(n))))
@@ -55,9 +55,7 @@ def moved_otherwise(state: Stateful, slots: Mapping[str, Slot], outputs: Sequenc
         return {
             n: s
             for n, s in slots.items()
-            if bool((once[n] != 0).any())
-            and not bool((still[n] != 0).any())
-            and bool(((twice[n] - 2 * once[n]).abs() <= _rounding(s, once[n])).all())
+            if bool((once[n] != 0).any()) and not bool((still[n] != 0).any()) and _doubles(s, once[n], twice[n])
         }
     return {}
 
@@ -86,11 +84,11 @@ def _taken(
         state.restore(slots, before)
 
 
-def _rounding(slot: Slot, move: Tensor) -> Tensor:
-    """What two steps round by: each is subtracted from the array, and some add to it in parts."""
+def _doubles(slot: Slot, once: Tensor, twice: Tensor) -> bool:
+    """Whether a step is twice another, but for what both round by: each is subtracted from the array, and some add to it in parts."""
     there = slot.read()
     assert there is not None
-    return 16 * unit_roundoff(there.dtype) * (there.abs() + move.abs())
+    return bool(((twice - 2 * once).abs() <= 16 * unit_roundoff(there.dtype) * (there.abs() + once.abs())).all())
 
 
 def _alike(a: Tensor | None, b: Tensor | None) -> bool:

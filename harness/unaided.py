@@ -251,7 +251,7 @@ class Unaided(Coarse):
         Raises:
             UnsettledError: not so.
         """
-        digits = 64 * self.case.u * paired.of_outputs((self.f.v * self.f.y).square()).sqrt()
+        digits = self._digits(paired)
         whole = allowed = least(step.e, need, paired)
         if self._uneven([*need]):
             if paired.count < 2:

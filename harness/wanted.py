@@ -33,6 +33,11 @@ def cuda_wanted(error: BaseException, device: str) -> str:
     return _HERE if torch.cuda.is_available() else _NOWHERE
 
 
+def told(error: BaseException, device: str, said: str = "") -> str:
+    """What was raised, or is said of it, and what to write where it was for want of CUDA tensors."""
+    return "; ".join(filter(None, (said or str(error), cuda_wanted(error, device))))
+
+
 def _said(error: BaseException) -> Iterator[str]:
     """What was raised, and what the condition names that stands in the line that raised it or above it."""
     if _MISSING.search(str(error)):

@@ -123,7 +123,7 @@ def accumulation(session: Session) -> Observation:
     both = case.on_top(2)
     assert both is not None
     claim = session.judge.claim
-    if left := _left(session, first):
+    if left := _left(session, kept, first):
         return verdict(session, left, kept)
     ways = {n: way_of(claim, n, first.get(n), second.get(n), both.get(n)) for n in kept}
     problems = _neither(ways) or _unlike_promise(ways, case.promises) or _unlike_each_other(ways)
@@ -133,10 +133,9 @@ def accumulation(session: Session) -> Observation:
     return replace(verdict(session, {}, kept), reason=said, way=said)
 
 
-def _left(session: Session, again: Mapping[str, Tensor | None]) -> dict[str, Finding]:
+def _left(session: Session, kept: Sequence[str], again: Mapping[str, Tensor | None]) -> dict[str, Finding]:
     """Gradients in which earlier backwards are still there, where the layer's own reset clears others."""
     case, claim = session.case, session.judge.claim
-    kept = [n for n in case.wanted if n in case.subject.kept]
     if not case.replays:
         return {}
     same = {n: agreement(claim, n, again.get(n), case.base.gradients.get(n)).outcome is Outcome.PASS for n in kept}
