@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import sys
+import warnings
 from collections.abc import Sequence
 from types import CellType, FunctionType, ModuleType
 from typing import Any
@@ -42,6 +43,10 @@ def _copied(original: Any, made: dict[int, Any]) -> Any:
     """A deep copy that shares what modules the layer keeps (`self.xp = numpy`), which deepcopy does not take."""
     try:
         return copy.deepcopy(original, dict(made))
+    except DeprecationWarning:  # an error under `-W error`: from Python 3.12 on of iterators, as of itertools.count
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            return copy.deepcopy(original, dict(made))
     except TypeError as error:
         if "'module' object" not in str(error):
             raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import torch
 
 from harness.copies import convert, own_copy
+from harness.outcome import SpecError
 from harness.slots import Slot, share_memory, walk
 
 F64, F32 = torch.float64, torch.float32
@@ -235,3 +237,35 @@ def test_a_copy_is_in_the_working_dtype(kind):
     copied = own_copy(held, torch.float64, torch.device("cpu"))
     assert {copied.W.dtype, copied.b.dtype} == {torch.float64}
     assert {held.W.dtype, held.b.dtype} == {torch.float32}
+
+
+class Counter:
+    """Copied as iterators of itertools are from Python 3.12 on."""
+
+    def __init__(self, warning: type[Warning]) -> None:
+        self.warning = warning
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        warnings.warn("copy support will be removed", self.warning, stacklevel=2)
+        return type(self), (self.warning,)
+
+
+class Counting:
+    def __init__(self, warning: type[Warning]) -> None:
+        self.W, self.calls = torch.ones(2), Counter(warning)
+
+
+def test_what_python_will_copy_no_more_is_copied_where_warnings_are_errors():
+    held = Counting(DeprecationWarning)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        copied = own_copy(held, F64, CPU)
+    assert copied.W.dtype == F64
+    assert copied.calls is not held.calls
+
+
+def test_what_a_layer_of_ones_own_warns_of_stays_an_error():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(SpecError, match="can't be copied"):
+            own_copy(Counting(UserWarning), F64, CPU)
