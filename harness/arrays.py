@@ -6,9 +6,7 @@ import ctypes
 import math
 import sys
 from collections.abc import Mapping
-from contextlib import suppress
-from dis import get_instructions
-from functools import cache, lru_cache
+from functools import cache
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import Any, Literal
 from weakref import WeakKeyDictionary
@@ -19,6 +17,7 @@ from torch import Tensor
 
 from harness.holders import is_mapping
 from harness.outcome import SpecError
+from harness.scopes import captured, global_names
 
 Library = Literal["torch", "numpy"]
 
@@ -184,15 +183,6 @@ def _of_class(owner: type) -> frozenset[Library]:
     return _classes[owner]
 
 
-def captured(function: Any) -> list[Any]:
-    """What a function's closure holds."""
-    held = []
-    for cell in getattr(function, "__closure__", None) or ():
-        with suppress(ValueError):  # a cell that is not filled yet
-            held.append(cell.cell_contents)
-    return held
-
-
 def _of_code(code: CodeType, scope: Mapping[str, Any], seen: set[int]) -> set[Library]:
     """By the global names that the code loads; functions of the same module that it calls are followed."""
     found: set[Library] = set()
@@ -213,12 +203,6 @@ def _of_code(code: CodeType, scope: Mapping[str, Any], seen: set[int]) -> set[Li
         if isinstance(constant, CodeType):
             found |= _of_code(constant, scope, seen)
     return found
-
-
-@lru_cache(4096)
-def global_names(code: CodeType) -> frozenset[str]:
-    """The global names that the code loads."""
-    return frozenset(i.argval for i in get_instructions(code) if i.opname in ("LOAD_GLOBAL", "LOAD_NAME"))
 
 
 _LIBRARIES: tuple[Library, ...] = ("torch", "numpy")

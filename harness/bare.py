@@ -1,53 +1,25 @@
-"""What code names outside itself; and classes that name nothing but code, installed modules, constants and generators, in which
-no array can stand: looked through once, they stay so as long as nothing is bound anew."""
+"""Classes that name nothing but code, installed modules, constants and generators, in which no array can stand: looked through
+once, they stay so as long as nothing is bound anew."""
 
 from __future__ import annotations
 
 import random
-import sys
 from collections.abc import Iterable, Mapping
-from dis import get_instructions
-from functools import cache, lru_cache
+from functools import lru_cache
 from operator import attrgetter, is_
-from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
+from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
 import torch
 
-from harness.arrays import captured, global_names, is_real
+from harness.arrays import is_real
+from harness.scopes import are_near, captured, code_names, is_installed, members, own_classes, stored
 
 GENERATORS = (torch.Generator, np.random.Generator, np.random.RandomState, random.Random)
 
 PLAIN = frozenset((type, bool, int, float, str, bytes, type(None), BuiltinFunctionType, property))
 """The types of what holds nothing."""
-
-
-@cache
-def are_near(home: str, other: str) -> bool:
-    """Whether a module is of the same package as another, or of none that somebody has installed."""
-    return home.partition(".")[0] == other.partition(".")[0] or not is_installed(home)
-
-
-def is_installed(module: str) -> bool:
-    """Whether a module is Python's own, or stands among the packages from a registry."""
-    file = getattr(sys.modules.get(module), "__file__", None) or ""
-    return module.partition(".")[0] in sys.stdlib_module_names or "site-packages" in file
-
-
-@lru_cache(4096)
-def code_names(code: CodeType) -> tuple[frozenset[str], frozenset[str]]:
-    """The globals, and the attributes and globals, that code and the functions made in it name."""
-    inner = [code_names(c) for c in code.co_consts if isinstance(c, CodeType)]
-    return global_names(code).union(*(n for n, _ in inner)), frozenset(code.co_names).union(*(a for _, a in inner))
-
-
-@lru_cache(4096)
-def stored(code: CodeType) -> frozenset[str]:
-    """The globals, and the names of functions around it, that code binds anew."""
-    free = code.co_freevars
-    steps = [(i.opname, i.argval) for i in get_instructions(code)]
-    return frozenset(n for op, n in steps if op == "STORE_GLOBAL" or (op == "STORE_DEREF" and n in free))
 
 
 def kind_of(value: Any) -> str:
@@ -61,11 +33,6 @@ def _kind(kind: type) -> str:
     if issubclass(kind, GENERATORS):
         return "generator"
     return "code" if issubclass(kind, (type, FunctionType)) else ""
-
-
-def own_classes(kind: type) -> list[type]:
-    """A class and those above it, without those of Python, NumPy and torch."""
-    return [k for k in kind.__mro__ if k.__module__.partition(".")[0] not in ("builtins", "torch", "numpy")]
 
 
 def is_bare(kind: type) -> bool:
@@ -106,6 +73,7 @@ class _Reading:
             found.extend(captured(function))
         found.extend(map(attrgetter("__mro__"), self._watched))
         found.extend(map(attrgetter("__code__"), self._functions))
+        found.extend(map(attrgetter("__defaults__"), self._functions))
         return found
 
     def _look(self) -> None:
@@ -137,9 +105,9 @@ class _Reading:
     def _of_class(self, kind: type) -> list[Any] | None:
         """What stands in it and those above it; None where that may hold arrays."""
         self._classes[kind] = None
-        members = [(n, getattr(v, "__func__", v)) for k in own_classes(kind) for n, v in vars(k).items()]
-        bare = all(n.startswith("__") or type(v) in PLAIN or not _may_hold(v) for n, v in members)
-        return [v for _, v in members] if bare else None
+        there = list(members(own_classes(kind)))
+        bare = all(m.name.startswith("__") or type(m.thing) in PLAIN or not _may_hold(m.thing) for m in there)
+        return [m.thing for m in there] if bare else None
 
     def _of_function(self, function: FunctionType) -> list[Any] | None:
         """What its code names, of functions and classes those near it; None where that may hold arrays, or changes."""
@@ -156,6 +124,7 @@ class _Reading:
         if not all(is_installed(m.__name__) for m in modules):
             return None
         inside = [v for m in modules for v in self._named(vars(m), attributes)]
+        inside += function.__defaults__ or ()  # arrays there stay where they are
         return [v for v in (*values, *inside) if kind_of(v) != "code" or are_near(v.__module__ or "", home)]
 
     def _named(self, scope: Mapping[str, Any], names: Iterable[str] | None = None) -> list[Any]:

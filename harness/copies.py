@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harness.arrays import captured
 from harness.outcome import SpecError
+from harness.scopes import captured
 from harness.slots import Slot, walk
 
 

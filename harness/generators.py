@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from harness.arrays import captured
-from harness.bare import GENERATORS, are_near, code_names, generators_named, is_bare, kind_of, own_classes
+from harness.bare import GENERATORS, generators_named, is_bare, kind_of
+from harness.scopes import are_near, captured, members, named, own_classes
 
 
 def generators_in(*roots: Any) -> list[Any]:
@@ -75,18 +75,10 @@ def _is_near(thing: Any, other: Any) -> bool:
     return are_near(thing.__module__ or "", other.__module__ or "")
 
 
-_METHODS = (staticmethod, classmethod)
-
-
 def _beside(thing: type | FunctionType) -> list[Any]:
-    """What stands in a class and those above it, or what the code of a function names and has captured."""
-    if isinstance(thing, type):
-        members = [v for k in own_classes(thing) for v in vars(k).values()]
-        return [getattr(v, "__func__", v) if type(v) in _METHODS else v for v in members]
-    scope, (names, attributes) = thing.__globals__, code_names(thing.__code__)
-    values = [scope[n] for n in names if n in scope]
-    inside = [vars(v).get(n) for v in values if type(v) is ModuleType for n in attributes]  # `settings.rng`
-    return [*values, *inside, *captured(thing)]
+    """What stands in a class and those above it, or what the code of a function names beside its arguments."""
+    found = members(own_classes(thing)) if isinstance(thing, type) else named(thing, libraries=True)
+    return [each.thing for each in found]
 
 
 def _parts(thing: Any) -> list[Any]:

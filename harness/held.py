@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, MutableMapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from inspect import getattr_static
-from types import FunctionType, MethodType, ModuleType
+from types import FunctionType, MethodType
 from typing import Any
 
 import numpy as np
@@ -16,10 +16,10 @@ from torch import Tensor
 from torch.nn.parameter import is_lazy
 
 from harness.arrays import is_real, to_tensor
-from harness.bare import are_near, code_names, is_installed
 from harness.holders import has_parts
 from harness.nested import like
 from harness.outcome import SpecError
+from harness.scopes import Named, are_near, is_installed, members, named
 from harness.signatures import parameters_of
 from harness.slots import Slot, entries, inside
 
@@ -39,60 +39,16 @@ def held_by(function: Any, code: str = "function") -> dict[str, Slot]:
     own = {} if owner is None or isinstance(owner, type) else dict(entries(owner))
     shared = _of_class(owner, Slot(plain, "", "cls", itself)) if isinstance(owner, type) else []
     return {
-        **_of_closure(plain, reached),
-        **_of_globals(plain, reached),
-        **_of_defaults(plain, reached),
+        **{each.name: _slot(each, plain, reached) for each in named(plain)},
         **{f"self.{n}": Slot(owner, n, f"self.{n}", f"{itself}.{n}") for n in own},
         **{s.label: s for s in shared},
     }
 
 
-def _of_closure(function: FunctionType, code: str) -> dict[str, Slot]:
-    cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
-    made = {n: Slot(c, "cell_contents", n, f"{code}.__closure__[{k}].cell_contents") for k, (n, c) in enumerate(cells)}
-    return {n: slot for n, slot in made.items() if not _is_empty(slot.owner)}
-
-
-def _is_empty(cell: Any) -> bool:
-    try:
-        cell.cell_contents  # noqa: B018
-    except ValueError:
-        return True
-    return False
-
-
-def _loaded(function: FunctionType) -> list[str]:
-    """The globals that its code, and that of functions made in it, loads, and that are there."""
-    names, _ = code_names(function.__code__)
-    return sorted(n for n in names if n in function.__globals__)
-
-
-def _of_globals(function: FunctionType, code: str) -> dict[str, Slot]:
-    """Its globals, and what it names in those of them that are modules, such as `settings.W`."""
-    found = {n: Slot(function.__globals__, n, n, f"{code}.__globals__[{n!r}]") for n in _loaded(function)}
-    _, attributes = code_names(function.__code__)
-    waiting, seen = list(found.values()), set[int]()
-    while waiting:
-        slot = waiting.pop()
-        module = slot.get()
-        if id(module) in seen:
-            continue
-        seen.add(id(module))
-        if isinstance(module, ModuleType) and not is_installed(module.__name__):
-            inner = {n: inside(module, n, slot) for n in sorted(attributes) if n in vars(module)}
-            inner = {n: replace(s, above=None) for n, s in inner.items() if s.label not in found}
-            found |= {s.label: s for s in inner.values()}
-            waiting += inner.values()
-    return {n: s for n, s in found.items() if not isinstance(s.get(), ModuleType)}
-
-
-def _of_defaults(function: FunctionType, code: str) -> dict[str, Slot]:
-    given, words = function.__defaults__ or (), function.__kwdefaults__ or {}
-    above = Slot(function, "__defaults__", "", f"{code}.__defaults__")
-    first = function.__code__.co_argcount - len(given)
-    names = function.__code__.co_varnames[first : function.__code__.co_argcount]
-    made = {n: Slot(given, k, n, f"{above.code}[{k}]", above) for k, n in enumerate(names)}
-    return made | {n: Slot(words, n, n, f"{code}.__kwdefaults__[{n!r}]") for n in words}
+def _slot(each: Named, function: FunctionType, code: str) -> Slot:
+    """The place of a thing that a function names; a tuple of defaults is looked up again, others may be put there."""
+    above = Slot(function, "__defaults__", "", f"{code}.__defaults__") if isinstance(each.home, tuple) else None
+    return Slot(each.home, each.key, each.name, code + each.step, above)
 
 
 def _of_partial(function: partial[Any], code: str) -> dict[str, Slot]:
@@ -246,8 +202,8 @@ def _of_class(kind: type, slot: Slot) -> list[Slot]:
 
 def _of_methods(kind: type, slot: Slot) -> list[Slot]:
     """What the methods of a class compute with beside what they are called with."""
-    made = [(n, getattr(m, "__func__", m)) for n, m in vars(kind).items()]
-    return [s for n, m in made if isinstance(m, FunctionType) for s in held_by(m, f"{slot.code}.{n}").values()]
+    methods = [m for m in members([kind]) if isinstance(m.thing, FunctionType)]
+    return [s for m in methods for s in held_by(m.thing, f"{slot.code}.{m.name}").values()]
 
 
 def _module(thing: Any) -> str:

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harness.bare import are_near
 from harness.held import held_by
+from harness.scopes import are_near
 from harness.slots import Slot
 from harness.sources import first_seen
 

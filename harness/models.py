@@ -8,10 +8,11 @@ from collections.abc import Callable, Mapping
 from types import FunctionType
 from typing import Any
 
-from harness.arrays import captured, is_array
+from harness.arrays import is_array
 from harness.modes import forward_of
 from harness.outcome import SpecError
 from harness.request import positional_names
+from harness.scopes import captured
 from harness.slots import walk
 from harness.sources import restored_later
 

@@ -6,19 +6,19 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
-from types import FunctionType, ModuleType
+from types import FunctionType
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from harness.arrays import captured, is_real
-from harness.bare import GENERATORS, PLAIN, are_near, code_names, is_bare, is_installed, stored
+from harness.arrays import is_real
+from harness.bare import GENERATORS, is_bare
 from harness.copies import own_copy
-from harness.held import held_by
 from harness.holders import has_parts
 from harness.outcome import SpecError
 from harness.parts import parts_of
+from harness.scopes import Named, are_near, bound_anew, is_installed, members, named
 from harness.slots import Slot, walk
 from harness.sources import preserving, restored_later
 
@@ -55,7 +55,7 @@ class Outside:
     @classmethod
     def of(cls, layer: Any, dtype: torch.dtype, device: torch.device) -> Outside:
         """Of what holds an array, or may once backward has run; of nothing where nobody would put it back."""
-        names = {_label(layer, s): s for s in _of_methods(layer)} if preserving() and _looks_out(layer) else {}
+        names = {_label(layer, s): s for s in _of_methods(layer)} if preserving() else {}
         originals = {n: _kept(slot) for n, slot in names.items()}
         made = _copied({n: t for n, t in originals.items() if t is not _ABSENT}, dtype, device)
         outside = cls(names, originals, {**originals, **made})
@@ -146,69 +146,28 @@ def _label(layer: Any, slot: Slot) -> str:
     return f"globals.{slot.label}" if shadowed else slot.label
 
 
-def _looks_out(layer: Any) -> bool:
-    """Whether the methods of a layer name anything that `_of_methods` may find: most name nothing, and are asked again and again."""
-    seen: set[Any] = set()
-    pending: list[FunctionType] = []
-    for own in {type(part): None for part in (layer, *(p for _, p in parts_of(layer)))}:
-        for kind in () if is_bare(own) else own.__mro__:
-            if kind in seen or _is_others(kind.__module__):
-                continue
-            seen.add(kind)
-            for name, value in vars(kind).items():
-                member = getattr(value, "__func__", value)
-                if type(member) is FunctionType:
-                    pending.append(member)
-                elif (
-                    type(value) not in PLAIN and not name.startswith("__") and (is_real(value) or _is_container(value))
-                ):
-                    return True
-    while pending:
-        function = pending.pop()
-        if function in seen:
-            continue
-        seen.add(function)
-        home = function.__module__ or ""
-        if stored(function.__code__):
-            return True
-        for thing in _named(function):
-            if type(thing) is FunctionType:
-                pending += [thing] if are_near(thing.__module__ or "", home) else []
-            elif type(thing) is ModuleType:  # it may name an array in it, `settings.W`
-                if not is_installed(thing.__name__):
-                    return True
-            elif type(thing) not in PLAIN and not isinstance(thing, type) and _may_hold(thing, home):
-                return True
-    return False
-
-
-def _named(function: FunctionType) -> list[Any]:
-    """What the code of a function names outside it."""
-    scope, (names, _) = function.__globals__, code_names(function.__code__)
-    return [*(scope[n] for n in names if n in scope), *captured(function), *(function.__kwdefaults__ or {}).values()]
-
-
 def _of_methods(layer: Any) -> Iterator[Slot]:
     """The names that the methods of a layer, those of the layers inside it, and functions of theirs load or write."""
+    steps: dict[type, str] = {type(layer): ""}
+    for code, part in parts_of(layer):
+        steps.setdefault(type(part), code.removeprefix("layer"))
     seen: set[Any] = set()
-    for code, part in [("layer", layer), *parts_of(layer)]:
-        for kind in type(part).__mro__:
+    for own, step in steps.items():
+        for kind in () if is_bare(own) else own.__mro__:
             if kind not in seen and not _is_others(kind.__module__):
                 seen.add(kind)
-                methods = {
-                    n: m for n, v in vars(kind).items() if isinstance(m := getattr(v, "__func__", v), FunctionType)
-                }
-                step = code.removeprefix("layer")
-                yield from _of_class(kind, step)
-                for name, method in methods.items():
-                    yield from _of_function(method, f"{step}.{name}", seen)
+                there = list(members([kind]))
+                yield from _of_class(there, step)
+                for m in there:
+                    if isinstance(m.thing, FunctionType):
+                        yield from _of_function(m.thing, f"{step}.{m.name}", seen)
 
 
-def _of_class(kind: type, code: str) -> Iterator[Slot]:
+def _of_class(there: Iterable[Named], code: str) -> Iterator[Slot]:
     """What stands in a class itself, for all its objects."""
-    for name, value in vars(kind).items():
-        if not name.startswith("__") and (is_real(value) or _is_container(value)):
-            yield Slot(kind, name, name, f"{code}.{name}")
+    for m in there:
+        if not m.name.startswith("__") and (is_real(m.thing) or _is_container(m.thing)):
+            yield Slot(m.home, m.key, m.name, code + m.step)
 
 
 def _is_others(module: str) -> bool:
@@ -220,29 +179,16 @@ def _of_function(function: FunctionType, code: str, seen: set[Any]) -> Iterator[
         return
     seen.add(function)
     home = function.__module__ or ""
-    written = _written(function, code)
-    keys = {_key(s) for s in written}
-    for slot in [*written, *held_by(function, code).values()]:
-        if isinstance(slot.home(), tuple) or slot.above is not None or _key(slot) in seen:
+    written = bound_anew(function)
+    for k, each in enumerate((*written, *named(function))):
+        key = id(each.home), each.key
+        if isinstance(each.home, tuple) or key in seen:
             continue
-        seen.add(_key(slot))
-        thing = slot.get()
-        if isinstance(thing, FunctionType) and are_near(thing.__module__ or "", home):
-            yield from _of_function(thing, slot.code, seen)
-        elif _key(slot) in keys or _may_hold(thing, home):
-            yield slot
-
-
-def _written(function: FunctionType, code: str) -> list[Slot]:
-    """The globals and the names of functions around it that it binds anew, there or not yet."""
-    names = stored(function.__code__)
-    own = [Slot(function.__globals__, n, n, f"{code}.__globals__[{n!r}]") for n in sorted(names - {*_free(function)})]
-    cells = {n: s for n, s in held_by(function, code).items() if n in _free(function)}
-    return own + [s for n, s in cells.items() if n in names]
-
-
-def _free(function: FunctionType) -> tuple[str, ...]:
-    return function.__code__.co_freevars
+        seen.add(key)
+        if isinstance(each.thing, FunctionType) and are_near(each.thing.__module__ or "", home):
+            yield from _of_function(each.thing, code + each.step, seen)
+        elif k < len(written) or _may_hold(each.thing, home):
+            yield Slot(each.home, each.key, each.name, code + each.step)
 
 
 def _may_hold(thing: Any, home: str) -> bool:

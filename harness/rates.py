@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from harness.bare import code_names
 from harness.parts import objects_of
+from harness.scopes import members, named
 from harness.signatures import parameters_of
 
 RATES = ("lr", "learningrate", "learnrate", "lrate", "ratelearning", "stepsize", "eta")
@@ -67,13 +67,10 @@ def _of_object(owner: Any, code: str) -> Iterator[Rate]:
 
 def _of_methods(owner: Any, code: str) -> Iterator[Rate]:
     """In the globals that the object's methods name."""
-    for name, method in (
-        (n, m) for k in type(owner).__mro__ for n, m in vars(k).items() if isinstance(m, FunctionType)
-    ):
-        scope = method.__globals__
-        for n in sorted(code_names(method.__code__)[0] & scope.keys()):
-            if _is_rate(n, scope[n]):
-                yield scope, n, f"{code}.{name}.__globals__[{n!r}]"
+    for method in (m for m in members(type(owner).__mro__) if isinstance(m.thing, FunctionType)):
+        for each in named(method.thing):
+            if each.home is method.thing.__globals__ and _is_rate(each.name, each.thing):
+                yield each.home, each.name, f"{code}.{method.name}{each.step}"
 
 
 def _is_rate(name: str, value: Any) -> bool:

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from types import FunctionType, MethodType, ModuleType
+from types import CellType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 import numpy as np
 import torch
 
-from harness.bare import GENERATORS, are_near, code_names, own_classes
+from harness.bare import GENERATORS
+from harness.scopes import are_near, members, named, own_classes
 
 _ENDS = (bool, int, float, str, bytes, torch.Tensor, np.ndarray, ModuleType, type(None))
-_WRAPPED = (staticmethod, classmethod)
 
 
 def seedings(generators: Sequence[Any], roots: Mapping[str, Any]) -> list[str]:
@@ -63,36 +63,19 @@ def _steps(thing: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _of_class(kind: type) -> Iterator[tuple[str, Any]]:
-    for name, value in {n: v for k in reversed(own_classes(kind)) for n, v in vars(k).items()}.items():
-        plain = value.__func__ if isinstance(value, _WRAPPED) else value
-        if isinstance(plain, (FunctionType, type, *GENERATORS)):
-            yield f".{name}{'.__func__' if isinstance(value, classmethod) else ''}", plain
+    for member in {m.name: m for m in members(reversed(own_classes(kind)))}.values():
+        if isinstance(member.thing, (FunctionType, type, *GENERATORS)):
+            yield member.step, member.thing
 
 
 def _of_function(function: FunctionType) -> Iterator[tuple[str, Any]]:
-    scope, (names, attributes) = function.__globals__, code_names(function.__code__)
-    for name in sorted(names & scope.keys()):
-        step, value = f".__globals__[{name!r}]", scope[name]
-        if isinstance(value, GENERATORS):
-            yield step, value
-        elif isinstance(value, ModuleType):  # `settings.rng`
-            inside = vars(value)
-            yield from (
-                (f"{step}.{n}", g) for n in sorted(attributes & inside.keys()) if isinstance(g := inside[n], GENERATORS)
-            )
-        elif isinstance(value, (FunctionType, type)) and are_near(value.__module__ or "", function.__module__ or ""):
-            yield step, value
-    for k, cell in enumerate(function.__closure__ or ()):
-        yield from ((f".__closure__[{k}].cell_contents", c) for c in _contents(cell))
-    yield from ((f".__defaults__[{k}]", v) for k, v in enumerate(function.__defaults__ or ()))
-    yield from ((f".__kwdefaults__[{n!r}]", v) for n, v in (function.__kwdefaults__ or {}).items())
-
-
-def _contents(cell: Any) -> list[Any]:
-    try:
-        return [cell.cell_contents]
-    except ValueError:  # it is not filled yet
-        return []
+    """Whatever it holds itself; of what it names beside that, generators and code near it."""
+    home = function.__module__ or ""
+    for each in named(function, libraries=True):
+        own = isinstance(each.home, (CellType, tuple)) or each.home is function.__kwdefaults__
+        near = isinstance(each.thing, (FunctionType, type)) and are_near(each.thing.__module__ or "", home)
+        if own or near or isinstance(each.thing, GENERATORS):
+            yield each.step, each.thing
 
 
 def _seeding(code: str, generator: Any, more: int) -> str:

@@ -101,3 +101,44 @@ def test_a_wrong_gradient_beside_such_a_global_is_failed(home):
     assert gradcheck(home.Scale(), z)
     home.Scale.backward = lambda self, v: v
     assert not gradcheck(home.Scale(), z, raise_exception=False)
+
+
+NOISY = """
+import torch
+
+RNG = torch.Generator()
+
+def noise(shape, {}):
+    return torch.randn(shape, generator=rng, dtype=torch.float64)
+
+class Times:
+    factor = 1.0
+
+    def forward(self, z):
+        self.m = noise(z.shape)
+        return z * self.m
+
+    def backward(self, v):
+        return self.factor * v * self.m
+"""
+REACHED = {
+    "rng=RNG": "layer.forward.__globals__['noise'].__defaults__[0]",
+    "*, rng=RNG": "layer.forward.__globals__['noise'].__kwdefaults__['rng']",
+    "rng=None": "layer.forward.__globals__['noise'].__globals__['settings'].draws.rng",
+}
+
+
+@pytest.mark.parametrize(("asked", "reached"), REACHED.items())
+def test_a_generator_in_a_helpers_default_or_in_a_module_inside_a_module_is_replayed(home, asked, reached):
+    settings, draws = ModuleType("settings"), ModuleType("draws")
+    settings.draws, draws.rng, home.settings = draws, torch.Generator(), settings
+    source = NOISY.format(asked)
+    if asked == "rng=None":
+        source = source.replace("generator=rng", "generator=settings.draws.rng")
+    exec(source, vars(home))
+    z = torch.randn(3, 4, dtype=torch.float64)
+    assert gradcheck(home.Times(), z)
+    home.Times.factor = 2.0
+    finding = gradcheck(home.Times(), z, raise_exception=False).failures[0].finding
+    assert finding is not None
+    assert f"{reached}.manual_seed(seed)" in finding.reproduce
