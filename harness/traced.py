@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from types import MappingProxyType
 from typing import Any
@@ -170,91 +170,137 @@ def traced(
         held: the tensors that it computes with beside its arguments; others stand in their places while it runs.
         judged: those of them whose gradient is.
     """
-    request = request.with_modes()
-    own = {n: h.like(request.dtype, request.device) for n, h in held.items()}
-    leaves = request.leaves(arguments) | {n: Leaf(own[n], "parameter") for n in judged}
-    fixed = {n: t for n, t in own.items() if n not in judged}
-    wanted = [n for n, leaf in leaves.items() if leaf.wanted]
-    sources = Sources(request.layer)
-    for module in reachable((torch.nn.Module,), request.layer):
-        if first_seen(module):
-            restored_later(module_state(module))
+    work = _Working.of(request.with_modes(), name, arguments, call, held, judged)
+    evaluation, missing = work.probed()
+    silent = _silent(evaluation, arguments, work.leaves)
+    work.leaves |= {n: replace(work.leaves[n], wanted=False) for n in silent}
+    return Subject(
+        name,
+        work.leaves,
+        {},
+        work.running(work.wanted, graph_pullback),
+        tuple(work.request.modes) or (None,),
+        autograd_is_backward=reason,
+        notes=tuple(f"`{n}` has no gradient: backward gives None; it does not require one, not judged" for n in silent),
+        draws=bool(work.sources),
+        replayed=work.sources.replayed,
+        strays=work.sources.strays,
+        unclaimed=missing,
+        partially=lambda some, of=None: work.running(some, partial(bare_pullback, some=of)),
+        held={n: h.tensor for n, h in held.items()},
+        recipe=work.recipe,
+    )
 
-    writes = False
-    strange: dict[int, Tensor] = {}
 
-    def outputs_at(live: Mapping[str, Tensor], mode: str | None, seed: int) -> tuple[Tensor, ...]:
-        sources.seed(seed)
-        keywords = {**request.kwargs, **request.modes.get(mode or "", {})}
-        given = {n: t.clone() for n, t in live.items()} if writes else live
-        with standing_in(held, given):
-            return outputs_of(call(*call_arguments(arguments, given, "torch"), **keywords), name)
+@dataclass
+class _Working:
+    """A function that is run at other values of its arguments and of the tensors that it holds."""
 
-    def running(some: Collection[str], pullback: Pulling) -> Run:
+    request: Request
+    name: str
+    arguments: Mapping[str, Any]
+    call: Callable[..., Any]
+    held: Mapping[str, Held]
+    judged: Collection[str]
+    leaves: dict[str, Leaf]
+    fixed: Mapping[str, Tensor]
+    """Copies of the tensors that it holds and whose gradient is not judged."""
+    sources: Sources
+    writes: bool = False
+    """Whether it works in place on its arguments, which autograd allows on no leaf."""
+    strange: Mapping[int, Tensor] = field(default_factory=dict)
+    """The ends of the last probe's graph that are none of its leaves."""
+
+    @classmethod
+    def of(
+        cls,
+        request: Request,
+        name: str,
+        arguments: Mapping[str, Any],
+        call: Callable[..., Any],
+        held: Mapping[str, Held],
+        judged: Collection[str],
+    ) -> _Working:
+        """With copies of what it holds, and the modules in it to be given back as they are."""
+        own = {n: h.like(request.dtype, request.device) for n, h in held.items()}
+        leaves = request.leaves(arguments) | {n: Leaf(own[n], "parameter") for n in judged}
+        fixed = {n: t for n, t in own.items() if n not in judged}
+        sources = Sources(request.layer)
+        for module in reachable((torch.nn.Module,), request.layer):
+            if first_seen(module):
+                restored_later(module_state(module))
+        return cls(request, name, arguments, call, held, judged, leaves, fixed, sources)
+
+    @property
+    def wanted(self) -> list[str]:
+        """The leaves whose gradient backward is asked for."""
+        return [n for n, leaf in self.leaves.items() if leaf.wanted]
+
+    def outputs_at(self, live: Mapping[str, Tensor], mode: str | None, seed: int) -> tuple[Tensor, ...]:
+        """The outputs, with their graph, where these tensors stand in the places of arguments and of what it holds."""
+        self.sources.seed(seed)
+        keywords = {**self.request.kwargs, **self.request.modes.get(mode or "", {})}
+        given = {n: t.clone() for n, t in live.items()} if self.writes else live
+        with standing_in(self.held, given):
+            return outputs_of(self.call(*call_arguments(self.arguments, given, "torch"), **keywords), self.name)
+
+    def forwarded(self, live: Mapping[str, Tensor], mode: str | None, seed: int) -> tuple[Tensor, ...]:
+        """The same, also of a function that works in place and says so (mark_dirty)."""
+        try:
+            return self.outputs_at(live, mode, seed)
+        except RuntimeError as error:
+            if self.writes or "leaf Variable that requires grad" not in str(error):
+                raise
+            self.writes = True
+            return self.outputs_at(live, mode, seed)
+
+    def running(self, some: Collection[str], pullback: Pulling) -> Run:
+        """The function as a subject runs it, some of whose leaves require a gradient."""
+
         def run(values: Mapping[str, Tensor], buffers: Mapping[str, Tensor], mode: str | None, seed: int) -> Evaluation:
-            nonlocal writes, strange
             live = tracked(values, some)
-            there = {**live, **{n: t.clone() for n, t in fixed.items()}}
-            try:
-                outputs = outputs_at(there, mode, seed)
-            except RuntimeError as error:
-                if writes or "leaf Variable that requires grad" not in str(error):
-                    raise
-                writes = True  # it works in place and says so (mark_dirty), which autograd allows on what is no leaf
-                outputs = outputs_at(there, mode, seed)
+            there = {**live, **{n: t.clone() for n, t in self.fixed.items()}}
+            outputs = self.forwarded(there, mode, seed)
             pull = pullback(outputs, live)
             if pullback is bare_pullback:  # the probe
-                strange = strangers(outputs, there.values())
+                self.strange = strangers(outputs, there.values())
 
             def pulled(cotangents: Sequence[Tensor]) -> Gradients:
-                with standing_in(held, there):  # a backward may read what it has not saved
+                with standing_in(self.held, there):  # a backward may read what it has not saved
                     return pull(cotangents)
 
-            now = {n: live[n] for n in judged}
+            now = {n: live[n] for n in self.judged}
             copied, memory = looked_at(pulled)
             return Evaluation(tuple(y.detach() for y in outputs), copied, now=lambda: now, memory=memory)
 
         return run
 
-    probe = running(wanted, bare_pullback)
-    missing: dict[str, str] = {}
-    with sources.watched():
-        for mode in request.modes or (None,):
-            evaluation = probe({n: leaf.value.clone() for n, leaf in leaves.items()}, {}, mode, 0)
-            if before := strange:
-                probe({n: leaf.value.clone() for n, leaf in leaves.items()}, {}, mode, 0)
-                missing |= unfound(before, strange)
-    silent = _silent(evaluation, arguments, leaves)
-    leaves |= {n: replace(leaves[n], wanted=False) for n in silent}
-    wanted = [n for n in wanted if n not in silent]
-    run = running(wanted, graph_pullback)
+    def probed(self) -> tuple[Evaluation, dict[str, str]]:
+        """A first run in the last mode, and what to write for tensors that autograd reaches in some mode and nobody found."""
+        probe = self.running(self.wanted, bare_pullback)
+        missing: dict[str, str] = {}
+        with self.sources.watched():
+            for mode in self.request.modes or (None,):
+                evaluation = probe(self._values(), {}, mode, 0)
+                if before := self.strange:
+                    probe(self._values(), {}, mode, 0)
+                    missing |= unfound(before, self.strange)
+        return evaluation, missing
 
-    def written() -> Recipe:
+    def _values(self) -> dict[str, Tensor]:
+        return {n: leaf.value.clone() for n, leaf in self.leaves.items()}
+
+    def recipe(self) -> Recipe:
+        """How a script makes the same."""
+        bound = self.call is not self.request.layer  # `Function.apply`
         plain = recipe.traced(
-            request.layer,
-            name,
-            ".apply" if call is not request.layer else "",
-            [p.replace("give(leaves", "(live") for p in recipe.passed(arguments, leaves)],
-            wanted,
-            recipe.keywords_of(request.kwargs, request.modes),
-            {n: [s.code for s in held[n].slots] for n in judged},
+            self.request.layer,
+            self.name,
+            ".apply" if bound else "",
+            [p.replace("give(leaves", "(live") for p in recipe.passed(self.arguments, self.leaves)],
+            self.wanted,
+            recipe.keywords_of(self.request.kwargs, self.request.modes),
+            {n: [s.code for s in self.held[n].slots] for n in self.judged},
         )
-        itself = "function.__self__" if call is not request.layer else "function"  # `Function.apply`
-        return recipe.seeded(plain, seedings(sources.drawn, {itself: request.layer}))
-
-    return Subject(
-        name,
-        leaves,
-        {},
-        run,
-        tuple(request.modes) or (None,),
-        autograd_is_backward=reason,
-        notes=tuple(f"`{n}` has no gradient: backward gives None; it does not require one, not judged" for n in silent),
-        draws=bool(sources),
-        replayed=sources.replayed,
-        strays=sources.strays,
-        unclaimed=missing,
-        partially=lambda some, of=None: running(some, partial(bare_pullback, some=of)),
-        held={n: h.tensor for n, h in held.items()},
-        recipe=written,
-    )
+        itself = "function.__self__" if bound else "function"
+        return recipe.seeded(plain, seedings(self.sources.drawn, {itself: self.request.layer}))
