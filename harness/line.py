@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from torch import Tensor
@@ -110,58 +110,15 @@ class Line:
     def settle(cls, ladder: Ladder, unit: float, need: float, least: float = LEAST, first: int | None = None) -> Line:
         """Climb the ladder until the claim is accepted at the resolution needed, refuted by two rungs and the fine steps,
         found at a kink by two rungs, or hidden by noise. One rung may be tried `first`: it accepts, or says nothing."""
-        if first is not None and (r := ladder.rung(first)) is not None and r.flow and r.accepts(need * unit * least):
+        climb = _Climb(ladder, unit, need, least)
+        if first is not None and (r := ladder.rung(first)) is not None and r.flow and climb.accepts(r):
             return cls.smooth(r, unit, least)
-        best: Residual | None = None
-        previous: Residual | None = None
-        kink: Line | None = None
-        beside: Line | None = None
-        denied = False
-        steps, last = deque([FIRST, *DOWN]), FIRST
-        while steps:
-            k = steps.popleft()
-            r = ladder.rung(k)
-            if r is None:
-                continue
-            # a plateau of a coarsely rounded function: its slope is none of the function's
-            if r.flow == 0 and ladder.jumps:
-                return cls(float("nan"), float("inf"), float("inf"), 0.0, least=least)
-            if r.accepts(need * unit * least):
-                return cls.smooth(r, unit, least)
-            # silu from afar has the kink of relu: a claim outside its slopes that a nearer smooth estimate allows and they
-            # can't is not refuted by them
-            if kink is not None and r.sides is None and r.estimate.known and not r.refuted:
-                denied = denied or 2 * r.estimate.error / unit < kink.out
-            if kink is None and previous is not None and r.same_kink(previous):
-                kink, steps = cls.at_kink(r, unit, least), deque(s for s in BESIDE if s > k)
-            elif kink is not None and r.sides is not None:
-                nearer = cls.at_kink(r, unit, least)
-                # rounding widens what lies between the slopes: then the larger step says more
-                kink = nearer if nearer.width <= 1.001 * kink.width else kink
-            elif kink is not None and r.estimate.known and r.estimate.error / unit < NARROW * kink.width:
-                beside, kink, steps = kink, None, deque(s for s in DOWN if s > k)
-            near = min(k, last) >= NEAR
-            sound = near and previous is not None and previous.refuted and r.refuted and r.agrees(previous)
-            if previous is not None and sound and ladder.confirms(r, previous):
-                if ladder.among(r):  # flat to either side, and still a kink: the median of equal numbers
-                    return cls(r.claimed / unit, 0.0, 0.0, r.flow / unit, False, True, least)
-                return cls.smooth(min(previous, r, key=lambda x: x.estimate.error), unit, least, refuted=True)
-            if best is None and r.noisy and not r.refuted:
-                steps = deque(UP)
-            elif best is not None and best.noisy and not best.refuted and r.estimate.error > 64 * best.estimate.error:
-                break
-            if previous is not None and beside is None and r.noisy and not previous.noisy and k - last > 2:
-                steps = deque([(k + last) // 2])  # truncation and rounding meet in between
-            best = r if best is None or r.estimate.error < best.estimate.error else best
-            previous, last = r, k
-        if kink is None and beside is not None and best is not None and not best.refuted:
-            kink = beside  # so near that no step between it and rounding is fine enough: as good as at it
-        if kink is not None and kink.outside and denied and best is not None:
-            return cls.smooth(best, unit, least)
-        if kink is not None:
-            # at a kink of several pieces the claim may be the slope of a piece that no one-sided difference shows
-            return replace(kink, out=0.0) if kink.outside and ladder.around else kink
-        return cls.smooth(best, unit, least) if best else cls(float("nan"), float("inf"), float("inf"), 0.0)
+        return climb.line()
+
+    @classmethod
+    def unknown(cls, least: float) -> Line:
+        """Where nothing is known."""
+        return cls(float("nan"), float("inf"), float("inf"), 0.0, least=least)
 
     @classmethod
     def smooth(cls, r: Residual, unit: float, least: float, refuted: bool = False) -> Line:
@@ -176,3 +133,100 @@ class Line:
         nearest = min(max(r.claimed, r.sides[0]), r.sides[1])
         out, width = abs(r.claimed - nearest) / unit, (r.sides[1] - r.sides[0]) / unit
         return cls(nearest / unit, 0.0, out, r.flow / unit, False, True, least, width)
+
+
+@dataclass
+class _Climb:
+    """A ladder that is climbed, coarse steps first, and what its rungs have shown so far."""
+
+    ladder: Ladder
+    unit: float
+    need: float
+    least: float
+    steps: deque[int] = field(default_factory=lambda: deque([FIRST, *DOWN]))
+    """Those still to be tried."""
+    last: int = FIRST
+    previous: Residual | None = None
+    best: Residual | None = None
+    """The rung with the smallest error."""
+    kink: Line | None = None
+    """Seen alike by two rungs."""
+    beside: Line | None = None
+    """A kink that a nearer smooth estimate puts beside the point."""
+    denied: bool = False
+    """Whether a nearer smooth estimate allows the claim further out than the kink's slopes do."""
+
+    def line(self) -> Line:
+        """Rung by rung until something is settled, or no step is left that could."""
+        while self.steps:
+            k = self.steps.popleft()
+            r = self.ladder.rung(k)
+            if r is None:
+                continue
+            # a plateau of a coarsely rounded function: its slope is none of the function's
+            if r.flow == 0 and self.ladder.jumps:
+                return Line.unknown(self.least)
+            if self.accepts(r):
+                return Line.smooth(r, self.unit, self.least)
+            self.look_for_kink(k, r)
+            if self.previous is not None and self.refutes(k, r, self.previous):
+                return self.refuted(r, self.previous)
+            self.steer(k, r)
+            self.best = r if self.best is None or r.estimate.error < self.best.estimate.error else self.best
+            self.previous, self.last = r, k
+        return self.left()
+
+    def accepts(self, r: Residual) -> bool:
+        """Whether a rung is as fine as needed, and the claim inside its bound."""
+        return r.accepts(self.need * self.unit * self.least)
+
+    def look_for_kink(self, k: int, r: Residual) -> None:
+        """Find one by two rungs that see the same slopes; then go by nearer ones, and by smooth estimates too sharp for it."""
+        kink, error = self.kink, r.estimate.error / self.unit
+        if kink is None:
+            if self.previous is not None and r.same_kink(self.previous):
+                self.kink, self.steps = Line.at_kink(r, self.unit, self.least), deque(s for s in BESIDE if s > k)
+        elif r.sides is not None:
+            nearer = Line.at_kink(r, self.unit, self.least)
+            # rounding widens what lies between the slopes: then the larger step says more
+            self.kink = nearer if nearer.width <= 1.001 * kink.width else kink
+        elif r.estimate.known:
+            # silu from afar has the kink of relu: a claim outside its slopes that a nearer smooth estimate allows and they
+            # can't is not refuted by them
+            self.denied = self.denied or (not r.refuted and 2 * error < kink.out)
+            if error < NARROW * kink.width:
+                self.beside, self.kink, self.steps = kink, None, deque(s for s in DOWN if s > k)
+
+    def refutes(self, k: int, r: Residual, previous: Residual) -> bool:
+        """Whether two rungs near the point refute the claim alike, and fine steps do not allow it."""
+        alike = min(k, self.last) >= NEAR and previous.refuted and r.refuted and r.agrees(previous)
+        return alike and self.ladder.confirms(r, previous)
+
+    def refuted(self, r: Residual, previous: Residual) -> Line:
+        """The line of a claim that is, unless the point is a kink which one-sided slopes don't show."""
+        if self.ladder.among(r):  # flat to either side, and still a kink: the median of equal numbers
+            return Line(r.claimed / self.unit, 0.0, 0.0, r.flow / self.unit, False, True, self.least)
+        return Line.smooth(min(previous, r, key=lambda x: x.estimate.error), self.unit, self.least, refuted=True)
+
+    def steer(self, k: int, r: Residual) -> None:
+        """Choose other steps where rounding has taken over: larger ones, one in between, or none."""
+        best, previous = self.best, self.previous
+        if best is None or previous is None:
+            if r.noisy and not r.refuted:
+                self.steps = deque(UP)
+        elif best.noisy and not best.refuted and r.estimate.error > 64 * best.estimate.error:
+            self.steps.clear()
+        elif self.beside is None and r.noisy and not previous.noisy and k - self.last > 2:
+            self.steps = deque([(k + self.last) // 2])  # truncation and rounding meet in between
+
+    def left(self) -> Line:
+        """What remains where no rung has settled it."""
+        best, kink = self.best, self.kink
+        if kink is None and self.beside is not None and best is not None and not best.refuted:
+            kink = self.beside  # so near that no step between it and rounding is fine enough: as good as at it
+        if best is not None and (kink is None or (kink.outside and self.denied)):
+            return Line.smooth(best, self.unit, self.least)
+        if kink is None:
+            return Line.unknown(self.least)
+        # at a kink of several pieces the claim may be the slope of a piece that no one-sided difference shows
+        return replace(kink, out=0.0) if kink.outside and self.ladder.around else kink
