@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from types import FunctionType, MethodType
@@ -72,6 +72,13 @@ def kept(*functions: Any, again: bool = False) -> Kept:
             name = names.get(id(thing), f"a {type(thing).__name__}")
             found.entries += [(name, thing, type(thing)(thing))] if type(thing) in (dict, list, deque) else []
     return found
+
+
+def carries(keeping: Kept, run: Callable[[], Sequence[Tensor]]) -> bool:
+    """Whether what is kept of one run changes the outputs of the next, if the first begins with everything put back."""
+    keeping()
+    first, second = run(), run()
+    return len(first) != len(second) or not all(map(torch.equal, first, second))
 
 
 def _things(roots: Iterable[Any]) -> Iterator[Any]:

@@ -18,7 +18,7 @@ from harness import recipe
 from harness.built import run as run_once
 from harness.draws import parameter_like, rng_of
 from harness.held import Held, registered, standing_in, tensors_beside
-from harness.kept import CARRIED, Kept, kept
+from harness.kept import CARRIED, Kept, carries, kept
 from harness.request import Request, call_arguments, outputs_of
 from harness.routes import seedings
 from harness.sifting import moving
@@ -200,9 +200,7 @@ class Working:
         what is said of it."""
         if not (names := [n for n in keeping.moved() if n != "training"]):
             return []
-        keeping()
-        runs = [self.plainly(modes[0]) for _ in range(2)]
-        if all(map(torch.equal, *runs)):
+        if not carries(keeping, lambda: self.plainly(modes[0])):
             return []
         self.sources.begin_with(keeping)
         return [CARRIED.format(type(self.module).__name__, ", ".join(f"`{n}`" for n in names))]

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from harness.conventions.valued import of_parameters
 from harness.held import held_by, tensors_held
-from harness.kept import CARRIED, Kept, kept
+from harness.kept import CARRIED, carries, kept
 from harness.models import ValueAndGrad
 from harness.nested import leaves_of
 from harness.outcome import SpecError
@@ -52,7 +52,7 @@ def subject(request: Request) -> Subject:
     live = {n: t.requires_grad_(sifting.held[n].tensor.requires_grad) for n, t in sifting.own.items()}
     with sifting.sources.watched():
         result = sifting.called(live)
-    if again is None and (names := keeping.moved()) and _carries(sifting, live, keeping):
+    if again is None and (names := keeping.moved()) and carries(keeping, lambda: _outputs(sifting, live)):
         begins_anew(call, keeping)
         return _noted(subject(request), name, names)
     if isinstance(result, tuple) and len(result) == 2 and callable(result[1]):
@@ -76,17 +76,13 @@ def subject(request: Request) -> Subject:
     return replace(made, notes=(*made.notes, *unrun, *said), unclaimed={**unclaimed, **made.unclaimed})
 
 
-def _carries(sifting: Sifting, live: Mapping[str, Tensor], keeping: Kept) -> bool:
-    """Whether what a function keeps of one call changes the outputs of the next."""
-    runs = []
-    keeping()
-    for _ in range(2):
-        sifting.sources.seed(0)
-        try:
-            runs.append([y.detach().clone() for y in _arrays(sifting.called(live))])
-        except Exception:  # it takes these inputs once
-            runs.append([])
-    return len(runs[0]) != len(runs[1]) or not all(map(torch.equal, *runs))
+def _outputs(sifting: Sifting, live: Mapping[str, Tensor]) -> list[Tensor]:
+    """Those of one call under the first seed; none where it refuses, as what takes its inputs once."""
+    sifting.sources.seed(0)
+    try:
+        return [y.detach().clone() for y in _arrays(sifting.called(live))]
+    except Exception:
+        return []
 
 
 def _arrays(result: Any) -> list[Tensor]:
