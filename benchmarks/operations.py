@@ -212,6 +212,15 @@ def table(rows: list[dict[str, object]], where: dict[str, object]) -> str:
     )
 
 
+def publish(name: str, text: str, data: object, folder: Path | None) -> None:
+    """Print a page of results; where a folder is named, write it there beside its data."""
+    print(text)
+    if folder:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{name}.md").write_text(text, encoding="utf-8")
+        (folder / f"{name}.json").write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+
+
 def main() -> None:
     """Measure, print, and write where asked."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.operations", description=__doc__.splitlines()[0])
@@ -222,12 +231,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     rows, where = measure(arguments.device, arguments.seconds), setting(arguments.device, arguments.seconds)
-    text = table(rows, where)
-    print(text)
-    if arguments.out:
-        arguments.out.mkdir(parents=True, exist_ok=True)
-        (arguments.out / "layers.md").write_text(text, encoding="utf-8")
-        (arguments.out / "layers.json").write_text(json.dumps({"setting": where, "rows": rows}, indent=1) + "\n")
+    publish("layers", table(rows, where), {"setting": where, "rows": rows}, arguments.out)
 
 
 if __name__ == "__main__":

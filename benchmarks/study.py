@@ -9,7 +9,6 @@ all alike. The floor is what the matrix products of a step take by themselves.
 """
 
 import argparse
-import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ import torch
 from tabulate import tabulate
 from torch import Tensor
 
-from benchmarks.operations import setting
+from benchmarks.operations import publish, setting
 from report.dataset import load
 from report.model import build
 from report.runs import groups
@@ -151,12 +150,7 @@ def main() -> None:
     rows = {e.name: measure(e, arguments.rounds) for e in EXPERIMENTS}
     where = setting("cpu", 0.0) | {"rounds": arguments.rounds}
     del where["seconds_per_row"]
-    text = table(rows, where)
-    print(text)
-    if arguments.out:
-        arguments.out.mkdir(parents=True, exist_ok=True)
-        (arguments.out / "study.md").write_text(text, encoding="utf-8")
-        (arguments.out / "study.json").write_text(json.dumps({"setting": where, "rows": rows}, indent=1) + "\n")
+    publish("study", table(rows, where), {"setting": where, "rows": rows}, arguments.out)
 
 
 if __name__ == "__main__":
