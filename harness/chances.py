@@ -47,7 +47,8 @@ def shares(n: int, g: float) -> tuple[float, float]:
 
 
 def dependent(drawn: Tensor, expected: Tensor, shape: torch.Size) -> str:
-    """Whether neighbours along an axis, or entries half its length apart, are kept and dropped together, or never together."""
+    """What is said where neighbours along an axis, or entries half its length apart, are kept and dropped together, or never
+    together; empty where they are not."""
     kept = ((drawn != 0) & (expected != 0)).double().reshape(len(drawn), *shape)
     off = kept - kept.mean()
     for axis in range(1, kept.ndim):

@@ -21,7 +21,7 @@ def compared(case: Case, y: Tensor, expected: Tensor, again: Callable[[Mapping[s
     """`y` against `expected`: equal within 64 u entry by entry, or within the resolution of a well-conditioned function.
 
     Two right ways to compute a function differ by its response to rounding: `again` is asked for the outputs after every
-    real leaf has moved by one unit in its last place, and sixteen times that response is allowed.
+    real leaf has moved by a few units in its last place, and sixteen times that response is allowed.
     """
     a, b = y.double(), expected.detach().double().to(y.device)
     if not bool(torch.isfinite(b).all()):

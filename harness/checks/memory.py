@@ -9,6 +9,7 @@ from itertools import combinations, product
 from torch import Tensor
 
 from harness.arrays import same_bytes
+from harness.case import Case
 from harness.checks import Check
 from harness.checks.contract import exact
 from harness.checks.repetition import decoyed
@@ -42,16 +43,9 @@ def aliasing(session: Session) -> Observation:
     handed |= {
         f"the gradient of {n}": t for (what, n), t in laid.items() if what == "gradient" and n not in case.subject.kept
     }
-    copies = {n: t.clone() for n, t in handed.items()}
-    other = case.at(leaves=decoyed(case))
-    with suppress(Refused, BackwardRaised):
-        # without clearing gradients first: zeros written over them would be ours
-        if other.on_top(2) is None:
-            other.evaluate(2)
-    for n, t in handed.items():
-        if not same_bytes(t, copies[n]):
-            why = f"{n} is overwritten when the layer is used again"
-            return Observation(Outcome.FAIL, reason=why, finding=exact(n, "overwritten by the next use", "left alone"))
+    if (n := _overwritten(case, handed)) is not None:
+        why = f"{n} is overwritten when the layer is used again"
+        return Observation(Outcome.FAIL, reason=why, finding=exact(n, "overwritten by the next use", "left alone"))
     if pair := next(_spoiling(laid, case.subject.kept), ""):
         return Observation(Outcome.FAIL, reason=pair, finding=exact(pair.split(" and ")[0], "shared memory", "its own"))
     sources = {**dict(zip(_names(given), given, strict=True)), **leaves}
@@ -65,6 +59,17 @@ def aliasing(session: Session) -> Observation:
     kept = {f"the gradient of {n}": laid["gradient", n] for n in case.subject.kept if ("gradient", n) in laid}
     said = [*borrowed, *_lying_in(handed, parameters), *_lying_in(kept, sources), *_in_one(handed | kept, sources)]
     return Observation(Outcome.PASS, dict.fromkeys(case.wanted, 0.0), reason="; ".join(said))
+
+
+def _overwritten(case: Case, handed: Mapping[str, Tensor]) -> str | None:
+    """The first of what was handed out that has other values once the layer has been used on other inputs."""
+    copies = {n: t.clone() for n, t in handed.items()}
+    other = case.at(leaves=decoyed(case))
+    with suppress(Refused, BackwardRaised):
+        # without clearing gradients first: zeros written over them would be ours
+        if other.on_top(2) is None:
+            other.evaluate(2)
+    return next((n for n, t in handed.items() if not same_bytes(t, copies[n])), None)
 
 
 def _lying_in(handed: Mapping[str, Tensor], sources: Mapping[str, Tensor]) -> Iterator[str]:
