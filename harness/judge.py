@@ -15,6 +15,7 @@ from harness.differences import FIRST, UP
 from harness.edges import REACH
 from harness.estimate import FINE_STEP, Direction
 from harness.inside import said_of_float32
+from harness.kinks import Kinks
 from harness.ladders import COARSEST, Ladders
 from harness.line import CLOSER, INSIDE, LEAST, Ladder, Line
 from harness.outcome import Outcome
@@ -68,7 +69,7 @@ class Judge(Ladders):
         self.constant = {n: v for n in sound if n not in found and (v := self._constant(n)) is not None}
         found |= self.constant
         decided = {n: found[n] if n in found else self.escalated(n) for n in self.case.wanted}
-        if len(self.kinks) > 1 and (why := Place(self).across()):
+        if len(self.kinks) > 1 and (why := Kinks(self).across()):
             decided |= {n: Verdict(Outcome.FAIL, decided[n].resolution, why) for n in self.kinks}
         return {n: self._finished(n, v) for n, v in decided.items()}
 

@@ -1,13 +1,11 @@
-"""Where a gradient is wrong: by autograd if differences confirm it, entry by entry, or by bisection."""
+"""Where a gradient is wrong: by autograd if differences confirm it, entry by entry, or by bisection; by blocks where sizes differ."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,8 +13,9 @@ from harness.arrays import ratio
 from harness.blocks import Blocks
 from harness.differences import SECOND
 from harness.edges import Edges
-from harness.estimate import FINE_STEP, Direction
-from harness.line import CLOSER, Ladder, Line
+from harness.estimate import Direction
+from harness.kinks import FEW, Kinks, through
+from harness.line import CLOSER, Line
 from harness.outcome import Outcome
 from harness.together import Entries, Together
 from harness.verdict import ROUNDINGS, Verdict
@@ -27,9 +26,6 @@ if TYPE_CHECKING:
 LOCAL = 150
 """Up to how many entries of a tensor that is wrong somewhere are all differenced to say where; beyond, it is bisected."""
 
-FEW = 12
-"""Up to how many entries a tensor is looked at entry by entry without asking which of them interact."""
-
 SUSPECTS = 8
 """How many of the entries that a row shows to be wrong, the worst, are looked at alone before anything is called wrong."""
 
@@ -37,15 +33,9 @@ REGIMES = 2.0**26
 """The square root of 1/u: entries so many times smaller than others are smaller than τ times them, so that the bound of the
 whole says nothing of them."""
 
-MIXED = 4
-"""How many mixtures of sides show whether entries at kinks interact."""
-
-KINK_DIRECTIONS = 8
-"""How many random directions through the entries at a kink are tried beside the one that moves them together."""
-
 
 class Place:
-    """Looks for the wrong entries of a judge's case, and decides at kinks."""
+    """Looks for the wrong entries of a judge's case."""
 
     def __init__(self, judge: Judge) -> None:
         self.judge = judge
@@ -67,7 +57,7 @@ class Place:
         left = torch.arange(g.numel())
         while len(left) > 16:
             halves = (left[: len(left) // 2], left[len(left) // 2 :])
-            narrowed = next((h for h in halves if self.judge.line(name, self._through(name, flat, h)).refuted), None)
+            narrowed = next((h for h in halves if self.judge.line(name, through(name, g, flat, h)).refuted), None)
             if narrowed is None:
                 break
             left = narrowed
@@ -80,11 +70,6 @@ class Place:
             line.bound,
             f"along a direction through all of {name} backward is off by {line.out:.2e} ± {line.error:.1e}",
         )
-
-    def _through(self, name: str, flat: Tensor, entries: Tensor) -> Direction:
-        part = torch.zeros_like(flat)
-        part[entries] = flat[entries]
-        return {name: part.reshape(self.judge.claim.gradients[name].shape)}
 
     def by_entries(self, name: str, scale: float, entries: list[int] | None = None) -> Verdict:
         """Entry by entry, many at a time where they do not interact; those at a kink together too."""
@@ -105,7 +90,10 @@ class Place:
         kinks = found.kinked.nonzero().flatten().tolist()
         if kinks:
             self.judge.kinks[name] = kinks
-        if self._meet(name, kinks, blocks) and (why := self._impossible({name: kinks}, need, f"{len(kinks)} entries")):
+        together = Kinks(self.judge)
+        if together.meet(name, kinks, blocks) and (
+            why := together.impossible({name: kinks}, need, f"{len(kinks)} entries")
+        ):
             return Verdict(Outcome.FAIL, resolution, why)
         unknown = len(looked) - int(found.settled.sum()) - len(kinks)
         if unknown or len(looked) < g.numel():
@@ -132,38 +120,6 @@ class Place:
             if resolution < 0.05
             else why
         )
-
-    def _meet(self, name: str, kinks: list[int], blocks: Blocks | None) -> bool:
-        """Whether two entries at a kink may move one output: else what each alone may be all may be together."""
-        if blocks is not None:
-            homes = [int((blocks.entries == k).any(0).nonzero()[0]) for k in kinks if bool((blocks.entries == k).any())]
-            return len(homes) < len(kinks) or len({*homes}) < len(homes)
-        if len(kinks) > FEW:
-            return True
-        return len(kinks) > 1 and self._interact(name, kinks)
-
-    def _interact(self, name: str, kinks: list[int]) -> bool:
-        """Whether two of a few entries move one output, or several together move one otherwise than each alone: none of equal
-        numbers moves their median."""
-        f, alone = self.judge.along(name), []
-        for k in kinks:
-            step = f.spread(f.one(name, k), FINE_STEP)
-            sides = [f.change(step, side) for side in (1.0, -1.0)]
-            if any(c is None for c in sides):
-                return True
-            alone.append(torch.stack(sides))  # type: ignore[arg-type]
-        changes = torch.stack(alone)
-        if int((changes != 0).any(1).sum(0).max()) > 1:
-            return True
-        digits = 64 * self.judge.case.u * f.y.abs()
-        for signs in _signs(len(kinks)):
-            d = torch.zeros_like(f.case.leaves[name], memory_format=torch.contiguous_format)
-            d.view(-1)[kinks] = torch.tensor(signs).to(d)
-            together = f.change(f.spread({name: d}, FINE_STEP))
-            parts = torch.stack([c[0 if s > 0 else 1] for s, c in zip(signs, changes, strict=True)]).sum(0)
-            if together is None or bool(((together - parts).abs() > digits + 1e-6 * parts.abs()).any()):
-                return True
-        return False
 
     def _together(self, name: str, need: float, blocks: Blocks) -> tuple[Entries, list[int]]:
         """What rows of entries show, and which entries are to be looked at alone: the worst suspects, and what is open."""
@@ -258,47 +214,6 @@ class Place:
             found.expected[k], found.error[k] = line.expected, line.error
         return line.outside
 
-    def across(self) -> str:
-        """Whether the gradients are impossible together at kinks of several tensors: max(x, y) where they are equal."""
-        need = min(self.judge.need(n, self.judge.claim.sizes[n]) for n in self.judge.kinks)
-        return self._impossible(self.judge.kinks, need, f"entries of {' and '.join(self.judge.kinks)}")
-
-    def _over(self, kinks: Mapping[str, list[int]], unit: float, number: int | None) -> Direction:
-        """A random direction through these entries; without a number the one that moves all by the same."""
-        f, found = self.judge.differences, {}
-        for n, entries in kinks.items():
-            x = self.judge.case.leaves[n]
-            full = unit / f.scales[n].expand(x.shape).to(x) if number is None else f.direction(number, [n])[n]
-            found[n] = self._through(n, full.reshape(-1), torch.tensor(entries))[n]
-        return found
-
-    def _impossible(self, kinks: Mapping[str, list[int]], need: float, what: str) -> str:
-        """Whether the claim is no gradient along a direction through several entries at a kink; empty if it may be one.
-
-        Entry by entry alone, a max that gives each of three tied entries the full gradient would pass. Along directions
-        that keep the kink (all of them together) the function is smooth, and along others the claim must lie between the
-        one-sided slopes too.
-        """
-        f = self.judge.differences
-        unit = min(f.unit(n) for n in kinks)
-        for number in (None, *range(40, 40 + KINK_DIRECTIONS)):
-            ladder = Ladder(f, self.judge.claim.gradients, self._over(kinks, unit, number))
-            line = Line.settle(ladder, unit, need).forgiven(self._cancelled(ladder, unit))
-            if line.outside:
-                return (
-                    f"{what} sit at a kink, each between its one-sided slopes, but together they are not a "
-                    f"gradient: along a direction through them backward gives {line.expected + line.out:.6g} or "
-                    f"{line.expected - line.out:.6g}, possible is {line.expected:.6g}"
-                )
-        return ""
-
-    def _cancelled(self, ladder: Ladder, unit: float) -> float:
-        """What is left by rounding where entries cancel along a direction that keeps a kink: a few dozen operations' of each."""
-        f = self.judge.differences
-        sizes = {n: ladder.gradients[n].abs() for n in ladder.d}
-        whole = f.spread({n: d.abs() for n, d in ladder.d.items()}, 1.0)
-        return 64 * self.judge.case.u * f.claimed(sizes, whole) / unit
-
     def _against_autograd(self, name: str, scale: float, lines: list[Line]) -> Verdict:
         """The claim is refuted along a line and autograd is confirmed: autograd says where."""
         assert self.judge.trusted is not None
@@ -307,9 +222,3 @@ class Place:
         wrong = int(((g - r).abs() > bound).sum())
         resolution = self.judge.relative(min(line.bound for line in lines if line.refuted), scale)
         return Verdict(Outcome.FAIL, resolution, f"{wrong} of {g.numel()} entries are out", r, bound)
-
-
-def _signs(count: int) -> list[tuple[float, ...]]:
-    """To which sides several entries are moved together: all to one, and mixed."""
-    drawn = np.random.default_rng(count).choice((-1.0, 1.0), (MIXED, count))
-    return [(1.0,) * count, (-1.0,) * count, *map(tuple, drawn.tolist())]
