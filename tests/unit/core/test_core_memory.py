@@ -3,23 +3,9 @@
 import numpy as np
 import pytest
 import torch
+from core_layers import Affine
 
 from harness import Outcome, gradcheck
-
-
-class Affine:
-    """x w + b, every array its own."""
-
-    def __init__(self):
-        self.w, self.b = torch.ones(3).double(), torch.zeros(3).double()
-
-    def forward(self, x):
-        self.x = x
-        return x * self.w + self.b
-
-    def backward(self, dy):
-        self.dw, self.db = (dy * self.x).sum(0), dy.sum(0)
-        return dy * self.w
 
 
 class Shift(Affine):

@@ -1,0 +1,125 @@
+"""On what condition a gradient is wrong, and by which factor: each sentence has a layer that gets it, and a neighbour that is wrong
+in another way and must not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import core_layers as layers
+import torch
+from diagnosed import Of, X, diagnosis, randn
+from torch import Tensor
+
+from harness import LayerSpec, check
+from harness.conditions import sizes
+
+
+def test_the_number_of_a_condition_is_this_draw_s():
+    """Other draws have the same condition and other numbers."""
+    clamped = Of(lambda x: x**3, lambda d, x, y: 3 * d * x.clamp(-1.2, 1.2) ** 2)
+    beyond = float(X.abs()[X.abs() > 1.2].min())
+    assert diagnosis(clamped, X) == (f"out exactly where |x| is large: from {beyond:.3g} up",)
+    upwards = Of(lambda x: x**3, lambda d, x, y: 3 * d * x.clamp(max=1.2) ** 2)
+    assert diagnosis(upwards, X) == (f"out exactly where x is large: from {float(X[X > 1.2].min()):.3g} up",)
+
+
+class Normed(layers.LayerNorm):
+    """The gradient of the input times a factor of each row."""
+
+    def __init__(self, factor: Callable[[Tensor], Tensor]) -> None:
+        super().__init__(5)
+        self.factor = factor
+
+    def forward(self, x):
+        self.seen = x
+        return super().forward(x)
+
+    def backward(self, d):
+        return super().backward(d) * self.factor(self.seen)
+
+
+def test_factor_of_each_row_is_named_where_it_is_a_norm_or_a_deviation():
+    off = "each index along axis 0 is off by a factor of its own"
+    assert diagnosis(Normed(lambda x: (x.var(-1, correction=0, keepdim=True) + 1e-5).sqrt()), X) == (
+        f"{off}, a multiple of its standard deviation",
+    )
+    assert diagnosis(Normed(lambda x: 1 / x.square().sum(-1, keepdim=True)), X) != (f"{off}, a multiple of its norm",)
+    assert diagnosis(Normed(lambda x: x.abs().amax(-1, keepdim=True)), X) == (off,)
+    assert diagnosis(Normed(lambda x: 1 + x.abs()), X) == ()
+
+
+class Rows:
+    """Rows of W by index; their gradients by assignment, or added up into the wrong rows."""
+
+    def __init__(self, V: int = 6, shifted: bool = False) -> None:
+        self.W, self.shifted = randn(V, 3, seed=5), shifted
+
+    def forward(self, i: Tensor) -> Tensor:
+        self.i = i
+        return self.W[i]
+
+    def backward(self, d: Tensor) -> None:
+        self.dW = torch.zeros_like(self.W)
+        if self.shifted:
+            self.dW.index_add_(0, self.i.clamp(max=4), d)
+        else:
+            self.dW[self.i] = d
+
+
+def test_an_assignment_where_rows_have_to_be_added_up():
+    i = torch.tensor([0, 1, 1, 5, 3, 5])
+    (said,) = diagnosis(Rows(), i, of="parameter_gradient")
+    assert said.startswith("out exactly where i names an index along axis 0 more than once")
+    assert said not in diagnosis(Rows(shifted=True), i, of="parameter_gradient")
+
+
+class CrossEntropy:
+    """−log softmax(x)[t], the mean over the batch; what is subtracted where the label points is an option."""
+
+    def __init__(self, one: float, factor: Callable[[int], float] = lambda B: 1 / B) -> None:
+        self.one, self.factor = one, factor
+
+    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+        self.p, self.t = torch.softmax(x, -1), t
+        return -self.p[torch.arange(len(t)), t].log().mean()
+
+    def backward(self) -> Tensor:
+        g = self.p.clone()
+        g[torch.arange(len(g)), self.t] -= self.one
+        return g * self.factor(len(g))
+
+
+T = torch.tensor([0, 1, 2, 4, 3, 0])
+
+
+def test_labels_that_are_not_subtracted():
+    said = "out exactly at the entries that t selects along axis 1"
+    assert diagnosis(CrossEntropy(0.0), X, T) == (said,)
+    assert said not in diagnosis(CrossEntropy(1.0, lambda B: 1 / (B - 1)), X, T)
+
+
+def test_a_factor_is_named_by_the_shape_beside_its_number_where_there_is_no_spec():
+    number = "every entry is the same multiple of what it should be: {} times{}"
+    for factor, text, hint in (
+        (lambda B: 1.0, "6", " (x.shape[0] here)"),
+        (lambda B: 1 / B / 5, "0.2", " (1/x.shape[1] here)"),
+        (lambda B: 1.7 / B, "1.7", ""),
+    ):
+        assert diagnosis(CrossEntropy(1.0, factor), X, T) == (number.format(text, hint),)
+
+
+def test_conditions_hold_over_the_examples_of_a_spec():
+    spec = LayerSpec(
+        lambda: Of(lambda x: torch.where(x > 0, x, 0.1 * x), lambda d, x, y: d * (x > 0)),
+        "B D",
+        dims={"B": range(3, 9), "D": range(3, 9)},
+    )
+    report = check(spec, examples=10, only=("input_gradient",))
+    assert report.failures[0].finding.diagnosis == ("out exactly where x is negative",)
+
+
+def test_where_what_is_wrong_is_known_no_size_is_named_that_goes_with_more_than_one():
+    failed, passed = [{"D": 2}, {"D": 4}, {"D": 32}], [{"D": 1}, {"D": 1}]
+    assert sizes(failed, passed) == ("wrong in the examples where D > 1, and in no other",)
+    assert sizes(failed, passed, known=True) == ()
+    assert sizes(failed, [*passed, {"D": 3}], known=True) == ("wrong in the examples where D is even, and in no other",)
