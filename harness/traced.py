@@ -188,7 +188,7 @@ def traced(
         unclaimed=missing,
         partially=lambda some, of=None: work.running(some, partial(bare_pullback, some=of)),
         held={n: h.tensor for n, h in held.items()},
-        recipe=work.recipe,
+        recipe=work.written,
     )
 
 
@@ -290,7 +290,7 @@ class _Working:
     def _values(self) -> dict[str, Tensor]:
         return {n: leaf.value.clone() for n, leaf in self.leaves.items()}
 
-    def recipe(self) -> Recipe:
+    def written(self) -> Recipe:
         """How a script makes the same."""
         bound = self.call is not self.request.layer  # `Function.apply`
         plain = recipe.traced(

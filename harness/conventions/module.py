@@ -41,33 +41,18 @@ def subject(request: Request) -> Subject:
     work = Working.of(request.with_modes())
     modes = tuple(work.request.modes) or ("train", "eval")
     entered = [m for m in modes if m in (request.within or modes)] or modes
-    missing: dict[str, str] = {}
     keeping = kept(work.module, again=True)
-    with work.sources.watched():
-        for mode in entered:
-            work.plainly(mode)
-            if before := work.strange:
-                work.plainly(mode)
-                missing |= unfound(before, work.strange)
+    missing = work.probed(entered)
     if [n for n, _ in work.module.named_parameters()] != list(work.parameters):  # it made them at its first forward
         return subject(replace(request, layer=work.module))
     said = work.begin_with(keeping, entered)
     with suppress(Exception):  # values of other buffers that it refuses show nothing
         said += work.held_constant()
     others = work.sift(entered)
-    run = work.running(wanted := work.wanted, graph_pullback)
-    given = [p.replace("give(leaves", "(live") for p in recipe.passed(work.arguments, work.leaves)]
-    name, words = type(work.module).__name__, recipe.keywords_of(work.request.kwargs, work.request.modes)
+    run = work.running(work.wanted, graph_pullback)
     frozen = [n for n, p in work.module.named_parameters() if not p.requires_grad]
-    places = {n: [s.code for s in work.beside[n].slots] for n in work.loose}
-
-    def written() -> Recipe:
-        parameters = list(work.parameters)
-        plain = recipe.module(request.layer, name, given, wanted, parameters, request.made, words, places)
-        return recipe.seeded(plain, seedings(work.sources.drawn, {"layer": work.module}))
-
     return Subject(
-        name,
+        type(work.module).__name__,
         work.leaves,
         work.buffers,
         run,
@@ -80,7 +65,7 @@ def subject(request: Request) -> Subject:
         strays=work.sources.strays,
         copied=True,
         partially=lambda some, of=None: work.running(some, partial(bare_pullback, some=of)),
-        recipe=written,
+        recipe=work.written,
     )
 
 
@@ -195,6 +180,17 @@ class Working:
         values = {n: leaf.value.clone() for n, leaf in self.leaves.items()}
         return self.running((), graph_pullback)(values, self.buffers, mode, 0).outputs
 
+    def probed(self, modes: Iterable[str | None]) -> dict[str, str]:
+        """What to write for tensors that autograd reaches in a first forward in each mode, and that nobody has found."""
+        missing: dict[str, str] = {}
+        with self.sources.watched():
+            for mode in modes:
+                self.plainly(mode)
+                if before := self.strange:
+                    self.plainly(mode)
+                    missing |= unfound(before, self.strange)
+        return missing
+
     def begin_with(self, keeping: Kept, modes: Sequence[str | None]) -> list[str]:
         """Have what the module keeps from call to call, beside its buffers, given back before each if the outputs depend on it;
         what is said of it."""
@@ -236,6 +232,15 @@ class Working:
         found = moving(outputs, self.own, asked)
         self.loose = [n for n in found if self.beside[n].tensor.requires_grad]
         return [n for n in found if n not in self.loose]
+
+    def written(self) -> Recipe:
+        """How a script makes the same."""
+        given = [p.replace("give(leaves", "(live") for p in recipe.passed(self.arguments, self.leaves)]
+        words = recipe.keywords_of(self.request.kwargs, self.request.modes)
+        places = {n: [s.code for s in self.beside[n].slots] for n in self.loose}
+        name, layer, made = type(self.module).__name__, self.request.layer, self.request.made
+        plain = recipe.module(layer, name, given, self.wanted, list(self.parameters), made, words, places)
+        return recipe.seeded(plain, seedings(self.sources.drawn, {"layer": self.module}))
 
 
 def _uncopied(module: torch.nn.Module) -> dict[int, Any]:
