@@ -10,7 +10,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from harness.arrays import rms
+from harness.arrays import ratio, rms
 from harness.blocks import Blocks, Units, blocks_of
 from harness.case import Case
 from harness.claim import Claim
@@ -24,6 +24,11 @@ from harness.verdict import ROUNDINGS
 
 COARSEST = 1e-3
 """The largest share of the gradient that a verified bound may be, however coarse the forward's last digit is."""
+
+
+REGIMES = 2.0**26
+"""The square root of 1/u: entries so many times smaller than others are smaller than τ times them, so that the bound of the
+whole says nothing of them."""
 
 
 WITHIN = 36
@@ -101,7 +106,8 @@ class Ladders:
         return ROUNDINGS * float((self.claim.rounding[name] * d[name].double()).norm())
 
     def level(self, name: str, blocks: Blocks | None) -> Tensor:
-        """The change of the outputs where the entries of each block, or all of a tensor, are equal; 0 where that is unknown."""
+        """The change of the outputs, of one axis, where the entries of each block, or all of a tensor, are equal; 0 where that is
+        unknown."""
         x = self.case.leaves[name]
         flat = x.detach().reshape(-1).clone()
         entries = torch.arange(len(flat)).reshape(-1, 1) if blocks is None else blocks.entries
@@ -150,6 +156,11 @@ class Ladders:
         if name not in self._blocks:
             self._blocks[name] = blocks_of(self.differences, name)
         return self._blocks[name]
+
+    def uneven(self, name: str) -> bool:
+        """Whether the sizes of a gradient's entries, or of the leaf's own, spread over more than a factor 2²⁶."""
+        g, x = self.claim.gradients[name], self.case.leaves[name]
+        return g.numel() > 1 and any(ratio(t) > REGIMES for t in (g, x))
 
     def regimes(self, name: str, seen: float) -> Blocks | None:
         """The same where some block is so small that an error of the relative size τ of it may be smaller than what was

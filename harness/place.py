@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from harness.arrays import ratio
 from harness.blocks import Blocks
 from harness.differences import SECOND
 from harness.edges import Edges
@@ -28,10 +27,6 @@ LOCAL = 150
 
 SUSPECTS = 8
 """How many of the entries that a row shows to be wrong, the worst, are looked at alone before anything is called wrong."""
-
-REGIMES = 2.0**26
-"""The square root of 1/u: entries so many times smaller than others are smaller than τ times them, so that the bound of the
-whole says nothing of them."""
 
 
 class Place:
@@ -136,7 +131,7 @@ class Place:
 
     def in_regimes(self, name: str, verdict: Verdict) -> Verdict:
         """A tensor whose entries differ widely in size is judged by blocks too: beside 10⁸ an error of 10⁻⁸ is none."""
-        if verdict.outcome is not Outcome.PASS or self.judge.case.echo or not self._uneven(name):
+        if verdict.outcome is not Outcome.PASS or self.judge.case.echo or not self.judge.uneven(name):
             return verdict
         blocks = self.judge.regimes(name, self._seen(name))
         return verdict if blocks is None else self.by_regimes(name, blocks) or verdict
@@ -148,12 +143,6 @@ class Place:
             return math.inf
         closer = 1 if self.judge.trusted is not None and name in self.judge.tight else CLOSER
         return closer * accepted.resolution * self.judge.claim.sizes[name]
-
-    def _uneven(self, name: str) -> bool:
-        """Whether the sizes of a gradient's entries, or of the leaf's own, spread over more than a factor 2²⁶."""
-        if self.judge.claim.gradients[name].numel() < 2:
-            return False
-        return any(ratio(t) > REGIMES for t in (self.judge.claim.gradients[name], self.judge.case.leaves[name]))
 
     def by_regimes(self, name: str, blocks: Blocks) -> Verdict | None:
         """Every block by a scale of its own; FAIL where an entry is out, else nothing that the whole does not say."""

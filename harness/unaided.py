@@ -12,7 +12,7 @@ from itertools import product
 import torch
 from torch import Tensor
 
-from harness.arrays import narrow, ratio
+from harness.arrays import narrow
 from harness.coarse import FAINTEST, Coarse, UnsettledError
 from harness.differences import SECOND, Differences
 from harness.domain import Refused
@@ -23,7 +23,6 @@ from harness.line import CLOSER
 from harness.nudge import Claimed, Six, Step, least, share
 from harness.outcome import Outcome
 from harness.pairing import Pairing
-from harness.place import REGIMES
 from harness.stencil import NOISES
 from harness.verdict import Verdict
 
@@ -253,7 +252,7 @@ class Unaided(Coarse):
         """
         digits = self._digits(paired)
         whole = allowed = least(step.e, need, paired)
-        if self._uneven([*need]):
+        if any(map(self.judge.uneven, need)):
             if paired.count < 2:
                 raise UnsettledError
             shortest = least(step.e, dict.fromkeys(need, 1.0), paired)
@@ -278,7 +277,7 @@ class Unaided(Coarse):
         one between whose one-sided slopes it need not be; a gradient next to the point is one of Clarke's."""
         need, none = {name: self.case.tau * self.judge.claim.sizes[name]}, torch.zeros_like(self.f.y, dtype=torch.bool)
         x = self.case.leaves[name]
-        if self._uneven([name]):
+        if self.judge.uneven(name):
             return None
         for sign, h in product((1.0, -1.0), INNER):
             beside = self.f.spread({name: sign * 4 * h * place_among_ties(x)}, 1.0)
@@ -294,10 +293,6 @@ class Unaided(Coarse):
                     return {name: Verdict(Outcome.PASS, max(64 * self.case.u, worst * self.case.tau), said)}
         return None
 
-    def _uneven(self, names: list[str]) -> bool:
-        """Whether entries, of a gradient or of a leaf, are of so different sizes that the whole's scale says nothing of some."""
-        return any(ratio(t[n]) > REGIMES for t in (self.first.gradients, self.case.leaves) for n in names)
-
     # Directions
 
     def _keeping_ties(self, names: list[str]) -> dict[str, Tensor]:
@@ -307,12 +302,12 @@ class Unaided(Coarse):
 
 
 def kinds_of(x: Tensor) -> Tensor:
-    """For each entry the number of its value among all."""
+    """For each entry how many are smaller, the same for equal ones; in the tensor's shape."""
     return torch.searchsorted(x.detach().reshape(-1).sort().values, x.detach())
 
 
 def place_among_ties(x: Tensor) -> Tensor:
-    """For each entry how many equal ones come before it."""
+    """For each entry how many equal ones come before it; in the tensor's shape and dtype."""
     place = torch.empty(x.numel(), dtype=torch.long, device=x.device)
     place[x.detach().reshape(-1).argsort(stable=True)] = torch.arange(x.numel(), device=x.device)
     return (place - kinds_of(x).reshape(-1)).reshape(x.shape).to(x)
