@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cached_property
 
 import torch
+from torch import Tensor
 
 from harness.arrays import RESOLUTION, dtype_name, rms, unit_roundoff
+from harness.base import Base
 from harness.outcome import Outcome
 from harness.precision import AGAIN, FAR, MORE, QUICK, Lowered
 from harness.report import Finding
@@ -43,12 +46,35 @@ class Scales:
     def __init__(self, low: Lowered, name: str) -> None:
         self.low, self.name, self.short = low, name, dtype_name(low.dtype)
 
+    @cached_property
+    def claimed(self) -> Tensor:
+        """What backward gives in the lower precision, in float64."""
+        return self._given(self.low.base)
+
+    @cached_property
+    def exact(self) -> Tensor:
+        """What it gives in the wide one at the same numbers, or the reference does."""
+        return self._given(self.low.expected)
+
+    def _given(self, base: Base) -> Tensor:
+        g = base.gradients[self.name]
+        assert g is not None, "a gradient that is missing has its verdict already"
+        return real(g)
+
+    @cached_property
+    def error(self) -> Tensor:
+        """claimed − exact."""
+        return self.claimed - self.exact
+
+    @cached_property
+    def size(self) -> float:
+        """The root mean square of the exact one's entries."""
+        return rms(self.exact)
+
     def verdict(self) -> Verdict:
         """PASS where rounding explains the error and leaves the gradient visible, FAIL where it can't explain it."""
         if (malformed := self._malformed()) is not None:
             return malformed
-        self.claimed, self.exact = (real(b.gradients[self.name]) for b in (self.low.base, self.low.expected))  # type: ignore[arg-type]
-        self.error, self.size = self.claimed - self.exact, rms(self.exact)
         slope = self.low.slope(self.name)
         if self.size <= slope and float(self.error.abs().max()) <= ROUNDINGS * slope:
             said = "" if not self.error.any() else f"zero up to the last digit of the outputs in {self.short}"

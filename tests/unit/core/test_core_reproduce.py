@@ -255,23 +255,9 @@ def test_a_build_that_is_written_out_leaves_nothing_to_fill(printed_of_specs):
     assert abs(analytic - numeric) > 1e-3 * abs(numeric)
 
 
-def test_mode_and_buffers_are_set(printed_of_specs):
-    analytic, numeric = printed_of_specs["eval"]
-    assert analytic == pytest.approx(2 * numeric, rel=1e-6)
-
-
-def test_random_layer_is_replayed(printed_of_specs):
-    analytic, numeric = printed_of_specs["noise"]
-    assert analytic == pytest.approx(2 * numeric, rel=1e-6)
-
-
-def test_mode_that_is_a_keyword_is_set(printed_of_specs):
-    analytic, numeric = printed_of_specs["keyword"]
-    assert analytic == pytest.approx(2 * numeric, rel=1e-6)
-
-
-def test_keywords_are_given(printed_of_specs):
-    analytic, numeric = printed_of_specs["kwargs"]
+@pytest.mark.parametrize("what", ["eval", "noise", "keyword", "kwargs"])
+def test_modes_with_buffers_random_draws_modes_by_keyword_and_keywords_are_those_of_the_check(printed_of_specs, what):
+    analytic, numeric = printed_of_specs[what]
     assert analytic == pytest.approx(2 * numeric, rel=1e-6)
 
 
