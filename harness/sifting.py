@@ -12,6 +12,7 @@ from torch import Tensor
 
 from harness.arrays import to_native
 from harness.draws import parameter_like, rng_of
+from harness.graph import reached
 from harness.held import Held, arrays_held, standing_in, tensors_held
 from harness.nested import leaves_of
 from harness.outcome import SpecError
@@ -19,7 +20,6 @@ from harness.request import Request, call_arguments
 from harness.sources import Sources
 from harness.stateless import Stateless
 from harness.subject import Subject
-from harness.traced import reached
 
 
 @dataclass

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from harness.case import Case
 from harness.domain import Refused
+from harness.graph import graph_pullback, tracked
 from harness.reference import Reference
 from harness.rounding import widened
 from harness.subject import Evaluation, Leaf, Subject
-from harness.traced import graph_pullback, tracked
 
 WIDE = torch.float64
 

@@ -17,6 +17,7 @@ from torch.nn.parameter import is_lazy
 from harness import recipe
 from harness.built import run as run_once
 from harness.draws import parameter_like, rng_of
+from harness.graph import Pulling, bare_pullback, graph_pullback, strangers, tracked, unfound
 from harness.held import Held, registered, standing_in, tensors_beside
 from harness.kept import CARRIED, Kept, carries, kept
 from harness.request import Request, call_arguments, outputs_of
@@ -25,7 +26,6 @@ from harness.sifting import moving
 from harness.slots import walk
 from harness.sources import Sources
 from harness.subject import Evaluation, Gradients, Leaf, Recipe, Run, Subject, looked_at
-from harness.traced import Pulling, bare_pullback, graph_pullback, strangers, tracked, unfound
 
 ORDER = 20
 

@@ -32,6 +32,7 @@ RANKS = [
         "entropy",
         "explain",
         "fault",
+        "graph",
         "layouts",
         "notebook",
         "options",
