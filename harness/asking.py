@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from harness.handed import cache_of, handed_again, unnamed
+from harness.handed import cache_of, handed_again, output_of, unnamed
 from harness.meaning import Meaning
 from harness.nested import Arrangement
 from harness.rates import Rate, rate_of, rates_on
@@ -66,14 +66,18 @@ class Asking:
     def _demanded(self) -> Demand:
         repeated, variadic = self._repeated(), _variadic(self.layer.backward)
         known = None if self.meaning is None else self.meaning.is_cotangent
+        if self.output_again:
+            repeated = (*repeated, self.output_again)
         takes = len(self._names) > len(repeated) or variadic if known is None else known
         most = None if variadic or not self._names else max(1, len(self._cotangents) - len(repeated))
-        return Demand(takes, repeated, unnamed(self.asked, self.arguments, self.given), most)
+        plain = [n for n in self.asked if n != self.output_again]
+        return Demand(takes, repeated, unnamed(plain, self.arguments, self.given), most)
 
     def _repeated(self) -> tuple[str, ...]:
         if self.meaning is not None:
             return tuple(n for n in self.asked if n in self.arguments)
-        return handed_again(self.asked, self.arguments, self.given, self._integers) if self.given else ()
+        asked = [n for n in self.asked if n != self.output_again]
+        return handed_again(asked, self.arguments, self.given, self._integers) if self.given else ()
 
     @cached_property
     def _names(self) -> list[str]:
@@ -93,6 +97,11 @@ class Asking:
         """The argument of backward that forward returns beside its outputs; empty where it asks for none."""
         name = cache_of(required_names(self.layer.backward))
         return "" if name in self.arguments else name
+
+    @property
+    def output_again(self) -> str:
+        """The argument of backward that is the one output of forward; empty where it asks for none."""
+        return output_of(self.asked, self.arguments) if self.given == 1 else ""
 
     @cached_property
     def rate(self) -> str:

@@ -23,7 +23,7 @@ from harness.parts import Reset, reset, resets_of
 from harness.rates import rate, set_rate
 from harness.recipe import cotangents_of, passed
 from harness.request import call_arguments, is_output, outputs_of
-from harness.returned import inputs_of, levelled
+from harness.returned import form_of, inputs_of, levelled
 from harness.slots import Slot
 from harness.sources import Sources
 from harness.whole import advice, targets_of
@@ -49,7 +49,11 @@ class Calls(Asking):
     cache: Any = field(default=None, init=False)
     """What the last forward returned for backward beside its outputs."""
     returned: Any = field(default=None, init=False)
-    """What the last backward returned."""
+    """What the last backward returned, gradients one by one."""
+    form: str = field(default="{}", init=False)
+    """How a script takes that for gradients one by one."""
+    result: Any = field(default=None, init=False)
+    """What the last forward returned of outputs."""
     called: Mapping[str, Any] = field(default_factory=dict, init=False)
     """What the last forward was called with."""
     stepped: dict[str, Slot] = field(default_factory=dict, init=False)
@@ -98,6 +102,7 @@ class Calls(Asking):
         if self.cached:
             result = self._without_cache(result)
         outputs = outputs_of(result, self.name)
+        self.result = result
         self.arranged = Arrangement.of(result, is_output)
         most = self.demand.most
         self.arranged = self.arranged.fitted(most)
@@ -133,7 +138,7 @@ class Calls(Asking):
         given = tuple(self.arranged([to_native(y.detach().clone(), self.library) for y in outputs]))
         try:
             returned = copy.deepcopy(self.layer).backward(given, **self.words)
-            found = inputs_of(levelled(returned, self.arguments), self.leaves, self.inputs, self.name)
+            found = inputs_of(levelled(returned, self.called), self.leaves, self.inputs, self.name)
         except Exception:  # it takes one cotangent
             return False
         parts = returned if isinstance(returned, (tuple, list)) else (returned,)
@@ -186,16 +191,19 @@ class Calls(Asking):
             cotangents_left = iter(given)
             if self.meaning is not None and not self.meaning.is_cotangent:
                 cotangents_left = iter([self.meaning.of(self.layer, self.called)])
-            given = [self.called[n] if n in repeated else next(cotangents_left) for n in self.asked]
+            known = {**self.called, self.output_again: self.result}
+            given = [known[n] if n in repeated else next(cotangents_left) for n in self.asked]
         if len(self.asked) > len(given):
             raise SpecError(self.asks_for_more(self.asked))
         try:
             with self._paced():
-                self.returned = levelled(self.layer.backward(*given, **self.words), self.arguments)
+                returned = self.layer.backward(*given, **self.words)
         except Exception as error:
             if not self.begun or isinstance(error, SpecError):
                 raise
             raise BackwardRaised(f"{type(error).__name__}: {error}, after the layer's own {self.begun}()") from error
+        self.form = form_of(returned, self.called)
+        self.returned = levelled(returned, self.called)
         return inputs_of(self.returned, self.leaves, self.inputs, self.name)
 
     def asks_for_more(self, asked: Sequence[str]) -> str:
@@ -228,7 +236,7 @@ class Calls(Asking):
         if repeated := self.demand.repeated:
             cotangents = iter(self.arranged.code("v"))
             given = [p.replace("leaves", "handed") for p in passed(self.arguments, self.leaves)]
-            handed = dict(zip(self.arguments, given, strict=True))
+            handed = {**dict(zip(self.arguments, given, strict=True)), self.output_again: "y"}
             if self.meaning is not None and not self.meaning.is_cotangent:
                 cotangents = iter([handed.get(self.meaning.given, f"layer{self.meaning.given}")])
             return ", ".join(handed[n] if n in repeated else next(cotangents) for n in self.asked)

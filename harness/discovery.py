@@ -71,7 +71,7 @@ def _discovered(state: Stateful) -> Subject:
     own = {n: s for n, s in candidates.items() if n not in state.leaves}
     made = own.keys() - first.keys()
     owners = Owners.of(state.name, own, after, pulled, found, state.request.grads, made)
-    state.parameters, state.gradients = {}, {}
+    state.parameters, state.gradients, state.wholes = {}, {}, owners.wholes
     outside = state.outside.places().keys()
     claims = Counter(place.label for _, place in owners.pairs.values())
     for name, (slot, place) in owners.pairs.items():
@@ -85,7 +85,8 @@ def _discovered(state: Stateful) -> Subject:
     rates = _by_steps(state, owners, pulled, written, outputs)
     findings = {**owners.findings, **sorted_out(state, owners, written)}
     said, findings = state.outside.told(state.buffers, lambda s: owners.may_have(s, state.gradients), findings)
-    notes = (*owners.notes, *said, *_left_out(state, outputs), *in_another_order(state, found), *rates)
+    strangers = owners.strangers(state.gradients.values())
+    notes = (*owners.notes, *strangers, *said, *_left_out(state, outputs), *in_another_order(state, found), *rates)
     state.homes = {n: homes[s.label] for n, s in state.buffers.items() if s.label in homes}
     _bring_back(candidates, initial, homes)  # the probes have left their values
     return state.subject(unclaimed=findings, notes=notes)

@@ -31,6 +31,18 @@ def predicted_first(inputs: Sequence[str]) -> list[str]:
     return list(inputs)
 
 
+OUTPUTS = ("y", "out", "output", "outputs", "result")
+"""What a backward calls the output that forward has returned, beside a cotangent: `backward(x, y, dy)`."""
+
+
+def output_of(asked: Sequence[str], inputs: Container[str]) -> str:
+    """The name of that argument, where all others are inputs of forward and one cotangent; empty where there is none."""
+    rest = [n for n in asked if n not in inputs]
+    known = [n for n in rest if n.lower() in OUTPUTS]
+    others = [n for n in rest if n not in known]
+    return known[0] if len(known) == len(others) == 1 and GRADIENT.search(others[0].lower()) else ""
+
+
 def cache_of(required: Sequence[str]) -> str:
     """The name of the last argument of a backward, where it is such a cache; empty where it is none."""
     return required[-1] if len(required) > 1 and required[-1].lower() in CACHES else ""

@@ -8,7 +8,10 @@ from typing import Any
 
 from harness.signatures import parameters_of
 
-FUNCTIONS = ("forward", "__call__", "call", "loss", "cost", "function", "func", "fn", "f", "activate", "activation")
+FUNCTIONS = (
+    *("forward", "__call__", "call", "loss", "cost", "function", "func", "fn", "f", "activate", "activation"),
+    *("compute", "apply", "propagate", "evaluate", "value"),
+)
 """What a function is called that has a derivative beside it; the first that is there."""
 
 DERIVATIVES = (

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import permutations
 
 import torch
 from torch import Tensor
@@ -12,6 +13,7 @@ from harness.arrays import is_array, same_bytes
 from harness.naming import GRADIENTS, gradient_rank, per_example, short_names
 from harness.outcome import SpecError
 from harness.slots import Slot
+from harness.within import position
 
 
 @dataclass
@@ -37,6 +39,10 @@ class Owners:
     findings: dict[str, str] = field(default_factory=dict)
     contested: set[str] = field(default_factory=set)
     """The places that are as good as another for one array, and differ: the findings name them."""
+    joined: list[Slot] = field(default_factory=list)
+    """The gradients of arrays for which a larger one stands."""
+    wholes: set[str] = field(default_factory=set)
+    """The names of those larger ones."""
     notes: list[str] = field(default_factory=list)
 
     @classmethod
@@ -59,7 +65,7 @@ class Owners:
         made = cls(layer, slots, places, pulled, values, declared, short_names(list(aliases)), new, aliases)
         made._pair()
         made._reorder()
-        made._strangers()
+        made._join()
         return made
 
     def _pair(self) -> None:
@@ -135,15 +141,39 @@ class Owners:
                 self.pairs[name] = slot, fits[0]
                 self.notes.append(f"the gradient of {name} was found at {fits[0].label} by its shape, out of order")
 
-    def _strangers(self) -> None:
-        """Gradients that backward wrote and whose owner is not found."""
-        taken = {place.label for _, place in self.pairs.values()} | self.contested
+    def _join(self) -> None:
+        """Of two arrays one of which lies in the other's memory, the larger stands for both: neither can be moved alone. Their
+        gradients have to be one too."""
+        read = {n: slot.read() for n, (slot, _) in self.pairs.items()}
+        found = {n: t for n, t in read.items() if t is not None}
+        for name, whole in permutations(found, 2):
+            if name not in self.pairs or whole not in self.pairs:
+                continue
+            if (at := position(found[name], found[whole])) is None:
+                continue
+            part, all_ = (self.pairs[n][1] for n in (name, whole))
+            g, of_all = self.values[part.label], self.values[all_.label]
+            if of_all.shape != found[whole].shape or g.shape != at.shape:
+                continue
+            if torch.allclose(of_all.flatten()[at], g, 1e-6, 0.0, equal_nan=True):
+                self.notes.append(f"{name} is part of {whole}, and judged as that")
+            else:
+                self.findings[name] = (
+                    f"`{name}` is part of `{whole}`, and their gradients are two: `{part.label}` is not what stands for it in "
+                    f"`{all_.label}`; write grads={{{whole!r}: None}} to have the parts judged, each by its own"
+                )
+            self.joined.append(self.pairs.pop(name)[1])
+            self.wholes.add(whole)
+
+    def strangers(self, gradients: Iterable[Slot]) -> Iterator[str]:
+        """Of the gradients that backward wrote and whose owner is not found: they are none of these."""
+        taken = {place.label for place in (*gradients, *self.joined)} | self.contested
         for label in self.places:
             if label in taken or label not in self.pulled or label in self.aliases or not _is_gradient(label):
                 continue
             # a wrapper may show what an inner layer keeps
             if not any(same_bytes(self.values[label], self.values[t]) for t in taken if t in self.values):
-                self.notes.append(f"`{label}` is written by backward and is the gradient of nothing that was found")
+                yield f"`{label}` is written by backward and is the gradient of nothing that was found"
 
     def rest(self, parameters: Mapping[str, Slot], gradients: Mapping[str, Slot]) -> list[Slot]:
         """The places that are neither."""
@@ -182,11 +212,11 @@ class Owners:
         )
 
     def _guess(self, slot: Slot, free: Container[str]) -> str:
-        """The one place of its shape that backward wrote to, that was not there before, or beside it."""
+        """The one place of its shape that backward wrote to, that was not there before, or beside it, or of all."""
         like = [p for p in self.values if p in free and self.values[p].shape == _shape(slot)]
         new = [p for p in like if p not in self.slots]
         beside = [p for p in like if p.rpartition(".")[0] == slot.label.rpartition(".")[0] != ""]
-        return next((found[0] for found in (new, beside) if len(found) == 1), "its gradient")
+        return next((found[0] for found in (new, beside, like) if len(found) == 1), "its gradient")
 
 
 def _aliases(slots: Mapping[str, Slot], places: Mapping[str, Slot]) -> dict[str, list[str]]:

@@ -82,10 +82,11 @@ def stateful(
     output: str = "",
     over: str = "",
     cached: bool = False,
+    form: str = "{}",
     stepped: Mapping[str, str] = MappingProxyType({}),
 ) -> Recipe:
     """An object with forward and backward; `places` and `gradients` are expressions such as `layer.params['W']`, `stepped`
-    those of parameters that backward moves."""
+    those of parameters that backward moves, `form` of how the gradients stand in what it returns."""
     call = ".forward" if callable(getattr(layer, "forward", None)) else ""
     kind = type(layer)
     line, _ = imported(kind, kind.__name__)
@@ -109,7 +110,7 @@ def stateful(
             if stepped
             else []
         ),
-        f"    d = returned = layer.backward({given})",
+        f"    d = returned = {form.format(f'layer.backward({given})')}",
         *_by_name(wanted),
         "    d = flat(d)",
         f"    found = {{n: torch.as_tensor(t) for n, t in zip({list(wanted)!r}, d) if t is not None}}",

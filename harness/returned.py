@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterator, Mapping, Sequence
+from dataclasses import is_dataclass
 from typing import Any
 
 from torch import Tensor
 
-from harness.arrays import is_array, to_tensor
+from harness.arrays import is_array, is_real, to_tensor
 from harness.naming import gradient_names, gradient_rank
 from harness.nested import flat, leaves_of, parts_in
 from harness.request import holds_tensors, match
@@ -17,8 +18,13 @@ from harness.views import Shown
 
 
 def levelled(result: Any, arguments: Mapping[str, Any]) -> Any:
-    """Gradients one by one, where an argument of forward is a tuple, list or dict of arrays: without those among them, or
-    under the names of its parts."""
+    """Gradients one by one: out of a dataclass, or a tuple that those of the inputs have to themselves; where an argument of
+    forward is a tuple, list or dict of arrays, without those among them, or under the names of its parts."""
+    form = form_of(result, arguments)
+    if form == FIELDS:
+        result = vars(result)
+    elif form == JOINED:
+        result = (*result[0], *result[1:])
     nested = {n: v for n, v in arguments.items() if parts_in(v) is not None and holds_tensors(v)}
     if not nested:
         return result
@@ -38,6 +44,28 @@ def levelled(result: Any, arguments: Mapping[str, Any]) -> Any:
         else:
             found.append(part)
     return found
+
+
+FIELDS = "vars({})"
+"""How a script takes a dataclass of gradients."""
+
+JOINED = "(lambda inputs, *rest: (*inputs, *rest))(*{})"
+"""And `(dx, dy), {"W": dW}`, where the inputs' gradients have a tuple of their own."""
+
+
+def form_of(result: Any, arguments: Mapping[str, Any]) -> str:
+    """How a script takes what backward returned for gradients one by one; {} stands for the call."""
+    if is_dataclass(result) and hasattr(result, "__dict__"):
+        return FIELDS
+    if not isinstance(result, (tuple, list)) or not result or not isinstance(first := result[0], (tuple, list)):
+        return "{}"
+    given = list(arguments.values())
+    real = [x for x in given if is_real(x)]
+    return JOINED if any(len(c) == len(first) and all(map(_has_shape, first, c)) for c in (given, real)) else "{}"
+
+
+def _has_shape(gradient: Any, x: Any) -> bool:
+    return gradient is None or (is_real(gradient) and tuple(gradient.shape) == tuple(getattr(x, "shape", ())))
 
 
 def _renamed(key: str, part: Any, nested: Mapping[str, Any], plain: Container[str]) -> list[tuple[str, Any]]:

@@ -64,6 +64,8 @@ class Stateful(Calls):
     homes: dict[str, Any] = field(default_factory=dict, init=False)
     """{buffer: the array that stood there at first}: a forward may bind its name to an output, or to another buffer's array,
     and writing there would change what is theirs."""
+    wholes: set[str] = field(default_factory=set, init=False)
+    """The parameters in whose memory others lie: a script writes into them, and binds nothing else to their names."""
     outside: Outside = field(default_factory=Outside)
     """What its methods compute with that stands outside it."""
     glimpsed: Glimpse | None = field(default=None, init=False)
@@ -216,7 +218,10 @@ class Stateful(Calls):
             self.library,
             recipe.passed(self.arguments, self.leaves),
             self._pulled_to([n for n in self.inputs if n in leaves and leaves[n].wanted]),
-            {n: f"layer{slot.code}{_data(slot)}" for n, slot in {**self.parameters, **self.buffers}.items()},
+            {
+                n: f"layer{slot.code}{_data(slot)}{'[...]' if n in self.wholes else ''}"
+                for n, slot in {**self.parameters, **self.buffers}.items()
+            },
             {
                 **{
                     n: f"before[{n!r}] - torch.as_tensor(layer{s.code})"
@@ -232,6 +237,7 @@ class Stateful(Calls):
                 [
                     *(["global cache"] if self.cached else []),
                     *(["global handed", "handed = leaves"] if self.demand.repeated else []),
+                    *(["global y"] if self.output_again else []),
                     *([self.switch.line] if self.switch else []),
                     *(f"{code} = 1.0" for _, _, code in (self.rates if self.stepped else [])),
                     *self.history.lines(),
@@ -243,6 +249,7 @@ class Stateful(Calls):
             self.output,
             self.meaning.over if self.meaning is not None else "",
             bool(self.cached),
+            self.form,
             {n: f"layer{slot.code}" for n, slot in self.stepped.items()},
         )
         return recipe.seeded(plain, seedings(self.sources.drawn, {"layer": self.layer}))

@@ -29,7 +29,10 @@ BACKWARDS = (
     "vjp",
     "pullback",
 )
-"""Names that mean nothing else: `call`, `apply` or `gradient` may be anything. Capitals count as small letters."""
+"""Names that mean nothing else: `call`, `apply` or `gradient` may be anything. Capitals and underscores do not count."""
+
+PERHAPS = ("call", "apply", "compute", "propagate")
+"""What forward is called too, and other things are: beside a backward it is one."""
 
 
 def renamed(layer: Any) -> dict[str, str]:
@@ -38,8 +41,8 @@ def renamed(layer: Any) -> dict[str, str]:
     own = {"forward": _named(layer, "forward", FORWARDS), "backward": _named(layer, "backward", BACKWARDS)}
     if not own["forward"] and not isinstance(layer, type) and callable(layer):
         own["forward"] = "__call__"
-    if not own["forward"] and own["backward"] and callable(getattr(layer, "call", None)):
-        own["forward"] = "call"  # Keras; alone it may be anything
+    if not own["forward"] and own["backward"]:
+        own["forward"] = next((n for n in PERHAPS if callable(getattr(layer, n, None))), "")
     other = any(name not in (usual, "__call__") for usual, name in own.items())
     return own if other and all(own.values()) else {}
 
@@ -48,5 +51,11 @@ def _named(layer: Any, usual: str, others: tuple[str, ...]) -> str:
     """The method's name, the usual one first; empty where there is none."""
     if callable(getattr(layer, usual, None)):
         return usual
-    methods = {n.lower(): n for n in dir(layer) if n.lower() in others and callable(getattr(layer, n, None))}
-    return next((methods[n] for n in others if n in methods), "")
+    known = {_plain(n): n for n in (usual, *others)}
+    names = [n for n in dir(layer) if n[:2] != "__" and _plain(n) in known and callable(getattr(layer, n, None))]
+    methods = {known[_plain(n)]: n for n in names}
+    return next((methods[n] for n in (usual, *others) if n in methods), "")
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("_", "")

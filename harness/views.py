@@ -12,7 +12,7 @@ from torch import Tensor
 
 from harness.arrays import is_real
 from harness.holders import has_parts
-from harness.naming import GRADIENTS, HOLDERS
+from harness.naming import GRADIENTS, HOLDERS, gradient_rank
 from harness.slots import Slot, held_in, walk
 
 PAIRS = (
@@ -85,11 +85,18 @@ def _views(thing: Any, above: Slot | None) -> Iterator[Slot]:
 def _steps(kind: type) -> dict[str, str]:
     """{name of a property or method that shows arrays: how a script reaches it}."""
     found = {}
-    for name in NAMES:
+    for name in (*NAMES, *_properties(kind)):
         home = next((k for k in kind.__mro__ if name in vars(k)), None)
         if home is not None and not home.__module__.startswith("torch.") and (step := _step(vars(home)[name], name)):
             found[name] = step
     return found
+
+
+def _properties(kind: type) -> list[str]:
+    """The properties one of which is by its name the gradient of another: `weights` and `weights_grad`."""
+    own = list({n: None for k in kind.__mro__ for n, v in vars(k).items() if isinstance(v, property)})
+    pairs = [(a, b) for a in own for b in own if a != b and gradient_rank(b, a) is not None]
+    return list({n: None for pair in pairs for n in pair})
 
 
 def _step(member: Any, name: str) -> str:

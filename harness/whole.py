@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Container, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
-from harness.handed import GRADIENT, TARGETS
+from harness.handed import GRADIENT, TARGETS, output_of
 from harness.modes import forward_of
 from harness.naming import gradient_names
 from harness.request import positional_names, required_names
@@ -18,12 +18,14 @@ NAMES = ("y", "t", "y_batch", "y_train", "ys", *TARGETS)
 """What a model's backward calls what is to be predicted; capitals count as small letters."""
 
 
-def targets_of(layer: Any, inputs: Container[str]) -> list[str]:
+def targets_of(layer: Any, inputs: Collection[str]) -> list[str]:
     """The targets that its backward asks for and its forward does not."""
     backward = getattr(layer, "backward", None)
     try:
         asked = required_names(backward) if callable(backward) else []
     except (TypeError, ValueError):
+        return []
+    if output_of(asked, inputs or positional_names(forward_of(layer) or layer.forward)):
         return []
     found = [n for n in asked if n.lower() in NAMES and n not in inputs]
     known = {n.lower() for n in positional_names(forward_of(layer) or layer.forward)}

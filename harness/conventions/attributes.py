@@ -22,6 +22,13 @@ from harness.whole import unbound
 ORDER = 40
 
 
+BUILDS = (
+    *("set_input_shape", "build", "initialize", "initialise", "init_weights", "initialize_weights", "init_params"),
+    *("init_parameters", "initialize_params", "initialize_parameters", "reset_parameters", "setup"),
+)
+"""What is called to have the parameters made, with the shape of the input or nothing; the first of two first."""
+
+
 def recognises(layer: Any) -> bool:
     """Whether it is an object with forward and backward."""
     return has_backward(layer)
@@ -47,17 +54,21 @@ def subject(request: Request) -> Subject:
 
 
 def _built(request: Request) -> tuple[Request, Subject] | None:
-    """The layer after its own `build(input_shape)`, of which Keras has the caller make the parameters: of the whole shape, or
-    without the batch; None where it has no such method, or its forward refuses the inputs all the same."""
-    build, shapes = getattr(request.layer, "build", None), [x.shape for x in request.inputs if hasattr(x, "shape")]
-    if not callable(build) or len(required_names(build)) != 1 or not shapes:
+    """The layer after its own `build(input_shape)`, or `set_input_shape(shape)` and `initialize()`, by which the caller is to have
+    the parameters made: of the whole shape, or without the batch; None where it has no such method, or its forward refuses the
+    inputs all the same."""
+    shapes = [tuple(x.shape) for x in request.inputs if hasattr(x, "shape")]
+    asks = {n: required_names(m) for n in BUILDS if callable(m := getattr(request.layer, n, None))}
+    if not shapes or not asks or any(len(names) > 1 for names in asks.values()):
         return None
-    for shape in (tuple(shapes[0]), tuple(shapes[0][1:])):
+    for shape in (shapes[0], shapes[0][1:]):
         with suppress(Exception):  # it is for the other of the two
             layer = copy.deepcopy(request.layer)
-            layer.build(shape)
+            for name, names in asks.items():
+                getattr(layer, name)(*[shape for _ in names])
             made = discovered(Stateful.of(asked := replace(request, layer=layer)))
-            return asked, replace(made, notes=(*made.notes, f"{made.name}.build({shape}) was called first"))
+            called = ", ".join(f"{made.name}.{n}({shape if names else ''})" for n, names in asks.items())
+            return asked, replace(made, notes=(*made.notes, f"{called} was called first"))
     return None
 
 

@@ -60,6 +60,7 @@ RANKS = [
         "spec",
         "pairing",
         "stencil",
+        "within",
     },
     {
         "copies",
