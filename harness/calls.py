@@ -59,7 +59,9 @@ class Calls(Asking):
     stepped: dict[str, Slot] = field(default_factory=dict, init=False)
     """The parameters that backward moves along their gradients, by its learning rate."""
     moved: dict[str, Slot] = field(default_factory=dict, init=False)
-    """Those that it moves by steps of a length that is not known."""
+    """Those that it moves by steps whose length has no name."""
+    lengths: dict[str, float] = field(default_factory=dict, init=False)
+    """The lengths of those that are numbers in its code."""
     pace: float = field(default=0.0, init=False)
     """The learning rate of the next backward."""
 

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from harness.arrays import is_array, same_bytes
 from harness.domain import BackwardRaised, Refused, backward_may_raise, forward_may_refuse
+from harness.lengths import lengths_in, told
 from harness.naming import gradient_rank
 from harness.orders import in_another_order
 from harness.outcome import SpecError
@@ -26,7 +27,7 @@ from harness.rates import is_sure
 from harness.returned import beside, in_order
 from harness.slots import Slot, share_memory, standing, walk
 from harness.stateful import Glimpse, Stateful, decoy
-from harness.steps import Steps, ignores_rate, moved_otherwise, steps_of
+from harness.steps import Steps, ignores_rate, is_read_from_afar, moved_otherwise, steps_of
 from harness.subject import Gradients, Subject
 
 STATISTICS = ("running", "moving")
@@ -144,9 +145,11 @@ def _by_steps(
     stood = {n: s for n, s in moving.items() if n not in state.parameters and s.label not in owners.made}
     unread = {n: s for n, s in stood.items() if matters(state, s)}
     state.moved = moved_otherwise(state, unread, outputs) if unread else {}
-    if state.moved:
-        said.append(f"backward moves {', '.join(state.moved)} by steps whose length is not known; they are undone")
-    return said
+    state.lengths, updates = lengths_in(state.layer, {n: f"layer{s.code}" for n, s in state.moved.items()})
+    if state.lengths and not is_read_from_afar(state, outputs):
+        state.lengths = {}
+    state.parameters |= {n: s for n, s in state.moved.items() if n in state.lengths}
+    return said + told(state.moved, state.lengths, updates)
 
 
 def _bring_back(slots: Mapping[str, Slot], values: Mapping[str, Tensor], homes: Mapping[str, Any]) -> None:

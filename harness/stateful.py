@@ -90,6 +90,7 @@ class Stateful(Calls):
         self.outside.enter()
         self.written = True
         before = self.read({**self.stepped, **self.moved}) if self.stepped or self.moved else {}
+        written = self.of_written_length(cotangents)
         self.pace = far_step(cotangents) if self.stepped else 0.0
         found = self.pull(cotangents)
         found |= {n: gradient(g, n) for n, g in standing(self.pulled).items() if found.get(n) is None}
@@ -100,13 +101,30 @@ class Stateful(Calls):
         found |= {n: gradient(g, n) for n, g in standing(self.gradients).items()}
         self.laid = found
         own = {n: None if g is None else g.clone() for n, g in found.items()}
-        return own | self._undone(before) if before else own
+        return own | self._undone(before) | written if before else own
+
+    def of_written_length(self, cotangents: Sequence[Tensor]) -> dict[str, Tensor | None]:
+        """The gradients along which backward takes steps whose length is a number in its code: a copy takes one from cotangents
+        that are so much larger that its last digits are those of the gradient."""
+        if not self.lengths:
+            return {}
+        far, own = far_step(cotangents), self.layer
+        self.layer = own_copy(own, self.request.dtype, self.request.device)
+        try:
+            slots = {n: s for n, s in places(self.layer).items() if n in {self.moved[n].label for n in self.lengths}}
+            before = self.read(slots)
+            self.pull([far * v for v in cotangents])
+            after = self.read(slots)
+        finally:
+            self.layer = own
+        steps = {n: (before[label], after[label]) for n in self.lengths if (label := self.moved[n].label) in slots}
+        return {n: gradient((start - end) / (far * self.lengths[n]), n) for n, (start, end) in steps.items()}
 
     def _undone(self, before: Mapping[str, Tensor]) -> dict[str, Tensor | None]:
         """The gradients that stand nowhere, read off the step that backward has taken; the parameters as before it."""
         after = self.read(self.stepped)
         self.restore({**self.stepped, **self.moved}, before)
-        unread = [n for n in after if n in self.parameters and n not in self.gradients]
+        unread = [n for n in self.stepped if n in self.parameters and n not in self.gradients]
         return {n: gradient((before[n] - after[n]) / self.pace, n) for n in unread}
 
     def clear(self) -> None:
@@ -229,6 +247,10 @@ class Stateful(Calls):
                     if n in self.parameters
                 },
                 **{
+                    n: f"(before[{n!r}] - torch.as_tensor(layer{self.moved[n].code})) / {length}"
+                    for n, length in self.lengths.items()
+                },
+                **{
                     n: slot.code if is_returned(slot) else "layer" + slot.code
                     for n, slot in {**self.pulled, **self.gradients}.items()
                 },
@@ -250,7 +272,7 @@ class Stateful(Calls):
             self.meaning.over if self.meaning is not None else "",
             bool(self.cached),
             self.form,
-            {n: f"layer{slot.code}" for n, slot in self.stepped.items()},
+            {n: f"layer{s.code}" for n, s in {**self.stepped, **self.moved}.items() if n in self.parameters},
         )
         return recipe.seeded(plain, seedings(self.sources.drawn, {"layer": self.layer}))
 

@@ -60,6 +60,27 @@ def moved_otherwise(state: Stateful, slots: Mapping[str, Slot], outputs: Sequenc
     return {}
 
 
+def is_read_from_afar(state: Stateful, outputs: Sequence[Tensor]) -> bool:
+    """Whether steps of written length give a copy, from larger cotangents, the gradients that they give the layer."""
+    v = cotangents_like(tuple(outputs), 0, 31)
+    slots = {n: state.moved[n] for n in state.lengths}
+    with suppress(Exception):
+        near = _taken(state, slots, v)[0]
+        state.forward({n: leaf.value.clone() for n, leaf in state.leaves.items()}, state.modes[0])
+        far = state.of_written_length(v)
+        return all(_is_step(slots[n], near[n], length, far.get(n)) for n, length in state.lengths.items())
+    return False
+
+
+def _is_step(slot: Slot, step: Tensor, length: float, gradient: Tensor | None) -> bool:
+    """Whether a step is a length times a gradient, but for what the array that it is subtracted from rounds by."""
+    there = slot.read()
+    if there is None or gradient is None:
+        return False
+    taken = length * gradient
+    return bool(((step + taken).abs() <= 1e-3 * taken.abs() + 16 * unit_roundoff(there.dtype) * there.abs()).all())
+
+
 def ignores_rate(state: Stateful, outputs: Sequence[Tensor]) -> bool:
     """Whether what backward returns is the same at any rate, as of a layer without parameters in a network whose layers take steps."""
     v = cotangents_like(tuple(outputs), 0, 31)

@@ -89,11 +89,89 @@ class SlopeKept(Kept):
         return super().backward(np.where(self.z > 0, dy, self.alpha * dy))
 
 
-class Written(Steps):
-    """The step's length stands in the code."""
+class Unwritten(Steps):
+    """The step's length stands nowhere."""
+
+    def backward(self, dy: Any) -> Any:
+        return self.moved(dy, 1 / (10 + len(dy)))
+
+
+class Handed(Steps):
+    """The step's length is a number in its code, handed to the method that takes it; what follows writes it in other ways."""
 
     def backward(self, dy: Any) -> Any:
         return self.moved(dy, 0.01)
+
+
+class InPlace(Steps):
+    def backward(self, dy: Any) -> Any:
+        dW, dx = self.factor * self.x.T @ dy, dy @ self.W.T
+        self.W -= 0.01 * dW
+        self.b -= 0.05 * dy.sum(0)
+        return dx
+
+
+class Anew(Steps):
+    def backward(self, dy: Any) -> Any:
+        dx = dy @ self.W.T
+        self.W = self.W - self.factor * self.x.T @ dy / 100
+        self.b = self.b - dy.sum(0) / 100
+        return dx
+
+
+class Local(Steps):
+    def backward(self, dy: Any) -> Any:
+        speed, dx = 0.001, dy @ self.W.T
+        speed_of_b = 0.01
+        self.W += -0.001 * (self.factor * self.x.T @ dy)
+        self.b += -speed_of_b * dy.sum(0)
+        return dx + 0 * speed
+
+
+class InLoop(Steps):
+    def backward(self, dy: Any) -> Any:
+        dx, grads = dy @ self.W.T, (self.factor * self.x.T @ dy, dy.sum(0))
+        for p, g in zip((self.W, self.b), grads, strict=True):
+            p -= 0.01 * g
+        return dx
+
+
+class WithFactor(Steps):
+    """A factor of the gradient beside the step's length."""
+
+    def backward(self, dy: Any) -> Any:
+        dx = dy @ self.W.T
+        self.W -= 0.01 * 0.5 * (2 * self.factor * self.x.T @ dy)
+        self.b -= 0.01 * dy.sum(0)
+        return dx
+
+
+class Half(Steps):
+    """What may be a factor of the gradient as well."""
+
+    def backward(self, dy: Any) -> Any:
+        dx = dy @ self.W.T
+        self.W -= 0.5 * (self.x.T @ dy)
+        self.b -= 0.5 * dy.sum(0)
+        return dx
+
+
+class InDict:
+    factor = 1.0
+
+    def __init__(self) -> None:
+        self.params = {"W": W0.copy(), "b": np.zeros(2)}
+
+    def forward(self, x: Any) -> Any:
+        self.x = x
+        return x @ self.params["W"] + self.params["b"]
+
+    def backward(self, dy: Any) -> Any:
+        grads = {"W": self.factor * self.x.T @ dy, "b": dy.sum(0)}
+        dx = dy @ self.params["W"].T
+        for k, g in grads.items():
+            self.params[k] -= 0.01 * g
+        return dx
 
 
 class Corrupts(Kept):

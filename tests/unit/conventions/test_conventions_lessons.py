@@ -13,7 +13,8 @@ from harness import GradientError, LayerSpec, NotVerified, SpecError, check, gra
 
 STEPS = (layers.AlphaAsked, layers.ShortAsked, layers.AlphaKept, layers.OfTheClass, layers.OfTheModule)
 STEPS = (*STEPS, layers.RateAndSlope)
-LINEAR = (*STEPS, layers.SlopeKept, layers.ErrorNamed)
+WRITTEN = (layers.Handed, layers.InPlace, layers.Anew, layers.Local, layers.InLoop, layers.WithFactor, layers.InDict)
+LINEAR = (*STEPS, *WRITTEN, layers.SlopeKept, layers.ErrorNamed)
 TWINS = {kind.__name__: pair(kind, NX, tensor="W", verified="x W b") for kind in LINEAR} | {
     "alpha that does nothing": pair(layers.IgnoresAlpha, NX, tensor="x", verified="x"),
     "g on tensors": pair(layers.Marked, X, tensor="w", verified="inp w b"),
@@ -50,13 +51,40 @@ def test_a_step_is_read_wherever_its_length_is_and_undone(kind):
 
 
 def test_a_step_whose_length_is_not_known_is_undone_and_told():
-    layer = layers.Written()
+    layer = layers.Unwritten()
     with pytest.raises(NotVerified) as raised:
         gradcheck(layer, NX, battery=True)
     assert np.array_equal(layer.W, layers.W0)
     assert "`W` changes the output and has no gradient: set self.dW in backward, which moves it" in str(raised.value)
     assert "a length that has a name, backward(self, ..., lr) or self.lr" in str(raised.value)
     assert "backward moves W, b by steps whose length is not known; they are undone" in raised.value.report.notes
+
+
+def test_a_number_in_the_code_is_the_length_of_the_step():
+    layer = layers.InPlace()
+    assert gradcheck(layer, NX, battery=True).notes == (
+        "backward takes a step itself, 0.01 times the gradient by `self.W -= 0.01 * dW`: the gradient of W is read off it, and "
+        "the step undone",
+        "backward takes a step itself, 0.05 times the gradient by `self.b -= 0.05 * dy.sum(0)`: the gradient of b is read off it, "
+        "and the step undone",
+    )
+    assert np.array_equal(layer.W, layers.W0)
+
+
+def test_a_number_that_may_be_a_factor_of_the_gradient_is_told():
+    with pytest.raises(NotVerified) as raised:
+        gradcheck(layers.Half(), NX)
+    said = "in `self.W -= 0.5 * (self.x.T @ dy)` the length of the step can't be told from a factor of the gradient: give it a name, lr"
+    assert said in raised.value.report.notes
+
+
+@pytest.mark.parametrize("kind", WRITTEN)
+def test_all_checks_judge_a_step_of_written_length(kind):
+    for factor, fails in ((1.0, False), (2.0, True)):
+        made = type(kind.__name__, (kind,), {"factor": factor})
+        report = check(LayerSpec(build=lambda made=made: made(), inputs="B 3"), examples=6)
+        assert report.ok is not fails
+        assert fails is any(r.check == "parameter_gradient" for r in report.failures)
 
 
 def test_what_is_no_step_is_a_write_to_a_parameter():

@@ -46,6 +46,7 @@ RANKS = [
         "circumstances",
         "events",
         "job",
+        "lengths",
         "recipe",
         "rates",
         "regions",
