@@ -12,7 +12,7 @@ from tabulate import tabulate
 
 from harness.explain import explanation, summary
 from harness.isolate import Limits, results
-from harness.job import Done, Job, Left, Listed, Said, Unusable
+from harness.job import Done, Job, Left, LeftOut, Listed, Said, Unusable
 from harness.options import CHECKING, LISTING
 from harness.outcome import SpecError
 from harness.render.data import SCHEMA, report_to_dict, to_json
@@ -36,18 +36,21 @@ def check(arguments: Namespace) -> int:
     if arguments.list:
         return _list(arguments)
     reports: list[tuple[str, Report]] = []
-    left: list[Left] = []
+    left: list[tuple[str, Left]] = []
+    out: list[tuple[str, LeftOut]] = []
     for target in arguments.target:
         of_target: dict[int, Report] = {}
         for row in _rows(arguments, target):
             if isinstance(row, Left):
-                left.append(row)
+                left.append((target, row))
+            elif isinstance(row, LeftOut):
+                out.append((target, row))
             else:
                 of_target[row.index] = row.report
                 _show(arguments, target, row.report)
         reports += [(target, of_target[k]) for k in sorted(of_target)]
-    _tell(left)
-    _write(arguments, reports)
+    _tell([row for _, row in left])
+    _write(arguments, reports, left, out)
     print(count_line(report for _, report in reports))
     return status([report for _, report in reports], bool(left))
 
@@ -93,10 +96,10 @@ def _list(arguments: Namespace) -> int:
     return VERIFIED
 
 
-def _rows(arguments: Namespace, target: str) -> Iterator[Done | Left]:
+def _rows(arguments: Namespace, target: str) -> Iterator[Done | Left | LeftOut]:
     """The reports of a target; of one that can't be used, that."""
     for message in _messages(arguments, target):
-        if isinstance(message, (Done, Left)):
+        if isinstance(message, (Done, Left, LeftOut)):
             yield message
         elif isinstance(message, Unusable):
             yield Done(0, ended(target, "import", message.why))
@@ -108,7 +111,13 @@ def _messages(arguments: Namespace, target: str) -> Iterator[object]:
     Raises:
         SpecError: the target can't be checked as it stands.
     """
+    told: set[object] = set()
     for message in results(_job(arguments, target), _limits(arguments)):
+        if isinstance(message, LeftOut):  # each child of the target says it anew
+            if message in told:
+                continue
+            told.add(message)
+            print(f"harness: {message.why}", file=sys.stderr)
         if isinstance(message, Unusable) and (message.option or not _several(arguments)):
             raise SpecError(message.why)
         if isinstance(message, Said):
@@ -147,10 +156,18 @@ def _several(arguments: Namespace) -> bool:
     return len(arguments.target) > 1 or arguments.specs is not None
 
 
-def _write(arguments: Namespace, reports: Sequence[tuple[str, Report]]) -> None:
+def _write(
+    arguments: Namespace,
+    reports: Sequence[tuple[str, Report]],
+    left: Sequence[tuple[str, Left]],
+    out: Sequence[tuple[str, LeftOut]],
+) -> None:
     if arguments.json:
         data = [{**report_to_dict(r), **({"target": target} if _several(arguments) else {})} for target, r in reports]
-        write(arguments.json, to_json({"schema": SCHEMA, "reports": data}))
+        unchecked = [{"target": t, "layer": row.label, "why": row.why, "command": row.command} for t, row in left]
+        missing = [{"target": t, "why": row.why} for t, row in out]
+        beside = {"not_checked": unchecked, "left_out": missing}
+        write(arguments.json, to_json({"schema": SCHEMA, "reports": data, **{k: v for k, v in beside.items() if v}}))
     if arguments.csv:
         write(arguments.csv, to_csv(reports))
     if arguments.html:

@@ -17,19 +17,22 @@ from typing import Any
 
 from harness.kinds import floats, ints
 from harness.models import chain, value_and_grad
-from harness.notebook import run
+from harness.notebook import on_stderr, run
 from harness.outcome import SpecError
 from harness.spec import RESERVED, LayerSpec, from_string
 
 
-def load(target: str, run_all: bool = False) -> tuple[ModuleType, str | None]:
-    """The module of `FILE`, `FILE:NAME`, `module` or `module:NAME`, and the name; of a notebook `run_all` runs all cells.
+def load(
+    target: str, run_all: bool = False, tell: Callable[[str], None] = on_stderr
+) -> tuple[ModuleType, str | None]:
+    """The module of `FILE`, `FILE:NAME`, `module` or `module:NAME`, and the name; of a notebook `run_all` runs all cells, and what
+    is left out is told.
 
     Raises:
         SpecError: there is no such file or module, or importing it raises.
     """
     place, name = parted(target)
-    return _imported(place, lambda: _module(place, run_all)), name or None
+    return _imported(place, lambda: _module(place, run_all, tell)), name or None
 
 
 def parted(target: str) -> tuple[str, str]:
@@ -38,11 +41,11 @@ def parted(target: str) -> tuple[str, str]:
     return place, name.removeprefix(":")
 
 
-def _module(place: str, run_all: bool) -> ModuleType:
+def _module(place: str, run_all: bool, tell: Callable[[str], None]) -> ModuleType:
     if place and Path(place).is_dir() and not all(part.isidentifier() for part in place.split(".")):
         raise SpecError(f"{place} is a folder: name its files, such as {Path(place) / '*.py'}")
     if place.endswith(".ipynb"):
-        return _from_notebook(Path(place), run_all)
+        return _from_notebook(Path(place), run_all, tell)
     if place.endswith(".py"):
         return _from_file(Path(place))
     if Path(place).is_file():
@@ -97,13 +100,13 @@ def _from_package(path: Path) -> ModuleType:
     return importlib.import_module(".".join(path.relative_to(top.parent).with_suffix("").parts))
 
 
-def _from_notebook(path: Path, run_all: bool) -> ModuleType:
+def _from_notebook(path: Path, run_all: bool, tell: Callable[[str], None]) -> ModuleType:
     path = _there(path)
     module = ModuleType("__main__")  # as under Jupyter; nothing can be imported from a notebook by name
     module.__file__ = str(path)
     vars(module)["display"] = print
     sys.modules[module.__name__] = module
-    run(path, vars(module), run_all)
+    run(path, vars(module), run_all, tell)
     return module
 
 

@@ -80,6 +80,13 @@ class Said:
 
 
 @dataclass(frozen=True)
+class LeftOut:
+    """What of a notebook was not executed, and why."""
+
+    why: str
+
+
+@dataclass(frozen=True)
 class Unusable:
     """What the user wrote can't be checked as it stands: a `SpecError`."""
 
@@ -93,4 +100,4 @@ class Over:
     """The job is done: an end without this is the doing of the layer it was at."""
 
 
-Message = Found | At | Done | Left | Listed | Said | Unusable | Over
+Message = Found | At | Done | Left | LeftOut | Listed | Said | Unusable | Over

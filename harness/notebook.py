@@ -9,7 +9,7 @@ import linecache
 import re
 import symtable
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,12 @@ _ASSIGNMENT = (ast.Assign, ast.AnnAssign, ast.AugAssign)
 _COMPOUND = (ast.If, ast.Try)
 
 
-def run(path: Path, scope: dict[str, Any], run_all: bool = False) -> None:
+def on_stderr(said: str) -> None:
+    """What is told where nobody gathers it."""
+    print(f"harness: {said}", file=sys.stderr)
+
+
+def run(path: Path, scope: dict[str, Any], run_all: bool = False, tell: Callable[[str], None] = on_stderr) -> None:
     """Execute what is to be executed of a notebook, in this namespace.
 
     An import of what is not installed is left out and told, and so is what can't be defined without it; with `run_all` every
@@ -37,7 +42,7 @@ def run(path: Path, scope: dict[str, Any], run_all: bool = False) -> None:
     """
     absent: dict[str, str] = {}
     future = 0
-    for node in (one for whole in statements(path, run_all) for one in _apart(whole)):
+    for node in (one for whole in statements(path, run_all, tell) for one in _apart(whole)):
         # of one cell, it holds for those that follow
         if isinstance(node, ast.ImportFrom) and node.module == "__future__":
             future |= sum(getattr(__future__, name.name).compiler_flag for name in node.names)
@@ -48,7 +53,7 @@ def run(path: Path, scope: dict[str, Any], run_all: bool = False) -> None:
             if run_all or not (why := _missing(node, error, absent)):
                 raise
             absent |= dict.fromkeys(_given(node), why)
-            print(f"harness: {path}: {why}: `{_first_line(node)}` is left out", file=sys.stderr)
+            tell(f"{path}: {why}: `{_first_line(node)}` is left out")
 
 
 def _apart(node: ast.stmt) -> list[ast.stmt]:
@@ -82,7 +87,7 @@ def _first_line(node: ast.stmt) -> str:
     return next(line for line in ast.unparse(node).splitlines() if not line.startswith("@"))
 
 
-def statements(path: Path, run_all: bool = False) -> list[ast.stmt]:
+def statements(path: Path, run_all: bool = False, tell: Callable[[str], None] = on_stderr) -> list[ast.stmt]:
     """What is to be executed of a notebook; tracebacks and `inspect` see its lines.
 
     Raises:
@@ -96,8 +101,7 @@ def statements(path: Path, run_all: bool = False) -> list[ast.stmt]:
         except SyntaxError as error:
             if run_all:
                 raise SpecError(f"{path}: code cell {number} is no Python: {error.msg}: {error.text}") from None
-            said = f"{path}: code cell {number} is no Python ({error.msg}, line {error.lineno}) and is left out"
-            print(f"harness: {said}", file=sys.stderr)
+            tell(f"{path}: code cell {number} is no Python ({error.msg}, line {error.lineno}) and is left out")
             plain, tree = re.sub(r"[^\n]+", "", plain), ast.Module([], [])
         body += [ast.increment_lineno(node, text.count("\n")) for node in tree.body]
         text += plain.rstrip("\n") + "\n"

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from dis import get_instructions
+from operator import index
 from typing import Any
 
 from harness.kinds import Drawn, InputKind, dimension_names, kind_of
@@ -238,10 +239,18 @@ def _as_tuple(inputs: Any) -> tuple[Any, ...]:
 
 
 def _dimension_sizes(name: str, values: Any) -> tuple[int, ...]:
-    sizes = tuple(sorted(set(values))) if isinstance(values, Iterable) else ()
-    if not sizes or not all(isinstance(n, int) and n >= 0 for n in sizes):
+    found = [_integer(n) for n in values] if isinstance(values, Iterable) and not isinstance(values, str) else []
+    if not found or any(n is None or n < 0 for n in found):
         raise SpecError(f"dims={{{name!r}: {values!r}}}: write the sizes it may take, such as range(1, 7) or [16, 64]")
-    return sizes
+    return tuple(sorted({n for n in found if n is not None}))
+
+
+def _integer(value: Any) -> int | None:
+    """A whole number of whatever kind, NumPy's and torch's too; None of anything else."""
+    try:
+        return None if isinstance(value, bool) else index(value)
+    except TypeError:
+        return None
 
 
 def _values(name: str, values: Any) -> tuple[Any, ...]:

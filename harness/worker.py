@@ -18,7 +18,7 @@ from harness.checks import selected
 from harness.conventions import conventions
 from harness.find import load, parted, spec_from_words, specs_in
 from harness.items import unique_names
-from harness.job import At, Done, Found, Job, Left, Listed, Message, Over, Said, Unusable
+from harness.job import At, Done, Found, Job, Left, LeftOut, Listed, Message, Over, Said, Unusable
 from harness.options import usable_device
 from harness.outcome import SpecError
 from harness.probe import probe
@@ -100,7 +100,7 @@ def _course(job: Job, send: Send) -> None:
     module: ModuleType | None = None
     why = ""
     try:
-        module, _ = load(job.target, job.run_all)
+        module, _ = load(job.target, job.run_all, lambda said: send(LeftOut(said)))
     except SpecError as error:
         why = str(error)
     for index, (name, spec) in chosen.items():
@@ -151,7 +151,7 @@ def _layers(job: Job, send: Send) -> None:
 
 def _rows(job: Job, send: Send) -> dict[int, Row]:
     """{index: (name, spec or layer without one)} of what is left to do."""
-    module, wanted = load(job.target, job.run_all)
+    module, wanted = load(job.target, job.run_all, lambda said: send(LeftOut(said)))
     if job.build or job.inputs:
         specs, others = [_of_words(module, wanted, job)], []
         wanted = None

@@ -130,6 +130,22 @@ def test_what_a_missing_package_costs_is_told(folder, capsys):
     assert "torch" not in told
 
 
+def test_what_is_left_out_and_what_is_not_checked_stand_in_the_json_file(check, folder):
+    unprobed = "class Odd:\n    def __init__(self, table): self.t = table.rows\n    def forward(self, x): return x\n    def backward(self, d): return d"
+    notebook(folder, MISSING, "def f(:", unprobed, *cells())
+    answer = check("layers.ipynb", "--json", "out.json")
+    assert answer.status == 3
+    data = json.loads((folder / "out.json").read_text())
+    assert [r["layer"] for r in data["reports"]] == ["Scale"]
+    assert [row["layer"] for row in data["not_checked"]] == ["Odd"]
+    assert data["not_checked"][0]["command"].startswith("harness check layers.ipynb:Odd --build")
+    told = [row["why"] for row in data["left_out"]]
+    assert {row["target"] for row in data["left_out"]} == {"layers.ipynb"}
+    assert [line.removeprefix("harness: ") for line in answer.err.splitlines() if "left out" in line] == told
+    assert any("code cell 2 is no Python" in why for why in told)
+    assert any("`import no_such_package` is left out" in why for why in told)
+
+
 def test_a_missing_package_is_the_end_of_a_run_of_all_cells(check, folder):
     notebook(folder, MISSING, "class A: pass")
     answer = check("layers.ipynb", "--run-all")
