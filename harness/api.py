@@ -34,6 +34,7 @@ from harness.prepare import constants, prepared
 from harness.report import Report, Result
 from harness.request import Request
 from harness.sample import layer_name, modes_of, name_of
+from harness.signatures import spelt
 from harness.sources import globals_preserved
 from harness.spec import LayerSpec, resolvable
 from harness.subject import Subject
@@ -190,6 +191,7 @@ def _raise(error: Exception, mode: str | None) -> Case:
     raise error
 
 
+@spelt
 def check(
     spec: LayerSpec,
     examples: int = 25,

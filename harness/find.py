@@ -22,9 +22,7 @@ from harness.outcome import SpecError
 from harness.spec import RESERVED, LayerSpec, from_string
 
 
-def load(
-    target: str, run_all: bool = False, tell: Callable[[str], None] = on_stderr
-) -> tuple[ModuleType, str | None]:
+def load(target: str, run_all: bool = False, tell: Callable[[str], None] = on_stderr) -> tuple[ModuleType, str | None]:
     """The module of `FILE`, `FILE:NAME`, `module` or `module:NAME`, and the name; of a notebook `run_all` runs all cells, and what
     is left out is told.
 

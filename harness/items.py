@@ -13,6 +13,7 @@ from harness.outcome import GradientError, NotVerified, Outcome, SpecError
 from harness.render.text import evidence
 from harness.report import Report, Result
 from harness.sample import buildable, layer_name, modes_of
+from harness.signatures import spelt
 from harness.spec import LayerSpec
 
 
@@ -175,6 +176,7 @@ def unique_names(specs: Iterable[LayerSpec]) -> dict[str, LayerSpec]:
     return named
 
 
+@spelt
 def parametrize(
     *specs: LayerSpec | Iterable[LayerSpec],
     examples: int | None = None,

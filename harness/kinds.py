@@ -11,6 +11,7 @@ from typing import Any
 from harness.dimensions import Dimensions, Sizes
 from harness.nested import rebuilt
 from harness.outcome import SpecError
+from harness.signatures import spelt
 
 INT_NAMES = ("int64", "int32", "int16", "int8", "uint8")
 
@@ -55,6 +56,7 @@ class Const:
 InputKind = Floats | Ints | Drawn
 
 
+@spelt
 def floats(
     shape: str,
     low: float | None = None,
@@ -85,6 +87,7 @@ def floats(
     return Floats(Dimensions(shape), low, high, low_open, high_open, grad)
 
 
+@spelt
 def ints(shape: str, below: int | str, low: int | str = 0, dtype: str | Sequence[str] = "int64") -> Ints:
     """An integer input (labels, token ids) with values in [low, below); no gradient is wanted.
 

@@ -7,13 +7,14 @@ import builtins
 import inspect
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from dis import get_instructions
 from operator import index
 from typing import Any
 
 from harness.kinds import Drawn, InputKind, dimension_names, kind_of
 from harness.outcome import SpecError
+from harness.signatures import misspelt
 
 RESERVED = ("mode", "generator", "rng", "dtype", "device")
 PROMISES = ("unbiased", "accumulates", "overwrites", "reentrant", "shared_mask", "owns", "portable", "stable")
@@ -78,6 +79,11 @@ class LayerSpec:
     promises: Sequence[str] = ()
     resolution: float | None = None
     gaps: Mapping[str, str] = field(default_factory=dict)
+
+    def __new__(cls, *given: Any, **words: Any) -> LayerSpec:
+        """A misspelt keyword is told."""
+        misspelt(cls.__name__, words, [f.name for f in fields(cls) if f.init])
+        return super().__new__(cls)
 
     def __post_init__(self) -> None:
         set_ = object.__setattr__

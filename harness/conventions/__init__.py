@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 from harness.modes import forward_of
@@ -44,6 +44,13 @@ def _unrecognised(layer: Any) -> str:
     if isinstance(layer, type):
         return f"{layer.__name__} is a class: a layer is needed, such as {layer.__name__}(...)"
     kind = type(layer).__name__
+    if isinstance(layer, tuple) and callable(getattr(layer, "backward", None)):
+        return (
+            f"{kind} is a tuple, which is taken for a pair (forward, backward), and can keep nothing for its backward: make it a "
+            f"class or a dataclass, @dataclass instead of NamedTuple"
+        )
+    if methods := _without_names(layer):
+        return methods
     parts = [n for n in ("forward", "backward", "__call__") if hasattr(layer, n)]
     missing = [n for n in ("forward", "backward") if n not in parts and not (n == "forward" and "__call__" in parts)]
     others = {n: near for n in missing if (near := _near(layer, n))}
@@ -73,6 +80,20 @@ def _unrecognised(layer: Any) -> str:
         f"{kind} is no layer that can be checked: it has {' and '.join(parts) or 'no forward'}. "
         "Give an object with forward and backward, a pair (forward, backward) of functions, a torch.autograd.Function, "
         "a torch.nn.Module, a callable of tensors, or a closure run(*inputs) -> (outputs, pullback)"
+    )
+
+
+def _without_names(layer: Any) -> str:
+    """What to write for an object whose two methods have names that nobody knows; empty where it has more, or fewer."""
+    own = {n: v for k in type(layer).__mro__ for n, v in vars(k).items() if k.__module__ != "builtins"}
+    methods = [n for n, v in own.items() if n[0] != "_" and isinstance(getattr(v, "__func__", v), FunctionType)]
+    if len(methods) != 2 or {*methods} & {"forward", "backward", "loss", "fit"} or callable(layer):
+        return ""
+    first, second = sorted(methods, key=list(own).index)
+    return (
+        f"{type(layer).__name__} is no layer that can be checked: it has no forward and no backward, but `{first}` and `{second}`; "
+        f"before the check write layer.forward, layer.backward = layer.{first}, layer.{second} if they are these two, or check a "
+        f"closure, lambda x: (layer.{first}(x), lambda v: v * layer.{second}(x)) if the second is the derivative"
     )
 
 

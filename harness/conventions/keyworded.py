@@ -1,10 +1,10 @@
-"""A backward that takes what it can't do without by keyword alone: `backward(*, grad)`."""
+"""A backward, or a forward, that takes what it can't do without by keyword alone: `backward(*, grad)`, `forward(*, x)`."""
 
 from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from types import MethodType
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from harness.conventions import subject_of
+from harness.modes import FLAGS, REVERSED
 from harness.request import Request
 from harness.signatures import parameters_of
 from harness.subject import Recipe, Subject
@@ -20,11 +21,19 @@ ORDER = 5
 
 
 def recognises(layer: Any) -> bool:
-    """Whether it is an object or a pair with such a backward."""
+    """Whether it is an object with such a method, or a pair with such a backward."""
     if isinstance(layer, tuple):
         return len(layer) == 2 and all(map(callable, layer)) and bool(_words(layer[1]))
     plain = not isinstance(layer, (type, torch.nn.Module)) and hasattr(layer, "__dict__")
-    return plain and bool(_words(getattr(layer, "backward", None)))
+    return plain and bool(_words(getattr(layer, "backward", None)) or _inputs(layer))
+
+
+def _inputs(layer: Any) -> list[str]:
+    """Those of its forward, which are inputs unless they say the mode."""
+    if not callable(getattr(layer, "backward", None)):
+        return []
+    found = _words(getattr(layer, "forward", None))
+    return found if not {*found} & {*FLAGS, *REVERSED, "mode"} else []
 
 
 def _words(backward: Any) -> list[str]:
@@ -43,20 +52,24 @@ def subject(request: Request) -> Subject:
         made: Subject = subject_of(replace(request, layer=(forward, ByPosition(backward))))
         return replace(made, recipe=None)
     layer = copy.copy(request.layer)
-    words = _words(layer.backward)
-    layer.backward = MethodType(ByPosition(getattr(type(layer), "backward", layer.backward)), layer)
+    lines = []
+    for name, words in (("forward", _inputs(layer)), ("backward", _words(layer.backward))):
+        if words:
+            plain = ByPosition(getattr(type(layer), name, getattr(layer, name)))
+            setattr(layer, name, MethodType(plain, layer))
+            before = plain.count - hasattr(type(layer), name)  # but for self
+            given = f"*given[:{before}], **dict(zip({words!r}, given[{before}:])), **more"
+            lines.append(f"layer.{name} = lambda *given, made=layer.{name}, **more: made({given})")
     made = subject_of(replace(request, layer=layer))
-    line = f"layer.backward = lambda *given, made=layer.backward: made(**dict(zip({words!r}, given)))"
-    asked = [p for p in parameters_of(request.layer.backward) if p.kind is p.POSITIONAL_OR_KEYWORD]
-    return replace(made, recipe=None if asked or made.recipe is None else _with(made.recipe, line))
+    return replace(made, recipe=None if made.recipe is None else _with(made.recipe, lines))
 
 
-def _with(recipe: Callable[[], Recipe], line: str) -> Callable[[], Recipe]:
-    """The script with this line after the layer is made."""
+def _with(recipe: Callable[[], Recipe], lines: Sequence[str]) -> Callable[[], Recipe]:
+    """The script with these lines after the layer is made."""
 
     def made() -> Recipe:
         plain = recipe()
-        return replace(plain, setup=(*plain.setup, line))
+        return replace(plain, setup=(*plain.setup, *lines))
 
     return made
 

@@ -4,7 +4,7 @@ again, methods and properties of other names."""
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from layers_backwards import Linear
@@ -148,3 +148,45 @@ def renamed(forward: str, backward: str) -> type:
         self.W = randn(3, 2)
 
     return type("Renamed", (), {"factor": 1.0, "__init__": made, forward: fore, backward: back})
+
+
+class ByKeyword(Linear):
+    def forward(self, *, x: Any) -> Any:  # type: ignore[override]
+        return super().forward(x)
+
+    def backward(self, dy: Any) -> Any:
+        self.dW, self.db = self.factor * self.x.T @ dy, dy.sum(0)
+        return dy @ self.W.T
+
+
+class SecondByKeyword(ByKeyword):
+    def forward(self, x: Any, *, y: Any) -> Any:  # type: ignore[override]
+        self.y = y
+        return super().forward(x=x) + y
+
+    def backward(self, dy: Any) -> Any:
+        return super().backward(dy), dy
+
+
+class Pair(NamedTuple):
+    """A layer that is a tuple."""
+
+    W: Any
+
+    def forward(self, x: Any) -> Any:
+        return x @ self.W
+
+    def backward(self, dy: Any) -> Any:
+        return dy @ self.W.T
+
+
+class Cost:
+    """Methods of no usual name."""
+
+    @staticmethod
+    def fn(a: Any) -> Any:
+        return a**2
+
+    @staticmethod
+    def delta(a: Any) -> Any:
+        return 2 * a

@@ -27,6 +27,8 @@ TWINS = {
     "output again": pair(layers.OutputAgain, NX, tensor="w", verified="x w"),
     "properties": pair(layers.Properties, NX, tensor="_theta", verified="x _theta"),
     "set_input_shape": pair(layers.Shaped, NX, tensor="W", verified="x W"),
+    "forward(*, x)": pair(layers.ByKeyword, NX, tensor="W", verified="x W b"),
+    "forward(x, *, y)": pair(layers.SecondByKeyword, NX, NX[:, :2], tensor="W", verified="x y W b"),
     **{f: pair(layers.renamed(f, b), NX, tensor="W", verified="x W") for f, b in NAMES.items()},
 }
 
@@ -116,3 +118,27 @@ def test_a_gradient_of_no_usual_name_is_guessed():
     report = gradcheck(Own(), NX, raise_exception=False)
     assert "write grads={'_w': '_acc'}" in str(report)
     assert gradcheck(Own(), NX, grads={"_w": "_acc"}).ok
+
+
+def test_a_spec_calls_a_forward_by_keyword_too():
+    assert check(LayerSpec(layers.ByKeyword, "B 3"), examples=6, only=("gradient", "contract")).ok
+
+
+def test_what_a_keyword_is_given_stays_with_it():
+    assert gradcheck(layers.SecondByKeyword(), NX, kwargs={"y": NX[:, :2]}, raise_exception=False).failures == []
+
+
+def test_a_layer_that_is_a_tuple_is_told_what_to_be():
+    with pytest.raises(
+        SpecError, match=r"Pair is a tuple, .*: make it a class or a dataclass, @dataclass instead of NamedTuple"
+    ):
+        gradcheck(layers.Pair(np.ones((3, 2))), NX)
+
+
+def test_two_methods_of_no_usual_name_are_named():
+    with pytest.raises(SpecError) as raised:
+        gradcheck(layers.Cost(), NX)
+    assert "before the check write layer.forward, layer.backward = layer.fn, layer.delta if they are these two" in str(
+        raised.value
+    )
+    assert gradcheck(lambda x: (layers.Cost.fn(x), lambda v: v * layers.Cost.delta(x)), NX).ok

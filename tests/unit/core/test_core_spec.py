@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -338,3 +340,44 @@ class TorchTanh:
 
 def test_an_input_drawn_with_numpy_is_handed_to_a_torch_layer_as_a_tensor():
     assert check(LayerSpec(build=TorchTanh, inputs=(lambda rng: rng.standard_normal((3, 2)),)), examples=3).ok
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (
+            lambda: LayerSpec(build=Identity, input="B D"),
+            "LayerSpec() got an unexpected keyword 'input': did you mean inputs=?",
+        ),  # type: ignore[call-arg]
+        (lambda: LayerSpec(Identity, "B", promise="owns"), "did you mean promises=?"),  # type: ignore[call-arg]
+        (
+            lambda: check(LayerSpec(Identity, "B"), example=3),
+            "check() got an unexpected keyword 'example': did you mean examples=?",
+        ),  # type: ignore[call-arg]
+        (lambda: floats("B", lowopen=True), "floats() got an unexpected keyword 'lowopen': did you mean low_open=?"),  # type: ignore[call-arg]
+        (lambda: ints("B", maximum=3), "ints() got an unexpected keyword 'maximum': it takes shape, below, low, dtype"),  # type: ignore[call-arg]
+    ],
+)
+def test_a_misspelt_keyword_is_told_which_one_may_be_meant(call, said):
+    with pytest.raises(TypeError) as raised:
+        call()
+    assert said in str(raised.value)
+
+
+def test_a_spec_is_copied_and_replaced_as_before():
+    spec = LayerSpec(Identity, "B D", name="one")
+    assert (copy.copy(spec).sizes, replace(spec, name="two").name) == (spec.sizes, "two")
+
+
+@pytest.mark.parametrize(
+    "sizes", [np.arange(1, 4), torch.arange(1, 4), (n for n in (3, 2, 1)), {1, 2, 3}, [np.int64(1), 2, 3], range(1, 4)]
+)
+def test_sizes_are_whole_numbers_of_any_kind(sizes):
+    assert LayerSpec(Identity, "B D", dims={"D": sizes}).sizes["D"] == (1, 2, 3)
+
+
+@pytest.mark.parametrize("sizes", [np.array([1.5, 2.0]), [True, 2], "123", np.array([[1, 2]]), [-1], 5, []])
+def test_sizes_that_are_no_whole_numbers_are_an_error(sizes):
+    assert "write the sizes it may take, such as range(1, 7) or [16, 64]" in message(
+        lambda: LayerSpec(Identity, "B D", dims={"D": sizes})
+    )

@@ -131,7 +131,8 @@ def test_what_a_missing_package_costs_is_told(folder, capsys):
 
 
 def test_what_is_left_out_and_what_is_not_checked_stand_in_the_json_file(check, folder):
-    unprobed = "class Odd:\n    def __init__(self, table): self.t = table.rows\n    def forward(self, x): return x\n    def backward(self, d): return d"
+    methods = "    def forward(self, x): return x\n    def backward(self, d): return d"
+    unprobed = f"class Odd:\n    def __init__(self, table): self.t = table.rows\n{methods}"
     notebook(folder, MISSING, "def f(:", unprobed, *cells())
     answer = check("layers.ipynb", "--json", "out.json")
     assert answer.status == 3
