@@ -18,7 +18,7 @@ def script(case: Case, name: str, index: tuple[int, ...], analytic: float, expec
     header = [
         f"# {subject.name}: d<v, outputs>/d {name}{list(index)}: backward gave {analytic!r}, expected {expected!r}.",
         f"# {case.label}" if case.label else "",
-        *(["import importlib"] if any("importlib." in line for line in recipe.imports) else []),
+        *(f"import {n}" for n in ("importlib", "runpy") if any(f"{n}." in line for line in recipe.imports)),
         "import random",
         "",
         *recipe.imports,

@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Callable, Mapping
 from keyword import iskeyword
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,9 @@ def imported(thing: Any, name: str) -> tuple[str, str]:
         known = name if "<" in qualified else qualified
         return "", f"{name} = ...  # fill in: {known}, which can't be imported by name"
     top = qualified.split(".")[0]
+    file = Path(getattr(sys.modules.get(module), "__file__", None) or module)
+    if file.stem in sys.stdlib_module_names and f"{file.stem}_" == module:  # `import random` is another's
+        return f"{top} = runpy.run_path({file.name!r})[{top!r}]", ""
     if all(part.isidentifier() and not iskeyword(part) for part in module.split(".")):
         return f"from {module} import {top}", ""
     return f"{top} = importlib.import_module({module!r}).{top}", ""  # of a file such as 01-layers.py

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -353,3 +354,20 @@ def test_torch7_s_three_methods_are_a_layer(check, folder):
     assert "Linear: verified" in answer.out
     (folder / "torch7.py").write_text(TORCH7.replace("input.T @", "2 * input.T @"))
     assert check("torch7.py", "--only", "gradient", "--examples", "3").status == 1
+
+
+@pytest.mark.parametrize("name", ["random", "types", "code"])
+def test_a_file_named_like_a_module_of_python_has_scripts_that_run(command, folder, capsys, name):
+    (folder / f"{name}.py").write_text(
+        "import numpy as np\n\n\nclass Square:\n    def forward(self, x):\n        self.x = x\n        return x**2\n\n"
+        "    def backward(self, d):\n        return 3 * self.x * d\n"
+    )
+    answer = command("check", f"{name}.py", "--json", "out.json", "--examples", "2", "--only", "gradient")
+    assert answer.status == 1
+    data = json.loads((folder / "out.json").read_text())
+    [script] = [r["finding"]["reproduce"] for r in data["reports"][0]["results"] if r["finding"]]
+    assert f"Square = runpy.run_path('{name}.py')['Square']" in script
+    exec(script, {"__name__": "script"})
+    found = re.search(r"backward (\S+), central difference (\S+)", capsys.readouterr().out)
+    assert found is not None
+    assert float(found[1]) == pytest.approx(1.5 * float(found[2]), rel=1e-4)
