@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import is_dataclass
+from types import SimpleNamespace
 from typing import Any
 
 from torch import Tensor
@@ -47,7 +48,7 @@ def levelled(result: Any, arguments: Mapping[str, Any]) -> Any:
 
 
 FIELDS = "vars({})"
-"""How a script takes a dataclass of gradients."""
+"""How a script takes a dataclass or a namespace of gradients."""
 
 JOINED = "(lambda inputs, *rest: (*inputs, *rest))(*{})"
 """And `(dx, dy), {"W": dW}`, where the inputs' gradients have a tuple of their own."""
@@ -55,7 +56,7 @@ JOINED = "(lambda inputs, *rest: (*inputs, *rest))(*{})"
 
 def form_of(result: Any, arguments: Mapping[str, Any]) -> str:
     """How a script takes what backward returned for gradients one by one; {} stands for the call."""
-    if is_dataclass(result) and hasattr(result, "__dict__"):
+    if (is_dataclass(result) or isinstance(result, SimpleNamespace)) and hasattr(result, "__dict__"):
         return FIELDS
     if not isinstance(result, (tuple, list)) or not result or not isinstance(first := result[0], (tuple, list)):
         return "{}"

@@ -4,6 +4,7 @@ again, methods and properties of other names."""
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -78,6 +79,11 @@ class Gradients:
 class InADataclass(Linear):
     def backward(self, dy: Any) -> Any:
         return Gradients(dy @ self.W.T, self.factor * self.x.T @ dy, dy.sum(0))
+
+
+class InANamespace(Linear):
+    def backward(self, dy: Any) -> Any:
+        return SimpleNamespace(x=dy @ self.W.T, W=self.factor * self.x.T @ dy, b=dy.sum(0))
 
 
 class OutputAgain:

@@ -24,6 +24,7 @@ TWINS = {
     "a tuple of their own": pair(layers.InTheirOwnTuple, NX, NX[:, :2], tensor="W", verified="x y W b"),
     "a list of their own": pair(layers.InListsOfTheirOwn, NX, tensor="params.0", verified="x params.0 params.1"),
     "a dataclass": pair(layers.InADataclass, NX, tensor="W", verified="x W b"),
+    "a namespace": pair(layers.InANamespace, NX, tensor="W", verified="x W b"),
     "output again": pair(layers.OutputAgain, NX, tensor="w", verified="x w"),
     "properties": pair(layers.Properties, NX, tensor="_theta", verified="x _theta"),
     "set_input_shape": pair(layers.Shaped, NX, tensor="W", verified="x W"),
