@@ -24,6 +24,7 @@ from harness.members import (
     updates_of,
 )
 from harness.models import ValueAndGrad, value_and_grad
+from harness.modes import FLAGS, REVERSED
 from harness.spec import RESERVED, LayerSpec
 from harness.titles import renamed
 
@@ -87,7 +88,8 @@ class Candidate:
         return next((p.name for p in parameters if p.kind is p.VAR_POSITIONAL and p.name not in ("args", "_")), "")
 
     def inputs(self) -> list[str]:
-        """The parameters without a default that forward has, without `self` and `ctx`."""
+        """The parameters without a default that forward has, without `self` and `ctx`; where it has none, those that it takes by
+        keyword, or any number as one."""
         parameters = [p for p in _parameters(self.forward) if p.kind is not p.KEYWORD_ONLY]
         if _is_function(self.layer):
             own = "setup_context" in {n for c in self.layer.__mro__[:-1] if not _is_torchs(c) for n in vars(c)}
@@ -96,7 +98,11 @@ class Candidate:
             parameters = parameters[1:]
         if self.makes and parameters and parameters[0].name in CONTEXTS:
             parameters = parameters[1:]
-        return [p.name for p in parameters if p.default is p.empty]
+        found = [p.name for p in parameters if p.default is p.empty]
+        others = [p for p in _all_parameters(self.forward) if p.default is p.empty]
+        by_keyword = [p.name for p in others if p.kind is p.KEYWORD_ONLY and p.name not in (*FLAGS, *REVERSED, "mode")]
+        any_number = [p.name for p in others if p.kind is p.VAR_POSITIONAL and self.makes]
+        return found or by_keyword or any_number
 
 
 def _all_parameters(function: Any) -> list[inspect.Parameter]:

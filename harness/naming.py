@@ -42,6 +42,7 @@ GRADIENTS = (
 _BEFORE = (
     "dLd",
     "dL_d",
+    "dl_d",
     "dL",
     "d_",
     "d",
@@ -62,7 +63,7 @@ WEAK = 3
 """The rank of a name that says gradient to those alone who know that backward writes there, in the parameter's shape."""
 
 _FREE_BEFORE = re.compile(
-    r"d+|d[A-Z][A-Za-z]*_?d?_?|(partial|del|deriv|jac|jacobian|adj|adjoint|bar|grads|gradients)_?"
+    r"d+|d[A-Z][A-Za-z]*_?d?_?|d[a-z]+_d_?|(partial|del|deriv|jac|jacobian|adj|adjoint|bar|grads|gradients)_?"
 )
 _FREE_AFTER = re.compile(r"_?(bar|adj|adjoint|deriv|derivative|der|cotangent|delta|error|err)|_(g|d|ct)")
 _GATHERED = ("_acc", "_accum", "_sum", "_total")

@@ -192,8 +192,9 @@ def _guesses(candidate: Candidate) -> Iterator[Guess]:
     several = [p.name for p in candidate.construction() if _is_tuple(p)]
     for shapes in zip(*arrays.values(), strict=True) if arrays else [()]:
         drawn = {n: _drawn(shape, candidate) for n, shape in zip(arrays, shapes, strict=True)}
-        for sizes in TUPLES if several else [""]:
-            given = drawn | dict.fromkeys(several, sizes)
+        one = any(n.endswith("units") for n in several)  # Keras' is one size, an MLP's may be several
+        for sizes in ("", *TUPLES) if one else TUPLES if several else [""]:
+            given = drawn | (dict.fromkeys(several, sizes) if sizes else {})
             yield from _guesses_of(candidate, inputs, {**divided, **given}, given)
 
 

@@ -32,7 +32,19 @@ KINDS = {
     "dW for weight": (layers.named("dW", "db", "weight", "bias"), "weight", "x weight bias"),
     **{
         mark: (layers.named(mark, mark.replace("W", "b")), "W", "x W b")
-        for mark in ("W_bar", "dJdW", "dE_dW", "dLoss_dW", "partial_W", "W_adj", "dW_acc", "gW", "delta_W")
+        for mark in (
+            "W_bar",
+            "dJdW",
+            "dE_dW",
+            "dLoss_dW",
+            "dl_dW",
+            "dloss_dW",
+            "partial_W",
+            "W_adj",
+            "dW_acc",
+            "gW",
+            "delta_W",
+        )
     },
     "nabla_w": (layers.named("nabla_w", "nabla_b", "w", "b"), "w", "x w b"),
     "grads_w for weights": (layers.named("grads_w", "grads_b", "weights", "biases"), "weights", "x weights biases"),

@@ -371,3 +371,58 @@ def test_a_file_named_like_a_module_of_python_has_scripts_that_run(command, fold
     found = re.search(r"backward (\S+), central difference (\S+)", capsys.readouterr().out)
     assert found is not None
     assert float(found[1]) == pytest.approx(1.5 * float(found[2]), rel=1e-4)
+
+
+ASKING = """import numpy as np
+
+
+class Epfl:
+    def __init__(self, n_in, n_out):
+        self.w, self.dl_dw = np.random.randn(n_in, n_out), np.zeros((n_in, n_out))
+
+    def forward(self, *input):
+        self.x, = input
+        return self.x @ self.w
+
+    def backward(self, *gradwrtoutput):
+        g, = gradwrtoutput
+        self.dl_dw += FACTOR * self.x.T @ g
+        return g @ self.w.T
+
+    def zero_grad(self):
+        self.dl_dw[:] = 0
+
+
+class Named:
+    def forward(self, *, x):
+        self.x = x
+        return x**2
+
+    def backward(self, d):
+        return FACTOR * 2 * self.x * d
+
+
+class Dense:
+    def __init__(self, units):
+        self.units = units
+
+    def build(self, shape):
+        self.W = np.random.randn(shape[-1], self.units)
+
+    def forward(self, x):
+        self.x = x
+        return x @ self.W
+
+    def backward(self, d):
+        self.dW = FACTOR * self.x.T @ d
+        return d @ self.W.T
+"""
+
+
+@pytest.mark.parametrize(("factor", "outcome"), [("1", "verified"), ("2", "WRONG")])
+def test_any_number_of_inputs_a_keyword_and_units_are_tried(command, folder, factor, outcome):
+    (folder / "asking.py").write_text(ASKING.replace("FACTOR", factor))
+    answer = command("check", "asking.py", "--examples", "3", "--only", "gradient")
+    for name in ("Epfl", "Named", "Dense"):
+        assert f"{name}: {outcome}" in answer.out
+    assert answer.status == int(factor) - 1
