@@ -27,7 +27,7 @@ from harness.rates import is_sure
 from harness.returned import beside, in_order
 from harness.slots import Slot, share_memory, standing, walk
 from harness.stateful import Glimpse, Stateful, decoy
-from harness.steps import Steps, ignores_rate, is_read_from_afar, moved_otherwise, steps_of
+from harness.steps import Steps, Unmeasured, ignores_rate, is_read_from_afar, steps_of, unmeasured
 from harness.subject import Gradients, Subject
 
 STATISTICS = ("running", "moving")
@@ -144,8 +144,9 @@ def _by_steps(
     # what a forward keeps for its backward to take off a stack is no parameter
     stood = {n: s for n, s in moving.items() if n not in state.parameters and s.label not in owners.made}
     unread = {n: s for n, s in stood.items() if matters(state, s)}
-    state.moved = moved_otherwise(state, unread, outputs) if unread else {}
-    state.lengths, updates = lengths_in(state.layer, {n: f"layer{s.code}" for n, s in state.moved.items()})
+    others = unmeasured(state, unread, outputs) if unread else Unmeasured({})
+    state.moved = dict(others.slots)
+    state.lengths, updates = lengths_in(state.layer, {n: f"layer{state.moved[n].code}" for n in others.plain})
     if state.lengths and not is_read_from_afar(state, outputs):
         state.lengths = {}
     state.parameters |= {n: s for n, s in state.moved.items() if n in state.lengths}

@@ -1,8 +1,8 @@
 """How long the steps are that a backward takes, where that is a number in its code: `self.W -= 0.01 * dW`.
 
 A number in that very statement which multiplies the rest is as much a learning rate as one that is called so. Half a gradient, or
-twice one, is one of a square: where no number, or more than one, is as small as learning rates are, the length of the step can't be
-told from a factor of the gradient.
+twice one, is one of a square: where there are two numbers, or the one is larger than learning rates are, the length of the step can't
+be told from a factor of the gradient.
 """
 
 from __future__ import annotations
@@ -35,8 +35,7 @@ class Update:
     @property
     def length(self) -> float | None:
         """The number that can only be the step's length; None where there is none."""
-        small = [x for x in self.numbers if x <= LONGEST]
-        return small[0] if len(small) == 1 else None
+        return self.numbers[0] if len(self.numbers) == 1 and self.numbers[0] <= LONGEST else None
 
     def moves(self, code: str) -> bool:
         """Whether it moves what a script reaches so."""

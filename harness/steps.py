@@ -47,17 +47,27 @@ def steps_of(state: Stateful, slots: Mapping[str, Slot], outputs: Sequence[Tenso
     return Steps({})
 
 
-def moved_otherwise(state: Stateful, slots: Mapping[str, Slot], outputs: Sequence[Tensor]) -> dict[str, Slot]:
-    """Those that backward moves by what is linear in the cotangents: steps whose length stands nowhere."""
+@dataclass(frozen=True)
+class Unmeasured:
+    """What backward moves by steps whose length stands nowhere, or in its code alone."""
+
+    slots: Mapping[str, Slot]
+    plain: tuple[str, ...] = ()
+    """Those that a cotangent of zero leaves where they are: no decay or velocity is in the step."""
+
+
+def unmeasured(state: Stateful, slots: Mapping[str, Slot], outputs: Sequence[Tensor]) -> Unmeasured:
+    """Those that backward moves by a step of which a part is linear in the cotangents and the rest does not depend on them."""
     v = cotangents_like(tuple(outputs), 0, 31)
     with suppress(Exception):
         once, twice, still = (_taken(state, slots, tuple(w * by for w in v))[0] for by in (1.0, 2.0, 0.0))
-        return {
+        found = {
             n: s
             for n, s in slots.items()
-            if bool((once[n] != 0).any()) and not bool((still[n] != 0).any()) and _doubles(s, once[n], twice[n])
+            if bool((once[n] != still[n]).any()) and _doubles(s, once[n] - still[n], twice[n] - still[n])
         }
-    return {}
+        return Unmeasured(found, tuple(n for n in found if not bool((still[n] != 0).any())))
+    return Unmeasured({})
 
 
 def is_read_from_afar(state: Stateful, outputs: Sequence[Tensor]) -> bool:

@@ -137,11 +137,11 @@ class InLoop(Steps):
 
 
 class WithFactor(Steps):
-    """A factor of the gradient beside the step's length."""
+    """A step of 0.02, or one of 0.01 along twice the gradient."""
 
     def backward(self, dy: Any) -> Any:
         dx = dy @ self.W.T
-        self.W -= 0.01 * 0.5 * (2 * self.factor * self.x.T @ dy)
+        self.W -= 0.01 * 2 * (self.x.T @ dy)
         self.b -= 0.01 * dy.sum(0)
         return dx
 
@@ -153,6 +153,25 @@ class Half(Steps):
         dx = dy @ self.W.T
         self.W -= 0.5 * (self.x.T @ dy)
         self.b -= 0.5 * dy.sum(0)
+        return dx
+
+
+class Decays(Steps):
+    """Beside the gradient's step, one that does not depend on the cotangent."""
+
+    def backward(self, dy: Any) -> Any:
+        dx = dy @ self.W.T
+        self.W -= 0.01 * (self.factor * self.x.T @ dy + 0.001 * self.W)
+        self.b -= 0.01 * dy.sum(0)
+        return dx
+
+
+class Shrinks(Steps):
+    """No step: what it writes to W has nothing to do with the cotangent."""
+
+    def backward(self, dy: Any) -> Any:
+        dx, self.dW, self.db = dy @ self.W.T, self.x.T @ dy, dy.sum(0)
+        self.W *= 0.999
         return dx
 
 

@@ -13,7 +13,7 @@ from harness import GradientError, LayerSpec, NotVerified, SpecError, check, gra
 
 STEPS = (layers.AlphaAsked, layers.ShortAsked, layers.AlphaKept, layers.OfTheClass, layers.OfTheModule)
 STEPS = (*STEPS, layers.RateAndSlope)
-WRITTEN = (layers.Handed, layers.InPlace, layers.Anew, layers.Local, layers.InLoop, layers.WithFactor, layers.InDict)
+WRITTEN = (layers.Handed, layers.InPlace, layers.Anew, layers.Local, layers.InLoop, layers.InDict)
 LINEAR = (*STEPS, *WRITTEN, layers.SlopeKept, layers.ErrorNamed)
 TWINS = {kind.__name__: pair(kind, NX, tensor="W", verified="x W b") for kind in LINEAR} | {
     "alpha that does nothing": pair(layers.IgnoresAlpha, NX, tensor="x", verified="x"),
@@ -60,6 +60,20 @@ def test_a_step_whose_length_is_not_known_is_undone_and_told():
     assert "backward moves W, b by steps whose length is not known; they are undone" in raised.value.report.notes
 
 
+def test_a_step_with_weight_decay_is_undone_and_told():
+    layer = layers.Decays()
+    report = gradcheck(layer, NX, battery=True, raise_exception=False)
+    assert not report.failures
+    assert np.array_equal(layer.W, layers.W0)
+    assert "backward moves W by steps whose length is not known; they are undone" in report.notes
+    assert report.notes[0].startswith("backward takes a step itself, 0.01 times the gradient by `self.b -= 0.01 *")
+
+
+def test_what_backward_moves_whatever_the_cotangent_is_no_step():
+    report = gradcheck(layers.Shrinks(), NX, battery=True, raise_exception=False)
+    assert {r.check for r in report.failures} >= {"unmutated"}
+
+
 def test_a_number_in_the_code_is_the_length_of_the_step():
     layer = layers.InPlace()
     assert gradcheck(layer, NX, battery=True).notes == (
@@ -71,10 +85,14 @@ def test_a_number_in_the_code_is_the_length_of_the_step():
     assert np.array_equal(layer.W, layers.W0)
 
 
-def test_a_number_that_may_be_a_factor_of_the_gradient_is_told():
+@pytest.mark.parametrize(
+    ("kind", "at"),
+    [(layers.Half, "self.W -= 0.5 * (self.x.T @ dy)"), (layers.WithFactor, "self.W -= 0.01 * 2 * (self.x.T @ dy)")],
+)
+def test_a_number_that_may_be_a_factor_of_the_gradient_is_told(kind, at):
     with pytest.raises(NotVerified) as raised:
-        gradcheck(layers.Half(), NX)
-    said = "in `self.W -= 0.5 * (self.x.T @ dy)` the length of the step can't be told from a factor of the gradient: give it a name, lr"
+        gradcheck(kind(), NX)
+    said = f"in `{at}` the length of the step can't be told from a factor of the gradient: give it a name, lr"
     assert said in raised.value.report.notes
 
 
