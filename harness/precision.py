@@ -14,7 +14,7 @@ from torch import Tensor
 from harness.arrays import rms, unit_roundoff
 from harness.base import Base
 from harness.case import Case
-from harness.domain import Refused, backward_may_raise
+from harness.domain import BackwardRaised, Refused, backward_may_raise
 from harness.draws import directions_like, rng_of, scales_of, unit_of
 from harness.reference import Reference
 from harness.rounding import Finiteness, Noise, Range, Rounding, last_digit, real, widened
@@ -247,6 +247,29 @@ class Lowered:
             if g is not None and r is not None and bool(torch.isfinite(g).all()):
                 moves.append(real(g) - real(r))
         return Noise.of(moves) if moves else None
+
+    def scatter(self, name: str, points: Sequence[int]) -> Noise | None:
+        """How the error of the layer itself differs from point to point next to this one: the last digits decide what rounding
+        does, and nothing of what a fault does. For NumPy, whose rounding can't be imitated. No excuse either."""
+        errors = []
+        for k in points:
+            found, exact = self._lower(k), self.near(k)
+            g, r = (None if base is None else base.gradients.get(name) for base in (found, exact))
+            if g is not None and r is not None and bool(torch.isfinite(g).all()):
+                errors.append(real(g) - real(r))
+        if len(errors) < 2:
+            return None
+        usual = torch.stack(errors).mean(0)
+        return Noise.of([e - usual for e in errors])
+
+    def _lower(self, k: int) -> Base | None:
+        """Forward and backward in the lower precision at a neighbour, None where it is refused."""
+        point = self.at(k)
+        try:
+            with np.errstate(all="ignore"):
+                return self.low(point).evaluate(1, point.cotangents)
+        except (Refused, BackwardRaised):
+            return None
 
     def slope(self, name: str) -> float:
         """u‖v ⊙ y‖ / spread(x): the slope that comes of rounding the outputs, below which the forward tells nothing."""

@@ -191,9 +191,9 @@ class Scales:
         return Verdict(Outcome.SKIP, most, why)
 
     def _recomputed(self, allowance: Allowance) -> bool:
-        """Whether rounding every result of this very backward explains the error: where nothing else tells what another right
-        one would be off by, that refutes nothing, and verifies nothing."""
-        own = self.low.error(self.low.recomputed, self.name, (0, *MORE))
+        """Whether rounding every result of this very backward explains the error, or what its error differs by from one last digit
+        to the next: where nothing else tells what another right one would be off by, that refutes nothing, and verifies nothing."""
+        own = self.low.error(self.low.recomputed, self.name, (0, *MORE)) or self.low.scatter(self.name, MORE)
         if own is None:
             return False
         entries = allowance.entries + AGAIN * (own.entries + own.rms)

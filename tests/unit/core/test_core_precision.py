@@ -414,3 +414,30 @@ def test_kernels_that_round_on_the_way_are_off_by_more_than_one_rounding(factor,
     """At one seed of forty a softmax in float32 was failed by what it would be if it were rounded once."""
     report = check(LayerSpec(lambda: Hot(factor), "B D", name="Softmax4"), seed=22, only=("float32",))
     assert [r.outcome for r in report.results] == [outcome]
+
+
+class OwnRows:
+    """Rows of two normalised, in NumPy: of the gradient hardly anything is left, and the mean's last digit is a millionth of
+    what the two differ by. By `factor` it is off below float64."""
+
+    def __init__(self, factor=1.0):
+        self.factor = factor
+
+    def forward(self, x):
+        self.istd = 1 / np.sqrt(x.var(1, keepdims=True) + 1e-5)
+        self.xhat = (x - x.mean(1, keepdims=True)) * self.istd
+        return self.xhat
+
+    def backward(self, d):
+        g = d - (d.mean(1, keepdims=True) + self.xhat * (d * self.xhat).mean(1, keepdims=True))
+        return g * self.istd * (1 if d.dtype == np.float64 else self.factor)
+
+
+@pytest.mark.parametrize("seed", [4, 10, 11])
+def test_numpy_rounding_that_the_inputs_last_digits_decide_is_no_fault(seed):
+    def float32(factor):
+        spec = LayerSpec(lambda: OwnRows(factor), "B 2", name="OwnRows")
+        return check(spec, only=("float32",), seed=seed).results[0]
+
+    assert float32(1.0).outcome is Outcome.INCONCLUSIVE
+    assert float32(1.5).outcome is Outcome.FAIL
