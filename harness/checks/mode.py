@@ -30,6 +30,8 @@ def state(session: Session) -> Observation:
         return Observation(Outcome.SKIP, reason="the layer has no buffers")
     problems: dict[str, Finding] = {}
     for n, start in case.buffers.items():
+        if n not in base.buffers_after_forward or n not in base.buffers_after_backward:
+            continue  # what a forward takes away again is no statistic
         if not same_bytes(base.buffers_after_forward[n], base.buffers_after_backward[n]):
             problems[n] = exact(n, "moved by backward", "moved by train forwards only")
         elif case.mode == "eval" and not same_bytes(start, base.buffers_after_forward[n]):
@@ -99,7 +101,7 @@ def _off(case: Case, name: str, found: Tensor, expected: Tensor) -> Finding | No
 def _unused_or_unmoved(session: Session, name: str) -> Finding | None:
     """A statistic that train moves and eval ignores, or that eval reads alone and train never moves."""
     case = session.case
-    if not {"train", "eval"} <= set(case.subject.modes):
+    if not {"train", "eval"} <= set(case.subject.modes) or name not in session.trained:
         return None
     start = case.buffers[name]
     try:
@@ -123,7 +125,8 @@ def _moves(session: Session, name: str) -> bool:
     zero is where each batch has one example."""
     at = session.case.buffers[name] * 1.25 + SHIFTS[0]
     case = session.case.at(mode="train", buffers={**session.case.buffers, name: at})
-    return not same_bytes(at, case.base.buffers_after_forward[name])
+    after = case.base.buffers_after_forward.get(name)
+    return after is None or not same_bytes(at, after)
 
 
 def _reads(session: Session, name: str, mode: str) -> bool:

@@ -375,3 +375,27 @@ def test_a_layer_that_answers_by_a_mode_before_is_not_one_that_never_was_in_it(b
     assert found["train"].outcome is Outcome.PASS
     assert found["eval"].outcome is (Outcome.FAIL if sticks else Outcome.PASS)
     assert found["eval"].reason == (f"{when}: its outputs are others (6 of 6 examples)" if sticks else "")
+
+
+class KeptMask:
+    """A mask drawn once and taken away in evaluation: no statistic, and its absence no crash of the harness."""
+
+    def __init__(self, p=0.5):
+        self.p, self.training, self.m, self.rng = p, True, None, np.random.default_rng(0)
+
+    def forward(self, x):
+        if not self.training:
+            self.m = None
+            return x.copy()
+        if self.m is None or self.m.shape != x.shape:
+            self.m = (self.rng.random(x.shape) > self.p) / (1 - self.p)
+        return x * self.m
+
+    def backward(self, d):
+        return d.copy() if self.m is None else d * self.m
+
+
+def test_what_a_forward_takes_away_is_no_statistic():
+    report = check(LayerSpec(KeptMask, "B D", name="KeptMask"))
+    assert not [r for r in report.results if r.outcome is Outcome.ERROR]
+    assert "unbiased" in {r.check for r in report.failures}
