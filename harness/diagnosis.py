@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from itertools import combinations
+from itertools import combinations, permutations
 from typing import Any
 
 import torch
@@ -31,7 +31,7 @@ def kinds(case: Case, name: str, claimed: Tensor, expected: Tensor, again: bool 
         _local(g, r),
         rows(case, g, r),
         _factored(case, name, g, r),
-        structured(case, x, g, r),
+        structured(case, name, g, r, again),
         crossed(case, x, g, r),
         conditions(case, name, g, r, again),
         elsewhere(case, name, g, r),
@@ -137,7 +137,7 @@ def named_factors(factor: float, sizes: Mapping[str, Any]) -> list[str]:
 def _products(sizes: Mapping[str, Any]) -> dict[str, float]:
     """What a sum or mean over several axes at once is off by. Of shapes without names any may be meant."""
     whole = {n: s for n, s in sizes.items() if type(s) is int and s > 1 and not n.endswith("]")}
-    found: dict[str, float] = {}
+    found = {f"{n}/{m}": whole[n] / whole[m] for n, m in permutations(whole, 2)}
     for count in (2, 3):
         for names in combinations(whole, count):
             text, size = "·".join(names), math.prod(whole[n] for n in names)
@@ -153,6 +153,8 @@ def _forms(n: str, value: float) -> dict[str, float]:
         f"-{n}": lambda v: -v,
         f"(1-{n})": lambda v: 1 - v,
         f"1/(1-{n})": lambda v: 1 / (1 - v),
+        f"{n}/(1-{n})": lambda v: v / (1 - v),
+        f"(1-{n})/{n}": lambda v: (1 - v) / v,
         f"{n}/({n}-1)": lambda v: v / (v - 1),
         f"({n}-1)/{n}": lambda v: (v - 1) / v,
         f"{n}²": lambda v: v * v,
@@ -177,12 +179,14 @@ def _factored(case: Case, name: str, g: Tensor, r: Tensor) -> Iterator[str]:
     """A factor entry by entry, of the input or the output there; or one of each index along an axis."""
     x, y = case.leaves[name].double(), output_beside(case, g.shape)
     stands = [(name, x), *([] if y is None else [("y", y.double())])]
-    for what, t in stands:
-        for text, factor in _powers(what, t):
-            by = _scale(factor * r, g) if bool(factor.isfinite().all()) else 0.0
-            if explains(by * factor * r, g, r):
+    powers = [(what, text, t) for what, leaf in stands for text, t in _powers(what, leaf)]
+    for what, text, t in [*powers, *_beside(case, name, g)]:
+        # what is divided by may be 0, as 1 - y² in saturation: the claim is multiplied by it
+        for said, model, claimed, right in ((text, t * r, g, r), (f"1/{text}", r, t * g, t * r)):
+            by = _scale(model, claimed)
+            if by and explains(by * model, claimed, right):
                 named = ", y the output" if what == "y" else ""
-                yield f"every entry is {_times(by, text)} times what it should be{named}"
+                yield f"every entry is {_times(by, said)} times what it should be{named}"
                 return
     for axes in sorted(sets(g.ndim, g.ndim - 1), key=len):
         others, size = tuple(a for a in range(g.ndim) if a not in axes), math.prod(g.shape[a] for a in axes)
@@ -220,10 +224,17 @@ def _own_factor(factor: Tensor, x: Tensor, others: tuple[int, ...]) -> str:
 
 def _powers(n: str, t: Tensor) -> Iterator[tuple[str, Tensor]]:
     """The factors that people forget or write once too often."""
-    of = {n: t, f"{n}²": t**2, f"(1-{n})": 1 - t, f"(1+{n})": 1 + t, f"(1-{n}²)": 1 - t**2, f"(1+{n}²)": 1 + t**2}
-    for text, value in of.items():
-        yield text, value
-        yield f"1/{text}", 1 / value
+    yield from {n: t, f"{n}²": t**2, f"(1-{n})": 1 - t, f"(1+{n})": 1 + t}.items()
+    yield from {f"(1-{n}²)": 1 - t**2, f"(1+{n}²)": 1 + t**2, f"√(1-{n}²)": (1 - t**2).sqrt()}.items()
+
+
+def _beside(case: Case, name: str, g: Tensor) -> Iterator[tuple[str, str, Tensor]]:
+    """Other parameters that stand at each entry."""
+    for n, leaf in case.leaves.items():
+        real = n != name and case.subject.leaves[n].role != "input" and leaf.is_floating_point() and leaf.numel() > 1
+        sizes = zip(reversed(leaf.shape), reversed(g.shape), strict=False)
+        if real and leaf.ndim <= g.ndim and all(size in (1, all_of) for size, all_of in sizes):
+            yield n, n, leaf.double().expand_as(g)
 
 
 def _unsummed(case: Case, name: str) -> Iterator[str]:

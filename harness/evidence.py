@@ -31,6 +31,9 @@ COSTLY = 40
 """The same where autograd is no second opinion: each entry is differenced."""
 
 
+RICHER = 3
+"""How many larger examples are looked at where the smallest has too few entries to tell."""
+
 TELLING = 3
 """From how many entries along each axis what is off looks like one thing and not like another."""
 
@@ -64,7 +67,7 @@ def _diagnosis(
     assert verdict.expected is not None
     # the same point with another cotangent: what one draw shows may be chance
     draws = (session.case.base, session.case.evaluate(5))
-    if _ignores_cotangent(session.case, name, *draws):
+    if verdict.expected.any() and _ignores_cotangent(session.case, name, *draws):
         return (
             "backward gives the same whatever the cotangent is: it ignores it (a loss's backward takes no argument)",
         )
@@ -75,8 +78,10 @@ def _diagnosis(
     if said := _tested(session, name, shown, others, judge, followed):
         return said
     rich = sorted((s for s in others if _tells(s, name)), key=lambda s: s.case.leaves[name].numel())
-    if rich and not _tells(session, name) and (found := _shown(rich[0], name, judge, followed)) is not None:
-        return _tested(rich[0], name, found, rich[1:], judge, followed)
+    for k, richer in enumerate(rich[:RICHER] if not _tells(session, name) else ()):
+        found = _shown(richer, name, judge, followed)
+        if found is not None and (said := _tested(richer, name, found, rich[k + 1 :], judge, followed)):
+            return said
     return ()
 
 
@@ -142,9 +147,19 @@ def _equal(g: Tensor, other: Tensor | None) -> bool:
     return other is not None and torch.equal(g, other)
 
 
+def _cut(v: Tensor) -> Tensor:
+    return v.clamp(-1.0, 1.0)
+
+
+def _twice(v: Tensor) -> Tensor:
+    return 2 * v
+
+
 PARTS = {
     torch.abs: "backward gives the same for the cotangent's absolute values: it does not see their signs",
     torch.relu: "backward gives the same with zeros for the cotangent's negative entries: they are left out",
+    _cut: "backward gives the same with the cotangent cut off at ±1: it is clipped",
+    _twice: "backward gives the same for twice the cotangent: it, or the gradient, is clipped or divided by its own size",
 }
 """What of the cotangent a backward may go by, and what is said of it."""
 
@@ -164,7 +179,7 @@ def _ignores_cotangent(case: Case, name: str, first: Base, second: Base) -> bool
         return False
     # what earlier calls have left may be so large that what is added to it does not show
     large = float(g.abs().max()) / torch.finfo(g.dtype).eps ** 2
-    return _equal(g, case.evaluate(1, tuple(large * v for v in first.cotangents)).gradients.get(name))
+    return _equal(g, case.evaluate(1, tuple(-large * v for v in first.cotangents)).gradients.get(name))
 
 
 def _is_autograds(judge: Judge, name: str, expected: Tensor) -> bool:

@@ -20,6 +20,12 @@ FIT = 1e-5
 AXES = 4
 """Up to how many axes all their orders are tried."""
 
+ENOUGH = 3
+"""Fewer entries are a multiple of any others too often."""
+
+DECIMALS = 9
+"""Up to how many decimals a gradient may be rounded to."""
+
 DIAGONAL = 150
 """Up to how many entries the diagonal of the Jacobian is looked at, a backward each."""
 
@@ -62,7 +68,10 @@ def likenesses(case: Case, name: str, g: Tensor, r: Tensor) -> Iterator[str]:
     exchanged = list(_exchanged(case, name, g, r))
     yield from exchanged
     yield from _reordered(g, r)
+    yield from _gathered(g, r)
     yield from _handed_on(case, g, r)
+    yield from _decayed(case, name, g, r)
+    yield from _clipped(g, r)
     if not exchanged:  # what b gets in W's place is a sum too
         yield from _summed(case, name, g, r)
     yield from _coarse(g, r)
@@ -90,6 +99,40 @@ def _reordered(g: Tensor, r: Tensor) -> Iterator[str]:
             if axes != tuple(sorted(axes)) and explains(r.permute(axes).reshape(g.shape), g, r):
                 yield f"the right entries in the order of axes {axes}: a reshape or view where axes had to be permuted"
                 return
+
+
+def _gathered(g: Tensor, r: Tensor) -> Iterator[str]:
+    """One number for all along an axis, the sum or mean of what belongs to each."""
+    for axis, size in enumerate(g.shape):
+        for what, total in (
+            (("sum", r.sum(axis, keepdim=True)), ("mean", r.mean(axis, keepdim=True))) if size > 1 else ()
+        ):
+            if explains(total.expand_as(g), g, r):
+                yield f"every entry along axis {axis} is the {what} of what belongs to all of them: it is summed over one axis too many"
+                return
+
+
+def _decayed(case: Case, name: str, g: Tensor, r: Tensor) -> Iterator[str]:
+    """The right gradient and a multiple of what it is the gradient of, which every draw has to show."""
+    x = case.leaves[name].double()
+    if g.numel() < ENOUGH or not bool(x.any()):
+        return
+    share = float(((g - r) * x).sum() / x.square().sum())
+    if explains(r + share * x, g, r):
+        beside = ", as weight decay adds" if case.subject.leaves[name].role != "input" else ""
+        yield f"it is the right gradient {'+' if share > 0 else '-'} {abs(share):.4g} times {name} itself{beside}"
+
+
+def _clipped(g: Tensor, r: Tensor) -> Iterator[str]:
+    """Entries that stop at one number of their own sign where they should go further."""
+    out = wrong_entries(g, r, FIT)
+    bound = float(g.abs().max())
+    if (
+        bound
+        and int(out.sum()) > 1
+        and bool((g[out].abs() == bound).all() & (g * r > 0)[out].all() & (r[out].abs() > bound).all())
+    ):
+        yield f"what should go beyond ±{bound:.6g} is cut off there"
 
 
 def _handed_on(case: Case, g: Tensor, r: Tensor) -> Iterator[str]:
@@ -127,7 +170,12 @@ def _summed(case: Case, name: str, g: Tensor, r: Tensor) -> Iterator[str]:
 
 
 def _coarse(g: Tensor, r: Tensor) -> Iterator[str]:
-    """Numbers of a lower precision, as near to the right ones as those are."""
+    """Numbers of a lower precision, as near to the right ones as those are, or of a few decimals."""
+    for places in range(1, DECIMALS + 1):
+        rounded, half = (g * 10**places).round() / 10**places, 0.51 * 10.0**-places
+        if torch.equal(rounded, g) and bool(g.any()) and bool(((g - r).abs() <= half).all()):
+            yield f"every entry is the right one rounded to {places} decimals"
+            return
     for dtype in (torch.bfloat16, torch.float16, torch.float32):
         rounded = g.to(dtype).double()
         near = (g - r).abs() <= 8 * torch.finfo(dtype).eps * r.abs()

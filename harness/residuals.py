@@ -14,19 +14,23 @@ from harness.case import Case
 from harness.likeness import AXES, explains, output_beside
 
 
-def structured(case: Case, x: Tensor, g: Tensor, r: Tensor) -> Iterator[str]:
-    """Terms with sums along axes, alone or together, that are missing or wrong."""
-    parallel = [("input", "x", x)]
+def structured(case: Case, name: str, g: Tensor, r: Tensor, again: bool = False) -> Iterator[str]:
+    """Terms with sums along axes, alone or together, that are missing or wrong; on `again`, where the question is whether the
+    same holds at another draw, all that fit there, however few entries there are."""
+    x = case.leaves[name].double()
+    parallel = [("input", "x", x) if case.subject.leaves[name].role == "input" else (name, name, x)]
     if (y := output_beside(case, g.shape)) is not None:
         parallel.append(("output", "y", y.double()))
-    if sum(size > 1 for size in g.shape) > 1 and g.numel() > 3 and explains(r + (g - r).mean(), g, r):
+    if ((sum(size > 1 for size in g.shape) > 1 and g.numel() > 3) or again) and explains(r + (g - r).mean(), g, r):
         yield "every entry is off by the same amount: a constant, or a term with the sum or mean over all axes, is missing or wrong"
-        return
+        if not again:
+            return
     said: list[set[int]] = []
-    for tell in (_constant, _centred, partial(_parallel, parallel), _both):
+    for tell in (_constant, partial(_centred, parallel[0][0]), partial(_parallel, parallel), partial(_both, again)):
         for axes in sets(g.ndim, g.ndim):
             # two entries fit a line through anything; what holds along an axis holds along more of them too often
-            if math.prod(g.shape[a] for a in axes) < 3 or any(few <= set(axes) or few > set(axes) for few in said):
+            known = not again and any(few <= set(axes) or few > set(axes) for few in said)
+            if known or (math.prod(g.shape[a] for a in axes) < 3 and not again):
                 continue
             if sentence := tell(x, g, r, axes):
                 said.append(set(axes))
@@ -40,11 +44,11 @@ def _constant(x: Tensor, g: Tensor, r: Tensor, axes: tuple[int, ...]) -> str:
     return f"the residual is constant along {axes_named(axes)}: a term with the sum or mean {over} is missing or wrong"
 
 
-def _centred(x: Tensor, g: Tensor, r: Tensor, axes: tuple[int, ...]) -> str:
+def _centred(what: str, x: Tensor, g: Tensor, r: Tensor, axes: tuple[int, ...]) -> str:
     if not explains(r + _part(g - r, x - x.mean(axes, keepdim=True), axes), g, r):
         return ""
     along = axes_named(axes)
-    return f"the residual is parallel to the input centred along {along}: the term with Σ δ·x̂ {_over(axes)} is missing or wrong"
+    return f"the residual is parallel to the {what} centred along {along}: the term with Σ δ·x̂ {_over(axes)} is missing or wrong"
 
 
 def _parallel(
@@ -57,8 +61,8 @@ def _parallel(
     return ""
 
 
-def _both(x: Tensor, g: Tensor, r: Tensor, axes: tuple[int, ...]) -> str:
-    if math.prod(g.shape[a] for a in axes) < 4:  # of three entries one would tell
+def _both(again: bool, x: Tensor, g: Tensor, r: Tensor, axes: tuple[int, ...]) -> str:
+    if math.prod(g.shape[a] for a in axes) < 4 and not again:  # of three entries one would tell
         return ""
     model = (g - r).mean(axes, keepdim=True) + _part(g - r, x - x.mean(axes, keepdim=True), axes)
     if not explains(r + model, g, r):
@@ -71,7 +75,7 @@ def _both(x: Tensor, g: Tensor, r: Tensor, axes: tuple[int, ...]) -> str:
 
 def _part(residual: Tensor, t: Tensor, axes: tuple[int, ...]) -> Tensor:
     """What of the residual is parallel to t along axes."""
-    return (residual * t).sum(axes, keepdim=True) / t.square().sum(axes, keepdim=True) * t
+    return ((residual * t).sum(axes, keepdim=True) / t.square().sum(axes, keepdim=True)).nan_to_num(0.0) * t
 
 
 def _over(axes: tuple[int, ...]) -> str:

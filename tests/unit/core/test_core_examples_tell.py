@@ -86,7 +86,10 @@ def test_a_part_of_the_cotangent_is_told():
     assert of(lambda d, x, y: d.relu() @ W.T) == (
         "backward gives the same with zeros for the cotangent's negative entries: they are left out",
     )
-    assert not any("same" in s for s in of(lambda d, x, y: 0.5 * d.clamp(-1, 1) @ W.T))
+    assert of(lambda d, x, y: 0.5 * d.clamp(-1, 1) @ W.T) == (
+        "backward gives the same with the cotangent cut off at ±1: it is clipped",
+    )
+    assert not any("same" in s for s in of(lambda d, x, y: 0.5 * d.clamp(-1.2, 1.2) @ W.T))
 
 
 def test_what_is_rounded_on_its_way_is_told():

@@ -12,6 +12,8 @@ import torch
 from diagnosed import Of, Pullback, X, diagnosis, randn
 from torch import Tensor
 
+from harness import LayerSpec, check
+
 
 def leaky(x: Tensor) -> Tensor:
     return torch.where(x > 0, x, 0.1 * x)
@@ -91,6 +93,30 @@ POINTWISE: dict[str, tuple[Callable[[Tensor], Tensor], Pullback, Pullback, str]]
     "another axis": (
         softmax, lambda d, x, y: y * (d - (d * y).sum(0, keepdim=True)), lambda d, x, y: y * (d - (d * y).sum(0, keepdim=True) ** 2 * x),
         "the residual over the output is constant along axis 0 plus constant along axis 1: a sum or mean is taken over the wrong axis",
+    ),
+    "decimals": (
+        torch.tanh, lambda d, x, y: (d * slope(x)).round(decimals=4), lambda d, x, y: (d * slope(x) * 1.001).round(decimals=4),
+        "every entry is the right one rounded to 4 decimals",
+    ),
+    "a gradient cut off": (
+        lambda x: 2 * torch.tanh(x), lambda d, x, y: (2 * d * slope(x)).clamp(-0.5, 0.5),
+        lambda d, x, y: torch.where((2 * d * slope(x)).abs() > 0.5, 0.5, 2 * d * slope(x)), "what should go beyond ±0.5 is cut off there",
+    ),
+    "a cotangent cut off": (
+        torch.tanh, lambda d, x, y: d.clamp(-1, 1) * slope(x), lambda d, x, y: d.clamp(-1.2, 1.2) * slope(x),
+        "backward gives the same with the cotangent cut off at ±1: it is clipped",
+    ),
+    "a cotangent divided by its norm": (
+        torch.tanh, lambda d, x, y: d / d.norm() * slope(x), lambda d, x, y: d / (d.norm() + 1) * slope(x),
+        "backward gives the same for twice the cotangent: it, or the gradient, is clipped or divided by its own size",
+    ),
+    "the input added": (
+        torch.tanh, lambda d, x, y: d * slope(x) - 0.01 * x, lambda d, x, y: d * slope(x) - 0.01 * x**2,
+        "it is the right gradient - 0.01 times x itself",
+    ),
+    "a square root": (
+        torch.tanh, lambda d, x, y: d * slope(x).sqrt(), lambda d, x, y: d * slope(x) ** 0.4,
+        "every entry is 1/√(1-y²) times what it should be, y the output",
     ),
 }  # fmt: skip
 
@@ -232,3 +258,89 @@ def test_numpy_layers_are_compared_with_other_points_by_differences():
     diagonal = "only the diagonal of the Jacobian counts: how an entry moves the other outputs is missing"
     assert diagnosis(Softmax(), x) == (diagonal,)
     assert diagonal not in diagnosis(Softmax(2), x)
+
+
+class Scaled:
+    """γ x + β; what is done to the gradients of the two."""
+
+    def __init__(self, D, *, gamma=lambda g, p: g, beta=lambda g, p: g):
+        self.gamma, self.beta = torch.ones(D, dtype=torch.float64), torch.zeros(D, dtype=torch.float64)
+        self.changed = gamma, beta
+
+    def forward(self, x):
+        self.x = x
+        return self.gamma * x + self.beta
+
+    def backward(self, d):
+        gamma, beta = self.changed
+        self.dgamma, self.dbeta = gamma((d * self.x).sum(0), self.gamma), beta(d.sum(0), self.gamma)
+        return d * self.gamma
+
+
+ADDED = "it is the right gradient + 0.1 times gamma itself, as weight decay adds"
+TOO_MANY = "every entry along axis 0 is the sum of what belongs to all of them: it is summed over one axis too many"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "otherwise", "said"),
+    [
+        ({"gamma": lambda g, p: g + 0.1 * p}, {"gamma": lambda g, p: g + 0.1 * p**2}, ADDED),
+        ({"beta": lambda g, p: g * p}, {"beta": lambda g, p: g * p**2}, "every entry is gamma times what it should be"),
+        ({"beta": lambda g, p: g.sum().expand(5)}, {"beta": lambda g, p: (g * p).sum().expand(5)}, TOO_MANY),
+    ],
+)
+def test_what_is_done_to_a_parameters_gradient(wrong, otherwise, said):
+    assert diagnosis(Scaled(5, **wrong), X, of="parameter_gradient") == (said,)
+    assert said not in diagnosis(Scaled(5, **otherwise), X, of="parameter_gradient")
+
+
+class Clipped:
+    """w x, the gradient of w divided by its norm where that is more than one: of one number its sign is left."""
+
+    def __init__(self):
+        self.w = torch.tensor([1.0], dtype=torch.float64)
+
+    def forward(self, x):
+        self.x = x
+        return self.w * x
+
+    def backward(self, d):
+        dw = (d * self.x).sum().reshape(1)
+        self.dw = dw / max(1.0, float(dw.norm()))
+        return d * self.w
+
+
+def test_a_gradient_of_which_the_sign_is_left_does_not_ignore_the_cotangent():
+    for seed in range(4):
+        said = "".join(diagnosis(Clipped(), 10 * randn(3, 2, seed=seed), of="parameter_gradient"))
+        assert "ignores" not in said
+
+
+class Evaluated:
+    """A batch normalisation whose backward goes through the batch's statistics in evaluation too."""
+
+    def __init__(self, D, through=1.0):
+        self.mean, self.var = torch.zeros(D, dtype=torch.float64), torch.ones(D, dtype=torch.float64)
+        self.training, self.through = True, through
+
+    def forward(self, x):
+        if self.training:
+            m, v = x.mean(0), x.var(0, correction=0)
+            self.mean, self.var = 0.9 * self.mean + 0.1 * m, 0.9 * self.var + 0.1 * v
+        else:
+            m, v = self.mean, self.var
+        self.istd = (v + 1e-5).rsqrt()
+        self.xhat, self.part = (x - m) * self.istd, 1.0 if self.training else self.through
+        return self.xhat
+
+    def backward(self, d):
+        return self.istd * (d - self.part * (d.mean(0) + self.xhat * (d * self.xhat).mean(0)))
+
+
+def test_what_small_examples_can_t_show_is_told_from_larger_ones():
+    spec = LayerSpec(Evaluated, "B D", name="Evaluated")
+    (failed,) = (r for r in check(spec, only=("input_gradient",)).failures if r.mode == "eval")
+    assert failed.finding.diagnosis == (
+        "the residual is constant plus parallel to the input centred along axis 0: the terms with Σ δ and Σ δ·x̂, through the mean "
+        "and the variance, are missing or wrong",
+    )
