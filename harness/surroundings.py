@@ -29,6 +29,12 @@ the changes of a function that varies are above."""
 COARSEST = 0.25
 """Up to which step, in units of the spread, what finer steps refute is looked at again."""
 
+HALVINGS = 14
+"""How often an interval is halved around a jump: what is smooth there has lost nearly all of its change."""
+
+MANY = 256
+"""How many jumps there may be where the claim is right over all of them together."""
+
 STILL = 2.0**-16
 """Over what step, in units of the spread, outputs stand still whose rounding is measured again: that of the first measurement."""
 
@@ -62,6 +68,7 @@ class Surroundings:
             return False
         return not (
             self._absorbed(gradients, d, found)
+            or self._in_jumps(gradients, d, found)
             or self._hidden(gradients, d, [r for r in (found, coarser) if r is not None])
         )
 
@@ -113,6 +120,50 @@ class Surroundings:
             # the finer of two neighbouring steps is one at which the last digit matters
             before = right and abs(found.off) * h <= digit
         return False
+
+    def _in_jumps(self, gradients: Mapping[str, Tensor], d: Direction, found: Residual) -> bool:
+        """Whether what is in dispute comes in jumps no larger than the last digit of a number inside, over many of which the claim
+        is right: x + 10⁶ moves by 10⁻¹⁰ at a time, and beside what moves faster no output shows it standing still.
+
+        Of the change over an interval that the slope found leaves, half the interval has half or less where the function is
+        smooth, and a jump is all in one half.
+        """
+        steps = [h for k in range(1, 25) if (h := found.step * 4**k) <= COARSEST] or [COARSEST]
+        offs = zip(steps, self._offs(gradients, d, steps), strict=False)
+        h = next((h for h, off in offs if abs(off) < 0.25 * abs(off - found.off)), None)
+        most = SINGLE[0] * self._numbers(d)
+        jump = max(
+            self._jump(d, found.step / closer)[0] for closer in (1, 32, 1024)
+        )  # nearer there is less that is smooth
+        if 0 < jump <= most and abs(found.off) * found.step <= 4 * NOISES * float(self.f.v.norm()) * jump:
+            return True
+        jump, whole = self._jump(d, h) if h is not None else (0.0, 0.0)
+        return whole / MANY < jump <= most
+
+    def _jump(self, d: Direction, h: float) -> tuple[float, float]:
+        """The change that is left over ever smaller intervals, of the output that moves most beside its slope between jumps, and
+        that over the whole one; none where smaller ones have less."""
+        w = h / 2**HALVINGS
+        at = [self.f.change(self.f.spread(d, t)) for t in (-w, w, 2 * w, -h, h)]
+        if any(change is None for change in at):
+            return 0.0, 0.0
+        before, first, second, *ends = (t for t in at if t is not None)
+        slope = torch.stack([-before, first, second - first]).median(0).values / w  # one of the three may hold a jump
+
+        def left(t: float) -> Tensor:
+            change = self.f.change(self.f.spread(d, t))
+            return torch.full_like(self.f.y, torch.nan) if change is None else change - t * slope
+
+        low, high = (-h, ends[0] + h * slope), (h, ends[1] - h * slope)
+        whole = high[1] - low[1]
+        j = int((self.f.v * whole).abs().nan_to_num(0.0).argmax())
+        sizes: list[float] = []
+        for _ in range(HALVINGS):
+            middle = ((low[0] + high[0]) / 2, left((low[0] + high[0]) / 2))
+            lower = abs(float(middle[1][j] - low[1][j])) >= abs(float(high[1][j] - middle[1][j]))
+            low, high = (low, middle) if lower else (middle, high)
+            sizes.append(abs(float((high[1] - low[1])[j])))
+        return sizes[-1] if sizes[-1] > sizes[-5] / 2 else 0.0, abs(float(whole[j]))
 
     def _single(self, d: Direction) -> float:
         """The rounding of outputs whose numbers inside a float64 function holds in float32: met by steps that cross them, and
