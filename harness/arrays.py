@@ -54,11 +54,19 @@ def narrow(t: Tensor) -> bool:
 
 def ratio(t: Tensor) -> float:
     """By how much the largest entry exceeds the smallest that is not zero; 1 where all are."""
-    sizes = t.detach().abs()
-    low, high = map(float, torch.aminmax(sizes))
-    if low == 0 and high > 0:
-        low = float(torch.where(sizes == 0, torch.inf, sizes).amin())
-    return high / low if low > 0 else 1.0
+    low = least(t)
+    return largest(t) / low if 0 < low < math.inf else 1.0
+
+
+def largest(t: Tensor) -> float:
+    """The largest size of an entry."""
+    return float(torch.linalg.vector_norm(t.detach(), torch.inf))
+
+
+def least(t: Tensor) -> float:
+    """The smallest size of an entry that is not zero; infinite where all are."""
+    low = float(torch.linalg.vector_norm(t.detach(), -torch.inf))
+    return low or float(torch.threshold(t.detach().abs(), 0.0, torch.inf).amin())
 
 
 def all_finite(t: Tensor) -> bool:
@@ -85,6 +93,8 @@ def to_tensor(value: Any, what: str) -> Tensor:
     Raises:
         SpecError: complex, sparse, nested, meta or object data, which are not supported.
     """
+    if isinstance(value, Tensor):
+        return _supported(value, what)
     if isinstance(value, (bool, int, float)):
         return torch.tensor(value, dtype=torch.float64 if isinstance(value, float) else None)
     if isinstance(value, np.generic):
@@ -95,8 +105,10 @@ def to_tensor(value: Any, what: str) -> Tensor:
         if any(stride < 0 for stride in value.strides) or not value.flags.writeable:
             value = value.copy()
         return torch.from_numpy(value.astype(np.float64) if value.dtype == np.longdouble else value)
-    if not isinstance(value, Tensor):
-        raise SpecError(f"{what} is {type(value).__name__}, not a tensor, an array or a number")
+    raise SpecError(f"{what} is {type(value).__name__}, not a tensor, an array or a number")
+
+
+def _supported(value: Tensor, what: str) -> Tensor:
     if value.is_complex() or value.layout is not torch.strided or value.is_nested or value.is_meta:
         form = "nested" if value.is_nested else "on the device meta" if value.is_meta else value.layout
         raise SpecError(

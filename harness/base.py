@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from harness.arrays import same_bytes
 from harness.subject import Gradients
 
 
@@ -25,11 +26,17 @@ class Base:
     """The inputs as the layer left them."""
     handed_cotangents: tuple[Tensor, ...]
     """The cotangents as the layer left them."""
-    overwritten: Mapping[int, Tensor]
-    """Outputs as backward left them, where it did not leave them as they were."""
+    outputs_after: tuple[Tensor, ...]
+    """The outputs as backward left them."""
     parameters_after: Mapping[str, Tensor]
     buffers_after_forward: Mapping[str, Tensor]
     buffers_after_backward: Mapping[str, Tensor]
+
+    @property
+    def overwritten(self) -> dict[int, Tensor]:
+        """Outputs as backward left them, where it did not leave them as they were."""
+        after = enumerate(zip(self.outputs, self.outputs_after, strict=True))
+        return {k: z for k, (y, z) in after if not same_bytes(y, z)}
 
 
 def integers_among(gradients: Gradients, leaves: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -17,12 +17,12 @@ from harness.domain import BackwardRaised
 from harness.history import History
 from harness.meaning import COTANGENT, Meaning, Question
 from harness.modes import EVAL, TRAIN, Switch, forward_of, switch_of
-from harness.nested import Arrangement
+from harness.nested import ONE, Arrangement
 from harness.outcome import SpecError
 from harness.parts import Reset, reset, resets_of
 from harness.rates import rate, set_rate
 from harness.recipe import cotangents_of, passed
-from harness.request import call_arguments, is_output, outputs_of
+from harness.request import call_arguments, is_dense, is_output, outputs_of
 from harness.returned import form_of, inputs_of, levelled
 from harness.slots import Slot
 from harness.sources import Sources
@@ -64,6 +64,8 @@ class Calls(Asking):
     """The lengths of those that are numbers in its code."""
     pace: float = field(default=0.0, init=False)
     """The learning rate of the next backward."""
+    alone: bool = field(default=False, init=False)
+    """Whether the last forward returned one tensor, its output, and it is known what backward asks for after it."""
 
     @property
     def modes(self) -> tuple[str | None, ...]:
@@ -98,6 +100,16 @@ class Calls(Asking):
         inputs = call_arguments(self.arguments, leaves, self.library)
         self.called = dict(zip(self.arguments, inputs, strict=True))
         result = self.compute(*inputs, **keywords)
+        if self.alone and is_dense(result):  # as the last one: nothing is to be found out
+            return (result,)
+        self.alone = False
+        outputs = self._sorted(result)
+        known = self.meaning is not None or not self.demand.unnamed
+        self.alone = known and self.arranged is ONE and outputs[0] is result
+        return outputs
+
+    def _sorted(self, result: Any) -> tuple[Tensor, ...]:
+        """The outputs in what a forward returned, as far as backward takes cotangents of them."""
         if result is None:  # kept instead of returned
             self.output = next((n for n in OUTPUTS if getattr(self.layer, n, None) is not None), "")
             result = getattr(self.layer, self.output, None)

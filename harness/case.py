@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from harness.arrays import RESOLUTION, all_finite, rms, same_bytes, unit_roundoff
+from harness.arrays import RESOLUTION, all_finite, rms, unit_roundoff
 from harness.base import Base, as_real, integers_among
 from harness.domain import BackwardRaised, Refused, backward_may_raise, forward_may_refuse
 from harness.draws import cotangents_like
 from harness.entropy import entropy_watched
 from harness.kinds import Floats, InputKind, Ints
+from harness.once import once
 from harness.reference import Reference
 from harness.subject import Evaluation, Gradients, Subject
 
@@ -56,16 +56,18 @@ class Case:
     spared: frozenset[str] = frozenset()
     """The leaves whose gradient was found wrong at that other point, and is not judged again."""
 
-    @cached_property
+    @once
     def wanted(self) -> list[str]:
         """The leaves whose gradient is judged: not those without entries, nor later inputs that backward leaves out."""
         beside = self.unreturned | self.spared
         return [n for n in self.subject.wanted() if n not in beside and self.leaves[n].numel()]
 
-    @cached_property
+    @once
     def unreturned(self) -> frozenset[str]:
         """Later real inputs for which backward returned nothing at all, or a loss None, as losses do for their target."""
         inputs, given = self.subject.wanted("input"), self.base.gradients
+        if all(given.get(n) is not None for n in inputs):
+            return frozenset()
         none = inputs[1:] if self.is_loss else []
         missing = [n for n in inputs if n not in given or (n in none and given[n] is None)]
         return frozenset(missing) if len(missing) < len(inputs) else frozenset()
@@ -75,7 +77,7 @@ class Case:
         """Whether the output is one number; the gradient of a loss's target is commonly left out."""
         return sum(y.numel() for y in self.base.outputs) == 1
 
-    @cached_property
+    @once
     def dtype(self) -> torch.dtype:
         """The working precision: that of the leaves."""
         real = [t.dtype for t in self.leaves.values() if t.is_floating_point()]
@@ -91,7 +93,7 @@ class Case:
         """The relative error that must be seen."""
         return self.resolution or RESOLUTION.get(self.dtype, 1e-2)
 
-    @cached_property
+    @once
     def base(self) -> Base:
         """One forward and one backward with a random cotangent.
 
@@ -119,12 +121,12 @@ class Case:
         factor = self._factor(number)
         return {n: t * factor if t.is_floating_point() else t for n, t in self.leaves.items()}
 
-    @cached_property
+    @once
     def replays(self) -> bool:
         """Whether a second forward under the same seed gives the same outputs."""
         return not self.differs(self.seed)
 
-    @cached_property
+    @once
     def jitter(self) -> Tensor:
         """By how much each output, all of one axis, differs from forward to forward under the same seed; 0 where it replays."""
         (y, *others) = (
@@ -133,7 +135,7 @@ class Case:
         )
         return torch.stack([(z - y).abs() for z in (*others, y)]).amax(0)
 
-    @cached_property
+    @once
     def steady(self) -> bool:
         """Whether forwards under one seed are alike but for noise far below what must be seen, as of sums in any order.
 
@@ -142,7 +144,7 @@ class Case:
         size = rms(torch.cat([y.reshape(-1).double() for y in self.base.outputs]))
         return self.replays or 0 < float(self.jitter.amax()) <= self.tau / 16 * size
 
-    @cached_property
+    @once
     def replays_still(self) -> bool:
         """Whether ten more give the same as one another: of a few entries two masks may be alike by chance. Not as the
         first: a state that other inputs have left may change all of them."""
@@ -151,7 +153,7 @@ class Case:
         first, *others = (self.outputs_at(self.leaves) for _ in range(10))
         return all(torch.equal(a, b) for other in others for a, b in zip(first, other, strict=True))
 
-    @cached_property
+    @once
     def unreplayable(self) -> bool:
         """Whether forward or backward asks what answers otherwise each time: even where all evaluations so far agree."""
         with entropy_watched() as asked, suppress(Refused, BackwardRaised):
@@ -170,7 +172,6 @@ class Case:
         handed_cotangents = tuple(v.clone() for v in cotangents)
         with backward_may_raise():
             gradients = evaluation.pullback(handed_cotangents)
-        after = enumerate(zip(outputs, evaluation.outputs, strict=True))
         integers = integers_among(gradients, self.leaves)
         return Base(
             outputs,
@@ -180,7 +181,7 @@ class Case:
             # as they are now: a layer may keep what it was handed (`self.db = dout`), and its gradients are zeroed later
             {n: t.clone() for n, t in handed.items() if self.subject.leaves[n].role == "input"},
             tuple(v.clone() for v in handed_cotangents),
-            {k: z.detach().clone() for k, (y, z) in after if not same_bytes(y, z)},
+            tuple(y.detach().clone() for y in evaluation.outputs),
             evaluation.now(),
             after_forward,
             evaluation.buffers(),
@@ -270,7 +271,7 @@ class Case:
             return self._run(leaves, self.seed).outputs
         return self.declared.outputs(self.subject, leaves, self.buffers, self.mode, self.seed)
 
-    @cached_property
+    @once
     def random(self) -> bool:
         """Whether another seed gives other outputs: the layer draws."""
         return self.subject.draws and any(self.differs(self.seed + k) for k in range(1, 5))
@@ -302,7 +303,7 @@ class Case:
             return self.declared.computes_in_torch
         return not self.subject.autograd_is_backward
 
-    @cached_property
+    @once
     def autograd(self) -> dict[str, Tensor] | str:
         """The gradients by autograd through the layer's own forward with the base cotangents, or why there are none."""
         if self.declared is not None and not self.declared.computes_in_torch:

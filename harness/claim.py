@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -11,6 +10,7 @@ from torch import Tensor
 from harness.arrays import all_finite, rms
 from harness.differences import Differences
 from harness.edges import Edges
+from harness.once import once
 from harness.outcome import Outcome
 from harness.verdict import Verdict
 
@@ -29,7 +29,7 @@ class Claim:
         found = self.case.base.gradients
         self.gradients = {n: g.contiguous() for n in self.case.wanted if (g := found.get(n)) is not None}
 
-    @cached_property
+    @once
     def malformed(self) -> dict[str, Verdict]:
         """The gradients that can't be compared at all."""
         return {n: v for n in self.case.wanted if (v := self._malformed(n)) is not None}
@@ -68,12 +68,12 @@ class Claim:
         self.sizes[name] = rms(self.gradients[name])
         return True
 
-    @cached_property
+    @once
     def sizes(self) -> dict[str, float]:
         """The rms of each claimed gradient."""
         return {n: rms(g) for n, g in self.gradients.items()}
 
-    @cached_property
+    @once
     def spreads(self) -> dict[str, Tensor]:
         """The spread of the claimed gradients over neighbouring points, entry by entry.
 
@@ -88,7 +88,7 @@ class Claim:
             found[n] = torch.stack(others).std(0) if len(others) > 1 else torch.zeros_like(g, dtype=torch.float64)
         return found
 
-    @cached_property
+    @once
     def rounding(self) -> dict[str, Tensor]:
         """The rounding of each entry of the claimed gradients: never less than the median entry's, as a spread over few
         points may be small by chance."""

@@ -5,16 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from copy import copy
-from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from harness.case import Case
 from harness.domain import Refused
-from harness.draws import directions_like, scales_of, unit_of
+from harness.draws import directions_like, range_of, scales_of, unit_between
 from harness.estimate import FINE_STEP, Direction, Estimate, Residual
 from harness.noise import rounding_of
+from harness.once import once
 from harness.stencil import Parts, Stencil, weighed
 
 FIRST = 4
@@ -80,29 +80,34 @@ class Differences:
         part.__dict__.pop("noise_around", None)
         return part
 
-    @cached_property
+    @once
     def y(self) -> Tensor:
         """The outputs, of one axis."""
         if self.case.declared is None:
             return _row(self.case.base.outputs)
         return _flat(self.case.function(self.case.leaves))
 
-    @cached_property
+    @once
     def scales(self) -> dict[str, Tensor]:
         """The unit of a step in each leaf, or in each entry of it."""
         return {n: scales_of(t) for n, t in self.case.leaves.items() if t.is_floating_point()}
 
-    @cached_property
+    @once
     def units(self) -> dict[str, float]:
         """One unit for each leaf."""
-        return {n: unit_of(t) for n, t in self.case.leaves.items() if t.is_floating_point()}
+        return {n: unit_between(*ends) for n, ends in self.ranges.items()}
 
-    @cached_property
+    @once
+    def ranges(self) -> dict[str, tuple[float, float]]:
+        """The smallest and the largest entry of each leaf."""
+        return {n: range_of(t) for n, t in self.case.leaves.items() if t.is_floating_point()}
+
+    @once
     def noise(self) -> Tensor:
         """The standard deviation of each output's rounding, measured."""
         return self._noise_on(1.0)
 
-    @cached_property
+    @once
     def noise_around(self) -> Tensor:
         """The same where it is larger on the other side: at a kink the function may be another there, and coarser."""
         return torch.maximum(self.noise, self._noise_on(-1.0))
@@ -266,7 +271,7 @@ class Differences:
         """‖v ⊙ n‖: the noise of the contracted outputs."""
         return float(weighed(self.v, self.noise).norm())
 
-    @cached_property
+    @once
     def variation(self) -> float:
         """‖v ⊙ Δy‖ over a step of the spread in all leaves: the outputs' size without what is constant in them."""
         far = self.far(self.case.wanted)
@@ -290,6 +295,8 @@ class Differences:
 
 def _flat(tensors: tuple[Tensor, ...]) -> Tensor:
     """All entries of one axis, in memory of their own: another forward may write where these outputs lie."""
+    if len(tensors) == 1:
+        return tensors[0].detach().reshape(-1).to(torch.float64, copy=True)
     return torch.cat([t.detach().reshape(-1).double() for t in tensors])
 
 

@@ -55,7 +55,7 @@ def directions_like(tensors: Sequence[Tensor], *seed: int) -> list[Tensor]:
     """`signed` in each tensor's shape, dtype and device: a cut from one pool of random numbers at a place that the seed
     gives, since seeding a generator takes longer than two forwards of a small layer; numbers of their own where many are
     needed. They are not to be written to: the pool's memory may be under them."""
-    total = sum(t.numel() for t in tensors)
+    total = sum([t.numel() for t in tensors])
     place = hash((len(seed), *seed))  # of integers, and so the same in every process
     if 2 * total > POOL:
         source, start = _many(total, place % 2**64), 0
@@ -77,9 +77,10 @@ def directions_like(tensors: Sequence[Tensor], *seed: int) -> list[Tensor]:
 def cotangents_like(outputs: tuple[Tensor, ...], *seed: int) -> tuple[Tensor, ...]:
     """One cotangent an output; of several outputs each is scaled so that none drowns the others, and a single one where the
     squares of its last digits would underflow."""
-    drawn = (_both_signs(d.clone()) for d in directions_like(outputs, *seed))
-    scaled = len(outputs) > 1 or any(map(_squares_vanish, outputs))
-    return tuple(v / _power_of_two(y) if scaled else v for v, y in zip(drawn, outputs, strict=True))
+    drawn = [_both_signs(d.clone()) for d in directions_like(outputs, *seed)]
+    if len(outputs) == 1 and not _squares_vanish(outputs[0]):
+        return tuple(drawn)
+    return tuple(v / _power_of_two(y) for v, y in zip(drawn, outputs, strict=True))
 
 
 def _squares_vanish(y: Tensor) -> bool:
@@ -193,9 +194,17 @@ def spread_of(t: Tensor) -> float:
 def unit_of(t: Tensor) -> float:
     """The unit of a step for a whole tensor: a quarter of the range of its entries, which is about their spread and
     found in a third of the time, or max(|x|, 1) where there is none."""
-    if not t.numel():
-        return 1.0
-    low, high = map(float, torch.aminmax(t.detach()))
+    return unit_between(*range_of(t))
+
+
+def range_of(t: Tensor) -> tuple[float, float]:
+    """The smallest and the largest entry; zeros of no entries."""
+    low, high = torch.aminmax(t.detach()) if t.numel() else (0.0, 0.0)
+    return float(low), float(high)
+
+
+def unit_between(low: float, high: float) -> float:
+    """The same of a tensor with entries from `low` to `high`."""
     size = max(abs(low), abs(high))
     # equal entries may differ by their rounding
     return (high - low) / 4 if high - low > max(8 * torch.finfo(torch.float64).eps * size, TINY) else max(size, 1.0)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -18,6 +17,7 @@ from harness.inside import said_of_float32
 from harness.kinks import Kinks
 from harness.ladders import COARSEST, Ladders
 from harness.line import CLOSER, INSIDE, LEAST, Ladder, Line
+from harness.once import once
 from harness.outcome import Outcome
 from harness.place import Place
 from harness.verdict import ROUNDINGS, Verdict
@@ -50,7 +50,7 @@ class Judge(Ladders):
         self.truncated: frozenset[str] = frozenset()
         """Those that autograd agrees on, and a fine difference does not by more than rounding: the function bends there."""
 
-    @cached_property
+    @once
     def trusted(self) -> dict[str, Tensor] | None:
         """Autograd's gradients, None where autograd is no second opinion."""
         found = self.case.autograd
@@ -59,7 +59,7 @@ class Judge(Ladders):
         held = self.differences.held
         return {n: r.masked_fill(held[n], 0.0) if n in held else r for n, r in found.items()}
 
-    @cached_property
+    @once
     def verdicts(self) -> dict[str, Verdict]:
         """A verdict on every tensor whose gradient is wanted."""
         found = dict(self.claim.malformed)
@@ -91,7 +91,7 @@ class Judge(Ladders):
 
     # Acceptance by tight agreement
 
-    @cached_property
+    @once
     def tight(self) -> frozenset[str]:
         """The tensors whose claim equals autograd's gradient to 64 u in every entry."""
         return frozenset(n for n in self.trusted or () if n not in self.claim.malformed and self._equals(n))
@@ -176,7 +176,7 @@ class Judge(Ladders):
             return None
         return Verdict(Outcome.PASS, self.case.tau, ZERO.format(floor))
 
-    @cached_property
+    @once
     def digits(self) -> float:
         """What rounding may change the outputs by: 64 u ‖v ⊙ y‖."""
         return 64 * self.case.u * float((self.differences.v * self.differences.y).norm())
@@ -192,7 +192,7 @@ class Judge(Ladders):
         """How far off, infinite where a gradient is missing or malformed."""
         return math.inf if any(n in self.claim.malformed for n in names) else abs(self._joint(names))
 
-    @cached_property
+    @once
     def rotated(self) -> tuple[Judge, ...]:
         """Where autograd can't vouch: the same point with other cotangents and directions."""
         if self.trusted is not None or self.number or not self.case.subject.takes_cotangent:

@@ -10,7 +10,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from harness.arrays import ratio, rms
+from harness.arrays import least, ratio, rms
 from harness.blocks import Blocks, Units, blocks_of
 from harness.case import Case
 from harness.claim import Claim
@@ -160,7 +160,15 @@ class Ladders:
     def uneven(self, name: str) -> bool:
         """Whether the sizes of a gradient's entries, or of the leaf's own, spread over more than a factor 2²⁶."""
         g, x = self.claim.gradients[name], self.case.leaves[name]
-        return g.numel() > 1 and any(ratio(t) > REGIMES for t in (g, x))
+        if g.numel() < 2:
+            return False
+        # no entry is larger than the norm of all: nearly always that settles it
+        norm = self.claim.sizes[name] * math.sqrt(g.numel())
+        if norm > REGIMES * least(g) and ratio(g) > REGIMES:
+            return True
+        low, high = self.differences.ranges[name]
+        near, far = sorted((abs(low), abs(high)))
+        return far > REGIMES * (least(x) if low <= 0 <= high and far else near)
 
     def regimes(self, name: str, seen: float) -> Blocks | None:
         """The same where some block is so small that an error of the relative size τ of it may be smaller than what was

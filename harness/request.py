@@ -140,7 +140,7 @@ def outputs_of(result: Any, what: str) -> tuple[Tensor, ...]:
     Raises:
         SpecError: there is none.
     """
-    if isinstance(result, Tensor) and result.is_floating_point() and result.layout is torch.strided:
+    if is_dense(result):
         return (result,)
     parts = leaves_of(result)
     tensors = tuple(to_tensor(p, f"an output of {what}") for p in parts if p is not None)
@@ -148,6 +148,11 @@ def outputs_of(result: Any, what: str) -> tuple[Tensor, ...]:
     if not real:
         raise SpecError(f"{what} returned {_kinds(parts)}: an output of real numbers is needed")
     return real
+
+
+def is_dense(result: Any) -> bool:
+    """Whether a forward returned one tensor of real numbers, as most do."""
+    return isinstance(result, Tensor) and result.is_floating_point() and result.layout is torch.strided
 
 
 def is_output(part: Any) -> bool:
@@ -170,6 +175,8 @@ def match(result: Any, leaves: Mapping[str, Leaf], inputs: Sequence[str], what: 
     """
     if not isinstance(result, Tensor) and isinstance(result, Mapping):
         return _match_names(result, inputs, what)
+    if len(inputs) == 1 and isinstance(result, Tensor):
+        return {n: gradient(result, n) for n in inputs if n in leaves}
     parts = list(result) if isinstance(result, (tuple, list)) else [result]
     real = [n for n in inputs if n in leaves and leaves[n].value.is_floating_point()]
     wanted = [n for n in real if leaves[n].wanted]

@@ -92,7 +92,7 @@ def inputs_of(result: Any, leaves: Mapping[str, Leaf], inputs: Sequence[str], wh
 
     By name from a dict; from a sequence by position, the inputs first.
     """
-    if isinstance(result, Mapping):
+    if not isinstance(result, Tensor) and isinstance(result, Mapping):
         return match({k: v for k, v in result.items() if _of_input(str(k), inputs)}, leaves, inputs, what)
     if not isinstance(result, (tuple, list)):
         return match(result, leaves, inputs, what)

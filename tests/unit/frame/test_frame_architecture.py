@@ -21,7 +21,7 @@ CHECKOUT = Path(__file__).parents[3]
 # From the ground up. `x.*`: every module of a package whose members are found by being there; siblings may share.
 RANKS = [
     {"harness"},  # a table of contents: each name is imported when it is used
-    {"holders", "scopes", "signatures"},
+    {"holders", "once", "scopes", "signatures"},
     {"members", "parts", "scalars"},
     {"handed", "modes", "naming", "nested", "outcome", "render", "subject", "titles"},
     {
