@@ -222,10 +222,6 @@ class Differences:
         claim = self.claimed(gradients, e) / step
         return Residual(claim, Estimate(value, float("inf")), float((self.v * y).norm()))
 
-    def nearer(self, gradients: Mapping[str, Tensor], d: Direction, off: float) -> float:
-        """`off` at a fine step, with the truncation of two steps extrapolated: over N entries it adds up like √N."""
-        return (4 * self.off(gradients, d, FINE_STEP / 2) - off) / 3
-
     def off(self, gradients: Mapping[str, Tensor], d: Direction, step: float = FINE_STEP) -> float:
         """Claimed − differenced by two forwards at x ± step·d, d in units of each tensor's spread; infinite where the forward
         refuses one of the two.

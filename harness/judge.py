@@ -45,6 +45,7 @@ class Judge(Ladders):
         self.constant: dict[str, Verdict] = {}
         """The tensors that move no output beyond its last digits, and whose claim is nothing either."""
         self._off: dict[tuple[str, ...], float] = {}
+        self._extrapolated: dict[tuple[str, ...], float] = {}
         self.quick: dict[str, Verdict] = {}
         """Those accepted by tight agreement."""
         self.truncated: frozenset[str] = frozenset()
@@ -125,14 +126,17 @@ class Judge(Ladders):
         return self.relative(float((g - r).abs().max()), scale)
 
     def _quick(self, names: list[str]) -> dict[str, Verdict]:
-        """One joint difference, if it is `CLOSER` than allowed or autograd agrees entry by entry; else three independent
-        ones. Where autograd is no second opinion on this layer there are always three."""
+        """One joint difference, if it is `CLOSER` than allowed, at one step or extrapolated from two, or autograd agrees entry
+        by entry; else three independent ones. Where autograd is no second opinion on this layer there are always three."""
         if not names or self.case.u > 1e-10:
             return {}
         scale = {n: self.claim.sizes[n] * self.differences.units[n] for n in names}
         allowed = {n: LEAST * self.case.tau * scale[n] for n in names}
         off = self._joint(names) if self.case.echo or self.case.traceable else math.inf
-        if not CLOSER * abs(off) <= min(allowed.values()):
+        alone = min(allowed.values()) / CLOSER
+        if alone < abs(off) < math.inf and abs(nearer := self._nearer(names)) <= alone:
+            off = nearer
+        if not abs(off) <= alone:
             if self.trusted is not None:
                 agreed = [n for n in names if n in self.tight or self._near(n)]
             else:
@@ -146,8 +150,7 @@ class Judge(Ladders):
             least = max(min(allowed[n] for n in names), self.digits / FINE_STEP)
             if self.trusted is not None and least < abs(off) < math.inf:
                 self.truncated = frozenset(names)
-                d = self.differences.direction(self.number, names)
-                off = self.differences.nearer(self.claim.gradients, d, off)
+                off = self._nearer(names)
             off = max([abs(off), *(other.missed(names) for other in self.rotated)])
         worst = abs(off)
         return {
@@ -187,6 +190,14 @@ class Judge(Ladders):
             d = self.differences.direction(self.number, names)
             self._off[key] = self.differences.off(self.claim.gradients, d)
         return self._off[key]
+
+    def _nearer(self, names: list[str]) -> float:
+        """The same with the truncation of two steps extrapolated: over N entries it adds up like √N."""
+        if (key := tuple(names)) not in self._extrapolated:
+            d = self.differences.direction(self.number, names)
+            half = self.differences.off(self.claim.gradients, d, FINE_STEP / 2)
+            self._extrapolated[key] = (4 * half - self._joint(names)) / 3
+        return self._extrapolated[key]
 
     def missed(self, names: list[str]) -> float:
         """How far off, infinite where a gradient is missing or malformed."""
