@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -165,10 +166,11 @@ class Case:
         handed = {n: t.clone() for n, t in self.leaves.items()}
         evaluation = self._run(handed, self.seed)
         outputs = tuple(y.detach().clone() for y in evaluation.outputs)
-        if not all(map(all_finite, outputs)):
+        sums = [float(y.sum()) for y in outputs]
+        if not all(map(math.isfinite, sums)) and not all(map(all_finite, outputs)):
             raise Refused("the outputs are not finite")
         after_forward = evaluation.buffers()
-        cotangents = self._cotangents(outputs, cotangent_seed) if given is None else given
+        cotangents = self._cotangents(outputs, cotangent_seed, sums) if given is None else given
         handed_cotangents = tuple(v.clone() for v in cotangents)
         with backward_may_raise():
             gradients = evaluation.pullback(handed_cotangents)
@@ -236,10 +238,10 @@ class Case:
         with backward_may_raise():
             return evaluation.pullback(self._cotangents(tuple(y.detach() for y in evaluation.outputs), cotangent_seed))
 
-    def _cotangents(self, outputs: tuple[Tensor, ...], number: int) -> tuple[Tensor, ...]:
+    def _cotangents(self, outputs: tuple[Tensor, ...], number: int, sums: Sequence[float] = ()) -> tuple[Tensor, ...]:
         if not self.subject.takes_cotangent:
             return tuple(torch.ones_like(y) for y in outputs)
-        return cotangents_like(outputs, self.seed, number)
+        return cotangents_like(outputs, self.seed, number, sums=sums)
 
     def forward(self, leaves: Mapping[str, Tensor], seed: int | None = None) -> Evaluation:
         """One forward of the layer on these very tensors.

@@ -74,21 +74,21 @@ def directions_like(tensors: Sequence[Tensor], *seed: int) -> list[Tensor]:
     return found
 
 
-def cotangents_like(outputs: tuple[Tensor, ...], *seed: int) -> tuple[Tensor, ...]:
+def cotangents_like(outputs: tuple[Tensor, ...], *seed: int, sums: Sequence[float] = ()) -> tuple[Tensor, ...]:
     """One cotangent an output; of several outputs each is scaled so that none drowns the others, and a single one where the
-    squares of its last digits would underflow."""
+    squares of its last digits would underflow. `sums`: of the outputs' entries, where they are known already."""
     drawn = [_both_signs(d.clone()) for d in directions_like(outputs, *seed)]
-    if len(outputs) == 1 and not _squares_vanish(outputs[0]):
+    if len(outputs) == 1 and not _squares_vanish(outputs[0], *sums):
         return tuple(drawn)
     return tuple(v / _power_of_two(y) for v, y in zip(drawn, outputs, strict=True))
 
 
-def _squares_vanish(y: Tensor) -> bool:
+def _squares_vanish(y: Tensor, total: float | None = None) -> bool:
     """Whether the largest of a float64 output's entries is so small that noise is lost in norms."""
     if y.dtype is not torch.float64 or not y.numel():
         return False
     # settles nearly all at once: the largest is no smaller than the mean
-    if abs(float(y.sum())) > y.numel() * VANISHING:
+    if abs(float(y.sum()) if total is None else total) > y.numel() * VANISHING:
         return False
     return 0 < float(torch.linalg.vector_norm(y, np.inf)) < VANISHING
 
