@@ -44,7 +44,7 @@ def rms(t: Tensor) -> float:
 def narrow(t: Tensor) -> bool:
     """Whether a float64 tensor holds nothing but numbers of float32, and they use all of its digits: three at least that are
     not zero, the last three bits set as often as not (numbers on a coarser grid have zeros there)."""
-    first = float(t.detach().as_strided((), ())) if t.numel() else 0.0
+    first = (float(t.detach().as_strided((), ())) or float(t.detach().amax())) if t.numel() else 0.0
     if ctypes.c_float(first).value != first:  # settles nearly all that are not, at once
         return False
     if t.dtype is not torch.float64 or int(count := t.count_nonzero()) < 3 or not torch.equal(t, t.float().double()):

@@ -93,11 +93,10 @@ class Stateful(Calls):
         written = self.of_written_length(cotangents)
         self.pace = far_step(cotangents) if self.stepped else 0.0
         found = self.pull(cotangents)
-        found |= {n: gradient(g, n) for n, g in standing(self.pulled).items() if found.get(n) is None}
-        if (
-            self.returned is None and self.pulled
-        ):  # it leaves gradients of inputs in places: of the others it says nothing
-            found = {n: g for n, g in found.items() if g is not None}
+        if self.pulled:
+            found |= {n: gradient(g, n) for n, g in standing(self.pulled).items() if found.get(n) is None}
+            if self.returned is None:  # it leaves gradients of inputs in places: of the others it says nothing
+                found = {n: g for n, g in found.items() if g is not None}
         found |= {n: gradient(g, n) for n, g in standing(self.gradients).items()}
         self.laid = found
         own = {n: None if g is None else g.clone() for n, g in found.items()}
@@ -184,11 +183,14 @@ class Stateful(Calls):
                 there.copy_(leaf)
             else:
                 slot.replace(there, leaf)
-        for name, slot in self.buffers.items():
-            slot.settle(self.homes.get(name), buffers[name])
+        for name, there in standing(self.buffers).items():
+            slot, home = self.buffers[name], self.homes.get(name)
+            slot.replace(there, buffers[name]) if there is home else slot.settle(home, buffers[name])
 
     def read(self, slots: Mapping[str, Slot]) -> dict[str, Tensor]:
         """Copies of what stands in these places."""
+        if not slots:
+            return {}
         return {n: to_tensor(v, n).detach().clone() for n, v in standing(slots).items() if v is not None}
 
     def subject(self, **more: Any) -> Subject:

@@ -51,6 +51,8 @@ def shown(thing: Any, name: str) -> Any:
     """What an attribute holds or a method returns; an empty list where it raises, as before the first backward."""
     try:
         found = getattr(thing, name)
+        if type(found) is dict:
+            return found
         found = found() if callable(found) else found
         return list(found) if isinstance(found, Iterator) else found
     except Exception:  # the layer's own code, called before it expects to be
