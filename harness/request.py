@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -21,7 +20,7 @@ from harness.modes import keywords_of_modes
 from harness.naming import gradient_names
 from harness.nested import flat, leaves_of, rebuilt
 from harness.outcome import SpecError
-from harness.signatures import parameters_of
+from harness.signatures import asked_of
 from harness.subject import Leaf
 
 
@@ -107,18 +106,14 @@ def input_names(arguments: Mapping[str, Any]) -> list[str]:
 def positional_names(function: Callable[..., Any]) -> list[str]:
     """The names of the parameters that can be given by position, without `self`."""
     try:
-        return [p.name for p in _positional(function)]
+        return list(asked_of(function).positional)
     except (TypeError, ValueError):
         return []
 
 
 def required_names(function: Callable[..., Any]) -> list[str]:
     """The positional parameters without a default."""
-    return [p.name for p in _positional(function) if p.default is p.empty]
-
-
-def _positional(function: Callable[..., Any]) -> list[inspect.Parameter]:
-    return [p for p in parameters_of(function) if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    return list(asked_of(function).required)
 
 
 def call_arguments(arguments: Mapping[str, Any], leaves: Mapping[str, Tensor], library: Library) -> list[Any]:

@@ -12,10 +12,24 @@ from weakref import WeakKeyDictionary
 
 Parameters = tuple[inspect.Parameter, ...]
 
-_known: WeakKeyDictionary[FunctionType, Parameters] = WeakKeyDictionary()
+
+class Asked:
+    """What a function asks for."""
+
+    def __init__(self, parameters: Parameters) -> None:
+        self.parameters = parameters
+        given = [p for p in parameters if p.kind in _POSITIONAL]
+        self.positional = tuple(p.name for p in given)
+        """The names of what can be given by position."""
+        self.required = tuple(p.name for p in given if p.default is p.empty)
+        """Of these, the names of what has no default."""
 
 
-def parameters_of(function: Callable[..., Any] | None) -> Parameters:
+_functions: WeakKeyDictionary[FunctionType, Asked] = WeakKeyDictionary()
+_methods: WeakKeyDictionary[FunctionType, Asked] = WeakKeyDictionary()
+
+
+def asked_of(function: Callable[..., Any] | None) -> Asked:
     """Its parameters in order, those of a method without the first.
 
     Raises:
@@ -24,12 +38,23 @@ def parameters_of(function: Callable[..., Any] | None) -> Parameters:
     """
     plain = function.__func__ if isinstance(function, MethodType) else function
     if type(plain) is not FunctionType or hasattr(plain, "__signature__"):
-        return tuple(inspect.signature(function).parameters.values())  # type: ignore[arg-type]
-    if plain not in _known:
-        _known[plain] = tuple(inspect.signature(plain).parameters.values())
-    known = _known[plain]
-    bound = plain is not function and bool(known) and known[0].kind in _POSITIONAL
-    return known[1:] if bound else known
+        return Asked(tuple(inspect.signature(function).parameters.values()))  # type: ignore[arg-type]
+    known = _functions if plain is function else _methods
+    if (found := known.get(plain)) is None:
+        parameters = tuple(inspect.signature(plain).parameters.values())
+        own = plain is not function and bool(parameters) and parameters[0].kind in _POSITIONAL
+        found = known[plain] = Asked(parameters[1:] if own else parameters)
+    return found
+
+
+def parameters_of(function: Callable[..., Any] | None) -> Parameters:
+    """The same without the names.
+
+    Raises:
+        TypeError: it is no function.
+        ValueError: it is one without a signature, as some built in.
+    """
+    return asked_of(function).parameters
 
 
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
