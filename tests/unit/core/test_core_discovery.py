@@ -11,7 +11,9 @@ import torch
 from torch import Tensor
 
 from harness import gradcheck
+from harness.request import Request
 from harness.signatures import parameters_of
+from harness.stateful import Stateful
 
 X = torch.randn(4, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 
@@ -64,6 +66,29 @@ def test_what_the_one_look_shows_to_matter_is_named() -> None:
     report = gradcheck(Overlooked(), X, raise_exception=False)
     assert not report.ok
     assert "factor" in str(report)
+
+
+class Turning:
+    """y = 2x, and where `pair` is set 3x beside it, whose cotangent backward takes `factor` times."""
+
+    def __init__(self, pair: bool = False, factor: float = 3.0) -> None:
+        self.pair, self.factor = pair, factor
+
+    def forward(self, x: Tensor) -> Any:
+        return (2 * x, 3 * x) if self.pair else 2 * x
+
+    def backward(self, v: Tensor, w: Tensor | None = None) -> Tensor:
+        return 2 * v if w is None else 2 * v + self.factor * w
+
+
+def test_a_forward_that_turns_from_one_output_to_two_and_back_is_sorted_anew() -> None:
+    state = Stateful.of(Request(Turning(), (X,)))
+    for pair in (False, False, True, True, False):
+        state.layer.pair = pair
+        assert len(state.forward({"x": X}, None)) == state.given == 1 + pair
+        torch.testing.assert_close(state.pull([X] * (1 + pair))["x"], (2 + 3 * pair) * X)
+    assert gradcheck(Turning(pair=True), X).ok
+    assert not gradcheck(Turning(pair=True, factor=2.0), X, raise_exception=False).ok
 
 
 def _wrapped(function: Any) -> Any:

@@ -498,6 +498,16 @@ def test_truncation_that_adds_up_over_many_entries_is_extrapolated(factor: float
     assert bool(escalated) is (factor != 1.0)
 
 
+@pytest.mark.parametrize("factor", [1.0, 1 + 1e-5], ids=["right", "wrong"])
+def test_two_steps_extrapolated_stand_alone(factor: float) -> None:
+    x = torch.randn(20, 20, dtype=F64, generator=torch.Generator().manual_seed(1))
+    subject = subject_of(Request(layer(lambda z: torch.sin(8 * z), lambda z: factor * 8 * torch.cos(8 * z)), (x,)))
+    judge = Judge(Case(subject, subject.values(), subject.buffers))
+    (verdict,) = judge.verdicts.values()
+    assert verdict.outcome is (PASS if factor == 1.0 else FAIL)
+    assert ("trusted" in vars(judge)) is (factor != 1.0)  # autograd is asked only where they don't agree
+
+
 class Apart:
     """Two outputs of very different size, each with its own parameter; the gradient of a is `factor` times what it should be."""
 
