@@ -148,6 +148,8 @@ class Differences:
         """A random direction over some leaves: sign × U(0.5, 1.5) in every entry."""
         found = directions_like([self.case.leaves[n] for n in names], self.case.seed, 7, number)
         drawn = dict(zip(names, found, strict=True))
+        if not self.held:
+            return drawn
         return {n: d.masked_fill(self.held[n], 0.0) if n in self.held else d for n, d in drawn.items()}
 
     def tied(self, names: list[str]) -> bool:
