@@ -170,10 +170,10 @@ def match(result: Any, leaves: Mapping[str, Leaf], inputs: Sequence[str], what: 
     """
     if not isinstance(result, Tensor) and isinstance(result, Mapping):
         return _match_names(result, inputs, what)
-    if len(inputs) == 1 and isinstance(result, Tensor):
-        return {n: gradient(result, n) for n in inputs if n in leaves}
-    parts = list(result) if isinstance(result, (tuple, list)) else [result]
     real = [n for n in inputs if n in leaves and leaves[n].value.is_floating_point()]
+    if isinstance(result, Tensor) and len(only := inputs if len(inputs) == 1 else real) == 1:
+        return {n: gradient(result, n) for n in only if n in leaves}
+    parts = list(result) if isinstance(result, (tuple, list)) else [result]
     wanted = [n for n in real if leaves[n].wanted]
     if len(parts) == len(inputs) + 1 and parts[0] is None:  # an rrule's, for the function itself
         parts = parts[1:]
