@@ -45,7 +45,6 @@ class Judge(Ladders):
         self.constant: dict[str, Verdict] = {}
         """The tensors that move no output beyond its last digits, and whose claim is nothing either."""
         self._off: dict[tuple[str, ...], float] = {}
-        self._extrapolated: dict[tuple[str, ...], float] = {}
         self.quick: dict[str, Verdict] = {}
         """Those accepted by tight agreement."""
         self.truncated: frozenset[str] = frozenset()
@@ -134,7 +133,7 @@ class Judge(Ladders):
         allowed = {n: LEAST * self.case.tau * scale[n] for n in names}
         off = self._joint(names) if self.case.echo or self.case.traceable else math.inf
         alone = min(allowed.values()) / CLOSER
-        if alone < abs(off) < math.inf and abs(nearer := self._nearer(names)) <= alone:
+        if alone < abs(off) < math.inf and abs(nearer := self._nearer(names, 2.0)) <= alone:
             off = nearer
         if not abs(off) <= alone:
             if self.trusted is not None:
@@ -150,7 +149,7 @@ class Judge(Ladders):
             least = max(min(allowed[n] for n in names), self.digits / FINE_STEP)
             if self.trusted is not None and least < abs(off) < math.inf:
                 self.truncated = frozenset(names)
-                off = self._nearer(names)
+                off = self._nearer(names, 0.5)  # where many kinks are near, the smaller step crosses fewer
             off = max([abs(off), *(other.missed(names) for other in self.rotated)])
         worst = abs(off)
         return {
@@ -191,13 +190,11 @@ class Judge(Ladders):
             self._off[key] = self.differences.off(self.claim.gradients, d)
         return self._off[key]
 
-    def _nearer(self, names: list[str]) -> float:
-        """The same with the truncation of two steps extrapolated: over N entries it adds up like √N."""
-        if (key := tuple(names)) not in self._extrapolated:
-            d = self.differences.direction(self.number, names)
-            half = self.differences.off(self.claim.gradients, d, FINE_STEP / 2)
-            self._extrapolated[key] = (4 * half - self._joint(names)) / 3
-        return self._extrapolated[key]
+    def _nearer(self, names: list[str], k: float) -> float:
+        """The same with the truncation, h² in the step, extrapolated from h and kh: over N entries it adds up like √N."""
+        d = self.differences.direction(self.number, names)
+        other = self.differences.off(self.claim.gradients, d, k * FINE_STEP)
+        return (k**2 * self._joint(names) - other) / (k**2 - 1)
 
     def missed(self, names: list[str]) -> float:
         """How far off, infinite where a gradient is missing or malformed."""
