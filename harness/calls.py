@@ -101,6 +101,7 @@ class Calls(Asking):
         self.called = dict(zip(self.arguments, inputs, strict=True))
         result = self.compute(*inputs, **keywords)
         if self.alone and is_dense(result):  # as the last one: nothing is to be found out
+            self.result = result
             return (result,)
         self.alone = False
         outputs = self._sorted(result)
