@@ -101,11 +101,13 @@ def _off(case: Case, name: str, found: Tensor, expected: Tensor) -> Finding | No
 def _unused_or_unmoved(session: Session, name: str) -> Finding | None:
     """A statistic that train moves and eval ignores, or that eval reads alone and train never moves."""
     case = session.case
-    if not {"train", "eval"} <= set(case.subject.modes) or name not in session.trained:
+    if not {"train", "eval"} <= set(case.subject.modes):
         return None
     start = case.buffers[name]
     try:
-        moved = not same_bytes(start, session.trained[name])
+        if (trained := session.trained.get(name)) is None:
+            return None
+        moved = not same_bytes(start, trained)
         if case.mode == "eval" and moved and not _reads(session, name, "eval"):
             return exact(name, "kept by train forwards and not used in eval", "evaluation through running statistics")
         still = case.mode == "train" and not moved and not _moves(session, name)
