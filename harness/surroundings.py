@@ -32,6 +32,10 @@ COARSEST = 0.25
 HALVINGS = 14
 """How often an interval is halved around a jump: what is smooth there has lost nearly all of its change."""
 
+NEARER = (1, 32, 1024)
+"""By how much shorter than the step that refutes an interval is in which a jump is looked for: nearer there is less that is
+smooth, and fewer jumps. Three, for at one of them alone a jump may be missed."""
+
 MANY = 256
 """How many jumps there may be where the claim is right over all of them together."""
 
@@ -132,9 +136,7 @@ class Surroundings:
         offs = zip(steps, self._offs(gradients, d, steps), strict=False)
         h = next((h for h, off in offs if abs(off) < 0.25 * abs(off - found.off)), None)
         most = SINGLE[0] * self._numbers(d)
-        jump = max(
-            self._jump(d, found.step / closer)[0] for closer in (1, 32, 1024)
-        )  # nearer there is less that is smooth
+        jump = max(self._jump(d, found.step / closer)[0] for closer in NEARER)
         if 0 < jump <= most and abs(found.off) * found.step <= 4 * NOISES * float(self.f.v.norm()) * jump:
             return True
         jump, whole = self._jump(d, h) if h is not None else (0.0, 0.0)
