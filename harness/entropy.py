@@ -39,9 +39,18 @@ def entropy_watched() -> Iterator[list[str]]:
     try:
         yield asked
     finally:
-        sys.setprofile(before)
+        _resume(before)
         if collects:
             gc.enable()
+
+
+def _resume(profiler: Any) -> None:
+    """Profiling as it was: what is written in C, as cProfile's up to Python 3.11, can't be called but enabled."""
+    if profiler is None or callable(profiler):
+        sys.setprofile(profiler)
+    else:
+        sys.setprofile(None)
+        profiler.enable()
 
 
 def _is_unreplayable(called: Any) -> bool:

@@ -1,5 +1,6 @@
 """Forwards that differ under one seed, as of sums in any order: what they differ by is in every bound."""
 
+import cProfile
 import datetime
 import gc
 import os
@@ -193,3 +194,14 @@ class StuckByTheClock(Seldom):
 
 def test_what_fails_beside_another_layer_of_the_class_fails_again_beside_one():
     assert "mode_switch" in failed(StuckByTheClock)
+
+
+def test_a_profiler_goes_on_after_it():
+    profiler = cProfile.Profile()
+    profiler.enable()
+    with entropy_watched() as asked:
+        time.time()
+    sorted([2, 1])
+    profiler.disable()
+    assert asked == ["time"]
+    assert "sorted" in str(sorted(str(entry.code) for entry in profiler.getstats()))

@@ -133,6 +133,25 @@ def test_infinite_slope_is_a_stated_singular_point():
     assert verdict(Elementwise(np.sqrt, lambda x: 0.6 / np.sqrt(x)), x)[0] is Outcome.FAIL
 
 
+@pytest.mark.parametrize(("scale", "outcome"), [(0.5, Outcome.PASS), (0.6, Outcome.FAIL)])
+def test_there_may_be_many_singular_points(scale, outcome):
+    x = np.random.default_rng(0).uniform(0.5, 2.0, (10, 30))
+    x[:, ::3] = 0.0
+    assert verdict(Elementwise(np.sqrt, lambda x: scale / np.sqrt(x)), x)[0] is outcome
+
+
+def test_of_many_entries_that_are_not_finite_a_few_with_a_slope_are_failed():
+    x = np.zeros((10, 30))
+    smooth = np.arange(30) % 3 == 0  # x there, √x beside it
+
+    def slope(x):
+        return np.where(smooth, x / x, 0.5 / np.sqrt(x))
+
+    outcome, reason = verdict(Elementwise(lambda x: np.where(smooth, x, np.sqrt(np.abs(x))), slope), x)
+    assert outcome is Outcome.FAIL
+    assert "300 of 300 entries of the gradient are not finite" in reason
+
+
 def test_not_a_number_where_the_slopes_are_finite_is_failed():
     outcome, reason = verdict(Elementwise(np.abs, lambda x: x / np.abs(x)), np.array([[0.0, 1.0, -2.0]]))
     assert outcome is Outcome.FAIL
