@@ -70,11 +70,11 @@ def agreement(
     if g is None or g.shape != expected.shape:
         return Verdict(Outcome.FAIL, reason="backward gave no gradient" if g is None else f"shape {tuple(g.shape)}")
     a, b = g.double(), expected.double()
+    sizes = (b if size is None else size.double()).abs()
     if name in claim.differences.held:  # at singular points there is nothing to compare
-        a, b = (x.masked_fill(claim.differences.held[name], 0.0) for x in (a, b))
+        a, b, sizes = (x.masked_fill(claim.differences.held[name], 0.0) for x in (a, b, sizes))
     if torch.equal(a, b):
         return Verdict(Outcome.PASS, 0.0)
-    sizes = (b if size is None else size.double()).abs()
     apart = (a - b).abs()
     scale = rms(sizes) or float(sizes.amax())  # the squares may underflow
     allowed = 64 * claim.case.u * (sizes + scale)

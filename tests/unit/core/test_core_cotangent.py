@@ -249,3 +249,27 @@ def test_what_a_saturated_softmax_leaves_is_rounded_and_no_fault(of_ones, outcom
     spec = LayerSpec(build=lambda d_model: Attention(d_model, of_ones), inputs="B T d_model")
     [result] = check(spec, only="cotangent_linear").results
     assert result.outcome is outcome
+
+
+class CubeRoot:
+    """Its slope at 0 is infinite; `seen` is what its backward makes of the cotangent."""
+
+    def __init__(self, seen=lambda v: v):
+        self.seen = seen
+
+    def forward(self, x):
+        self.x = x
+        return np.cbrt(x)
+
+    def backward(self, dy):
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return self.seen(dy) / (3 * np.cbrt(self.x) ** 2)
+
+
+@pytest.mark.parametrize(("seen", "ok"), [(lambda v: v, True), (np.abs, False), (lambda v: np.clip(v, -1, 1), False)])
+def test_beside_singular_points_the_other_entries_are_compared(seen, ok):
+    x = np.random.default_rng(0).normal(size=(4, 6))
+    x[:, ::2] = 0.0
+    report = gradcheck(CubeRoot(seen), x, battery=True, raise_exception=False)
+    assert report.ok is ok
+    assert ok or "cotangent_linear" in {r.check for r in report.failures}
