@@ -77,6 +77,8 @@ class Place:
         if (held := self.judge.differences.held.get(name)) is not None:
             found.settled |= held.reshape(-1)
         outside = [k for k in alone if not bool(found.settled[k]) and self._alone(found, name, k, need)]
+        if not outside and len(rest := self._cleared(found, alone)) <= LOCAL:
+            outside = [k for k in rest if self._alone(found, name, k, need)]
         looked = range(g.numel()) if blocks is not None else alone
         known = found.error.isfinite()
         resolution = self.judge.relative(float(found.error[known].max()) if bool(known.any()) else math.inf, scale)
@@ -128,6 +130,11 @@ class Place:
         """The worst of the entries that rows show to be wrong."""
         excess = torch.where(found.suspect, (g - found.expected).abs() / found.error.clamp(min=1e-300), -1.0)
         return excess.topk(min(SUSPECTS, int(found.suspect.sum()))).indices.tolist()
+
+    def _cleared(self, found: Entries, alone: list[int]) -> list[int]:
+        """The suspects that were not looked at alone: where the worst of them are right, rows say nothing of the others either,
+        as of a sort of many equal numbers."""
+        return [k for k in found.suspect.nonzero().flatten().tolist() if k not in alone]
 
     def in_regimes(self, name: str, verdict: Verdict) -> Verdict:
         """A tensor whose entries differ widely in size is judged by blocks too: beside 10⁸ an error of 10⁻⁸ is none."""

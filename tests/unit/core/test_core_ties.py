@@ -150,3 +150,24 @@ def test_a_hundred_equal_numbers_are_kept_in_their_order_by_small_enough_steps()
         report = gradcheck(weighted, half_zero(seed), raise_exception=False, seed=seed)
         assert not report.failures, str(report)
     assert gradcheck(partial(weighted, wrong=True), half_zero(0), raise_exception=False).failures
+
+
+def ordered(x, factor=1.0):
+    """Each row sorted; its wrong twin gives the second of equal numbers too large a gradient."""
+    order = np.argsort(x, axis=1, kind="stable")
+    rows = np.take_along_axis(x, order, 1)
+    second = np.diff(rows, axis=1, prepend=np.inf) == 0
+
+    def pullback(d):
+        g = np.zeros_like(x)
+        np.put_along_axis(g, order, np.where(second, factor, 1.0) * d, 1)
+        return g
+
+    return rows, pullback
+
+
+@pytest.mark.parametrize("shape", [(6, 10), (6, 14), (12, 30)])
+def test_where_the_worst_suspects_are_right_the_others_are_looked_at(shape):
+    x = np.round(np.random.default_rng(0).normal(size=shape) * 2) / 2
+    assert gradcheck(ordered, x).results
+    assert gradcheck(partial(ordered, factor=3.0), x, raise_exception=False).failures
