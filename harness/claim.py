@@ -28,8 +28,9 @@ class Claim:
 
     def __init__(self, differences: Differences) -> None:
         self.differences, self.case = differences, differences.case
-        found = self.case.base.gradients
-        self.gradients = {n: g.contiguous() for n in self.case.wanted if (g := found.get(n)) is not None}
+        found, held = self.case.base.gradients, differences.held
+        given = {n: g.contiguous() for n in self.case.wanted if (g := found.get(n)) is not None}
+        self.gradients = {n: g.masked_fill(held[n], 0.0) if n in held else g for n, g in given.items()}
 
     @once
     def malformed(self) -> dict[str, Verdict]:

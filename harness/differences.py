@@ -45,10 +45,10 @@ of outputs that still move from point to point."""
 class Differences:
     """Central differences of one case's outputs along directions, contracted with its cotangents."""
 
-    def __init__(self, case: Case) -> None:
+    def __init__(self, case: Case, held: Mapping[str, Tensor] | None = None) -> None:
         self.case = case
         self.v = _row(case.base.cotangents)
-        self.held: dict[str, Tensor] = {}
+        self.held: dict[str, Tensor] = {**(held or {})}
         """Entries that no direction moves: singular points."""
         self.moving: list[str] = case.wanted
         """The leaves along which noise is measured."""

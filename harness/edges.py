@@ -6,6 +6,9 @@ import math
 from dataclasses import dataclass
 from itertools import pairwise
 
+import torch
+from torch import Tensor
+
 from harness.differences import Differences
 from harness.estimate import Direction
 
@@ -16,6 +19,15 @@ GROWTH = 1.1
 """By how much a one-sided quotient that diverges grows where the step is 64 times finer: 8 for √x, and still 1.2 for x log x
 at the finest step looked at; 1 where it converges."""
 
+JUMPING = 48
+"""From how much on it is a jump's, which grows by 64; that of a tenth root grows by 42."""
+
+QUOTIENTS = tuple(2.0**-k for k in range(6, 42, 6))
+"""The steps of these quotients, in units of the spread."""
+
+SEARCHED = 600
+"""Up to how many entries of a tensor are looked at for singular points, each by a dozen forwards, where nothing but the verdict
+says that there are any."""
 
 AT_ONCE = (2.0**-20, 2.0**-26, 2.0**-32)
 """The steps over which outputs that jump at the point itself move by as much as each other."""
@@ -72,9 +84,29 @@ class Edges:
         sides = [q for side in (1.0, -1.0) if (q := self._quotients(self.f.one(name, k), side))]
         return any(all(b >= GROWTH * a > 0 for a, b in pairwise(q)) for q in sides)
 
+    def singular(self, name: str) -> Tensor | None:
+        """The entries at which a one-sided quotient grows without end though the outputs do not jump, as √x at 0 whatever its
+        backward says there; None if there are none, or more entries to look at than `SEARCHED`."""
+        x = self.f.case.leaves[name]
+        if x.numel() > SEARCHED or not any(self._output_diverges(name, side) for side in (1.0, -1.0)):
+            return None
+        found = [self.diverges(name, k) and not self.begins(self.f.one(name, k)) for k in range(x.numel())]
+        mask = torch.tensor(found, device=x.device).reshape(x.shape)
+        return mask if bool(mask.any()) else None
+
+    def _output_diverges(self, name: str, side: float) -> bool:
+        """Whether the quotient of some output does, along all entries moved to one side, and that output does not jump."""
+        sizes = {n: d.abs() for n, d in self.f.direction(1, [name]).items()}
+        changes = [self.f.change(self.f.spread(sizes, h), side) for h in QUOTIENTS]
+        if any(c is None for c in changes):
+            return False
+        found = [c.abs() / h for c, h in zip(changes, QUOTIENTS, strict=True) if c is not None]
+        grows = [(b >= GROWTH * a) & (b < JUMPING * a) for a, b in pairwise(found)]
+        return bool(torch.stack(grows).all(0).any())
+
     def _quotients(self, d: Direction, side: float) -> list[float]:
         found = []
-        for h in (2.0**-k for k in range(6, 42, 6)):
+        for h in QUOTIENTS:
             if (change := self.f.change(self.f.spread(d, h), side)) is None:
                 return []
             found.append(float((self.f.v * change).norm()) / h)

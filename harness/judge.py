@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 from harness.arrays import rms
 from harness.case import Case
 from harness.differences import FIRST, UP
-from harness.edges import REACH
+from harness.edges import REACH, Edges
 from harness.estimate import FINE_STEP, Direction
 from harness.inside import said_of_float32
 from harness.kinks import Kinks
@@ -37,8 +38,8 @@ UNREPLAYED = (
 class Judge(Ladders):
     """Decides on the gradients of one case."""
 
-    def __init__(self, case: Case, number: int = 0) -> None:
-        super().__init__(case)
+    def __init__(self, case: Case, number: int = 0, held: Mapping[str, Tensor] | None = None) -> None:
+        super().__init__(case, held)
         self.number = number
         self.kinks: dict[str, list[int]] = {}
         """{tensor: its entries at a kink}."""
@@ -61,7 +62,21 @@ class Judge(Ladders):
 
     @once
     def verdicts(self) -> dict[str, Verdict]:
-        """A verdict on every tensor whose gradient is wanted."""
+        """A verdict on every tensor whose gradient is wanted; beside singular points where these leave one open."""
+        found = self._decided()
+        open_ = [n for n, v in found.items() if v.outcome is Outcome.INCONCLUSIVE]
+        if not open_ or not self.case.steady or self.case.u > 1e-10:
+            return found
+        edges = Edges(self.differences)
+        singular = {
+            n: held for n in open_ if n not in self.differences.held and (held := edges.singular(n)) is not None
+        }
+        if not singular:
+            return found
+        beside = Judge(self.case, self.number, self.differences.held | singular)._decided()
+        return found | {n: beside[n] for n in open_}
+
+    def _decided(self) -> dict[str, Verdict]:
         found = dict(self.claim.malformed)
         sound = [n for n in self.case.wanted if n not in found]
         found |= self._quick(sound)
@@ -205,7 +220,7 @@ class Judge(Ladders):
         """Where autograd can't vouch: the same point with other cotangents and directions."""
         if self.trusted is not None or self.number or not self.case.subject.takes_cotangent:
             return ()
-        return tuple(Judge(self.case.with_base(self.case.evaluate(k)), k) for k in (2, 3))
+        return tuple(Judge(self.case.with_base(self.case.evaluate(k)), k, self.differences.held) for k in (2, 3))
 
     def escalated(self, name: str) -> Verdict:
         """Judged in full, with every cotangent."""

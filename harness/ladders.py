@@ -4,6 +4,7 @@ how fine that must be."""
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
 
@@ -43,9 +44,9 @@ larger; those of a slope vary 2¹⁶ times less."""
 class Ladders:
     """The differences of one case beside its claim."""
 
-    def __init__(self, case: Case) -> None:
+    def __init__(self, case: Case, held: Mapping[str, Tensor] | None = None) -> None:
         self.case = case
-        self.differences = Differences(case)
+        self.differences = Differences(case, held)
         self.claim = Claim(self.differences)
         self._along: dict[str, Differences] = {}
         self._blocks: dict[str, Blocks | None] = {}

@@ -132,13 +132,17 @@ class Surroundings:
         Of the change over an interval that the slope found leaves, half the interval has half or less where the function is
         smooth, and a jump is all in one half.
         """
+        most, weight = SINGLE[0] * self._numbers(d), float(self.f.v.norm())
+        change = abs(found.off) * found.step
+        if change <= 4 * NOISES * weight * most:
+            jump = max(self._jump(d, found.step / closer)[0] for closer in NEARER)
+            if 0 < jump <= most and change <= 4 * NOISES * weight * jump:
+                return True
+        if change > MANY * weight * most:  # more jumps than over which the claim need be right
+            return False
         steps = [h for k in range(1, 25) if (h := found.step * 4**k) <= COARSEST] or [COARSEST]
         offs = zip(steps, self._offs(gradients, d, steps), strict=False)
         h = next((h for h, off in offs if abs(off) < 0.25 * abs(off - found.off)), None)
-        most = SINGLE[0] * self._numbers(d)
-        jump = max(self._jump(d, found.step / closer)[0] for closer in NEARER)
-        if 0 < jump <= most and abs(found.off) * found.step <= 4 * NOISES * float(self.f.v.norm()) * jump:
-            return True
         jump, whole = self._jump(d, h) if h is not None else (0.0, 0.0)
         return whole / MANY < jump <= most
 

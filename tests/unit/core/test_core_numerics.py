@@ -140,6 +140,33 @@ def test_there_may_be_many_singular_points(scale, outcome):
     assert verdict(Elementwise(np.sqrt, lambda x: scale / np.sqrt(x)), x)[0] is outcome
 
 
+def safe_sqrt(factor=1.0, at_zero=0.0):
+    """A square root whose slope at 0 is given a number, as autograd's would be infinite."""
+
+    def slope(x):
+        return np.where(x > 0, factor * 0.5 / np.sqrt(np.where(x > 0, x, 1.0)), at_zero)
+
+    return Elementwise(np.sqrt, slope)
+
+
+@pytest.mark.parametrize("shape", [(1, 4), (3, 5), (12, 30)])
+@pytest.mark.parametrize("at_zero", [0.0, 1.0, 1e6])
+def test_whatever_a_backward_says_at_a_singular_point_the_others_are_judged(shape, at_zero):
+    x = np.random.default_rng(0).uniform(0.5, 2.0, shape)
+    x[:, ::2] = 0.0
+    outcome, reason = verdict(safe_sqrt(at_zero=at_zero), x)
+    assert outcome is Outcome.PASS
+    assert f"{x.size - np.count_nonzero(x)} entries of x sit at a singular point" in reason
+    assert verdict(safe_sqrt(1.001, at_zero), x)[0] is Outcome.FAIL
+
+
+@pytest.mark.parametrize("layer", [Elementwise(np.sign, lambda x: 0 * x), Elementwise(np.floor, lambda x: 0 * x)])
+def test_a_jump_is_no_singular_point(layer):
+    outcome, reason = verdict(layer, np.array([[0.0, 0.5, 1.0, 2.0]]))
+    assert outcome is Outcome.INCONCLUSIVE
+    assert "the outputs jump here" in reason
+
+
 def test_of_many_entries_that_are_not_finite_a_few_with_a_slope_are_failed():
     x = np.zeros((10, 30))
     smooth = np.arange(30) % 3 == 0  # x there, √x beside it
