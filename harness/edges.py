@@ -15,9 +15,13 @@ from harness.estimate import Direction
 REACH = 4.0
 """How far from the point, in units of the spread, a plateau's end is looked for."""
 
-GROWTH = 1.1
-"""By how much a one-sided quotient that diverges grows where the step is 64 times finer: 8 for √x, and still 1.2 for x log x
-at the finest step looked at; 1 where it converges."""
+GROWTH = 1.02
+"""By how much a one-sided quotient that diverges grows at least where the step is 64 times finer: 8 times for √x, 1.2 for x log x
+on its own scale, 1.04 where x is 10⁻³⁰ of that."""
+
+LASTING = 0.7
+"""How much of the growth before it each growth is: all of it for x log x, more for √x; less where the quotient converges, 1/64 of
+it for a smooth function, 0.66 for x − x^1.1."""
 
 JUMPING = 48
 """From how much on it is a jump's, which grows by 64; that of a tenth root grows by 42."""
@@ -82,7 +86,7 @@ class Edges:
         """Whether a one-sided difference quotient of one entry grows without end, as those of √x at 0 do, and that of the angle
         of (x, y) at the origin on the side on which it jumps: then there is no slope, whatever the other side says."""
         sides = [q for side in (1.0, -1.0) if (q := self._quotients(self.f.one(name, k), side))]
-        return any(all(b >= GROWTH * a > 0 for a, b in pairwise(q)) for q in sides)
+        return any(bool(_grows(torch.tensor(q, dtype=torch.float64))) for q in sides)
 
     def singular(self, name: str) -> Tensor | None:
         """The entries at which a one-sided quotient grows without end though the outputs do not jump, as √x at 0 whatever its
@@ -101,8 +105,8 @@ class Edges:
         if any(c is None for c in changes):
             return False
         found = [c.abs() / h for c, h in zip(changes, QUOTIENTS, strict=True) if c is not None]
-        grows = [(b >= GROWTH * a) & (b < JUMPING * a) for a, b in pairwise(found)]
-        return bool(torch.stack(grows).all(0).any())
+        jumps = torch.stack([b >= JUMPING * a for a, b in pairwise(found)]).any(0)
+        return bool((_grows(torch.stack(found)) & ~jumps).any())
 
     def _quotients(self, d: Direction, side: float) -> list[float]:
         found = []
@@ -111,3 +115,10 @@ class Edges:
                 return []
             found.append(float((self.f.v * change).norm()) / h)
         return found if all(map(math.isfinite, found)) else []
+
+
+def _grows(quotients: Tensor) -> Tensor:
+    """Whether quotients, at ever finer steps along the first axis, grow without end."""
+    before, after = quotients[:-1], quotients[1:]
+    growth = after - before
+    return (after >= GROWTH * before).all(0) & (before > 0).all(0) & (growth[1:] >= LASTING * growth[:-1]).all(0)

@@ -90,7 +90,8 @@ class Kinks:
         for number in (None, *range(40, 40 + KINK_DIRECTIONS)):
             ladder = Ladder(f, self.judge.claim.gradients, self._over(kinks, unit, number))
             line = Line.settle(ladder, unit, need).forgiven(self._cancelled(ladder, unit))
-            if line.outside:
+            # neighbours keep ties, so that what backward does at them is none of its rounding
+            if line.outside and line.forgiven(sum(self.judge.slack(n, ladder.d) for n in kinks)).outside:
                 return (
                     f"{what} sit at a kink, each between its one-sided slopes, but together they are not a "
                     f"gradient: along a direction through them backward gives {line.expected + line.out:.6g} or "

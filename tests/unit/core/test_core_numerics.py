@@ -140,6 +140,17 @@ def test_there_may_be_many_singular_points(scale, outcome):
     assert verdict(Elementwise(np.sqrt, lambda x: scale / np.sqrt(x)), x)[0] is outcome
 
 
+@pytest.mark.parametrize("scale", [1.0, 1e-6, 1e-12])
+def test_a_logarithm_is_infinite_at_zero_on_whatever_scale(scale):
+    x = scale * np.array([[0.0, 0.5, 1.0, 0.0, 2.0]])
+    entropy = Elementwise(lambda x: -x * np.log(np.where(x > 0, x, 1.0)), lambda x: -np.log(x) - 1)
+    assert verdict(entropy, x)[0] is Outcome.PASS
+    linear = Elementwise(lambda x: 3 * x, lambda x: 3 * x / x)
+    assert verdict(linear, x)[0] is Outcome.FAIL
+    almost = Elementwise(lambda x: x - x**1.25, lambda x: (x - 1.25 * x**1.25) / x)  # its quotients grow, to 1
+    assert verdict(almost, x)[0] is Outcome.FAIL
+
+
 def safe_sqrt(factor=1.0, at_zero=0.0):
     """A square root whose slope at 0 is given a number, as autograd's would be infinite."""
 

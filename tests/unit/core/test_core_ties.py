@@ -171,3 +171,23 @@ def test_where_the_worst_suspects_are_right_the_others_are_looked_at(shape):
     x = np.round(np.random.default_rng(0).normal(size=shape) * 2) / 2
     assert gradcheck(ordered, x).results
     assert gradcheck(partial(ordered, factor=3.0), x, raise_exception=False).failures
+
+
+def deviation(x):
+    """The standard deviation of each row; of a constant one the last digits of its mean decide what backward gives."""
+    c = x - x.mean(1, keepdims=True)
+    s = np.sqrt((c**2).mean(1))
+    inverse = np.divide(1.0, s, where=s > 0, out=np.zeros_like(s))
+    return s, lambda d: (d * inverse)[:, None] * c / x.shape[1]
+
+
+def largest(x):
+    """The largest entry of each row, whose gradient goes to all that are equal to it."""
+    return x.max(1), lambda d: d[:, None] * (x == x.max(1, keepdims=True))
+
+
+def test_what_the_last_digits_decide_at_a_kink_is_no_fault():
+    for seed in range(8):
+        x = np.random.default_rng(seed).normal(size=(6, 1)).repeat(3, 1)
+        assert not gradcheck(deviation, x, raise_exception=False, seed=seed).failures
+        assert gradcheck(largest, x, raise_exception=False, seed=seed).failures
