@@ -17,7 +17,7 @@ from harness.case import Case
 from harness.domain import BackwardRaised, Refused, backward_may_raise
 from harness.draws import directions_like, rng_of, scales_of, unit_of
 from harness.reference import Reference
-from harness.rounding import Finiteness, Noise, Range, Rounding, last_digit, real, widened
+from harness.rounding import Faint, Finiteness, Noise, Range, Rounding, last_digit, real, widened
 from harness.subject import Evaluation, Gradients, Subject
 from harness.verdict import ROUNDINGS
 
@@ -61,6 +61,7 @@ class Lowered:
         self.near = lru_cache(None)(self._near)
         self.kept = lru_cache(None)(self._kept)
         self.recomputed = lru_cache(None)(self._recomputed)
+        self.faint = lru_cache(None)(self._faint)
         self.rounded = lru_cache(None)(self._rounded)
         self.autograd = lru_cache(None)(self._autograd)
         self.own = lru_cache(None)(self._own)
@@ -157,6 +158,15 @@ class Lowered:
                 lower.pullback([v.clone() for v in point.cotangents])
         return seen.left or bool(signals)
 
+    @cached_property
+    def fades(self) -> bool:
+        """Whether NumPy, whose rounding can't be imitated, loses digits in backward to numbers below the smallest normal one."""
+        signals: list[str] = []
+        lower = self._forward(self.low(point := self.at(0)))
+        with np.errstate(under="call", call=lambda kind, _: signals.append(kind)), backward_may_raise():
+            lower.pullback([v.clone() for v in point.cotangents])
+        return bool(signals)
+
     @staticmethod
     def _forward(case: Case) -> Evaluation:
         return case.forward({n: t.clone() for n, t in case.leaves.items()})
@@ -191,9 +201,16 @@ class Lowered:
         norm of one number, no part is kept. No excuse, for a careless order of operations explains itself by it."""
         return self._imitated(k, partial(Rounding, self.dtype))
 
-    def _imitated(self, k: int, going_back: Callable[[], AbstractContextManager[object]]) -> Gradients | None:
+    def _faint(self, k: int) -> Gradients | None:
+        """The gradient of which only what is below the smallest normal number on the way was rounded, as y² of −x/y² in float16
+        for y of a few thousandths."""
+        return self._imitated(k, partial(Faint, self.dtype), Faint)
+
+    def _imitated(
+        self, k: int, going_back: Callable[[], AbstractContextManager[object]], kind: type[Rounding] = Rounding
+    ) -> Gradients | None:
         point = self.at(k)
-        rounding = Rounding(self.dtype)
+        rounding = kind(self.dtype)
         try:
             case = self.wide(point)
             with rounding:

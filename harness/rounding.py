@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -91,9 +91,16 @@ class Rounding(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Every result of a torch operation is rounded to a lower precision and kept in its own dtype; what factors a matrix is given
     one that is off by what that comes to, and what rounds on the way is off by one more unit in the last place."""
 
+    exact: tuple[Any, ...] = ()
+    """Operations whose results are left as they are."""
+
     def __init__(self, dtype: torch.dtype) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.dtype, self.seen = dtype, False  # seen: whether torch has computed anything
+
+    def rounded(self, value: Tensor) -> Tensor:
+        """What the lower precision has of a result."""
+        return value.to(self.dtype)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run the operation, then round in place what is no mere view."""
@@ -105,7 +112,8 @@ class Rounding(TorchDispatchMode):  # type: ignore[no-untyped-call]
             made = result.alias_info is None or result.alias_info.is_write
             if made and isinstance(value, Tensor) and value.dtype in (torch.float64, torch.float32):
                 self.seen |= func.overloadpacket not in COPIES
-                value.copy_(value.to(self.dtype))
+                if func.overloadpacket not in self.exact:
+                    value.copy_(self.rounded(value))
                 if name.startswith(COMPOSED):
                     value.addcmul_(value, _signs(value), value=torch.finfo(self.dtype).eps)
         return out
@@ -118,6 +126,20 @@ class Rounding(TorchDispatchMode):  # type: ignore[no-untyped-call]
         signs = torch.cos(2.0 * (rows[:, None] + 1) * (columns + 1)).sign().to(matrix.dtype)
         size = matrix.abs().amax((-2, -1), keepdim=True) if matrix.numel() else matrix
         return matrix + matrix.shape[-1] * torch.finfo(self.dtype).eps / 2 * size * signs
+
+
+class Faint(Rounding):  # type: ignore[no-untyped-call]
+    """The same of results below the lower precision's smallest normal number alone, where it has fewer and fewer digits.
+
+    Sums of its numbers are exact there: what a sum loses is a constant that the precision has not (1e-8), which is no matter of
+    digits.
+    """
+
+    exact = (torch.ops.aten.add, torch.ops.aten.add_, torch.ops.aten.sub, torch.ops.aten.sub_, torch.ops.aten.rsub)
+
+    def rounded(self, value: Tensor) -> Tensor:
+        """What the lower precision has of a small result; larger ones as they are."""
+        return torch.where(value.abs() < torch.finfo(self.dtype).smallest_normal, value.to(self.dtype), value)
 
 
 def _signs(t: Tensor) -> Tensor:
@@ -172,6 +194,11 @@ class Allowance:
     """Whether the rounding of all parts was measured: of what forward keeps, and of autograd or a reference."""
     kept: bool
     """Whether the rounding of what forward keeps was."""
+
+    def widened(self, times: int, noise: Noise) -> Allowance:
+        """With so many times another noise; its rms counts in every entry."""
+        entries = self.entries + times * (noise.entries + noise.rms)
+        return replace(self, entries=entries, rms=self.rms + times * noise.rms)
 
     def covers(self, error: Tensor) -> bool:
         """Whether it explains all of the error."""

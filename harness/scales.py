@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import cached_property
 
 import torch
@@ -27,6 +26,11 @@ SLOPES = 64
 
 
 STRAYS = 'numbers inside backward leave the range of float16, which is a fault under the promise "stable" alone'
+
+FEW_DIGITS = (
+    "numbers inside backward lie where float16 has few digits left (below 6·10⁻⁵), which is a fault under the promise "
+    '"stable" alone'
+)
 
 
 def same_outputs(low: Lowered) -> bool:
@@ -105,12 +109,22 @@ class Scales:
             return Verdict(Outcome.SKIP, reason="something on the way to it leaves the range of float16")
         if self._strays():
             return Verdict(Outcome.SKIP, reason=STRAYS)
+        if self._fades(lambda faint: not bool(torch.isfinite(faint[~torch.isfinite(g)]).any())):
+            return Verdict(Outcome.SKIP, reason=FEW_DIGITS)
         return Verdict(Outcome.FAIL, reason=f"{bad} of {g.numel()} entries are not finite in {self.short}")
 
     def _strays(self) -> bool:
         """Whether numbers inside backward leave float16's range, and no promise forbids them to; what is divided by them is 0
         there, and nothing need be infinite in the end."""
         return self.low.dtype is torch.float16 and "stable" not in self.low.case.promises and self.low.strays
+
+    def _fades(self, explains: Callable[[Tensor], bool]) -> bool:
+        """Whether numbers on the way below float16's smallest normal one explain it, and no promise forbids them: of
+        y² = 4·10⁻⁶ there are two digits, of 10⁻⁸ none."""
+        if self.low.dtype is not torch.float16 or "stable" in self.low.case.promises:
+            return False
+        faint = (self.low.faint(0) or {}).get(self.name)
+        return self.low.fades if faint is None else explains(real(faint))
 
     def _finite_by_autograd(self) -> bool:
         """Whether autograd, where there is one, does not overflow either."""
@@ -172,6 +186,8 @@ class Scales:
             if float(self.error.abs().max()) > self._hidden(allowance):
                 if self._strays():
                     return Verdict(Outcome.SKIP, found, STRAYS)
+                if self._fades(lambda g: allowance.widened(AGAIN, Noise.of([g - self.exact])).covers(self.error)):
+                    return Verdict(Outcome.SKIP, found, FEW_DIGITS)
                 if not allowance.whole and self._recomputed(allowance):
                     why = f"{why}, that of its own operations more: only a reference can tell whether others round less"
                     return Verdict(Outcome.INCONCLUSIVE, found, why)
@@ -196,8 +212,7 @@ class Scales:
         own = self.low.error(self.low.recomputed, self.name, (0, *MORE)) or self.low.scatter(self.name, MORE)
         if own is None:
             return False
-        entries = allowance.entries + AGAIN * (own.entries + own.rms)
-        return replace(allowance, entries=entries, rms=allowance.rms + AGAIN * own.rms).covers(self.error)
+        return allowance.widened(AGAIN, own).covers(self.error)
 
     def _vanishes(self) -> bool:
         """Whether the gradient is a true zero (a bias in front of a centring), and what is left of it in the lower
