@@ -215,6 +215,7 @@ class Place:
         assert self.judge.trusted is not None
         g, r = self.judge.claim.gradients[name].double(), self.judge.trusted[name].double()
         bound = 64 * self.judge.case.u * (r.abs() + scale) + ROUNDINGS * self.judge.claim.rounding[name]
-        wrong = int(((g - r).abs() > bound).sum())
+        if not (wrong := int(((g - r).abs() > bound).sum())):  # what refutes it would refute autograd's too
+            return Verdict(Outcome.PASS, self.judge.relative(float(bound.max()), scale))
         resolution = self.judge.relative(min(line.bound for line in lines if line.refuted), scale)
         return Verdict(Outcome.FAIL, resolution, f"{wrong} of {g.numel()} entries are out", r, bound)

@@ -36,6 +36,9 @@ NEARER = (1, 32, 1024)
 """By how much shorter than the step that refutes an interval is in which a jump is looked for: nearer there is less that is
 smooth, and fewer jumps. Three, for at one of them alone a jump may be missed."""
 
+FARTHER = (COARSEST, 1.0, 4.0)
+"""Up to how far from the point, in units of the spread, a jump is looked for that what is in dispute does not exceed."""
+
 MANY = 256
 """How many jumps there may be where the claim is right over all of them together."""
 
@@ -133,10 +136,16 @@ class Surroundings:
         smooth, and a jump is all in one half.
         """
         most, weight = SINGLE[0] * self._numbers(d), float(self.f.v.norm())
-        change = abs(found.off) * found.step
-        if change <= 4 * NOISES * weight * most:
+        several, change = 4 * NOISES * weight, abs(found.off) * found.step
+        if change <= several * most:
             jump = max(self._jump(d, found.step / closer)[0] for closer in NEARER)
-            if 0 < jump <= most and change <= 4 * NOISES * weight * jump:
+            if 0 < jump <= most and change <= several * jump:
+                return True
+        for far in FARTHER:  # a step of a staircase may be wider than any that refutes
+            if abs(found.off) * far > several * most:
+                break
+            jump = self._jump(d, far)[0]
+            if 0 < jump <= most and abs(found.off) * far <= several * jump:
                 return True
         if change > MANY * weight * most:  # more jumps than over which the claim need be right
             return False

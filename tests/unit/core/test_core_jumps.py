@@ -67,3 +67,51 @@ def test_what_is_lost_in_one_beside_a_hinge_is_no_fault():
 
     assert not failed(1.0)
     assert failed(1.001)
+
+
+def gelu(x):
+    return 0.5 * x * (1 + torch.tanh(0.8 * (x + 0.045 * x**3)))
+
+
+def gelu_slope(x, beyond=0.0, by=1.0):
+    t = torch.tanh(0.8 * (x + 0.045 * x**3))
+    g = 0.5 * (1 + t) + 0.5 * x * (1 - t**2) * 0.8 * (1 + 0.135 * x**2)
+    return torch.where(x < beyond, by * g, g)
+
+
+SHIFTED = [randn(6, 6, seed=s) - 5.5 for s in range(6)]
+
+
+@pytest.mark.parametrize("x", SHIFTED)
+def test_a_staircase_whose_steps_have_a_slope_of_their_own_refutes_nothing(x):
+    # 1 + tanh near −7 is a few hundred last digits of 1, times x
+    assert outcome(gelu, gelu_slope, x) is not Outcome.FAIL
+
+
+def test_what_stands_above_its_steps_is_failed():
+    found = [outcome(gelu, lambda x: gelu_slope(x, beyond=-4.5, by=1.01), x) for x in SHIFTED]
+    assert found == [Outcome.FAIL] * len(SHIFTED)
+
+
+class ErfGelu:
+    """x Φ(x), of which hardly a number is left beyond −8; `by` is what its backward multiplies the gradient by."""
+
+    def __init__(self, by=1.0):
+        self.by = by
+
+    def forward(self, x):
+        self.x = x
+        return 0.5 * x * (1 + torch.erf(x / 2**0.5))
+
+    def backward(self, d):
+        density = torch.exp(-self.x * self.x / 2) / (2 * torch.pi) ** 0.5
+        return self.by * d * (0.5 * (1 + torch.erf(self.x / 2**0.5)) + self.x * density)
+
+
+def test_what_autograd_says_too_is_not_refuted_in_no_entry():
+    def found(by):
+        spec = LayerSpec(lambda: ErfGelu(by), "B D", name="ErfGelu")
+        return check(spec, examples=25, seed=3, only=("special_values", "input_gradient")).failures
+
+    assert not found(1.0)
+    assert found(1.001)
