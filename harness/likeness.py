@@ -103,10 +103,8 @@ def _reordered(g: Tensor, r: Tensor) -> Iterator[str]:
 
 def _gathered(g: Tensor, r: Tensor) -> Iterator[str]:
     """One number for all along an axis, the sum or mean of what belongs to each."""
-    for axis, size in enumerate(g.shape):
-        for what, total in (
-            (("sum", r.sum(axis, keepdim=True)), ("mean", r.mean(axis, keepdim=True))) if size > 1 else ()
-        ):
+    for axis in (a for a, size in enumerate(g.shape) if size > 1):
+        for what, total in (("sum", r.sum(axis, keepdim=True)), ("mean", r.mean(axis, keepdim=True))):
             if explains(total.expand_as(g), g, r):
                 yield f"every entry along axis {axis} is the {what} of what belongs to all of them: it is summed over one axis too many"
                 return

@@ -36,9 +36,6 @@ NEARER = (1, 32, 1024)
 """By how much shorter than the step that refutes an interval is in which a jump is looked for: nearer there is less that is
 smooth, and fewer jumps. Three, for at one of them alone a jump may be missed."""
 
-FARTHER = (COARSEST, 1.0, 4.0)
-"""Up to how far from the point, in units of the spread, a jump is looked for that what is in dispute does not exceed."""
-
 MANY = 256
 """How many jumps there may be where the claim is right over all of them together."""
 
@@ -141,17 +138,11 @@ class Surroundings:
             jump = max(self._jump(d, found.step / closer)[0] for closer in NEARER)
             if 0 < jump <= most and change <= several * jump:
                 return True
-        for far in FARTHER:  # a step of a staircase may be wider than any that refutes
-            if abs(found.off) * far > several * most:
-                break
-            jump = self._jump(d, far)[0]
-            if 0 < jump <= most and abs(found.off) * far <= several * jump:
-                return True
-        if change > MANY * weight * most:  # more jumps than over which the claim need be right
-            return False
-        steps = [h for k in range(1, 25) if (h := found.step * 4**k) <= COARSEST] or [COARSEST]
+        # up to where there are more jumps than over which the claim need be right
+        widest = min(1.0, MANY * weight * most / abs(found.off)) if found.off else 0.0
+        steps = [h for k in range(1, 50) if (h := found.step * 2**k) <= widest]
         offs = zip(steps, self._offs(gradients, d, steps), strict=False)
-        h = next((h for h, off in offs if abs(off) < 0.25 * abs(off - found.off)), None)
+        h = next((h for h, off in offs if abs(off) < 0.5 * abs(off - found.off)), None)
         jump, whole = self._jump(d, h) if h is not None else (0.0, 0.0)
         return whole / MANY < jump <= most
 

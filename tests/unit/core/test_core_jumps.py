@@ -115,3 +115,25 @@ def test_what_autograd_says_too_is_not_refuted_in_no_entry():
 
     assert not found(1.0)
     assert found(1.001)
+
+
+class Bump:
+    """x σ (1 − σ), where σ near 1 has its last digits; `by` is what its backward multiplies the gradient by."""
+
+    def __init__(self, by=1.0):
+        self.by = by
+
+    def forward(self, x):
+        self.x, self.s = x, 1 / (1 + torch.exp(-x))
+        return x * (1 - self.s) * self.s
+
+    def backward(self, d):
+        return self.by * d * (1 - self.s) * self.s * (1 + self.x * (1 - 2 * self.s))
+
+
+def test_values_of_many_sizes_are_held_each_to_what_its_staircase_shows():
+    def found(by):
+        return check(LayerSpec(lambda: Bump(by), "B D", name="Bump"), examples=25, only=("input_gradient",)).failures
+
+    assert not found(1.0)
+    assert found(1.0001)
