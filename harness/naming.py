@@ -88,6 +88,11 @@ def gradient_rank(place: str, parameter: str, weak: bool = False) -> int | None:
     return min(ranks, default=None)
 
 
+def is_marked(place: str) -> bool:
+    """Whether a part of a label says gradient at all: else it has a rank beside nothing, unless a weak one."""
+    return any(part in GRADIENTS or _stems(_private(part)[1].lstrip("_")) for part in place.split("."))
+
+
 def _is_weak(place: Sequence[str], parameter: Sequence[str]) -> bool:
     wanted = [p for p in _bare(parameter) if p not in _FREE_HOLDERS or len(parameter) == 1]
     bare = [p for p in _bare(place) if not holds_gradients(p) and p not in (*_FREE_GRADIENTS, *_FREE_HOLDERS)]
@@ -129,6 +134,7 @@ def _rank(place: Sequence[str], parameter: Sequence[str]) -> int | None:
     return worst if marked else None
 
 
+@lru_cache(1 << 16)  # what a loop keeps of each step is compared with what it keeps of each other: the words are few
 def _marked_rank(found: str, wanted: str) -> int | None:
     """How surely one word is another with a mark of a gradient."""
     (of, found), (owner, wanted) = _private(found), _private(wanted)
@@ -136,8 +142,7 @@ def _marked_rank(found: str, wanted: str) -> int | None:
         return None  # private names of two classes
     lead = "_" * (len(found) - len(found.lstrip("_")))
     word = found.removeprefix(lead)
-    stems = [word.removeprefix(m) for m in _BEFORE if word.startswith(m)]
-    stems += [word.removesuffix(m) for m in _AFTER if word.endswith(m)]
+    stems = _stems(word)
     if any(wanted in (stem, lead + stem) for stem in stems if stem):
         return 0
     plain = [_plain(stem) for stem in stems]
@@ -145,6 +150,12 @@ def _marked_rank(found: str, wanted: str) -> int | None:
         return 1
     same = _GROUP.get(_plain(wanted))
     return 2 if same is not None and same in map(_GROUP.get, plain) else None
+
+
+def _stems(word: str) -> list[str]:
+    """What is left of a word without each mark of a gradient that it begins or ends with."""
+    before = [word.removeprefix(m) for m in _BEFORE if word.startswith(m)]
+    return before + [word.removesuffix(m) for m in _AFTER if word.endswith(m)]
 
 
 def _private(word: str) -> tuple[str, str]:

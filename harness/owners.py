@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import permutations
 
 import torch
 from torch import Tensor
 
 from harness.arrays import is_array, same_bytes
-from harness.naming import GRADIENTS, gradient_rank, per_example, short_names
+from harness.naming import GRADIENTS, gradient_rank, is_marked, per_example, short_names
 from harness.outcome import SpecError
 from harness.slots import Slot
 from harness.within import position
@@ -107,11 +108,16 @@ class Owners:
             )
         return options[0]
 
+    @cached_property
+    def candidates(self) -> list[str]:
+        """The places that may be somebody's gradient: of what a loop keeps of every step hardly any."""
+        return [place for place in self.places if place in self.pulled or is_marked(place)]
+
     def _found(self, label: str) -> list[str]:
         """The places of its gradient, best first; none where several are as good and differ."""
         ranked: dict[str, tuple[int, ...]] = {}
         shape = _shape(self.slots[label])
-        for place in self.places:
+        for place in self.candidates:
             fits = place in self.values and self.values[place].shape == shape
             known = fits and place in self.pulled
             ranks = [r for name in self.aliases[label] if (r := gradient_rank(place, name, known)) is not None]

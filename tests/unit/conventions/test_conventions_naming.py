@@ -7,7 +7,7 @@ import pytest
 from twins import NX, pair
 
 from harness import GradientError, NotVerified, SpecError, gradcheck
-from harness.naming import gradient_rank
+from harness.naming import _AFTER, _BEFORE, GRADIENTS, gradient_rank, is_marked
 
 # name: (class, the name of its weight, all that must be verified)
 KINDS = {
@@ -146,3 +146,15 @@ def test_a_pair_in_a_list_is_suggested():
 def test_private_names_are_those_of_one_class():
     assert gradient_rank("_Linear__dW", "_Linear__W") == gradient_rank("_Linear__dW", "W") == 0
     assert gradient_rank("_Linear__dW", "_Base__W") is None
+
+
+def test_what_says_nothing_of_gradients_is_compared_with_no_parameter():
+    words = ("W", "weight", "cache", "3", "_W", "_Linear__W", "data")
+    marked = [*(m + w for m in _BEFORE for w in words), *(w + m for m in _AFTER for w in words)]
+    parts = [*words, *marked, *GRADIENTS, *(f"_{w}" for w in marked), *(f"_Linear__{w}" for w in marked)]
+    ranked = {
+        p for p in (*parts, *(f"a.{p}.W" for p in parts)) for w in ("a.W", *words) if gradient_rank(p, w) is not None
+    }
+    assert ranked
+    assert all(map(is_marked, ranked))
+    assert not any(map(is_marked, ("cache.12.3", "layers.0.W", "x")))
