@@ -24,7 +24,7 @@ from harness.members import (
     updates_of,
 )
 from harness.models import ValueAndGrad, value_and_grad
-from harness.modes import FLAGS, REVERSED
+from harness.modes import KEYWORDS
 from harness.spec import RESERVED, LayerSpec
 from harness.titles import renamed
 
@@ -100,7 +100,7 @@ class Candidate:
             parameters = parameters[1:]
         found = [p.name for p in parameters if p.default is p.empty]
         others = [p for p in _all_parameters(self.forward) if p.default is p.empty]
-        by_keyword = [p.name for p in others if p.kind is p.KEYWORD_ONLY and p.name not in (*FLAGS, *REVERSED, "mode")]
+        by_keyword = [p.name for p in others if p.kind is p.KEYWORD_ONLY and p.name not in KEYWORDS]
         any_number = [p.name for p in others if p.kind is p.VAR_POSITIONAL and self.makes]
         return found or by_keyword or any_number
 

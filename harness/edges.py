@@ -101,20 +101,25 @@ class Edges:
     def _output_diverges(self, name: str, side: float) -> bool:
         """Whether the quotient of some output does, along all entries moved to one side, and that output does not jump."""
         sizes = {n: d.abs() for n, d in self.f.direction(1, [name]).items()}
-        changes = [self.f.change(self.f.spread(sizes, h), side) for h in QUOTIENTS]
-        if any(c is None for c in changes):
+        found = [c.abs() / h for c, h in zip(self._changes(sizes, side), QUOTIENTS, strict=False)]
+        if not found:
             return False
-        found = [c.abs() / h for c, h in zip(changes, QUOTIENTS, strict=True) if c is not None]
         jumps = torch.stack([b >= JUMPING * a for a, b in pairwise(found)]).any(0)
         return bool((_grows(torch.stack(found)) & ~jumps).any())
 
     def _quotients(self, d: Direction, side: float) -> list[float]:
+        changes = zip(self._changes(d, side), QUOTIENTS, strict=False)
+        found = [float((self.f.v * c).norm()) / h for c, h in changes]
+        return found if all(map(math.isfinite, found)) else []
+
+    def _changes(self, d: Direction, side: float) -> list[Tensor]:
+        """Those of the outputs at the quotients' steps; none where one of these leaves the domain."""
         found = []
         for h in QUOTIENTS:
             if (change := self.f.change(self.f.spread(d, h), side)) is None:
                 return []
-            found.append(float((self.f.v * change).norm()) / h)
-        return found if all(map(math.isfinite, found)) else []
+            found.append(change)
+        return found
 
 
 def _grows(quotients: Tensor) -> Tensor:

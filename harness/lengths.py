@@ -120,10 +120,9 @@ def _reached(target: ast.expr) -> str:
 def _numbers(tree: ast.AST) -> dict[str, float]:
     """The names that the function gives to a number once and to nothing else: `lr = 0.01`."""
     stores = [n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)]
-    plain = [n for n in ast.walk(tree) if isinstance(n, ast.Assign) and len(n.targets) == 1]
-    found = {n.targets[0].id: list(_factors(n.value, {})) for n in plain if isinstance(n.targets[0], ast.Name)}
-    single = {n.targets[0].id for n in plain if isinstance(n.targets[0], ast.Name) and _is_number(n.value)}
-    return {name: values[0] for name, values in found.items() if name in single and stores.count(name) == 1}
+    plain = [(n.targets[0], n.value) for n in ast.walk(tree) if isinstance(n, ast.Assign) and len(n.targets) == 1]
+    found = {t.id: next(_factors(v, {})) for t, v in plain if isinstance(t, ast.Name) and _is_number(v)}
+    return {name: value for name, value in found.items() if stores.count(name) == 1}
 
 
 def _is_number(node: ast.expr) -> bool:

@@ -20,6 +20,9 @@ FLAGS = ("training", "is_training", "train_mode", "is_train", "train_flg", "trai
 REVERSED = ("eval", "evaluate", "eval_mode", "is_eval", "test", "testing", "is_test", "test_mode", "inference")
 """Those that are true in evaluation."""
 
+KEYWORDS = frozenset((*FLAGS, *REVERSED, "mode"))
+"""The keywords by which a forward is told its mode."""
+
 SAID = {
     "train": ("train", "training"),
     "eval": ("eval", "test", "evaluation", "testing", "inference", "val", "predict"),

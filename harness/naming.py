@@ -134,7 +134,6 @@ def _rank(place: Sequence[str], parameter: Sequence[str]) -> int | None:
     return worst if marked else None
 
 
-@lru_cache(1 << 16)  # what a loop keeps of each step is compared with what it keeps of each other: the words are few
 def _marked_rank(found: str, wanted: str) -> int | None:
     """How surely one word is another with a mark of a gradient."""
     (of, found), (owner, wanted) = _private(found), _private(wanted)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache, partial
+from typing import Literal
 
 import numpy as np
 import torch
@@ -148,24 +149,26 @@ class Lowered:
         """Whether a number that backward or NumPy's forward makes is too large for the lower precision: of torch by its size in the
         wide one, of NumPy by what it signals in the lower one. One that is too small, such as a guard of 10⁻⁸ against zeros, is
         another thing: what it was there for is lost."""
-        point, seen, signals = self.at(0), Range(self.dtype), list[str]()
+        point, seen = self.at(0), Range(self.dtype)
         evaluation = self._forward(self.wide(point))
         with backward_may_raise(), seen:
             evaluation.pullback(self._wide_cotangents(point))
-        with np.errstate(over="call", divide="call", call=lambda kind, _: signals.append(kind)):
-            lower = self._forward(self.low(point))
-            with backward_may_raise():
-                lower.pullback([v.clone() for v in point.cotangents])
-        return seen.left or bool(signals)
+        return seen.left or any(self._signalled(over="call", divide="call"))
 
     @cached_property
     def fades(self) -> bool:
         """Whether NumPy, whose rounding can't be imitated, loses digits in backward to numbers below the smallest normal one."""
-        signals: list[str] = []
-        lower = self._forward(self.low(point := self.at(0)))
-        with np.errstate(under="call", call=lambda kind, _: signals.append(kind)), backward_may_raise():
-            lower.pullback([v.clone() for v in point.cotangents])
-        return bool(signals)
+        return self._signalled(under="call")[1]
+
+    def _signalled(self, **kinds: Literal["call"]) -> tuple[bool, bool]:
+        """Whether NumPy signals any of these in the lower precision, in forward and in backward."""
+        point, signals = self.at(0), list[str]()
+        with np.errstate(**kinds, call=lambda kind, _: signals.append(kind)):
+            lower = self._forward(self.low(point))
+            forward = len(signals)
+            with backward_may_raise():
+                lower.pullback([v.clone() for v in point.cotangents])
+        return forward > 0, len(signals) > forward
 
     @staticmethod
     def _forward(case: Case) -> Evaluation:

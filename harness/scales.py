@@ -107,24 +107,25 @@ class Scales:
             return Verdict(Outcome.SKIP, reason=f"its gradient leaves the range of {self.short}")
         if self.low.dtype is torch.float16 and (self.low.overflows or not self._finite_by_autograd()):
             return Verdict(Outcome.SKIP, reason="something on the way to it leaves the range of float16")
-        if self._strays():
-            return Verdict(Outcome.SKIP, reason=STRAYS)
-        if self._fades(lambda faint: not bool(torch.isfinite(faint[~torch.isfinite(g)]).any())):
-            return Verdict(Outcome.SKIP, reason=FEW_DIGITS)
+        if why := self._out_of_range(lambda faint: not bool(torch.isfinite(faint[~torch.isfinite(g)]).any())):
+            return Verdict(Outcome.SKIP, reason=why)
         return Verdict(Outcome.FAIL, reason=f"{bad} of {g.numel()} entries are not finite in {self.short}")
 
-    def _strays(self) -> bool:
-        """Whether numbers inside backward leave float16's range, and no promise forbids them to; what is divided by them is 0
-        there, and nothing need be infinite in the end."""
-        return self.low.dtype is torch.float16 and "stable" not in self.low.case.promises and self.low.strays
+    def _out_of_range(self, explains: Callable[[Tensor], bool]) -> str:
+        """What is said where numbers inside backward leave float16's range, or those below its smallest normal one explain the
+        error, and no promise forbids them to; empty where neither. What is divided by infinity is 0, and nothing need be infinite
+        in the end; of y² = 4·10⁻⁶ there are two digits, of 10⁻⁸ none.
 
-    def _fades(self, explains: Callable[[Tensor], bool]) -> bool:
-        """Whether numbers on the way below float16's smallest normal one explain it, and no promise forbids them: of
-        y² = 4·10⁻⁶ there are two digits, of 10⁻⁸ none."""
+        Args:
+            explains: whether a gradient in which such small numbers alone were rounded explains the error.
+        """
         if self.low.dtype is not torch.float16 or "stable" in self.low.case.promises:
-            return False
+            return ""
+        if self.low.strays:
+            return STRAYS
         faint = (self.low.faint(0) or {}).get(self.name)
-        return self.low.fades if faint is None else explains(real(faint))
+        fades = self.low.fades if faint is None else explains(real(faint))
+        return FEW_DIGITS if fades else ""
 
     def _finite_by_autograd(self) -> bool:
         """Whether autograd, where there is one, does not overflow either."""
@@ -184,10 +185,10 @@ class Scales:
                     Outcome.SKIP, found, f"in {self.short} it is a difference of larger numbers, and as coarse"
                 )
             if float(self.error.abs().max()) > self._hidden(allowance):
-                if self._strays():
-                    return Verdict(Outcome.SKIP, found, STRAYS)
-                if self._fades(lambda g: allowance.widened(AGAIN, Noise.of([g - self.exact])).covers(self.error)):
-                    return Verdict(Outcome.SKIP, found, FEW_DIGITS)
+                if why_not := self._out_of_range(
+                    lambda g: allowance.widened(AGAIN, Noise.of([g - self.exact])).covers(self.error)
+                ):
+                    return Verdict(Outcome.SKIP, found, why_not)
                 if not allowance.whole and self._recomputed(allowance):
                     why = f"{why}, that of its own operations more: only a reference can tell whether others round less"
                     return Verdict(Outcome.INCONCLUSIVE, found, why)

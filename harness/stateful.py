@@ -110,7 +110,8 @@ class Stateful(Calls):
         far, own = far_step(cotangents), self.layer
         self.layer = own_copy(own, self.request.dtype, self.request.device)
         try:
-            slots = {n: s for n, s in places(self.layer).items() if n in {self.moved[n].label for n in self.lengths}}
+            labels = {self.moved[n].label for n in self.lengths}
+            slots = {label: s for label, s in places(self.layer).items() if label in labels}
             before = self.read(slots)
             self.pull([far * v for v in cotangents])
             after = self.read(slots)

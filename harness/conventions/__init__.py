@@ -17,6 +17,7 @@ from harness.modes import forward_of
 from harness.outcome import SpecError
 from harness.request import Request, positional_names
 from harness.scalars import is_node, node_advice
+from harness.scopes import members, own_classes
 from harness.subject import Subject
 
 
@@ -85,11 +86,11 @@ def _unrecognised(layer: Any) -> str:
 
 def _without_names(layer: Any) -> str:
     """What to write for an object whose two methods have names that nobody knows; empty where it has more, or fewer."""
-    own = {n: v for k in type(layer).__mro__ for n, v in vars(k).items() if k.__module__ != "builtins"}
-    methods = [n for n, v in own.items() if n[0] != "_" and isinstance(getattr(v, "__func__", v), FunctionType)]
+    own = members(own_classes(type(layer)))
+    methods = list(dict.fromkeys(m.name for m in own if m.name[0] != "_" and isinstance(m.thing, FunctionType)))
     if len(methods) != 2 or {*methods} & {"forward", "backward", "loss", "fit"} or callable(layer):
         return ""
-    first, second = sorted(methods, key=list(own).index)
+    first, second = methods
     return (
         f"{type(layer).__name__} is no layer that can be checked: it has no forward and no backward, but `{first}` and `{second}`; "
         f"before the check write layer.forward, layer.backward = layer.{first}, layer.{second} if they are these two, or check a "

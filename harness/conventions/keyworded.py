@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from harness.conventions import subject_of
-from harness.modes import FLAGS, REVERSED
+from harness.modes import KEYWORDS
 from harness.request import Request
 from harness.signatures import parameters_of
 from harness.subject import Recipe, Subject
@@ -33,7 +33,7 @@ def _inputs(layer: Any) -> list[str]:
     if not callable(getattr(layer, "backward", None)):
         return []
     found = _words(getattr(layer, "forward", None))
-    return found if not {*found} & {*FLAGS, *REVERSED, "mode"} else []
+    return found if KEYWORDS.isdisjoint(found) else []
 
 
 def _words(backward: Any) -> list[str]:
