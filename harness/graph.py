@@ -99,6 +99,17 @@ def strangers(outputs: Iterable[Tensor], known: Iterable[Tensor]) -> dict[int, T
     return {key: t for key, t in ends(outputs).items() if t.requires_grad and key not in own}
 
 
+def unfound_in(
+    modes: Iterable[str | None], strangers_of: Callable[[str | None], Mapping[int, Tensor]]
+) -> dict[str, str]:
+    """What to write for the strangers of a run in each mode; where it has any it is run again."""
+    found: dict[str, str] = {}
+    for mode in modes:
+        if before := strangers_of(mode):
+            found |= unfound(before, strangers_of(mode))
+    return found
+
+
 def unfound(before: Mapping[int, Tensor], after: Mapping[int, Tensor]) -> dict[str, str]:
     """What to write for the strangers of two runs that are the same tensors: others are made anew by each run."""
     found: dict[str, str] = {}

@@ -14,7 +14,7 @@ from torch import Tensor
 from harness import recipe
 from harness.domain import backward_may_raise
 from harness.generators import reachable
-from harness.graph import Pulling, bare_pullback, graph_pullback, strangers, tracked, unfound
+from harness.graph import Pulling, bare_pullback, graph_pullback, strangers, tracked, unfound_in
 from harness.held import Held, standing_in
 from harness.nested import flat
 from harness.request import Request, call_arguments, outputs_of
@@ -169,14 +169,17 @@ class _Working:
     def probed(self) -> tuple[Evaluation, dict[str, str]]:
         """A first run in the last mode, and what to write for tensors that autograd reaches in some mode and nobody found."""
         probe = self.running(self.wanted, bare_pullback)
-        missing: dict[str, str] = {}
+        first: dict[str | None, Evaluation] = {}
+
+        def strangers_of(mode: str | None) -> Mapping[int, Tensor]:
+            evaluation = probe(self._values(), {}, mode, 0)
+            first.setdefault(mode, evaluation)
+            return self.strange
+
+        modes = tuple(self.request.modes) or (None,)
         with self.sources.watched():
-            for mode in self.request.modes or (None,):
-                evaluation = probe(self._values(), {}, mode, 0)
-                if before := self.strange:
-                    probe(self._values(), {}, mode, 0)
-                    missing |= unfound(before, self.strange)
-        return evaluation, missing
+            missing = unfound_in(modes, strangers_of)
+        return first[modes[-1]], missing
 
     def _values(self) -> dict[str, Tensor]:
         return {n: leaf.value.clone() for n, leaf in self.leaves.items()}

@@ -17,7 +17,7 @@ from torch.nn.parameter import is_lazy
 from harness import recipe
 from harness.built import run as run_once
 from harness.draws import parameter_like, rng_of
-from harness.graph import Pulling, bare_pullback, graph_pullback, strangers, tracked, unfound
+from harness.graph import Pulling, bare_pullback, graph_pullback, strangers, tracked, unfound_in
 from harness.held import Held, registered, standing_in, tensors_beside
 from harness.kept import CARRIED, Kept, carries, kept
 from harness.request import Request, call_arguments, outputs_of
@@ -182,14 +182,13 @@ class Working:
 
     def probed(self, modes: Iterable[str | None]) -> dict[str, str]:
         """What to write for tensors that autograd reaches in a first forward in each mode, and that nobody has found."""
-        missing: dict[str, str] = {}
+
+        def strangers_of(mode: str | None) -> Mapping[int, Tensor]:
+            self.plainly(mode)
+            return self.strange
+
         with self.sources.watched():
-            for mode in modes:
-                self.plainly(mode)
-                if before := self.strange:
-                    self.plainly(mode)
-                    missing |= unfound(before, self.strange)
-        return missing
+            return unfound_in(modes, strangers_of)
 
     def begin_with(self, keeping: Kept, modes: Sequence[str | None]) -> list[str]:
         """Have what the module keeps from call to call, beside its buffers, given back before each if the outputs depend on it;

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import re
-
 import layers_flat as layers
 import numpy as np
 import pytest
-from twins import NX, pair
+from twins import NX, pair, remade, shown
 
 from harness import LayerSpec, SpecError, check, gradcheck
 
@@ -49,13 +47,7 @@ def test_right_is_verified_and_wrong_fails(name, seed):
 def test_script_shows_the_fault(name, capsys):
     twins = TWINS[name]
     script = gradcheck(twins.wrong, *twins.inputs, raise_exception=False).failures[0].finding.reproduce
-    script = re.sub(r"^from \w+ import (Wrong\w*|Renamed)$", "", script, flags=re.MULTILINE)
-    script = re.sub(r"^(layer|wrapped) = (Wrong|Renamed|\.\.\.).*$", r"\1 = made()", script, flags=re.MULTILINE)
-    exec(script, {"made": type(twins.wrong), "__name__": "script"})
-    found = re.search(r"(\S+)\[.*\]: backward (\S+), central difference (\S+)", capsys.readouterr().out)
-    assert found is not None
-    assert found[1] == twins.tensor
-    assert float(found[2]) == pytest.approx(2 * float(found[3]), rel=1e-4)
+    shown(remade(script), twins.tensor, capsys, made=type(twins.wrong))
 
 
 def test_the_larger_of_two_that_share_memory_is_judged():

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 import torch
 from contents import contents
-from test_conventions_reproduce import shown
-from twins import NX, Twins, X, pair
+from twins import NX, Twins, X, pair, shown
 
 from harness import LayerSpec, check, gradcheck
 from harness.conventions import subject_of

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -65,3 +66,21 @@ def assert_wrong_is_named(twins: Twins) -> Report:
 def asarray(library: str, values: Any) -> Any:
     values = np.asarray(values, dtype=float)
     return values if library == "numpy" else torch.tensor(values)
+
+
+def remade(script: str) -> str:
+    """A failure's script that makes the wrong twin by `made()`: it stands in no module that could be imported."""
+    script = re.sub(r"^from \w+ import (Wrong\w*|Renamed)$", "", script, flags=re.MULTILINE)
+    return re.sub(r"^(layer|wrapped) = (Wrong|Renamed|\.\.\.).*$", r"\1 = made()", script, flags=re.MULTILINE)
+
+
+def shown(script: str, tensor: str, capsys: pytest.CaptureFixture[str], twice: bool = True, **space: Any) -> None:
+    """The script shows that the gradient of this tensor is wrong, and where it is `twice` the right one, that."""
+    assert "harness" not in script
+    assert "fill in" not in script
+    exec(script, {**space, "__name__": "script"})
+    found = re.fullmatch(r"(.*)\[.*\]: backward (\S+), central difference (\S+)\n", capsys.readouterr().out)
+    assert found is not None
+    assert found[1] == tensor
+    claimed, right = float(found[2]), float(found[3])
+    assert claimed == pytest.approx(2 * right, rel=1e-4) if twice else claimed != pytest.approx(right, rel=1e-3)
