@@ -13,7 +13,7 @@ from benchmarks.checkers_trials import Trial
 from benchmarks.peers import Evaluate, of_layer, of_subject, torch_check, with_fault
 from harness import gradcheck
 from harness.case import Case
-from harness.judge import Judge
+from harness.judgement.judge import Judge
 from harness.outcome import Outcome
 from layers import Layer
 

@@ -31,10 +31,10 @@ from benchmarks.checkers_contestants import single_thread  # noqa: E402
 from benchmarks.peers import Evaluate, bare, torch_check  # noqa: E402
 from benchmarks.seen_page import page  # noqa: E402
 from harness import gradcheck  # noqa: E402
+from harness.examples.prepare import prepared  # noqa: E402
+from harness.examples.sample import modes_of  # noqa: E402
 from harness.faults import Fault, catalogue  # noqa: E402
-from harness.prepare import prepared  # noqa: E402
 from harness.request import Request  # noqa: E402
-from harness.sample import modes_of  # noqa: E402
 from harness.subject import Subject  # noqa: E402
 
 SEED = 7

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from harness.examples.prepare import prepared
 from harness.faults import Fault, Faulty
-from harness.prepare import prepared
 from harness.request import Request
 from harness.subject import Subject
 from layers import BatchNorm, Dropout, InstanceNorm, Layer, Linear, Sequential, SoftmaxCrossEntropy, Tanh

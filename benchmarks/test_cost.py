@@ -13,7 +13,7 @@ sys.path.append(str(Path(__file__).resolve().parent.parent / "tests"))
 from counted import OWN, battery, cost, plain
 from specs import SPECS
 
-from harness.sample import layer_name, modes_of
+from harness.examples.sample import layer_name, modes_of
 
 POINTS = [pytest.param(spec, mode, id=f"{layer_name(spec)}-{mode}") for spec in SPECS for mode in modes_of(spec)]
 

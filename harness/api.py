@@ -15,29 +15,29 @@ import torch
 
 from harness import engine
 from harness.arguments import checked, dtype_of, not_given, not_split, unknown_word, usable, whole
-from harness.arrays import all_finite, library_of
 from harness.case import Case
-from harness.cases import case_of
 from harness.checks import Check, selected
-from harness.design import Example
-from harness.design import examples as design
 from harness.domain import BackwardRaised, Refused
 from harness.engine import MakeCase, Plan
 from harness.events import Event, Finished, Noted
 from harness.events import Refused as RefusedEvent
-from harness.modes import EVAL, TRAIN, present_mode
-from harness.nested import leaves_of
+from harness.examples.cases import case_of
+from harness.examples.design import Example
+from harness.examples.design import examples as design
+from harness.examples.prepare import constants, prepared
+from harness.examples.sample import layer_name, modes_of, name_of
 from harness.options import usable_device
 from harness.outcome import Outcome, SpecError
 from harness.points import as_given, mode_of, moved, rates_of, redrawn
-from harness.prepare import constants, prepared
+from harness.reading.modes import EVAL, TRAIN, present_mode
+from harness.reading.signatures import spelt
+from harness.replay.sources import globals_preserved
 from harness.report import Report, Result
 from harness.request import Request
-from harness.sample import layer_name, modes_of, name_of
-from harness.signatures import spelt
-from harness.sources import globals_preserved
 from harness.spec import LayerSpec, resolvable
 from harness.subject import Subject
+from harness.tensors.arrays import all_finite, library_of
+from harness.tensors.nested import leaves_of
 from harness.wanted import cuda_wanted
 
 

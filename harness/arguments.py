@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from harness.nested import leaves_of
+from harness.examples.prepare import DTYPES
 from harness.outcome import SpecError
-from harness.prepare import DTYPES
+from harness.reading.scalars import is_node, node_advice
 from harness.request import Request, holds_tensors
-from harness.scalars import is_node, node_advice
 from harness.spec import MAPPINGS, NO_REFERENCE, LayerSpec
+from harness.tensors.nested import leaves_of
 
 _FORWARD = "derivatives in forward mode are not supported yet; backward is what is judged"
 _TORCH_WORDS = {

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from harness.arrays import same_bytes
 from harness.subject import Gradients
+from harness.tensors.arrays import same_bytes
 
 
 @dataclass(frozen=True)

@@ -11,15 +11,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from harness.arrays import RESOLUTION, all_finite, rms, unit_roundoff
 from harness.base import Base, as_real, integers_among
 from harness.domain import BackwardRaised, Refused, backward_may_raise, forward_may_refuse
 from harness.draws import cotangents_like
-from harness.entropy import entropy_watched
+from harness.functions.reference import Reference
 from harness.kinds import Floats, InputKind, Ints
 from harness.once import once
-from harness.reference import Reference
+from harness.replay.entropy import entropy_watched
 from harness.subject import Evaluation, Gradients, Subject
+from harness.tensors.arrays import RESOLUTION, all_finite, rms, unit_roundoff
 
 REPLAYS = 16
 """How many forwards show by how much they differ from one another."""

@@ -11,10 +11,10 @@ from textwrap import shorten
 from tabulate import tabulate
 
 from harness.explain import explanation, summary
-from harness.isolate import Limits, results
-from harness.job import Done, Job, Left, LeftOut, Listed, Said, Unusable
 from harness.options import CHECKING, LISTING
 from harness.outcome import SpecError
+from harness.processes.isolate import Limits, results
+from harness.processes.job import Done, Job, Left, LeftOut, Listed, Said, Unusable
 from harness.render.data import SCHEMA, report_to_dict, to_json
 from harness.render.file import ready, write
 from harness.render.html import page

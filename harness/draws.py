@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harness.arrays import rms
 from harness.kinds import Floats
+from harness.tensors.arrays import rms
 
 STRATA = ("unit", "wide", "small", "shifted")
 """How real inputs are scaled: 𝒩(0,1); spread to ±40, past the saturation of tanh and the 30 at which exp-like code

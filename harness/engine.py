@@ -13,15 +13,15 @@ from typing import Any
 from harness.aggregate import Seen, result, smallest_failure, with_finding
 from harness.case import Case
 from harness.checks import Check
-from harness.comparison import not_finite
-from harness.conditions import sizes
 from harness.domain import BackwardRaised, Contested, Refused, forward_may_refuse
 from harness.echo import answered, without_known
 from harness.events import Event, Finished, Noted, Started
 from harness.events import Refused as RefusedEvent
-from harness.evidence import finding_of
-from harness.finer import finer
-from harness.judge import UNREPLAYED
+from harness.findings.conditions import sizes
+from harness.findings.evidence import finding_of
+from harness.judgement.comparison import not_finite
+from harness.judgement.judge import UNREPLAYED
+from harness.low_precision.finer import finer
 from harness.outcome import Outcome, SpecError
 from harness.report import Result
 from harness.session import Observation, Session

@@ -11,7 +11,6 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from harness.circumstances import circumstantial_faults, memory_in_order
 from harness.fault import Fault as Fault
 from harness.fault import Faulty as Faulty
 from harness.fault import (
@@ -27,10 +26,11 @@ from harness.fault import (
     shared,
     writes,
 )
-from harness.gradients import further_gradient_faults, gradient_faults
-from harness.grains import grainy_faults
-from harness.modal import modal_faults
-from harness.regions import regional_faults
+from harness.fault.circumstances import circumstantial_faults, memory_in_order
+from harness.fault.gradients import further_gradient_faults, gradient_faults
+from harness.fault.grains import grainy_faults
+from harness.fault.modal import modal_faults
+from harness.fault.regions import regional_faults
 
 
 def _clipped(v: Tensor) -> Tensor:

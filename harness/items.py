@@ -9,11 +9,11 @@ from typing import Any
 
 from harness.api import check
 from harness.checks import selected
+from harness.examples.sample import buildable, layer_name, modes_of
 from harness.outcome import GradientError, NotVerified, Outcome, SpecError
+from harness.reading.signatures import spelt
 from harness.render.text import evidence
 from harness.report import Report, Result
-from harness.sample import buildable, layer_name, modes_of
-from harness.signatures import spelt
 from harness.spec import LayerSpec
 
 

@@ -9,9 +9,9 @@ from numbers import Real
 from typing import Any
 
 from harness.dimensions import Dimensions, Sizes
-from harness.nested import rebuilt
 from harness.outcome import SpecError
-from harness.signatures import spelt
+from harness.reading.signatures import spelt
+from harness.tensors.nested import rebuilt
 
 INT_NAMES = ("int64", "int32", "int16", "int8", "uint8")
 

@@ -8,13 +8,13 @@ from collections.abc import Callable, Mapping
 from types import FunctionType
 from typing import Any
 
-from harness.arrays import is_array
-from harness.modes import forward_of
 from harness.outcome import SpecError
+from harness.reading.modes import forward_of
+from harness.reading.scopes import captured
+from harness.replay.sources import restored_later
 from harness.request import positional_names
-from harness.scopes import captured
-from harness.slots import walk
-from harness.sources import restored_later
+from harness.state.slots import walk
+from harness.tensors.arrays import is_array
 
 
 def value_and_grad(f: Callable[..., Any], params: Any = None) -> ValueAndGrad:

@@ -7,16 +7,16 @@ from typing import Any
 
 from torch import Tensor
 
-from harness.arrays import all_finite
 from harness.case import Case
 from harness.checks.randomness import RATES
 from harness.domain import Refused
 from harness.draws import constant_like, directions_like
-from harness.modes import EVAL, TRAIN
+from harness.examples.prepare import is_constant
+from harness.functions.reference import Reference
 from harness.outcome import SpecError
-from harness.prepare import is_constant
-from harness.reference import Reference
+from harness.reading.modes import EVAL, TRAIN
 from harness.subject import Subject
+from harness.tensors.arrays import all_finite
 
 MOVES = 3
 """How many train forwards move running statistics off the values that a layer begins with."""

@@ -12,16 +12,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harness.arrays import Library as Library
-from harness.arrays import is_array, is_real, library_of, to_native, to_tensor
-from harness.handed import predicted_first
 from harness.kinds import Const
-from harness.modes import keywords_of_modes
-from harness.naming import gradient_names
-from harness.nested import flat, leaves_of, rebuilt
 from harness.outcome import SpecError
-from harness.signatures import asked_of
+from harness.reading.handed import predicted_first
+from harness.reading.modes import keywords_of_modes
+from harness.reading.naming import gradient_names
+from harness.reading.signatures import asked_of
 from harness.subject import Leaf
+from harness.tensors.arrays import Library as Library
+from harness.tensors.arrays import is_array, is_real, library_of, to_native, to_tensor
+from harness.tensors.nested import flat, leaves_of, rebuilt
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,11 @@ from torch import Tensor
 from harness.case import Case
 from harness.domain import Refused
 from harness.draws import rng_of
-from harness.judge import Judge
+from harness.judgement.judge import Judge
+from harness.judgement.verdict import Verdict
 from harness.outcome import Outcome
 from harness.report import Finding
 from harness.subject import Subject
-from harness.verdict import Verdict
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import Any
 
 from harness.kinds import Drawn, InputKind, dimension_names, kind_of
 from harness.outcome import SpecError
-from harness.signatures import misspelt
+from harness.reading.signatures import misspelt
 
 RESERVED = ("mode", "generator", "rng", "dtype", "device")
 PROMISES = ("unbiased", "accumulates", "overwrites", "reentrant", "shared_mask", "owns", "portable", "stable")

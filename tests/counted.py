@@ -13,10 +13,10 @@ import torch
 import layers
 from harness import LayerSpec, Outcome
 from harness.api import undisturbed
-from harness.cases import case_of
 from harness.checks import all_checks
-from harness.design import Example
 from harness.engine import observe
+from harness.examples.cases import case_of
+from harness.examples.design import Example
 from harness.session import Session
 
 LAYERS = [c for c in vars(layers).values() if isinstance(c, type)]

@@ -9,15 +9,15 @@ from dis import get_instructions
 import torch
 from torch import Tensor
 
-from harness.arrays import rms
 from harness.case import Case
 from harness.checks import Check
 from harness.checks.contract import exact
 from harness.domain import BackwardRaised, Refused, backward_may_raise
-from harness.evidence import finding_of
+from harness.findings.evidence import finding_of
 from harness.outcome import Outcome
 from harness.report import Finding
 from harness.session import Observation, Session, observed
+from harness.tensors.arrays import rms
 
 UNKNOWN = "no dimension is known to be the batch: it is the first of a LayerSpec's first input, unless the layer is built with it"
 

@@ -8,15 +8,15 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from harness.arrays import rms, same_bytes
 from harness.case import Case
 from harness.checks import Check
-from harness.claim import Claim
-from harness.comparison import agreement
 from harness.domain import BackwardRaised, Refused, backward_may_raise
+from harness.judgement.claim import Claim
+from harness.judgement.comparison import agreement
 from harness.outcome import Outcome
 from harness.report import Finding
 from harness.session import Observation, Session
+from harness.tensors.arrays import rms, same_bytes
 
 
 def verdict(session: Session, problems: dict[str, Finding], looked: list[str]) -> Observation:

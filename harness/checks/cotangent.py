@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 
 from harness.checks import Check
-from harness.comparison import agreement, entry_farthest_off
-from harness.layouts import LAYOUTS, moved
+from harness.judgement.comparison import agreement, entry_farthest_off
+from harness.judgement.verdict import Verdict
 from harness.outcome import Outcome
 from harness.session import Observation, Session
 from harness.subject import Gradients
-from harness.verdict import Verdict
+from harness.tensors.layouts import LAYOUTS, moved
 
 POWERS: Mapping[torch.dtype, int] = {torch.float64: 66, torch.float32: 20, torch.bfloat16: 20, torch.float16: 4}
 """By how many powers of two cotangents are made larger and smaller: as far as loss scaling and long sums go in practice, and

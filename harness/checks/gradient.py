@@ -6,14 +6,14 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from harness.arrays import rms
 from harness.case import Case
 from harness.checks import Check
-from harness.comparison import compared
 from harness.domain import Refused
+from harness.judgement.comparison import compared
+from harness.judgement.verdict import Verdict
 from harness.outcome import Outcome, SpecError
 from harness.session import Observation, Session, observed
-from harness.verdict import Verdict
+from harness.tensors.arrays import rms
 
 
 def input_gradient(session: Session) -> Observation:

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from harness.accord import ASKING, agreed, as_autograd
 from harness.aggregate import ENOUGH
-from harness.budget import Budget, Spent
 from harness.checks import Check
 from harness.checks.repetition import moved_outputs, same_evaluation
-from harness.comparison import not_finite
 from harness.domain import BackwardRaised, Refused
-from harness.edges import Edges
-from harness.evidence import finding_of
-from harness.layouts import LAYOUTS, dense, moved
+from harness.examples.special import Special, special_points
+from harness.findings.evidence import finding_of
+from harness.judgement.accord import ASKING, agreed, as_autograd
+from harness.judgement.comparison import not_finite
+from harness.judgement.edges import Edges
+from harness.judgement.unaided import Unaided
+from harness.judgement.verdict import Verdict
+from harness.oracles.budget import Budget, Spent
 from harness.outcome import Outcome
 from harness.report import Finding
 from harness.session import Observation, Session
-from harness.special import Special, special_points
-from harness.unaided import Unaided
-from harness.verdict import Verdict
+from harness.tensors.layouts import LAYOUTS, dense, moved
 
 Verdicts = dict[str, Verdict]
 

@@ -8,7 +8,6 @@ from itertools import combinations, product
 
 from torch import Tensor
 
-from harness.arrays import same_bytes
 from harness.case import Case
 from harness.checks import Check
 from harness.checks.contract import exact
@@ -16,8 +15,9 @@ from harness.checks.repetition import decoyed
 from harness.domain import BackwardRaised, Refused, backward_may_raise
 from harness.outcome import Outcome
 from harness.session import Observation, Session
-from harness.slots import share_memory
+from harness.state.slots import share_memory
 from harness.subject import Place
+from harness.tensors.arrays import same_bytes
 
 
 def aliasing(session: Session) -> Observation:

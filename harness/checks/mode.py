@@ -9,18 +9,18 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from harness.arrays import same_bytes
 from harness.base import Base
 from harness.case import Case
 from harness.checks import Check
 from harness.checks.contract import exact, verdict
 from harness.checks.repetition import same_evaluation
-from harness.comparison import compared, entry_farthest_off
 from harness.domain import BackwardRaised, Refused
+from harness.judgement.comparison import compared, entry_farthest_off
 from harness.outcome import Outcome, SpecError
 from harness.report import Finding, told_apart
 from harness.session import Observation, Session
 from harness.subject import Evaluation
+from harness.tensors.arrays import same_bytes
 
 
 def state(session: Session) -> Observation:

@@ -12,9 +12,9 @@ from harness.case import Case
 from harness.checks import Check
 from harness.checks.contract import exact
 from harness.checks.repetition import moved_outputs
-from harness.comparison import agreement, entry_farthest_off
 from harness.domain import BackwardRaised, Refused, backward_may_raise
-from harness.judge import Judge
+from harness.judgement.comparison import agreement, entry_farthest_off
+from harness.judgement.judge import Judge
 from harness.outcome import Outcome
 from harness.session import Observation, Session
 from harness.subject import Evaluation, Gradients

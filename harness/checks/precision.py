@@ -8,16 +8,16 @@ from functools import partial
 
 import torch
 
-from harness.arrays import dtype_name
 from harness.checks import Check
 from harness.domain import BackwardRaised, Refused, forward_may_refuse
+from harness.low_precision.outputs import Outputs
+from harness.low_precision.precision import Lowered
+from harness.low_precision.scales import Scales, same_outputs
+from harness.low_precision.upcast import upcast
 from harness.outcome import Outcome
-from harness.outputs import Outputs
-from harness.precision import Lowered
 from harness.report import Finding
-from harness.scales import Scales, same_outputs
 from harness.session import Observation, Session, observed
-from harness.upcast import upcast
+from harness.tensors.arrays import dtype_name
 
 NO_KERNEL = ("not implemented for", "is unsupported in linalg")
 """What torch and NumPy say where they have no kernel of a dtype: that backward asked for one is no fault of its own."""

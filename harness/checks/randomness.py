@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from harness.case import Case
-from harness.chances import UNLIKELY, dependent, share_kept, shares
 from harness.checks import Check
 from harness.domain import Refused
 from harness.draws import rng_of, signed_like
+from harness.findings.chances import UNLIKELY, dependent, share_kept, shares
 from harness.outcome import Outcome
 from harness.report import Finding
 from harness.session import Observation, Session

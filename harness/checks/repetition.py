@@ -9,19 +9,19 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from harness.arrays import rms
 from harness.case import Case
 from harness.checks import Check
 from harness.checks.contract import WAYS, exact, way_of
-from harness.comparison import agreement, entry_farthest_off
 from harness.domain import BackwardRaised, Refused, backward_may_raise
+from harness.judgement.comparison import agreement, entry_farthest_off
 from harness.outcome import Outcome
-from harness.outside import one_world
-from harness.poison import poisoned
 from harness.report import Finding
 from harness.session import Observation, Session
-from harness.stateful import decoy
+from harness.state.outside import one_world
+from harness.state.stateful import decoy
 from harness.subject import Evaluation, Gradients
+from harness.tensors.arrays import rms
+from harness.tensors.poison import poisoned
 
 
 def repeatable(session: Session) -> Observation:

@@ -13,11 +13,11 @@ from pkgutil import iter_modules
 from types import FunctionType, ModuleType
 from typing import Any
 
-from harness.modes import forward_of
 from harness.outcome import SpecError
+from harness.reading.modes import forward_of
+from harness.reading.scalars import is_node, node_advice
+from harness.reading.scopes import members, own_classes
 from harness.request import Request, positional_names
-from harness.scalars import is_node, node_advice
-from harness.scopes import members, own_classes
 from harness.subject import Subject
 
 

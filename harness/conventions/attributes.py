@@ -9,15 +9,15 @@ from typing import Any
 
 import torch
 
-from harness.arrays import to_native
-from harness.discovery import discovered
 from harness.domain import Refused
-from harness.modes import forward_of
 from harness.outcome import SpecError
+from harness.reading.modes import forward_of
 from harness.request import Request, positional_names, required_names
-from harness.stateful import Stateful, has_backward
+from harness.state.discovery import discovered
+from harness.state.stateful import Stateful, has_backward
+from harness.state.whole import unbound
 from harness.subject import Subject
-from harness.whole import unbound
+from harness.tensors.arrays import to_native
 
 ORDER = 40
 

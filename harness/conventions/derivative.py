@@ -17,15 +17,15 @@ from typing import Any
 
 import torch
 
-from harness import recipe
 from harness.conventions import attributes
 from harness.domain import backward_may_raise, forward_may_refuse
-from harness.handed import GRADIENT, PREDICTED, TARGETS
 from harness.kinds import Const
-from harness.members import derivative_of, is_named_derivative
 from harness.outcome import SpecError
+from harness.reading.handed import GRADIENT, PREDICTED, TARGETS
+from harness.reading.members import derivative_of, is_named_derivative
 from harness.request import Request, call_arguments, positional_names, required_names
-from harness.stateful import has_backward
+from harness.scripts import recipe
+from harness.state.stateful import has_backward
 from harness.subject import Recipe, Subject
 
 ORDER = 45

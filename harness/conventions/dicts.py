@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from harness.arrays import is_array, is_real
-from harness.discovery import discovered, overlooked, unknown
-from harness.naming import gradient_rank
 from harness.outcome import SpecError
+from harness.reading.naming import gradient_rank
 from harness.request import Request
-from harness.slots import Slot
-from harness.stateful import Stateful, has_backward
+from harness.state.discovery import discovered, overlooked, unknown
+from harness.state.slots import Slot
+from harness.state.stateful import Stateful, has_backward
+from harness.state.views import Shown
 from harness.subject import Subject
-from harness.views import Shown
+from harness.tensors.arrays import is_array, is_real
 
 ORDER = 30
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import torch
 
-from harness.held import tensors_around
+from harness.functions.held import tensors_around
+from harness.functions.sifting import Sifting
+from harness.functions.traced import traced
 from harness.request import Request, positional_names
-from harness.sifting import Sifting
 from harness.subject import Subject
-from harness.traced import traced
 
 ORDER = 0
 

@@ -12,9 +12,9 @@ from typing import Any
 import torch
 
 from harness.conventions import subject_of
-from harness.modes import KEYWORDS
+from harness.reading.modes import KEYWORDS
+from harness.reading.signatures import parameters_of
 from harness.request import Request
-from harness.signatures import parameters_of
 from harness.subject import Recipe, Subject
 
 ORDER = 5

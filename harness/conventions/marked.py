@@ -15,11 +15,11 @@ from typing import Any
 
 import torch
 
-from harness import recipe
 from harness.conventions import attributes
-from harness.modes import forward_of
+from harness.reading.modes import forward_of
 from harness.request import Request, required_names
-from harness.stateful import has_backward
+from harness.scripts import recipe
+from harness.state.stateful import has_backward
 from harness.subject import Recipe, Subject
 
 ORDER = 32

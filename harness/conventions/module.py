@@ -14,17 +14,17 @@ from torch import Tensor
 from torch.func import functional_call
 from torch.nn.parameter import is_lazy
 
-from harness import recipe
-from harness.built import run as run_once
 from harness.draws import parameter_like, rng_of
-from harness.graph import Pulling, bare_pullback, graph_pullback, strangers, tracked, unfound_in
-from harness.held import Held, registered, standing_in, tensors_beside
-from harness.kept import CARRIED, Kept, carries, kept
+from harness.functions.graph import Pulling, bare_pullback, graph_pullback, strangers, tracked, unfound_in
+from harness.functions.held import Held, registered, standing_in, tensors_beside
+from harness.functions.kept import CARRIED, Kept, carries, kept
+from harness.functions.sifting import moving
+from harness.replay.sources import Sources
 from harness.request import Request, call_arguments, outputs_of
-from harness.routes import seedings
-from harness.sifting import moving
-from harness.slots import walk
-from harness.sources import Sources
+from harness.scripts import recipe
+from harness.scripts.routes import seedings
+from harness.state.built import run as run_once
+from harness.state.slots import walk
 from harness.subject import Evaluation, Gradients, Leaf, Recipe, Run, Subject, looked_at
 
 ORDER = 20

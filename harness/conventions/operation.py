@@ -16,10 +16,10 @@ from typing import Any
 
 import torch
 
-from harness import recipe
 from harness.conventions import attributes
-from harness.members import ALL_COTANGENTS, ALL_INPUTS, CONTEXTS, NODES, ONE, PAIRS, asked_by, operation_of
+from harness.reading.members import ALL_COTANGENTS, ALL_INPUTS, CONTEXTS, NODES, ONE, PAIRS, asked_by, operation_of
 from harness.request import Request, call_arguments, positional_names
+from harness.scripts import recipe
 from harness.subject import Recipe, Subject
 
 ORDER = 28

@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 
+from harness.functions.traced import traced
 from harness.request import Request
 from harness.subject import Subject
-from harness.traced import traced
 
 ORDER = 80
 

@@ -9,12 +9,12 @@ from functools import partial
 from typing import Any
 
 from harness.conventions.derivative import of_functions
-from harness.handed import CACHES, GRADIENT, arranged
+from harness.functions.sifting import beside
+from harness.functions.stateless import Stateless
 from harness.outcome import SpecError
-from harness.recipe import Pulling
+from harness.reading.handed import CACHES, GRADIENT, arranged
 from harness.request import Request, is_output, positional_names, required_names
-from harness.sifting import beside
-from harness.stateless import Stateless
+from harness.scripts.recipe import Pulling
 from harness.subject import Subject
 
 ORDER = 10

@@ -11,20 +11,20 @@ import torch
 from torch import Tensor
 
 from harness.conventions.valued import of_parameters
-from harness.held import held_by, tensors_held
-from harness.kept import CARRIED, carries, kept
+from harness.functions.held import held_by, tensors_held
+from harness.functions.kept import CARRIED, carries, kept
+from harness.functions.sifting import Sifting, beside
+from harness.functions.stateless import Stateless
+from harness.functions.traced import traced
 from harness.models import ValueAndGrad
-from harness.nested import leaves_of
 from harness.outcome import SpecError
-from harness.parts import parts_of
+from harness.reading.parts import parts_of
+from harness.reading.scalars import is_node, node_advice
+from harness.replay.sources import beginning, begins_anew, forget_kept_normal, restored_later
 from harness.request import Request, positional_names
-from harness.scalars import is_node, node_advice
-from harness.sifting import Sifting, beside
-from harness.sources import beginning, begins_anew, forget_kept_normal, restored_later
-from harness.stateful import has_backward
-from harness.stateless import Stateless
+from harness.state.stateful import has_backward
 from harness.subject import Leaf, Subject
-from harness.traced import traced
+from harness.tensors.nested import leaves_of
 
 ORDER = 90
 

@@ -11,9 +11,9 @@ from typing import Any
 import torch
 
 from harness.conventions import subject_of
+from harness.reading.titles import renamed
 from harness.request import Request
 from harness.subject import Recipe, Subject
-from harness.titles import renamed
 
 ORDER = 25
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import torch
 
-from harness import recipe
 from harness.conventions import attributes
-from harness.members import updates_of
+from harness.reading.members import updates_of
 from harness.request import Request
-from harness.stateful import has_backward
+from harness.scripts import recipe
+from harness.state.stateful import has_backward
 from harness.subject import Recipe, Subject
 
 ORDER = 30

@@ -10,15 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from harness.arrays import is_real
 from harness.conventions import attributes, dicts
-from harness.held import held_by
+from harness.functions.held import held_by
 from harness.kinds import Const
 from harness.models import ValueAndGrad
-from harness.naming import gradient_names
 from harness.outcome import SpecError
+from harness.reading.naming import gradient_names
 from harness.request import Request, call_arguments
 from harness.subject import Leaf, Subject
+from harness.tensors.arrays import is_real
 
 ORDER = 20
 

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from harness.conventions import attributes
-from harness.nested import leaves_of
 from harness.request import Request
-from harness.stateful import has_backward
+from harness.state.stateful import has_backward
 from harness.subject import Subject
+from harness.tensors.nested import leaves_of
 
 ORDER = 35
 

@@ -24,8 +24,8 @@ from tabulate import tabulate  # noqa: E402
 from wrong import EXAMPLES, found_at_an_input, found_by_check, shows_at_an_input  # noqa: E402
 
 from harness import Outcome, check  # noqa: E402
+from harness.examples.sample import layer_name  # noqa: E402
 from harness.faults import catalogue  # noqa: E402
-from harness.sample import layer_name  # noqa: E402
 
 SOURCES = ("harness", "layers", "tests/power", "tests/specs.py")
 """What a row depends on."""

@@ -17,13 +17,13 @@ from wrong import EXAMPLES
 
 from harness import LayerSpec, Outcome, SpecError
 from harness.api import undisturbed
-from harness.cases import case_of
 from harness.checks import all_checks, selected
-from harness.design import Example, examples
 from harness.domain import BackwardRaised, Refused
 from harness.engine import Plan, events, observe
 from harness.events import Finished
-from harness.sample import modes_of
+from harness.examples.cases import case_of
+from harness.examples.design import Example, examples
+from harness.examples.sample import modes_of
 from harness.session import Session
 
 CPU = torch.device("cpu")

@@ -28,13 +28,13 @@ from subjects import HAS, spec_with  # noqa: E402
 
 from harness import LayerSpec, Outcome  # noqa: E402
 from harness.api import undisturbed  # noqa: E402
-from harness.cases import case_of  # noqa: E402
 from harness.checks import all_checks  # noqa: E402
-from harness.design import Example, examples  # noqa: E402
 from harness.domain import BackwardRaised, Refused  # noqa: E402
 from harness.engine import observe  # noqa: E402
+from harness.examples.cases import case_of  # noqa: E402
+from harness.examples.design import Example, examples  # noqa: E402
+from harness.examples.sample import modes_of  # noqa: E402
 from harness.faults import Fault, catalogue  # noqa: E402
-from harness.sample import modes_of  # noqa: E402
 from harness.session import Session  # noqa: E402
 
 EVERYWHERE, REGIONAL = 8, 25

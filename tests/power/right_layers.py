@@ -33,7 +33,7 @@ from specs import SPECS  # noqa: E402
 from twins import NX  # noqa: E402
 
 from harness import GradientError, LayerSpec, NotVerified, Report, check, gradcheck  # noqa: E402
-from harness.sample import layer_name  # noqa: E402
+from harness.examples.sample import layer_name  # noqa: E402
 
 EXAMPLES = 6
 

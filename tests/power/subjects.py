@@ -11,8 +11,8 @@ from specs import SPECS
 from torch import Tensor
 
 from harness import LayerSpec, ints
+from harness.examples.sample import layer_name
 from harness.faults import Fault, Faulty
-from harness.sample import layer_name
 
 
 class Affine(torch.autograd.Function):

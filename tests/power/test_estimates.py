@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from harness.case import Case
-from harness.differences import Differences
+from harness.judgement.surroundings import derivative
+from harness.oracles.differences import Differences
 from harness.subject import Evaluation, Leaf, Subject
-from harness.surroundings import derivative
 
 SCALES = (1e-3, 0.3, 1.0, 3.0, 30.0)
 SHAPE = (5, 8)

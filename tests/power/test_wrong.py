@@ -5,8 +5,8 @@ import torch
 from subjects import HAS, spec_with
 from wrong import found_at_an_input, found_by_check, inputs_where_it_shows
 
+from harness.fault.regions import BLOCK, PRECISIONS, REGIONS
 from harness.faults import Fault, catalogue
-from harness.regions import BLOCK, PRECISIONS, REGIONS
 
 REGIONAL = [f for f in catalogue() if f.where]
 PAIRS = [(f, layer) for f in REGIONAL for layer, has in HAS.items() if f.needs in has]

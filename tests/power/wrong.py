@@ -11,15 +11,15 @@ from subjects import SPEC
 
 from harness import LayerSpec, Outcome, gradcheck
 from harness.api import undisturbed
-from harness.cases import case_of, request_of
 from harness.checks import all_checks, selected
 from harness.checks.contract import exact
-from harness.design import Example, examples
 from harness.domain import BackwardRaised, Refused
 from harness.engine import observe
+from harness.examples.cases import case_of, request_of
+from harness.examples.design import Example, examples
+from harness.examples.sample import modes_of
+from harness.fault.regions import PRECISIONS
 from harness.faults import Fault, Faulty
-from harness.regions import PRECISIONS
-from harness.sample import modes_of
 from harness.session import Session
 
 EXAMPLES = 25

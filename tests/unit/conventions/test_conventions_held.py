@@ -10,9 +10,9 @@ from contents import contents
 from twins import Twins, X, verified_in
 
 from harness import LayerSpec, NotVerified, SpecError, check, gradcheck
-from harness.held import tensors_held
-from harness.kept import kept
-from harness.sources import first_seen, globals_preserved, restored_later
+from harness.functions.held import tensors_held
+from harness.functions.kept import kept
+from harness.replay.sources import first_seen, globals_preserved, restored_later
 
 NET = "net.0.weight net.0.bias net.1.weight net.1.bias"
 

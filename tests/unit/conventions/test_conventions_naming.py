@@ -7,7 +7,7 @@ import pytest
 from twins import NX, pair
 
 from harness import GradientError, NotVerified, SpecError, gradcheck
-from harness.naming import _AFTER, _BEFORE, GRADIENTS, gradient_rank, is_marked
+from harness.reading.naming import _AFTER, _BEFORE, GRADIENTS, gradient_rank, is_marked
 
 # name: (class, the name of its weight, all that must be verified)
 KINDS = {

@@ -7,9 +7,9 @@ import math
 import pytest
 import torch
 
-from harness.arrays import least, narrow, ratio
 from harness.draws import range_of, unit_between, unit_of
 from harness.once import once
+from harness.tensors.arrays import least, narrow, ratio
 
 DTYPES = [torch.float64, torch.float32, torch.bfloat16, torch.float16]
 

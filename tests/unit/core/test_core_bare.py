@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from harness import gradcheck
-from harness.bare import is_bare
-from harness.generators import generators_around
+from harness.replay.bare import is_bare
+from harness.replay.generators import generators_around
 
 SOURCE = """
 import torch

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from harness import LayerSpec, Outcome, check, gradcheck
-from harness.stencil import Stencil
+from harness.oracles.stencil import Stencil
 
 
 class Elementwise:

@@ -11,7 +11,7 @@ from diagnosed import Of, X, diagnosis, randn
 from torch import Tensor
 
 from harness import LayerSpec, check
-from harness.conditions import sizes
+from harness.findings.conditions import sizes
 
 
 def test_the_number_of_a_condition_is_this_draw_s():

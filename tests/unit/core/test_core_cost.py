@@ -6,10 +6,10 @@ from counted import BATTERY, OWN, SUITE, battery, cost, counting, plain
 from specs import SPECS
 
 from harness import Outcome
-from harness.budget import Budget, Spent
 from harness.case import Case
-from harness.cases import case_of
-from harness.sample import layer_name, modes_of
+from harness.examples.cases import case_of
+from harness.examples.sample import layer_name, modes_of
+from harness.oracles.budget import Budget, Spent
 from layers import Tanh
 
 POINTS = [pytest.param(spec, mode, id=f"{layer_name(spec)}-{mode}") for spec in SPECS for mode in modes_of(spec)]

@@ -10,9 +10,9 @@ from harness import LayerSpec, Outcome, check, gradcheck
 from harness.case import Case
 from harness.checks.cotangent import cotangent_linear
 from harness.conventions import subject_of
-from harness.layouts import channels_last, gapped, transposed
 from harness.request import Request
 from harness.session import Session
+from harness.tensors.layouts import channels_last, gapped, transposed
 
 CHECKS = ("cotangent_linear", "cotangent_layout", "cotangent_scale")
 

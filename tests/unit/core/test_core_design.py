@@ -8,8 +8,8 @@ import pytest
 from core_layers import Identity
 
 from harness import LayerSpec
-from harness.design import BEYOND, Example, examples
 from harness.draws import STRATA
+from harness.examples.design import BEYOND, Example, examples
 
 SEEDS = range(4)
 RATES = (0.0, 0.2, 0.5)

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from harness import LayerSpec, check, gradcheck
 from harness.case import Case
-from harness.diagnosis import common, named_factors, sentences
-from harness.judge import Judge
+from harness.findings.diagnosis import common, named_factors, sentences
+from harness.judgement.judge import Judge
 from harness.subject import Evaluation, Leaf, Subject
 
 F64 = torch.float64

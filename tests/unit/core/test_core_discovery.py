@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from harness import gradcheck
+from harness.reading.signatures import parameters_of
 from harness.request import Request
-from harness.signatures import parameters_of
-from harness.stateful import Stateful
+from harness.state.stateful import Stateful
 
 X = torch.randn(4, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 

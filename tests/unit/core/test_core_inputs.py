@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from harness import LayerSpec, Outcome, SpecError, check, ints
-from harness.cases import case_of
-from harness.design import examples
+from harness.examples.cases import case_of
+from harness.examples.design import examples
 
 CPU = torch.device("cpu")
 

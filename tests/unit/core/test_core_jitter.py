@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from harness import LayerSpec, Outcome, check
-from harness.entropy import entropy_watched
+from harness.replay.entropy import entropy_watched
 
 
 def uniform(n):

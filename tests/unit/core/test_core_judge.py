@@ -15,11 +15,11 @@ from torch import Tensor
 from harness import Outcome, Report, gradcheck
 from harness.case import Case
 from harness.conventions import subject_of
-from harness.differences import NOISE_STEP, Differences
-from harness.estimate import Estimate
-from harness.judge import Judge
+from harness.judgement.judge import Judge
+from harness.judgement.surroundings import derivative
+from harness.oracles.differences import NOISE_STEP, Differences
+from harness.oracles.estimate import Estimate
 from harness.request import Request
-from harness.surroundings import derivative
 
 PASS, FAIL, INCONCLUSIVE, SKIP = Outcome.PASS, Outcome.FAIL, Outcome.INCONCLUSIVE, Outcome.SKIP
 F64 = torch.float64

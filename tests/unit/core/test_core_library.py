@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from harness import LayerSpec, Outcome, check, gradcheck
-from harness.arrays import imported_beside, library_of
+from harness.tensors.arrays import imported_beside, library_of
 
 CODE = """
 {imports}

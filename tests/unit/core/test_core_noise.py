@@ -7,11 +7,11 @@ import torch
 
 from harness.case import Case
 from harness.conventions import subject_of
-from harness.differences import Differences
-from harness.noise import rounding_of
+from harness.judgement.surroundings import Surroundings
+from harness.oracles.differences import Differences
+from harness.oracles.noise import rounding_of
+from harness.oracles.stencil import Stencil
 from harness.request import Request
-from harness.stencil import Stencil
-from harness.surroundings import Surroundings
 
 F64 = torch.float64
 U = 2.0**-53

@@ -6,7 +6,7 @@ import torch
 
 from harness import LayerSpec, Outcome, check, floats, gradcheck
 from harness.faults import Fault, Faulty, regraded
-from harness.rounding import Rounding, last_digit
+from harness.low_precision.rounding import Rounding, last_digit
 
 DTYPES = ("float32", "bfloat16", "float16")
 X = torch.randn(5, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))

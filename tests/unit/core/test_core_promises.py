@@ -7,8 +7,8 @@ import torch
 from specs import SPECS
 
 from harness import LayerSpec, Outcome, check
+from harness.examples.sample import layer_name
 from harness.report import Result
-from harness.sample import layer_name
 
 
 class Identity:

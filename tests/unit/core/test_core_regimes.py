@@ -8,7 +8,7 @@ from counted import OWN, cost, plain
 from specs import SPECS
 
 from harness import Outcome, gradcheck
-from harness.sample import layer_name, modes_of
+from harness.examples.sample import layer_name, modes_of
 
 ROWS = torch.tensor([[1.0], [1e-9], [2.0], [1e-3]], dtype=torch.float64)
 X = torch.linspace(-1.3, 1.7, 12, dtype=torch.float64).reshape(4, 3)

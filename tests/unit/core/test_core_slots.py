@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from harness.copies import convert, own_copy
 from harness.outcome import SpecError
-from harness.slots import Slot, share_memory, walk
+from harness.state.copies import convert, own_copy
+from harness.state.slots import Slot, share_memory, walk
 
 F64, F32 = torch.float64, torch.float32
 CPU = torch.device("cpu")

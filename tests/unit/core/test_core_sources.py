@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from harness.generators import generators_in
-from harness.sources import Sources, globals_preserved
+from harness.replay.generators import generators_in
+from harness.replay.sources import Sources, globals_preserved
 
 
 class Holder:

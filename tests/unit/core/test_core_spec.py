@@ -13,8 +13,8 @@ import torch
 from core_layers import DictLinear, Identity
 
 from harness import LayerSpec, SpecError, check, floats, ints
-from harness.cases import build, request_of
-from harness.design import Example
+from harness.examples.cases import build, request_of
+from harness.examples.design import Example
 from harness.kinds import Drawn, Floats, Ints, size_expression
 
 CPU = torch.device("cpu")

@@ -11,13 +11,13 @@ import pytest
 import torch
 
 from harness import LayerSpec, Outcome, check, floats, gradcheck, ints
-from harness.budget import Budget
-from harness.cases import case_of
 from harness.checks.inputs import FORWARDS, judged
-from harness.design import examples
 from harness.draws import rng_of
-from harness.judge import Judge
-from harness.special import Range, magnitudes, range_of, special_points, thresholds_or_scale, ties, zeros
+from harness.examples.cases import case_of
+from harness.examples.design import examples
+from harness.examples.special import Range, magnitudes, range_of, special_points, thresholds_or_scale, ties, zeros
+from harness.judgement.judge import Judge
+from harness.oracles.budget import Budget
 
 FREE = Range()
 X = torch.randn(4, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))

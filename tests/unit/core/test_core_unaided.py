@@ -13,11 +13,11 @@ from counted import OWN
 
 from harness import LayerSpec, Outcome, check, ints
 from harness.api import undisturbed
-from harness.cases import case_of
 from harness.checks import all_checks
-from harness.design import examples
 from harness.engine import observe
-from harness.pairing import pairings
+from harness.examples.cases import case_of
+from harness.examples.design import examples
+from harness.oracles.pairing import pairings
 from harness.session import Session
 
 CHECKS = {c.name: c for c in all_checks()}

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from harness import LayerSpec, Outcome, check, floats
-from harness.chances import UNLIKELY, shares
+from harness.findings.chances import UNLIKELY, shares
 
 
 class Dropout:

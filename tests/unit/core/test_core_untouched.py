@@ -14,10 +14,10 @@ from torch import Tensor
 
 from harness import LayerSpec, check, gradcheck
 from harness.api import undisturbed
-from harness.cases import case_of
 from harness.checks import all_checks
-from harness.design import examples
 from harness.engine import observe
+from harness.examples.cases import case_of
+from harness.examples.design import examples
 from harness.session import Session
 
 

@@ -1,4 +1,4 @@
-"""Layers without a spec, written as people write them; what harness.probe has to find out about each."""
+"""Layers without a spec, written as people write them; what harness.targets.probe has to find out about each."""
 
 import numpy as np
 import torch

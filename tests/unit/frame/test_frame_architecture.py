@@ -21,87 +21,132 @@ CHECKOUT = Path(__file__).parents[3]
 # From the ground up. `x.*`: every module of a package whose members are found by being there; siblings may share.
 RANKS = [
     {"harness"},  # a table of contents: each name is imported when it is used
-    {"holders", "once", "scopes", "signatures"},
-    {"members", "parts", "scalars"},
-    {"handed", "modes", "naming", "nested", "outcome", "render", "subject", "titles"},
     {
-        "arrays",
-        "chances",
+        "examples",
+        "findings",
+        "functions",
+        "judgement",
+        "low_precision",
+        "oracles",
+        "processes",
+        "reading",
+        "replay",
+        "scripts",
+        "state",
+        "targets",
+        "tensors",
+    },  # a docstring each
+    {"reading.holders", "once", "reading.scopes", "reading.signatures"},
+    {"reading.members", "reading.parts", "reading.scalars"},
+    {
+        "reading.handed",
+        "reading.modes",
+        "reading.naming",
+        "tensors.nested",
+        "outcome",
+        "render",
+        "subject",
+        "reading.titles",
+    },
+    {
+        "tensors.arrays",
+        "findings.chances",
         "dimensions",
         "domain",
-        "entropy",
+        "replay.entropy",
         "explain",
         "fault",
-        "graph",
-        "layouts",
-        "notebook",
+        "functions.graph",
+        "tensors.layouts",
+        "targets.notebook",
         "options",
-        "poison",
+        "tensors.poison",
         "render.file",
         "report",
     },
-    {"bare", "kinds", "wanted", "written"},
-    {"generators"},
+    {"replay.bare", "kinds", "wanted", "scripts.written"},
+    {"replay.generators"},
     {
-        "circumstances",
+        "fault.circumstances",
         "events",
-        "job",
-        "lengths",
-        "recipe",
-        "rates",
-        "regions",
-        "routes",
-        "modal",
-        "gradients",
-        "grains",
+        "processes.job",
+        "reading.lengths",
+        "scripts.recipe",
+        "reading.rates",
+        "fault.regions",
+        "scripts.routes",
+        "fault.modal",
+        "fault.gradients",
+        "fault.grains",
         "render.data",
         "render.text",
-        "slots",
-        "sources",
+        "state.slots",
+        "replay.sources",
         "spec",
-        "pairing",
-        "stencil",
-        "within",
+        "oracles.pairing",
+        "oracles.stencil",
+        "tensors.within",
     },
     {
-        "copies",
+        "state.copies",
         "draws",
         "explain.*",
         "faults",
-        "held",
-        "history",
-        "owners",
-        "rebind",
+        "functions.held",
+        "state.history",
+        "state.owners",
+        "targets.rebind",
         "render.html",
         "render.rows",
         "request",
-        "rounding",
-        "views",
+        "low_precision.rounding",
+        "state.views",
     },
-    {"kept", "meaning", "models", "outside", "returned", "whole"},
-    {"asking", "candidates", "find"},
-    {"calls"},
-    {"base", "built", "design", "estimate", "noise", "reference", "stateful", "stateless", "traced"},
-    {"case", "orders", "sifting", "steps"},
-    {"conventions", "discovery"},
-    {"conventions.*", "differences", "likeness", "prepare", "reproduce"},
-    {"blocks", "budget", "cases", "conditions", "edges", "nudge", "pieces", "residuals", "special", "verdict"},
-    {"claim", "diagnosis", "sample", "surroundings"},
-    {"inside", "line", "precision", "upcast"},
-    {"kinks", "ladders", "together"},
-    {"outputs", "place", "scales"},
-    {"judge"},
-    {"comparison", "session"},
-    {"accord", "aggregate", "checks", "coarse", "echo", "evidence"},
-    {"unaided"},
-    {"checks.*", "finer"},
+    {"functions.kept", "state.meaning", "models", "state.outside", "state.returned", "state.whole"},
+    {"state.asking", "targets.candidates", "targets.find"},
+    {"state.calls"},
+    {
+        "base",
+        "state.built",
+        "examples.design",
+        "oracles.estimate",
+        "oracles.noise",
+        "functions.reference",
+        "state.stateful",
+        "functions.stateless",
+        "functions.traced",
+    },
+    {"case", "state.orders", "functions.sifting", "state.steps"},
+    {"conventions", "state.discovery"},
+    {"conventions.*", "oracles.differences", "findings.likeness", "examples.prepare", "findings.reproduce"},
+    {
+        "oracles.blocks",
+        "oracles.budget",
+        "examples.cases",
+        "findings.conditions",
+        "judgement.edges",
+        "oracles.nudge",
+        "judgement.pieces",
+        "findings.residuals",
+        "examples.special",
+        "judgement.verdict",
+    },
+    {"judgement.claim", "findings.diagnosis", "examples.sample", "judgement.surroundings"},
+    {"judgement.inside", "judgement.line", "low_precision.precision", "low_precision.upcast"},
+    {"judgement.kinks", "judgement.ladders", "judgement.together"},
+    {"low_precision.outputs", "judgement.place", "low_precision.scales"},
+    {"judgement.judge"},
+    {"judgement.comparison", "session"},
+    {"judgement.accord", "aggregate", "checks", "judgement.coarse", "echo", "findings.evidence"},
+    {"judgement.unaided"},
+    {"checks.*", "low_precision.finer"},
     {"arguments", "engine", "points"},
     {"api"},
     {"items"},
-    {"probe"},
-    {"worker"},
-    {"zygote"},
-    {"isolate"},
+    {"targets.probe"},
+    {"processes.worker"},
+    {"processes.zygote"},
+    {"processes.isolate"},
     {"command", "plugin"},
     {"cli"},
     {"__main__"},
@@ -112,9 +157,9 @@ RANK = {name: rank for rank, names in enumerate(RANKS) for name in names}
 UPWARD = {
     ("harness", "*"): "a table of contents: PEP 562 and its declaration for type checkers",
     ("outcome", "report"): "the type of GradientError.report",
-    ("inside", "judge"): "the type of the judge whose verdict it looks at",
-    ("kinks", "judge"): "the type of the judge whose claim it looks at",
-    ("place", "judge"): "the type of the judge that it looks for",
+    ("judgement.inside", "judgement.judge"): "the type of the judge whose verdict it looks at",
+    ("judgement.kinks", "judgement.judge"): "the type of the judge whose claim it looks at",
+    ("judgement.place", "judgement.judge"): "the type of the judge that it looks for",
     ("report", "render.data"): "to_dict, to_json: a report can render itself",
     ("report", "render.html"): "to_html, _repr_html_",
     ("report", "render.text"): "str()",
@@ -246,13 +291,27 @@ def test_there_is_no_cycle():
     assert cycle(IMPORTS) == []
 
 
+def room(module: str) -> str:
+    """The package that a module of it stands in; a package's own `__init__`, and what stands beside packages, are rooms too."""
+    package, _, _ = module.rpartition(".")
+    return f"{package}.*" if package else module
+
+
+def between_rooms(found: set[Import]) -> set[Import]:
+    return {Import(room(i.source), room(i.target), i.late) for i in found if room(i.source) != room(i.target)}
+
+
+def test_there_is_no_cycle_of_packages():
+    assert cycle(between_rooms(IMPORTS)) == []
+
+
 def test_the_harness_knows_neither_layers_nor_report():
     assert foreign(TREES) == []
 
 
 def test_checks_and_conventions_know_nothing_above_them():
-    top = {"api", "items", "worker", "cli", "plugin", "engine"}
-    low = ("checks", "conventions", "judge", "case", "subject", "render")
+    top = {"api", "items", "processes.worker", "cli", "plugin", "engine"}
+    low = ("checks", "conventions", "judgement", "oracles", "case", "subject", "render")
     assert [i for i in IMPORTS if i.target in top and i.source.split(".")[0] in low] == []
 
 
@@ -271,10 +330,10 @@ def new(found: list[str], before: list[str]) -> list[str]:
 @pytest.mark.parametrize(
     ("module", "source", "said"),
     [
-        ("outcome", "from harness.judge import Judge", "outcome imports judge"),
-        ("judge", "import harness.cli", "judge imports cli"),
+        ("outcome", "from harness.judgement.judge import Judge", "outcome imports judgement.judge"),
+        ("judgement.judge", "import harness.cli", "judgement.judge imports cli"),
         ("subject", "from harness import api", "subject imports api"),
-        ("arrays", "from harness.dimensions import Dimensions", "arrays imports dimensions"),
+        ("tensors.arrays", "from harness.dimensions import Dimensions", "tensors.arrays imports dimensions"),
         ("checks.contract", "try:\n    from harness.engine import events\nexcept ImportError: pass", "checks.contract imports engine"),
         ("conventions.pair", "class A:\n    from harness.api import check", "conventions.pair imports api"),
     ],
@@ -294,6 +353,12 @@ def test_a_late_import_that_goes_up_is_seen_apart(source):
     found = imports(planted("dimensions", source))
     assert new(out_of_rank(found), out_of_rank(IMPORTS)) == []
     assert new(late_and_unexplained(found), late_and_unexplained(IMPORTS)) == ["dimensions imports api"]
+
+
+def test_a_cycle_of_packages_is_seen():
+    found = imports(planted("tensors.poison", "from harness.state import views"))
+    assert cycle(found) == []
+    assert {"tensors.*", "state.*"} <= set(cycle(between_rooms(found)))
 
 
 def test_a_cycle_is_seen():

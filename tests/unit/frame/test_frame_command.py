@@ -82,15 +82,15 @@ def test_only_and_skip_choose_checks_and_groups(check, specs):
 
 def test_an_error_of_the_harness_itself_is_one_layers_and_told(check, specs):
     breaking = """
-import harness.worker
-real = harness.worker.check
+import harness.processes.worker
+real = harness.processes.worker.check
 
 def broken(spec, *arguments, **keywords):
     if spec is SCALE:
         raise ZeroDivisionError("in the judge")
     return real(spec, *arguments, **keywords)
 
-harness.worker.check = broken
+harness.processes.worker.check = broken
 """
     specs("Scale", "Switched", more=breaking)
     answer = check("mylayers.py")

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from harness.notebook import needed, run, statements, without_magics
+from harness.targets.notebook import needed, run, statements, without_magics
 
 SETUP = """%matplotlib inline
 import torch, sys

@@ -14,8 +14,8 @@ import pytest
 import torch
 
 from harness import LayerSpec
-from harness.candidates import candidates
-from harness.probe import probe
+from harness.targets.candidates import candidates
+from harness.targets.probe import probe
 
 UNIT = 'floats("B D", low=0, high=1, low_open=True, high_open=True)'
 ONE_HOT = "lambda B, D, rng: (rng.integers(0, D, (B, 1)) == range(D)) * 1.0"

@@ -1,0 +1,1 @@
+"""Functions: what they compute with beside their arguments, their pullbacks, and references that are called by name."""

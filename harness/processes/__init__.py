@@ -1,0 +1,1 @@
+"""Layers in child processes with limits on time and memory."""

@@ -1,0 +1,1 @@
+"""Random generators: found, watched for use, and given back as they were."""

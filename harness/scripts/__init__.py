@@ -1,0 +1,1 @@
+"""How a standalone script makes a layer, calls it and brings its generators to where the harness had them."""

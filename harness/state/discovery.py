@@ -1,0 +1,300 @@
+"""Which array of a stateful layer is a parameter, which its gradient, which a buffer, which a cache.
+
+By name and shape, then by probes: a backward shows where gradients are written, a forward on other inputs what is a cache,
+a changed array whether the output depends on it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from harness.domain import BackwardRaised, Refused, backward_may_raise, forward_may_refuse
+from harness.outcome import SpecError
+from harness.reading.lengths import lengths_in, told
+from harness.reading.naming import gradient_rank
+from harness.reading.rates import is_sure
+from harness.state.orders import in_another_order
+from harness.state.owners import Owners
+from harness.state.returned import beside, in_order
+from harness.state.slots import Slot, share_memory, standing, walk
+from harness.state.stateful import Glimpse, Stateful, decoy
+from harness.state.steps import Steps, Unmeasured, ignores_rate, is_read_from_afar, steps_of, unmeasured
+from harness.subject import Gradients, Subject
+from harness.tensors.arrays import is_array, same_bytes
+
+STATISTICS = ("running", "moving")
+"""How names of running statistics begin; where only one mode can be tried, nothing but the name tells them from parameters."""
+
+
+def discovered(state: Stateful) -> Subject:
+    """The layer with everything that it holds sorted. If its backward raises after its own reset, it is done without.
+
+    Raises:
+        SpecError: `grads` names a parameter or gradient that isn't there.
+        Refused: the forward refuses the inputs.
+        BackwardRaised: the backward raised.
+    """
+    try:
+        return _discovered(state)
+    except BackwardRaised as raised:
+        if not (broken := state.begun):
+            raise
+        spared = Stateful.of(state.request)
+        spared.resets = []
+        subject = _discovered(spared)
+        return replace(
+            subject, notes=(*subject.notes, f"its {broken}() is not called: after it backward raised {raised}")
+        )
+
+
+def _discovered(state: Stateful) -> Subject:
+    first = state.places()
+    initial, homes = state.read(first), {n: s.get() for n, s in first.items()}
+    state.probe()  # what is built at the first forward is there now
+    outputs = _first_forward(state)
+    candidates = {n: s for n, s in state.places().items() if not state.history.holds(n)}
+    start = state.read(candidates)
+    with backward_may_raise():
+        given = state.backward([torch.ones_like(y) for y in outputs])
+    after = state.places() | {s.label: s for s in beside(state, state.leaves, state.inputs)}
+    found = state.read(after)
+    pulled = {n for n, t in found.items() if n not in start or not same_bytes(t, start[n])}
+    written = _written(state, candidates, {n: found.get(n, t) for n, t in start.items()})
+    _bring_back(candidates, {**start, **initial}, homes)
+    own = {n: s for n, s in candidates.items() if n not in state.leaves}
+    made = own.keys() - first.keys()
+    owners = Owners.of(state.name, own, after, pulled, found, state.request.grads, made)
+    state.parameters, state.gradients, state.wholes = {}, {}, owners.wholes
+    outside = state.outside.places().keys()
+    claims = Counter(place.label for _, place in owners.pairs.values())
+    for name, (slot, place) in owners.pairs.items():
+        # what forward writes itself is state, even where the next forward reads it; and of `W` and `w = W/2`, which a forward
+        # writes alike on any inputs, one is no owner of `dW`; nor is a global that some other method computes with
+        alone = claims[place.label] == 1 and slot.label not in outside
+        if slot.label not in written and (alone or matters(state, slot)):
+            state.parameters[name], state.gradients[name] = slot, place
+    _unnamed(state, owners)
+    state.pulled = _of_inputs(state, given, after, pulled, found)
+    rates = _by_steps(state, owners, pulled, written, outputs)
+    findings = {**owners.findings, **sorted_out(state, owners, written)}
+    said, findings = state.outside.told(state.buffers, lambda s: owners.may_have(s, state.gradients), findings)
+    strangers = owners.strangers(state.gradients.values())
+    notes = (*owners.notes, *strangers, *said, *_left_out(state, outputs), *in_another_order(state, found), *rates)
+    state.homes = {n: homes[s.label] for n, s in state.buffers.items() if s.label in homes}
+    _bring_back(candidates, initial, homes)  # the probes have left their values
+    return state.subject(unclaimed=findings, notes=notes)
+
+
+def _first_forward(state: Stateful) -> tuple[Tensor, ...]:
+    """In the first mode that takes the inputs: a batch norm refuses a batch of one in training alone.
+
+    Raises:
+        Refused: by the first mode, where none does.
+    """
+    refused: Refused | None = None
+    for mode in state.probed:
+        leaves = {n: leaf.value.clone() for n, leaf in state.leaves.items()}
+        state.enter(mode)
+        state.begin()
+        try:
+            with forward_may_refuse():
+                return state.forward(leaves, mode)
+        except Refused as refusal:
+            refused = refused or refusal
+    assert refused is not None
+    raise refused
+
+
+def _by_steps(
+    state: Stateful, owners: Owners, pulled: set[str], written: Iterable[str], outputs: Sequence[Tensor]
+) -> list[str]:
+    """Parameters that backward moves itself, and what is said of it."""
+    rest = owners.rest(state.parameters, state.gradients)
+    own = {
+        owners.names[s.label]: s for s in rest if is_array(s.get()) and s.label not in {*written, *state.request.grads}
+    }
+    slots = {**state.parameters, **own}
+    moving = {n: s for n, s in slots.items() if s.label in pulled}
+    if not state.rate and not moving:
+        return []
+    steps = steps_of(state, slots, outputs) if state.rate or state.rates else Steps({})
+    if state.rate and not is_sure(state.rate) and not steps.slots and not ignores_rate(state, outputs):
+        raise SpecError(state.asks_for_more([*state.asked, state.rate]))
+    read = [n for n in steps.slots if n not in state.parameters and matters(state, slots[n])]  # no velocity
+    state.parameters |= {n: slots[n] for n in read}
+    said = []
+    if steps.early:
+        said.append(
+            f"the gradient of {', '.join(steps.early)} changes with the learning rate: parameters are moved before use"
+        )
+    if read:
+        said.append(
+            f"backward takes a step itself: the gradient of {', '.join(read)} is read off it, and the step undone"
+        )
+    if state.rate and slots and not steps.slots:
+        said.append(f"backward is called with {state.rate}=0: a gradient that it keeps nowhere is not judged")
+    # what a forward keeps for its backward to take off a stack is no parameter
+    stood = {n: s for n, s in moving.items() if n not in state.parameters and s.label not in owners.made}
+    unread = {n: s for n, s in stood.items() if matters(state, s)}
+    others = unmeasured(state, unread, outputs) if unread else Unmeasured({})
+    state.moved = dict(others.slots)
+    state.lengths, updates = lengths_in(state.layer, {n: f"layer{state.moved[n].code}" for n in others.plain})
+    if state.lengths and not is_read_from_afar(state, outputs):
+        state.lengths = {}
+    state.parameters |= {n: s for n, s in state.moved.items() if n in state.lengths}
+    return said + told(state.moved, state.lengths, updates)
+
+
+def _bring_back(slots: Mapping[str, Slot], values: Mapping[str, Tensor], homes: Mapping[str, Any]) -> None:
+    """Write values into their places: into the arrays that stood there at first, which a forward may have bound to other
+    names or left for others, and into none of these for what a forward has made."""
+    for name, value in values.items():
+        if name not in slots or name in homes:
+            continue
+        there = slots[name].get()
+        if any(share_memory(there, home) for home in homes.values()):
+            slots[name].put(value.clone().numpy() if isinstance(there, np.ndarray) else value.clone())
+        else:
+            slots[name].replace(there, value)
+    for name, home in homes.items():
+        if name in slots and name in values:
+            slots[name].settle(home, values[name])
+
+
+def _left_out(state: Stateful, outputs: Sequence[Tensor]) -> list[str]:
+    if state.bundled:
+        return [f"backward is given the cotangents of the {len(outputs)} outputs as one tuple"]
+    if (most := state.demand.most) is None or state.given <= most:
+        return []
+    return [
+        f"backward takes {most} cotangent{'s' if most > 1 else ''} and the forward gives {state.given} "
+        "outputs; the others are not judged"
+    ]
+
+
+def _unnamed(state: Stateful, owners: Owners) -> None:
+    """Gradients that backward returns by position alone, given to the parameters that have none."""
+    taken = {s.label for s in state.gradients.values()}
+    unnamed = [s for label, s in owners.places.items() if label.startswith("returned.") and label not in taken]
+    if unnamed := [s for s in unnamed if isinstance(s.key, int)]:
+        rest = [s for s in owners.rest(state.parameters, state.gradients) if is_array(s.get())]
+        slots = {owners.names[s.label]: s for s in rest if matters(state, s)}
+        for name, place in in_order(slots, unnamed).items():
+            state.parameters[name], state.gradients[name] = slots[name], place
+
+
+def _of_inputs(
+    state: Stateful, given: Gradients, after: Mapping[str, Slot], pulled: set[str], found: Mapping[str, Tensor]
+) -> dict[str, Slot]:
+    """Attributes such as `dinputs`, of an input whose gradient backward does not return."""
+    taken = {s.label for s in state.gradients.values()}
+    missing = [n for n, leaf in state.leaves.items() if leaf.wanted and given.get(n) is None]
+    places: dict[str, Slot] = {}
+    for name in missing:
+        fitting: list[str] = []
+        called = [name, *(["inputs"] if name == state.inputs[0] else [])]  # `dinputs`, whatever its name
+        while called and not fitting:
+            word = called.pop(0)
+            ranked = {p: r for p in found if p in pulled - taken and (r := gradient_rank(p, word)) is not None}
+            fitting = [p for p in ranked if found[p].shape == state.leaves[name].value.shape]
+        if fitting:
+            places[name] = after[min(fitting, key=lambda p: ranked[p])]
+    return places
+
+
+def _written(state: Stateful, slots: Mapping[str, Slot], start: Mapping[str, Tensor]) -> set[str]:
+    """The slots that a forward on other inputs writes to: caches and statistics."""
+    with suppress(Exception):  # a decoy that is refused shows nothing
+        state.forward({n: decoy(leaf.value) for n, leaf in state.leaves.items()}, state.probed[0])
+    after = state.read(slots)
+    return {n for n, t in start.items() if n not in after or not same_bytes(t, after[n])}
+
+
+def sorted_out(state: Stateful, owners: Owners, written: Iterable[str] = ()) -> dict[str, str]:
+    """What remains, by what a probe shows: buffers, caches, and parameters without a gradient."""
+    findings: dict[str, str] = {}
+    known = _known(state)
+    rest = [s for s in owners.rest(state.parameters, state.gradients) if is_array(s.get()) and not _alias(s, known)]
+    if not rest or not any(_changes(state, rest, mode) for mode in state.probed):
+        return findings  # caches alone: forward writes them before it reads them
+    for slot in rest:
+        if _alias(slot, _known(state)) or not matters(state, slot):
+            continue
+        name = owners.names[slot.label]
+        state.buffers[name] = slot
+        short = name.rpartition(".")[2]
+        told = {name, slot.label} & {*written} or owners.declares(slot, name) or name in owners.findings
+        if not told and not short.startswith(STATISTICS):
+            findings[name] = owners.missing(slot, name)
+    return findings
+
+
+def unknown(state: Stateful, dicts: Iterable[str]) -> list[Slot]:
+    """The arrays of the layer that are in none of these dicts of it."""
+    inside, known = tuple(f"{name}." for name in dicts), _known(state)
+    slots = (*walk(state.layer), *state.outside.places().values())
+    return [s for s in slots if not s.label.startswith(inside) and not _alias(s, known)]
+
+
+def overlooked(state: Stateful, dicts: Iterable[str]) -> bool:
+    """Whether the outputs depend on an array of the layer that is in none of these dicts of it."""
+    glimpse = state.glimpsed
+    if glimpse is None:
+        rest = unknown(state, dicts)
+        return bool(rest) and any(_changes(state, rest, mode) for mode in state.entered)
+    slots = [s for s, _ in glimpse.before.values()]
+    return bool(slots) and any(_changes(state, slots, mode, glimpse) for mode in state.entered)
+
+
+def _known(state: Stateful) -> list[Any]:
+    """The arrays that stand in the places of parameters and buffers."""
+    return list(standing({**state.parameters, **state.buffers}).values())
+
+
+def _alias(slot: Slot, known: Iterable[Any]) -> bool:
+    """Whether it is another name for memory that is known already: a list for the optimiser, a view."""
+    there = slot.get()
+    return any(share_memory(there, array) for array in known)
+
+
+def matters(state: Stateful, slot: Slot) -> bool:
+    """Whether the outputs of some mode depend on what stands there, all else equal."""
+    return any(_changes(state, [slot], mode) for mode in state.probed)
+
+
+def _changes(state: Stateful, slots: Iterable[Slot], mode: str | None, glimpse: Glimpse | None = None) -> bool:
+    """Whether the outputs depend on what stands in these places, all else equal.
+
+    The forward of a glimpse in this mode, which wrote to nothing else since, is not run again.
+    """
+    seen = glimpse if glimpse is not None and glimpse.mode == mode else None
+    before = {s.label: (s, t.clone()) for s in slots if (t := s.read()) is not None} if seen is None else seen.before
+    known = {**state.parameters, **state.buffers}
+    kept = state.read(known)
+    state.watch(mode)
+    state.restore(known, kept)
+    inputs = {n: x.value for n, x in state.leaves.items()}
+    runs: list[Sequence[Tensor]] = [] if seen is None else [seen.outputs]
+    for moved in (False, True)[len(runs) :]:
+        for slot, value in before.values():
+            if slot.holds_like(value):  # else a cache that holds something else by now
+                slot.write(value * 1.125 + 0.0625 if moved else value)
+        state.sources.seed(0)
+        try:
+            runs.append([y.clone() for y in state.forward({n: x.clone() for n, x in inputs.items()}, mode)])
+        except Exception:  # one of the modes refuses these inputs, or this value
+            runs.append([])
+        state.restore(known, kept)
+    for slot, value in before.values():
+        if slot.holds_like(value):
+            slot.write(value)
+    # a value that is refused tells that it is read, unless the mode refuses the inputs anyway
+    return len(runs[0]) != len(runs[1]) or any(not torch.equal(a, b) for a, b in zip(*runs, strict=True))

@@ -1,0 +1,345 @@
+"""Layers that keep their state on an object: what all conventions for them share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from harness.reading.handed import predicted_first
+from harness.reading.modes import forward_of
+from harness.reading.rates import far_step
+from harness.replay.sources import Sources
+from harness.request import Request, gradient
+from harness.scripts import recipe
+from harness.scripts.routes import seedings
+from harness.state.calls import Calls
+from harness.state.copies import own_copy
+from harness.state.history import History, lengths
+from harness.state.outside import Outside
+from harness.state.returned import is_returned
+from harness.state.slots import Slot, share_memory, standing
+from harness.state.views import places
+from harness.subject import Evaluation, Leaf, Place, Recipe, Subject
+from harness.tensors.arrays import to_tensor
+
+
+def has_backward(layer: Any) -> bool:
+    """Whether it is an object with a backward, and a forward or a `__call__`."""
+    return not isinstance(layer, type) and callable(getattr(layer, "backward", None)) and forward_of(layer) is not None
+
+
+@dataclass(frozen=True)
+class Glimpse:
+    """A forward on the inputs given, and what stood before it in places that are not known yet."""
+
+    mode: str | None
+    before: Mapping[str, tuple[Slot, Tensor]]
+    outputs: Sequence[Tensor]
+
+
+@dataclass
+class Stateful(Calls):
+    """A working copy of a layer with the places where its parameters, gradients and buffers stand."""
+
+    parameters: dict[str, Slot] = field(default_factory=dict)
+    gradients: dict[str, Slot] = field(default_factory=dict)
+    buffers: dict[str, Slot] = field(default_factory=dict)
+    pulled: dict[str, Slot] = field(default_factory=dict)
+    """Where the gradients of inputs stand that backward does not return."""
+    laid: dict[str, Tensor | None] = field(default_factory=dict, init=False)
+    """The last backward's gradients on the layer's own memory."""
+    written: bool = field(default=True, init=False)
+    """Whether a backward has run since the gradients were zeroed last."""
+    numbers: dict[str, type] = field(default_factory=dict)
+    """The parameters that are plain numbers, with their type."""
+    watched: set[str | None] = field(default_factory=set, init=False)
+    """The modes in which a forward has shown what it draws from."""
+    homes: dict[str, Any] = field(default_factory=dict, init=False)
+    """{buffer: the array that stood there at first}: a forward may bind its name to an output, or to another buffer's array,
+    and writing there would change what is theirs."""
+    wholes: set[str] = field(default_factory=set, init=False)
+    """The parameters in whose memory others lie: a script writes into them, and binds nothing else to their names."""
+    outside: Outside = field(default_factory=Outside)
+    """What its methods compute with that stands outside it."""
+    glimpsed: Glimpse | None = field(default=None, init=False)
+    """A forward after which nothing but parameters and buffers has been written to."""
+
+    @classmethod
+    def of(cls, request: Request) -> Stateful:
+        """The layer copied and its inputs named; discovery fills in the rest."""
+        layer = own_copy(request.layer, request.dtype, request.device)
+        arguments = request.arguments(forward_of(layer) or layer.forward)
+        request = request.with_modes()
+        state = cls(layer, request, arguments, request.leaves(arguments), Sources(layer), request.library)
+        state.outside = Outside.of(layer, request.dtype, request.device)
+        return state
+
+    def places(self) -> dict[str, Slot]:
+        """Every place in it, and outside it where its methods look, in which a real array or number stands or is shown."""
+        return {**self.outside.places(), **places(self.layer)}
+
+    def backward(self, cotangents: Sequence[Tensor]) -> dict[str, Tensor | None]:
+        """One backward: what it returns, what it leaves in the gradients' places, and the step that it takes, undone."""
+        self.outside.enter()
+        self.written = True
+        before = self.read({**self.stepped, **self.moved}) if self.stepped or self.moved else {}
+        written = self.of_written_length(cotangents)
+        self.pace = far_step(cotangents) if self.stepped else 0.0
+        found = self.pull(cotangents)
+        if self.pulled:
+            found |= {n: gradient(g, n) for n, g in standing(self.pulled).items() if found.get(n) is None}
+            if self.returned is None:  # it leaves gradients of inputs in places: of the others it says nothing
+                found = {n: g for n, g in found.items() if g is not None}
+        found |= {n: gradient(g, n) for n, g in standing(self.gradients).items()}
+        self.laid = found
+        own = {n: None if g is None else g.clone() for n, g in found.items()}
+        return own | self._undone(before) | written if before else own
+
+    def of_written_length(self, cotangents: Sequence[Tensor]) -> dict[str, Tensor | None]:
+        """The gradients along which backward takes steps whose length is a number in its code: a copy takes one from cotangents
+        that are so much larger that its last digits are those of the gradient."""
+        if not self.lengths:
+            return {}
+        far, own = far_step(cotangents), self.layer
+        self.layer = own_copy(own, self.request.dtype, self.request.device)
+        try:
+            labels = {self.moved[n].label for n in self.lengths}
+            slots = {label: s for label, s in places(self.layer).items() if label in labels}
+            before = self.read(slots)
+            self.pull([far * v for v in cotangents])
+            after = self.read(slots)
+        finally:
+            self.layer = own
+        steps = {n: (before[label], after[label]) for n in self.lengths if (label := self.moved[n].label) in slots}
+        return {n: gradient((start - end) / (far * self.lengths[n]), n) for n, (start, end) in steps.items()}
+
+    def _undone(self, before: Mapping[str, Tensor]) -> dict[str, Tensor | None]:
+        """The gradients that stand nowhere, read off the step that backward has taken; the parameters as before it."""
+        after = self.read(self.stepped)
+        self.restore({**self.stepped, **self.moved}, before)
+        unread = [n for n in self.stepped if n in self.parameters and n not in self.gradients]
+        return {n: gradient((before[n] - after[n]) / self.pace, n) for n in unread}
+
+    def clear(self) -> None:
+        """Zero the gradients, so that what is read afterwards belongs to one backward."""
+        self.returned = None
+        if self.begin() or not self.written:
+            return
+        self.written = False
+        parameters = list(standing(self.parameters).values())
+        for slot in (*self.gradients.values(), *self.pulled.values()):
+            if (there := slot.get()) is None:
+                continue
+            if any(share_memory(there, p) for p in parameters):
+                slot.put(0 * there)  # a backward that answered with the parameter itself
+            else:
+                slot.replace(there, torch.zeros_like(to_tensor(there, slot.label).detach()))
+
+    def run(
+        self, leaves: Mapping[str, Tensor], buffers: Mapping[str, Tensor], mode: str | None, seed: int
+    ) -> Evaluation:
+        """The subject's `run`."""
+        self._load(leaves, buffers)
+        self.enter(mode)
+        self.clear()
+        return self._evaluate(leaves, mode, seed)
+
+    def again(
+        self, leaves: Mapping[str, Tensor], buffers: Mapping[str, Tensor], mode: str | None, seed: int
+    ) -> Evaluation:
+        """The same on top of the gradients that stand there."""
+        self._load(leaves, buffers)
+        return self._evaluate(leaves, mode, seed)
+
+    def _evaluate(self, leaves: Mapping[str, Tensor], mode: str | None, seed: int) -> Evaluation:
+        self.sources.seed(seed)
+        outputs = self.forward(leaves, mode)
+        return Evaluation(
+            outputs, self.backward, lambda: self.read(self.buffers), lambda: self.read(self.parameters), self.memory
+        )
+
+    def memory(self) -> dict[Place, Tensor]:
+        """Where the last backward's gradients and the parameters lie."""
+        parameters = {n: s.read() for n, s in self.parameters.items() if n not in self.numbers}
+        found: dict[Place, Tensor] = {("gradient", n): g for n, g in self.laid.items() if g is not None}
+        return found | {("parameter", n): t for n, t in parameters.items() if t is not None}
+
+    def _load(self, leaves: Mapping[str, Tensor], buffers: Mapping[str, Tensor]) -> None:
+        self.outside.enter()
+        for name, there in standing(self.parameters).items():
+            slot, leaf = self.parameters[name], leaves[name]
+            if isinstance(there, Tensor) and there.requires_grad:
+                there.detach_()  # a trace before this run has tied it to a leaf
+            if name in self.numbers:
+                slot.put(leaf if leaf.requires_grad else self.numbers[name](leaf.item()))
+            elif leaf.requires_grad:
+                # in place and recorded: the graph then leads from the layer's own tensor to the leaf
+                there.copy_(leaf)
+            else:
+                slot.replace(there, leaf)
+        for name, there in standing(self.buffers).items():
+            slot, home = self.buffers[name], self.homes.get(name)
+            slot.replace(there, buffers[name]) if there is home else slot.settle(home, buffers[name])
+
+    def read(self, slots: Mapping[str, Slot]) -> dict[str, Tensor]:
+        """Copies of what stands in these places."""
+        if not slots:
+            return {}
+        return {n: to_tensor(v, n).detach().clone() for n, v in standing(slots).items() if v is not None}
+
+    def subject(self, **more: Any) -> Subject:
+        """The finished subject, once the places are known."""
+        leaves = dict(self.leaves)
+        self.numbers = {
+            n: type(v) for n, s in self.parameters.items() if isinstance(v := s.get(), (float, np.floating))
+        }
+        for name, there in standing(self.buffers).items():
+            if isinstance(there, (Tensor, np.ndarray)):  # made by a forward, which may have handed it out
+                self.homes.setdefault(name, there.clone() if isinstance(there, Tensor) else there.copy())
+        for name, value in self.read(self.parameters).items():
+            leaves[name] = Leaf(value, "parameter", self.request.grads.get(name, name) is not None)
+        return Subject(
+            self.name,
+            leaves,
+            self.read(self.buffers),
+            self.run,
+            self.modes,
+            autograd_is_backward="" if self.library == "torch" else "the layer computes in NumPy",
+            takes_cotangent=self.demand.takes_cotangent,
+            draws=bool(self.sources),
+            replayed=self.sources.replayed,
+            strays=self.sources.strays,
+            kept=tuple(n for n, slot in self.gradients.items() if not is_returned(slot)),
+            again=self.again,
+            copied=True,
+            recipe=partial(self._recipe, leaves),
+            notes=(*self.history.notes, *self._said(), *more.pop("notes", ())),
+            **more,
+        )
+
+    def _said(self) -> list[str]:
+        note = self.meaning.note(self.demand.unnamed) if self.meaning is not None else ""
+        return [note] if note else []
+
+    def _pulled_to(self, wanted: list[str]) -> list[str]:
+        """The inputs in the order of what backward returns."""
+        alone = not isinstance(self.returned, (tuple, list, Mapping))
+        return predicted_first(wanted) if alone else wanted
+
+    def _recipe(self, leaves: Mapping[str, Leaf]) -> Recipe:
+        plain = recipe.stateful(
+            self.layer,
+            self.library,
+            recipe.passed(self.arguments, self.leaves),
+            self._pulled_to([n for n in self.inputs if n in leaves and leaves[n].wanted]),
+            {
+                n: f"layer{slot.code}{_data(slot)}{'[...]' if n in self.wholes else ''}"
+                for n, slot in {**self.parameters, **self.buffers}.items()
+            },
+            {
+                **{
+                    n: f"before[{n!r}] - torch.as_tensor(layer{s.code})"
+                    for n, s in self.stepped.items()
+                    if n in self.parameters
+                },
+                **{
+                    n: f"(before[{n!r}] - torch.as_tensor(layer{self.moved[n].code})) / {length}"
+                    for n, length in self.lengths.items()
+                },
+                **{
+                    n: slot.code if is_returned(slot) else "layer" + slot.code
+                    for n, slot in {**self.pulled, **self.gradients}.items()
+                },
+            },
+            "\n    ".join(
+                [
+                    *(["global cache"] if self.cached else []),
+                    *(["global handed", "handed = leaves"] if self.demand.repeated else []),
+                    *(["global y"] if self.output_again else []),
+                    *([self.switch.line] if self.switch else []),
+                    *(f"{code} = 1.0" for _, _, code in (self.rates if self.stepped else [])),
+                    *self.history.lines(),
+                ]
+            ),
+            self.code,
+            recipe.keywords_of(self.request.kwargs, self.request.modes),
+            self.request.made,
+            self.output,
+            self.meaning.over if self.meaning is not None else "",
+            bool(self.cached),
+            self.form,
+            {n: f"layer{s.code}" for n, s in {**self.stepped, **self.moved}.items() if n in self.parameters},
+        )
+        return recipe.seeded(plain, seedings(self.sources.drawn, {"layer": self.layer}))
+
+    def probe(self, unknown: Callable[[], Iterable[Slot]] = tuple) -> None:
+        """One forward in each mode that will be used, to see which global generators it draws from.
+
+        Its inputs are a decoy, other than those that will be judged: whatever a layer keeps of its first forward shows.
+        What is `unknown` after it is remembered before one on the inputs given, where something is or lists may grow.
+        """
+        known = {**self.parameters, **self.buffers}
+        saved = self.read(known)
+        first, *others = self.entered or self.modes[:1]
+        for mode in (first, *others):
+            self.watch(mode)
+        self.restore(known, saved)
+        lists, slots = lengths(self.layer), list(unknown())
+        if not lists and not slots:
+            return
+        with suppress(Exception, SystemExit):
+            self.glimpsed = self._glimpse(first, slots)
+            if lengths(self.layer) != lists:
+                self.history = History.of(self.layer, lambda: self._decoyed(first))
+        if self.history.lists:
+            self.glimpsed = None
+        self.restore(known, saved)
+
+    def watch(self, mode: str | None) -> None:
+        """Which global generators a forward in this mode draws from, if none has shown it yet: others are not replayed."""
+        if mode in self.watched:
+            return
+        self.watched.add(mode)
+        # a mode that refuses these inputs shows nothing; the case will say so
+        with self.sources.watched(), suppress(Exception, SystemExit):
+            self._decoyed(mode)
+
+    def _decoyed(self, mode: str | None) -> None:
+        self.forward(self.decoys, mode)
+
+    @cached_property
+    def decoys(self) -> dict[str, Tensor]:
+        """Other inputs than those given."""
+        return {n: decoy(leaf.value) for n, leaf in self.leaves.items()}
+
+    def _glimpse(self, mode: str | None, slots: Iterable[Slot]) -> Glimpse:
+        before = {s.label: (s, t.clone()) for s in slots if (t := s.read()) is not None}
+        self.sources.seed(0)
+        outputs = self.forward({n: leaf.value.clone() for n, leaf in self.leaves.items()}, mode)
+        return Glimpse(mode, before, [y.clone() for y in outputs])
+
+    @staticmethod
+    def restore(slots: Mapping[str, Slot], values: Mapping[str, Tensor]) -> None:
+        """Write these values back into their places."""
+        for name, there in standing(slots).items():
+            if name in values:
+                slots[name].replace(there, values[name])
+
+
+def _data(slot: Slot) -> str:
+    """A tensor is assigned to through .data: where `params` is put together anew at each access, it would be lost."""
+    return ".data" if isinstance(slot.get(), Tensor) else ""
+
+
+def decoy(value: Tensor) -> Tensor:
+    """Other values of the same kind: the same ones in other places, which no domain can object to."""
+    if value.numel() == 1 and value.is_floating_point():
+        return 0.75 * value
+    return value.roll(1)  # of all entries in a row

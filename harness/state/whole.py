@@ -1,0 +1,94 @@
+"""A whole model that goes back from its targets: what to write instead, for `value_and_grad`."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from harness.reading.handed import GRADIENT, TARGETS, output_of
+from harness.reading.modes import forward_of
+from harness.reading.naming import gradient_names
+from harness.request import positional_names, required_names
+
+NAMES = ("y", "t", "y_batch", "y_train", "ys", *TARGETS)
+"""What a model's backward calls what is to be predicted; capitals count as small letters."""
+
+
+def targets_of(layer: Any, inputs: Collection[str]) -> list[str]:
+    """The targets that its backward asks for and its forward does not."""
+    backward = getattr(layer, "backward", None)
+    try:
+        asked = required_names(backward) if callable(backward) else []
+    except (TypeError, ValueError):
+        return []
+    if output_of(asked, inputs or positional_names(forward_of(layer) or layer.forward)):
+        return []
+    found = [n for n in asked if n.lower() in NAMES and n not in inputs]
+    known = {n.lower() for n in positional_names(forward_of(layer) or layer.forward)}
+    return [] if known & {*NAMES} else found
+
+
+def unbound(layer: Any, inputs: Sequence[Any]) -> str:
+    """What to write for a model that was given its targets too; empty where its forward takes all inputs, or it is none."""
+    forward = forward_of(layer)
+    if forward is None or not targets_of(layer, ()):
+        return ""
+    try:
+        inspect.signature(forward).bind(*inputs)
+    except TypeError:
+        return advice(layer, targets_of(layer, ()))
+    except ValueError:  # a builtin has none
+        pass
+    return ""
+
+
+def advice(layer: Any, targets: Sequence[str]) -> str:
+    """What to write for such a model."""
+    forward, backward = (getattr(layer, n, layer) for n in ("forward", "backward"))
+    forward = getattr(forward, "__name__", "__call__")
+    back = getattr(backward, "__name__", "backward")
+    called = "model" if forward == "__call__" else f"model.{forward}"
+    x, y = next(iter(positional_names(forward_of(layer) or layer.forward)), "x"), targets[0]
+    asked = required_names(backward)
+    others = [n for n in asked if n != y]
+    if len(others) == 1 and GRADIENT.search(others[0].lower()) is None:
+        x = others[0]  # the input under a name of its own
+    given = ", ".join(n if n in (x, y) else "p" for n in asked)
+    kept = {n: v for n, v in vars(layer).items() if _is_parameter(v)} if hasattr(layer, "__dict__") else {}
+    code = getattr(getattr(type(layer), back, None), "__code__", None)
+    written = {*(code.co_names if code else ())}
+    own = [next((g for g in gradient_names(n) if g in written), "") for n in kept]
+    params = ", ".join(f"*model.{n}" if isinstance(v, (list, tuple)) else f"model.{n}" for n, v in kept.items())
+    grads = "..."
+    if own and all(own):
+        grads = ", ".join(
+            f"model.{g}" if p[0] != "*" else f"*model.{g}" for g, p in zip(own, params.split(", "), strict=True)
+        )
+    elif len(kept) == 1:
+        grads = "grads" if params[0] != "*" else "*grads"
+    elif kept:
+        grads = ", ".join(
+            f"*grads[{k}]" if isinstance(v, (list, tuple)) else f"grads[{k}]" for k, v in enumerate(kept.values())
+        )
+    return (
+        f"{type(layer).__name__}.{back} asks for {y}, which {forward} takes no input for: it gives the gradient of a loss that "
+        "is computed nowhere. Write the two together, the gradients in the order of params:\n"
+        f"    def loss({x}, {y}):\n"
+        f"        p = {called}({x})\n"
+        f"        grads = model.{back}({given})\n"
+        f"        return ..., [{grads}]  # for ... the loss of p and {y}\n"
+        f"    gradcheck(value_and_grad(loss, params=[{params or '...'}]), {x}, {y})"
+    )
+
+
+def _is_parameter(value: Any) -> bool:
+    """Whether it is an array of real numbers, or a list of nothing else."""
+    if isinstance(value, (list, tuple)):
+        return bool(value) and all(map(_is_parameter, value))
+    return (isinstance(value, np.ndarray) and value.dtype.kind == "f") or (
+        isinstance(value, Tensor) and value.is_floating_point()
+    )

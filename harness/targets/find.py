@@ -1,0 +1,215 @@
+"""Specs in a file, module or package."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import importlib
+import importlib.util
+import inspect
+import pkgutil
+import sys
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from harness.kinds import floats, ints
+from harness.models import chain, value_and_grad
+from harness.outcome import SpecError
+from harness.spec import RESERVED, LayerSpec, from_string
+from harness.targets.notebook import on_stderr, run
+
+
+def load(target: str, run_all: bool = False, tell: Callable[[str], None] = on_stderr) -> tuple[ModuleType, str | None]:
+    """The module of `FILE`, `FILE:NAME`, `module` or `module:NAME`, and the name; of a notebook `run_all` runs all cells, and what
+    is left out is told.
+
+    Raises:
+        SpecError: there is no such file or module, or importing it raises.
+    """
+    place, name = parted(target)
+    return _imported(place, lambda: _module(place, run_all, tell)), name or None
+
+
+def parted(target: str) -> tuple[str, str]:
+    """The place and the name in a target, empty where it has none; `FILE::NAME`, as pytest has it, too."""
+    place, _, name = target.partition(":")
+    return place, name.removeprefix(":")
+
+
+def _module(place: str, run_all: bool, tell: Callable[[str], None]) -> ModuleType:
+    if place and Path(place).is_dir() and not all(part.isidentifier() for part in place.split(".")):
+        raise SpecError(f"{place} is a folder: name its files, such as {Path(place) / '*.py'}")
+    if place.endswith(".ipynb"):
+        return _from_notebook(Path(place), run_all, tell)
+    if place.endswith(".py"):
+        return _from_file(Path(place))
+    if Path(place).is_file():
+        raise SpecError(_NEITHER.format(place))
+    return importlib.import_module(place)
+
+
+_NEITHER = "{!r} is neither a file (its name would end in .py or .ipynb) nor an importable module"
+
+
+def _imported(place: str, importing: Callable[[], ModuleType]) -> ModuleType:
+    """What is imported; a script that exits on import is one that can't be, not the end of this program."""
+    try:
+        return importing()
+    except SpecError:
+        raise
+    except ModuleNotFoundError as error:
+        if error.name == place:
+            raise SpecError(_NEITHER.format(place)) from None
+        raise SpecError(f"importing {place} failed: {error}") from error
+    except (Exception, SystemExit) as error:
+        raise SpecError(f"importing {place} failed: {type(error).__name__}: {error}") from error
+
+
+def _from_file(path: Path) -> ModuleType:
+    path = _there(path)
+    name = path.stem
+    if name in sys.stdlib_module_names or name in ("harness", "torch", "numpy", "hypothesis"):
+        name = f"{name}_"  # random.py must not take the place of what others import by that name
+    found = importlib.util.spec_from_file_location(name, path)
+    assert found is not None
+    assert found.loader is not None
+    module = importlib.util.module_from_spec(found)
+    sys.modules[name] = module  # so that what is defined in it can be pickled and imported again
+    try:
+        found.loader.exec_module(module)
+    except ImportError as error:
+        if "no known parent package" not in str(error):
+            raise
+        del sys.modules[name]
+        return _from_package(path)
+    return module
+
+
+def _from_package(path: Path) -> ModuleType:
+    """A file with relative imports, as a module of the package that its folder is."""
+    top = path.parent
+    while (top / "__init__.py").is_file() and (top.parent / "__init__.py").is_file():
+        top = top.parent
+    sys.path[:] = [p for p in sys.path if p != str(path.parent)]  # its neighbours are imported as the package's alone
+    sys.path.insert(0, str(top.parent))
+    return importlib.import_module(".".join(path.relative_to(top.parent).with_suffix("").parts))
+
+
+def _from_notebook(path: Path, run_all: bool, tell: Callable[[str], None]) -> ModuleType:
+    path = _there(path)
+    module = ModuleType("__main__")  # as under Jupyter; nothing can be imported from a notebook by name
+    module.__file__ = str(path)
+    vars(module)["display"] = print
+    sys.modules[module.__name__] = module
+    run(path, vars(module), run_all, tell)
+    return module
+
+
+def _there(path: Path) -> Path:
+    """The file, in a folder that can be imported from."""
+    if not path.is_file():
+        raise SpecError(f"there is no file {path}")
+    path = path.resolve()  # the import system remembers what "." was
+    shadowing = path.stem in sys.stdlib_module_names
+    sys.path.insert(len(sys.path) if shadowing else 0, str(path.parent))
+    return path
+
+
+def specs_in(module: ModuleType) -> list[LayerSpec]:
+    """Every LayerSpec that the module holds, in lists, tuples and dicts too; of a package, its modules' as well.
+
+    Raises:
+        SpecError: a module of the package can't be imported.
+    """
+    found = dict.fromkeys(_specs(vars(module).values()))
+    for info in pkgutil.walk_packages(getattr(module, "__path__", []), f"{module.__name__}."):
+        if not info.name.endswith(".__main__"):  # a program: importing it may run it
+            inner = _imported(info.name, partial(importlib.import_module, info.name))
+            found |= dict.fromkeys(_specs(vars(inner).values()))
+    return list(found)
+
+
+def _specs(values: Iterable[Any]) -> list[LayerSpec]:
+    found: list[LayerSpec] = []
+    for value in values:
+        if isinstance(value, LayerSpec):
+            found.append(value)
+        elif isinstance(value, (list, tuple, dict)):
+            held = value.values() if isinstance(value, dict) else value
+            found.extend(v for v in held if isinstance(v, LayerSpec))
+    return found
+
+
+def spec_from_words(module: ModuleType, name: str | None, build: str | None, inputs: list[str]) -> LayerSpec:
+    """A spec from `--build` and `--inputs`.
+
+    Raises:
+        SpecError: one of them is missing, or names what is in neither the module nor the inputs.
+    """
+    source = build or name
+    if source is None or not inputs:
+        raise SpecError("to check a layer without a LayerSpec give both --build 'MyLayer(D)' and --inputs 'B D'")
+    if name is not None and not hasattr(module, name):
+        raise SpecError(f"there is no {name!r} in {module.__name__}; it has {', '.join(_public(module)) or 'nothing'}")
+    kinds = tuple(kind_of(word, vars(module)) for word in inputs)
+    if build is None:  # the class itself: what it asks for beside dimensions is told
+        return LayerSpec(build=getattr(module, source), inputs=kinds, name=name)
+    shape = LayerSpec(build=object, inputs=kinds)
+    own = [
+        n for n in _sizes_of_class(source, module) if n not in {*shape.sizes, *shape.starred, *RESERVED, *vars(module)}
+    ]
+    known = {*shape.sizes, *shape.starred, *RESERVED, *own}
+    there = {"value_and_grad": value_and_grad, "chain": chain, **vars(module)}
+    made = from_string(source, known, there)
+    for stranger in names_in(source) - known - there.keys() - vars(builtins).keys():
+        raise SpecError(
+            f"--build {source!r}: {stranger!r} is neither in {module.__name__} ({', '.join(_public(module))}) nor a "
+            f"dimension of --inputs ({', '.join(shape.sizes)}) nor reserved ({', '.join(RESERVED)})"
+        )
+    return LayerSpec(build=made, inputs=kinds, name=name, dims={n: range(1, 7) for n in own})
+
+
+def _sizes_of_class(source: str, module: ModuleType) -> list[str]:
+    """The names that a class is given for its parameters of the same name, as in `Linear(n_in, n_out)`: sizes, where nothing
+    else is called so."""
+    try:
+        call = ast.parse(source, mode="eval").body
+        kind = (
+            vars(module).get(call.func.id) if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) else None
+        )
+        parameters = inspect.signature(kind).parameters if isinstance(kind, type) else {}
+    except (SyntaxError, ValueError):  # said where it is compiled; a builtin's
+        return []
+    return [n for n in parameters if n in names_in(source)]
+
+
+def names_in(source: str) -> set[str]:
+    """The names that an expression looks up from outside."""
+    nodes = [n for n in ast.walk(ast.parse(source, mode="eval")) if isinstance(n, (ast.Name, ast.arg))]
+    bound = {n.arg for n in nodes if isinstance(n, ast.arg)}
+    bound |= {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+    return {n.id for n in nodes if isinstance(n, ast.Name)} - bound
+
+
+def _public(module: ModuleType) -> list[str]:
+    """The classes and functions that a module defines."""
+    return [n for n, v in vars(module).items() if callable(v) and getattr(v, "__module__", None) == module.__name__]
+
+
+def kind_of(word: str, namespace: dict[str, Any]) -> Any:
+    """The input that `B D` stands for, or an expression such as `ints("B", below="C")`.
+
+    Raises:
+        SpecError: the expression raises.
+    """
+    if "(" not in word and not word.startswith("lambda "):
+        return floats(word)
+    try:
+        return eval(word, {**namespace, "floats": floats, "ints": ints})
+    except Exception as error:
+        raise SpecError(
+            f"--inputs {word!r}: {type(error).__name__}: {error}; write 'B D' or 'ints(\"B\", below=\"C\")'"
+        ) from None

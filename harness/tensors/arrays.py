@@ -1,0 +1,220 @@
+"""Torch and NumPy at the border: the engine computes on tensors, a layer gets what it understands."""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import sys
+from collections.abc import Mapping
+from functools import cache
+from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
+from typing import Any, Literal
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from harness.outcome import SpecError
+from harness.reading.holders import is_mapping
+from harness.reading.scopes import captured, global_names
+
+Library = Literal["torch", "numpy"]
+
+RESOLUTION: Mapping[torch.dtype, float] = {torch.float64: 1e-6, torch.float32: 1e-3}
+"""The relative error that must be seen for a tensor to count as verified, by working precision."""
+
+
+def dtype_name(dtype: torch.dtype) -> str:
+    """As in "float32"."""
+    return str(dtype).removeprefix("torch.")
+
+
+@cache
+def unit_roundoff(dtype: torch.dtype) -> float:
+    """u, half the distance from 1 to the next larger number."""
+    return torch.finfo(dtype).eps / 2
+
+
+def rms(t: Tensor) -> float:
+    """The root mean square of the entries; 0 for none."""
+    return float(torch.linalg.vector_norm(t.detach(), dtype=torch.float64)) / math.sqrt(t.numel()) if t.numel() else 0.0
+
+
+def narrow(t: Tensor) -> bool:
+    """Whether a float64 tensor holds nothing but numbers of float32, and they use all of its digits: three at least that are
+    not zero, the last three bits set as often as not (numbers on a coarser grid have zeros there)."""
+    first = (float(t.detach().as_strided((), ())) or float(t.detach().amax())) if t.numel() else 0.0
+    if ctypes.c_float(first).value != first:  # settles nearly all that are not, at once
+        return False
+    if t.dtype is not torch.float64 or int(count := t.count_nonzero()) < 3 or not torch.equal(t, t.float().double()):
+        return False
+    return int(((t.float().view(torch.int32) & 7) != 0).sum()) >= int(count) / 2
+
+
+def ratio(t: Tensor) -> float:
+    """By how much the largest entry exceeds the smallest that is not zero; 1 where all are."""
+    low = least(t)
+    return largest(t) / low if 0 < low < math.inf else 1.0
+
+
+def largest(t: Tensor) -> float:
+    """The largest size of an entry."""
+    return float(torch.linalg.vector_norm(t.detach(), torch.inf))
+
+
+def least(t: Tensor) -> float:
+    """The smallest size of an entry that is not zero; infinite where all are."""
+    low = float(torch.linalg.vector_norm(t.detach(), -torch.inf))
+    return low or float(torch.threshold(t.detach().abs(), 0.0, torch.inf).amin())
+
+
+def all_finite(t: Tensor) -> bool:
+    """Whether no entry is infinite or NaN."""
+    # a finite sum has finite terms; an infinite one may have overflowed
+    return math.isfinite(float(t.detach().sum())) or bool(torch.isfinite(t).all())
+
+
+def is_array(value: Any) -> bool:
+    """Whether this is a tensor or a NumPy array."""
+    return isinstance(value, (Tensor, np.ndarray))
+
+
+def is_real(value: Any) -> bool:
+    """Whether this is a tensor or array of floating-point numbers."""
+    if isinstance(value, Tensor):
+        return value.is_floating_point()
+    return isinstance(value, np.ndarray) and np.issubdtype(value.dtype, np.floating)
+
+
+def to_tensor(value: Any, what: str) -> Tensor:
+    """A tensor that shares memory with `value` where it can.
+
+    Raises:
+        SpecError: complex, sparse, nested, meta or object data, which are not supported.
+    """
+    if isinstance(value, Tensor):
+        return _supported(value, what)
+    if isinstance(value, (bool, int, float)):
+        return torch.tensor(value, dtype=torch.float64 if isinstance(value, float) else None)
+    if isinstance(value, np.generic):
+        value = np.asarray(value)
+    if isinstance(value, np.ndarray):
+        if value.dtype.kind not in "fiub":
+            raise SpecError(f"{what} has dtype {value.dtype}: real, integer and boolean arrays are supported")
+        if any(stride < 0 for stride in value.strides) or not value.flags.writeable:
+            value = value.copy()
+        return torch.from_numpy(value.astype(np.float64) if value.dtype == np.longdouble else value)
+    raise SpecError(f"{what} is {type(value).__name__}, not a tensor, an array or a number")
+
+
+def _supported(value: Tensor, what: str) -> Tensor:
+    if value.is_complex() or value.layout is not torch.strided or value.is_nested or value.is_meta:
+        form = "nested" if value.is_nested else "on the device meta" if value.is_meta else value.layout
+        raise SpecError(
+            f"{what} is {value.dtype}, {form}: complex, sparse, nested and meta tensors are not supported yet"
+        )
+    return value
+
+
+def to_native(tensor: Tensor, library: Library) -> Any:
+    """What the layer is given: the tensor itself, or a NumPy array on the same memory."""
+    return tensor if library == "torch" else tensor.detach().numpy()
+
+
+def same_bytes(a: Tensor, b: Tensor) -> bool:
+    """Whether two tensors hold the same bits, NaN and signed zeros included."""
+    if a.shape != b.shape or a.dtype != b.dtype:
+        return False
+    return a is b or torch.equal(_bits(a), _bits(b))
+
+
+def _bits(tensor: Tensor) -> Tensor:
+    """The same memory as integers of the same width."""
+    own = tensor.detach()
+    return own.view(_INTEGERS[own.element_size()]) if own.is_floating_point() else own
+
+
+_INTEGERS = {8: torch.int64, 4: torch.int32, 2: torch.int16, 1: torch.uint8}
+
+
+def library_of(*things: Any) -> Library | None:
+    """The array library that the code of these objects names: "torch", "numpy", or None if neither or both."""
+    used = {lib for thing in things for lib in _libraries(thing, set())}
+    return next(iter(used)) if len(used) == 1 else None
+
+
+def imported_beside(layer: Any) -> Library | None:
+    """The only array library that the module of a class, or those of several functions, imports: code such as `W.dot(x)` names
+    none."""
+    things = layer if isinstance(layer, (list, tuple)) else [layer]
+    homes = {getattr(t if hasattr(t, "__qualname__") else type(t), "__module__", "") for t in things}
+    values = [v for home in homes if home in sys.modules for v in vars(sys.modules[home]).values()]
+    found = [lib for lib in _LIBRARIES if any(isinstance(v, ModuleType) and v.__name__ == lib for v in values)]
+    return found[0] if len(found) == 1 else None
+
+
+def _libraries(thing: Any, seen: set[int]) -> set[Library]:
+    """Which of torch and numpy the functions of a class or object refer to by a global name."""
+    if isinstance(thing, Tensor):
+        return {"torch"}
+    if isinstance(thing, (np.ndarray, np.ufunc)):
+        return {"numpy"}
+    if id(thing) in seen or type(thing) in _NEUTRAL or isinstance(thing, ModuleType):
+        return set()
+    seen.add(id(thing))
+    if isinstance(thing, FunctionType):
+        # of what it has captured only functions: arrays may be data
+        inside = {lib for held in captured(thing) if isinstance(held, FunctionType) for lib in _libraries(held, seen)}
+        return _of_code(thing.__code__, thing.__globals__, seen) | inside
+    if isinstance(thing, (staticmethod, classmethod)) or hasattr(thing, "__func__"):
+        return _libraries(thing.__func__, seen)
+    if is_mapping(thing):
+        return {lib for item in thing.values() for lib in _libraries(item, seen)}
+    if isinstance(thing, (list, tuple)):
+        return {lib for item in thing for lib in _libraries(item, seen)}
+    owner = thing if isinstance(thing, type) else type(thing)
+    state = list(vars(thing).values()) if hasattr(thing, "__dict__") and not isinstance(thing, type) else []
+    parts = [v for v in state if is_array(v) or hasattr(v, "backward") or isinstance(v, (list, tuple)) or is_mapping(v)]
+    parts += [thing.computes_like] if hasattr(owner, "computes_like") else []
+    return {*_of_class(owner), *(lib for part in parts for lib in _libraries(part, seen))}
+
+
+_NEUTRAL = (bool, int, float, str, type(None), torch.Size, torch.dtype, torch.device)
+
+_classes: WeakKeyDictionary[type, frozenset[Library]] = WeakKeyDictionary()
+
+
+def _of_class(owner: type) -> frozenset[Library]:
+    """By what the methods of a class and of its bases refer to; read once a class."""
+    if owner not in _classes:
+        members = [m for c in owner.__mro__ if c.__module__ != "builtins" for m in vars(c).values()]
+        methods = [m for m in members if isinstance(m, (FunctionType, staticmethod, classmethod))]
+        seen: set[int] = set()
+        _classes[owner] = frozenset(lib for m in methods for lib in _libraries(m, seen))
+    return _classes[owner]
+
+
+def _of_code(code: CodeType, scope: Mapping[str, Any], seen: set[int]) -> set[Library]:
+    """By the global names that the code loads; functions of the same module that it calls are followed."""
+    found: set[Library] = set()
+    for name in global_names(code):
+        value = scope.get(name)
+        if isinstance(value, FunctionType) and value.__module__ == scope.get("__name__"):
+            found |= _libraries(value, seen)
+        elif isinstance(value, (ModuleType, FunctionType, BuiltinFunctionType, type)) or type(value) is np.ufunc:
+            home = value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", None) or ""
+            for library in _LIBRARIES:
+                if (
+                    home == library
+                    or home.startswith(f"{library}.")
+                    or (library == "numpy" and isinstance(value, np.ufunc))
+                ):
+                    found.add(library)
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            found |= _of_code(constant, scope, seen)
+    return found
+
+
+_LIBRARIES: tuple[Library, ...] = ("torch", "numpy")
