@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from harness.checks import Check
+from harness.findings.evidence import finding_of
 from harness.judgement.comparison import agreement, entry_farthest_off
 from harness.judgement.verdict import Verdict
 from harness.outcome import Outcome
@@ -24,7 +25,8 @@ Cotangents = Sequence[Tensor]
 
 def cotangent_linear(session: Session) -> Observation:
     """Sign, doubling, sums and zero: −v, 2v and 0 give −g, 2g and 0, and ones, which `sum()` sends, the sum of what v′ and
-    1 − v′ give, v′ being v with zeros for every second row, as a masked loss sends them."""
+    1 − v′ give, v′ being v with zeros for every second row, as a masked loss sends them; and backward asks for more of a
+    cotangent than one number of it."""
     if skipped := _nothing_to_vary(session):
         return skipped
     case = session.case
@@ -33,7 +35,7 @@ def cotangent_linear(session: Session) -> Observation:
     g, parts = case.base.gradients, (case.pulled(masked), case.pulled([1 - t for t in masked]))
     both = {n: _sum(*(h.get(n) for h in parts)) for n in case.wanted}
     size = {n: _sum(*(_size(h.get(n)) for h in parts)) for n in case.wanted}
-    return _all(
+    linear = _all(
         session,
         [
             ("−v", [-t for t in v], _times(g, -1.0), None),
@@ -42,6 +44,40 @@ def cotangent_linear(session: Session) -> Observation:
             ("1 = v′ + (1 − v′)", [torch.ones_like(t) for t in v], both, size),
         ],
     )
+    return (
+        linear if linear.outcome is Outcome.FAIL else _one_number(session, [1 - t for t in masked], parts[1]) or linear
+    )
+
+
+def _one_number(session: Session, w: Cotangents, at_w: Gradients) -> Observation | None:
+    """A FAIL where a tensor's gradients for v and for w are multiples of one another, as where backward takes one entry of the
+    cotangent, or its sum, for the whole: of w − c v it gives nothing, and differences say otherwise. Where the outputs depend on
+    the tensor by one number alone they don't."""
+    case, judge = session.case, session.judge
+    if sum(y.numel() for y in case.base.outputs) < 2:
+        return None
+    for n in case.wanted:
+        c = _multiple(case.base.gradients.get(n), at_w.get(n), 64 * case.u)
+        # differences are asked only of what they have refuted once: a right layer is spared them
+        if c is None or judge.verdicts[n].outcome is not Outcome.FAIL:
+            continue
+        gone = tuple(b - c * v for v, b in zip(case.base.cotangents, w, strict=True))
+        there = Session(case.with_base(case.evaluate(1, gone)))
+        verdict = there.judge.verdicts[n]
+        if verdict.outcome is Outcome.FAIL:
+            reason = f"{n}: backward uses one number of the cotangent; of another cotangent with that number 0 it gives nothing"
+            return Observation(Outcome.FAIL, reason=reason, finding=finding_of(there, n, verdict, []))
+    return None
+
+
+def _multiple(a: Tensor | None, b: Tensor | None, roundoff: float) -> float | None:
+    """c where b = c a to the last digits; None where there is none, or where one entry alone makes it so."""
+    if a is None or b is None or a.shape != b.shape or a.numel() < 2:
+        return None
+    a, b = a.double(), b.double()
+    size = float((a * a).sum())
+    c = float((a * b).sum()) / size if size else 0.0
+    return c if c and float((b - c * a).abs().amax()) <= roundoff * float(b.abs().amax()) else None
 
 
 def _masked(v: Tensor) -> Tensor:
@@ -173,7 +209,7 @@ CHECKS = (
     Check(
         "cotangent_linear",
         "cotangent",
-        "backward is linear in the cotangent: sign, doubling, sums, zero",
+        "backward is linear in the cotangent: sign, doubling, sums, zero; and uses more of it than one number",
         cotangent_linear,
         given=False,
         echoes=False,

@@ -3,8 +3,11 @@
 v′ is v with zeros for every second row, as a loss with a mask sends them: a backward that looks for such rows shows.
 
 A backward that takes the cotangent's absolute value, clips it, or squares it is no pullback, whatever it gives at one
-cotangent. Exact where the arithmetic is; else within 64 units in the last place of the size before cancellation, the
-backward's measured rounding, or the resolution (an adjoint solved by iteration is no finer).
+cotangent. One that takes a single entry of it, its sum or its mean for the whole is linear and wrong: where the gradients
+for two cotangents are multiples of one another, differences say whether what takes them to nothing has none.
+
+Exact where the arithmetic is; else within 64 units in the last place of the size before cancellation, the backward's
+measured rounding, or the resolution (an adjoint solved by iteration is no finer).
 """
 
 import torch

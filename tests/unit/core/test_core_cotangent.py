@@ -273,3 +273,42 @@ def test_beside_singular_points_the_other_entries_are_compared(seen, ok):
     report = gradcheck(CubeRoot(seen), x, battery=True, raise_exception=False)
     assert report.ok is ok
     assert ok or "cotangent_linear" in {r.check for r in report.failures}
+
+
+NUMBERS = {
+    "its sum": lambda v: v.sum().expand_as(v),
+    "its mean": lambda v: v.mean().expand_as(v),
+    "its first entry": lambda v: v.flatten()[0].expand_as(v),
+}
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_a_backward_that_takes_one_number_of_the_cotangent_for_the_whole_fails(number):
+    """It is linear; no sign, multiple or sum shows it."""
+    [result] = check(LayerSpec(build=lambda: Scale(NUMBERS[number]), inputs="B D"), only="cotangent_linear").results
+    assert result.outcome is Outcome.FAIL
+    assert "one number of the cotangent" in result.reason
+    assert abs(result.finding.analytic) < 1e-12 < 0.1 < abs(result.finding.expected)
+
+
+class Level:
+    """Every output is the mean of all entries: one number of the cotangent, its sum, is all that counts."""
+
+    def __init__(self, factor=1.0):
+        self.factor = factor
+
+    def forward(self, x):
+        self.shape = x.shape
+        return x.mean().expand(x.shape).clone()
+
+    def backward(self, dy):
+        return torch.full(self.shape, float(dy.sum()) * self.factor / dy.numel(), dtype=dy.dtype)
+
+
+@pytest.mark.parametrize("factor", [1.0, 1.5])
+def test_where_the_outputs_depend_on_one_number_backward_may_ask_for_one(factor):
+    report = check(LayerSpec(build=lambda: Level(factor), inputs="B D"), only=("cotangent_linear", "input_gradient"))
+    assert {r.check: r.outcome is Outcome.PASS for r in report.results} == {
+        "cotangent_linear": True,
+        "input_gradient": factor == 1.0,
+    }
