@@ -104,7 +104,7 @@ RANKS = [
     },
     {"functions.kept", "state.meaning", "models", "state.outside", "state.returned", "state.whole"},
     {"state.asking", "targets.candidates", "targets.find"},
-    {"state.calls"},
+    {"targets.guesses", "state.calls"},
     {
         "base",
         "state.built",

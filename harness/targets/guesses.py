@@ -1,0 +1,240 @@
+"""How a layer without a spec may be made and called: what people commonly write, the likelier first."""
+
+from __future__ import annotations
+
+import inspect
+import shlex
+from collections.abc import Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+
+from harness.reading.handed import predicted_first
+from harness.reading.members import operation_of
+from harness.spec import RESERVED, LayerSpec, from_string
+from harness.targets.candidates import Candidate
+from harness.targets.find import kind_of, names_in
+from harness.tensors.arrays import library_of
+
+RATES = ("p", "rate", "prob", "keep", "ratio", "drop", "slope", "alpha", "momentum", "scale", "temperature", "beta")
+"""How constructors' parameters that are no sizes begin, or end after an underscore: 0.5 does for all of them."""
+
+WINDOWS = ("kernel", "window", "pool", "filter", "ksize", "k")
+"""How those begin that an image must not be smaller than."""
+
+MATRICES = ("W", "w", "weight", "weights", "param")
+VECTORS = ("b", "bias", "biases", "beta", "shift")
+SCALES = ("gamma",)
+"""What constructors' parameters are called that are arrays; a bias is one beside a weight."""
+
+STEPS = ("stride", "pad", "dilat", "scale_factor", "upscale_factor", "factor")
+"""How those begin that no input has for a size."""
+
+SWITCHES = ("bias", "use_bias", "affine", "causal")
+"""Those that are on or off."""
+
+DIVISORS = ("num_heads", "n_heads", "n_head", "nhead", "heads", "num_head", "num_groups", "n_groups", "groups")
+"""Those that divide another size."""
+
+SEVERAL = ("shape", "sizes", "dims", "units")
+"""How those end that are several sizes at once."""
+
+TUPLES = ("(D, 3)", "(D,)", "(D, H, W)", "(D, H)", "[D, 4, 3]")
+"""What these may be."""
+
+TARGETS = ("y", "t", "target", "targets", "label", "labels", "y_true", "truth")
+"""What forward's parameters are called that hold what is to be predicted."""
+
+SETTINGS = ("param", "params", "config", "mode", "training", "is_train")
+"""How forward's parameters end that are no arrays."""
+
+SCALARS = {"float": "lambda B: 0.5", "int": "lambda B: 2", "bool": "lambda B: True"}
+"""What forward is given that is annotated so. A graph's operations call their arrays numbers (minitorch)."""
+
+ONE_HOT = "lambda B, {0}, rng: (rng.integers(0, {0}, (B, 1)) == range({0})) * 1.0"
+ENTROPIES = ("entropy", "nll", "bce", "kl", "divergence", "logloss", "likelihood")
+"""What losses are called, without case or underscores, that take probabilities or their logarithms, and one-hot targets."""
+
+POSITIVE = 'floats("B {0}", low=0, high=1, low_open=True, high_open=True)'
+
+
+@dataclass(frozen=True)
+class Guess:
+    """`--build` and `--inputs` as they would be written."""
+
+    build: str
+    inputs: tuple[str, ...]
+
+    def spec(self, candidate: Candidate) -> LayerSpec:
+        """The spec that they make."""
+        kinds = tuple(kind_of(word, {}) for word in self.inputs)
+        sizes = LayerSpec(build=object, inputs=kinds)
+        own = [d for d in _dimensions(candidate) if d in names_in(self.build)]
+        made = from_string(self.build, {*sizes.sizes, *own, *RESERVED}, dict(candidate.namespace))
+        dims = {n: range(1, 7) for n in own if n not in sizes.sizes}
+        return LayerSpec(build=made, inputs=kinds, name=candidate.name, dims=dims)
+
+    def words(self) -> str:
+        """As they are given to the command line."""
+        return f"--build {shlex.quote(self.build)} --inputs {' '.join(map(shlex.quote, self.inputs))}"
+
+
+def guesses(candidate: Candidate) -> Iterator[Guess]:
+    """What people commonly write, the likelier first."""
+    inputs = candidate.inputs()
+    if not inputs or any(name.endswith(SETTINGS) for name in inputs):
+        return
+    dims = _dimensions(candidate)
+    divisor = next((d for d in dims if d in DIVISORS), "")
+    divided = {d: f"{divisor}*{d}" for d in dims if divisor and d != divisor and not d.startswith((*WINDOWS, *STEPS))}
+    arrays = _arrays(candidate.construction())
+    several = [p.name for p in candidate.construction() if _is_tuple(p)]
+    for shapes in zip(*arrays.values(), strict=True) if arrays else [()]:
+        drawn = {n: _drawn(shape, candidate) for n, shape in zip(arrays, shapes, strict=True)}
+        one = any(n.endswith("units") for n in several)  # Keras' is one size, an MLP's may be several
+        for sizes in ("", *TUPLES) if one else TUPLES if several else [""]:
+            given = drawn | (dict.fromkeys(several, sizes) if sizes else {})
+            yield from _guesses_of(candidate, inputs, {**divided, **given}, given)
+
+
+def _is_tuple(parameter: inspect.Parameter) -> bool:
+    """Whether a constructor's parameter is several sizes at once."""
+    said = getattr(parameter.annotation, "__name__", str(parameter.annotation)).lower()
+    return parameter.name.split("_")[-1] in SEVERAL or said.startswith(("tuple", "list[int", "sequence[int"))
+
+
+def _arrays(parameters: Sequence[inspect.Parameter]) -> dict[str, tuple[str, ...]]:
+    """{a constructor's parameter that is an array: its shape, in each way in which it may be one}."""
+    found: dict[str, tuple[str, ...]] = {}
+    for p in parameters:
+        said = getattr(p.annotation, "__name__", str(p.annotation))
+        if p.name in MATRICES or (
+            p.name not in VECTORS and any(word in said for word in ("ndarray", "NDArray", "Tensor"))
+        ):
+            found[p.name] = ("(D, 3)", "(3, D)", "(3, D, 2, 2)", "D")
+        elif p.name in SCALES:
+            found[p.name] = ("D",) * 4
+    if found:
+        found |= {
+            p.name: ("D",) * 4 if {*found} & {*SCALES} else ("3", "3", "3", "D")
+            for p in parameters
+            if p.name in VECTORS
+        }
+    return {p.name: found[p.name] for p in parameters if p.name in found}
+
+
+def _drawn(shape: str, candidate: Candidate) -> str:
+    """The code of an array of this shape."""
+    if library_of(candidate.layer) == "torch" and "torch" in candidate.namespace:
+        return f"torch.randn({shape.strip('()')})"
+    return f"rng.normal(size={shape})"
+
+
+def _guesses_of(
+    candidate: Candidate, inputs: Sequence[str], written: Mapping[str, str], arrays: Container[str]
+) -> Iterator[Guess]:
+    """The guesses, sizes and arrays of the constructor as they are `written` where that is not by their own name."""
+    build = candidate.source
+    if candidate.makes:
+        build += f"({', '.join(written.get(p.name, _argument(p)) for p in candidate.construction())})"
+    divided = any(d in DIVISORS for d in _dimensions(candidate)) and len(written) > 0
+    dims = [written.get(d, d) for d in _dimensions(candidate) if d not in arrays and not (divided and d in DIVISORS)]
+    scalars = {} if candidate.makes and operation_of(candidate.layer) else candidate.scalars()
+    firsts = _first(dims)
+    firsts = [*firsts, *_lookups(["D"])] if arrays else firsts
+    if "embed" in candidate.name.lower():  # some take real numbers too, and cut off what is no whole one
+        firsts = sorted(firsts, key=lambda first: not first[0].startswith("ints"))
+    firsts = [(f"{shape}+1 W+1", f"{shape}+1 W+1") for shape in ("B D H",)] + firsts if "2, 2)" in build else firsts
+    if predicted_first(inputs) != list(inputs) and len(inputs) == 2:  # a loss's target stands before its prediction
+        yield from (Guess(build, (word, shape)) for shape, word in _losses(inputs[0], firsts, candidate, dims))
+    elif len(inputs) == 2 and inputs[1].lower() in TARGETS and _of_probabilities(candidate):
+        yield from (Guess(build, words) for words in _losses(inputs[1], firsts, candidate, dims))
+    for word, shape in firsts:
+        others = [_other(name, shape, dims) for name in inputs[1:]]
+        others = [
+            [SCALARS[scalars[n]]] if n in scalars else _rated(words, candidate) if _is_rate(n) else words
+            for n, words in zip(inputs[1:], others, strict=True)
+        ]
+        others = [
+            [*words, word] if word not in words and words[0] not in (*SCALARS.values(),) and not dims else words
+            for words in others
+        ]
+        for rest in product(*others):
+            yield Guess(build, (word, *rest))
+        if candidate.gathers:
+            yield from (
+                Guess(build, (word, *rest)) for rest in ([word], [word, word], *([w] for w in _other("", shape, dims)))
+            )
+
+
+def _of_probabilities(candidate: Candidate) -> bool:
+    name = candidate.name.lower().replace("_", "")
+    return any(word in name for word in ENTROPIES)
+
+
+def _losses(
+    target: str, firsts: Sequence[tuple[str, str]], candidate: Candidate, dims: Sequence[str]
+) -> Iterator[tuple[str, str]]:
+    """The prediction and the target of a loss: of probabilities such, and one example is of one class."""
+    probable = _of_probabilities(candidate)
+    within = probable and "logit" not in candidate.name.lower()
+    for word, shape in sorted(firsts, key=lambda first: "floats" not in first[0]) if within else firsts:
+        labels, one_hot, *plain = _other(target.lower(), shape, dims)
+        yield from ((word, other) for other in ([one_hot, labels] if probable else [*plain, one_hot, labels]))
+
+
+def _dimensions(candidate: Candidate) -> list[str]:
+    parameters = candidate.construction()
+    arrays = _arrays(parameters)
+    return [p.name for p in parameters if _argument(p) == p.name and p.name not in arrays]
+
+
+def _argument(parameter: inspect.Parameter) -> str:
+    """A size by its own name, True, or 0.5."""
+    if parameter.name in SWITCHES or parameter.annotation in (bool, "bool"):
+        return "True"
+    return "0.5" if parameter.annotation in (float, "float") or _is_rate(parameter.name) else parameter.name
+
+
+def _rated(words: Sequence[str], candidate: Candidate) -> list[str]:
+    """A number before an array, where an autograd.Function or operator that is given one may return nothing but None for it."""
+    return [*words] if candidate.makes or isinstance(candidate.layer, tuple) else [SCALARS["float"], *words]
+
+
+def _is_rate(name: str) -> bool:
+    parts = name.split("_")
+    return bool({parts[0], parts[-1]} & set(RATES)) and parts[-1] != "factor"
+
+
+def _first(dims: Sequence[str]) -> list[tuple[str, str]]:
+    """The first input: how it is written, and its shape."""
+    windows = [d for d in dims if d.startswith(WINDOWS)]
+    widths = [d for d in dims if d not in windows and not d.startswith(STEPS)] or ["D"]
+    grown = f"+{windows[0]}" if windows else ""
+    shapes = [f"B {d}" for d in widths]
+    columns = [f"{d} B" for d in widths] + [f"{d} 1" for d in widths]
+    images = [f"B {d} H{grown} W{grown}" for d in widths] + [f"B {d} T{grown}" for d in widths]
+    images += [] if windows else [f"B {d} 2*H 2*W" for d in widths]  # what pools by 2 without being told
+    images += [f"B {d} H{grown} W{grown} Z{grown}" for d in widths]
+    shapes = [*images, *shapes] if windows else [*shapes, *columns, *(f"B T {d}" for d in widths), *images]
+    shapes += [f"B H{grown} W{grown} {d}" for d in widths] + widths + [f"B {'D' if dims else 'T'}", "B"]
+    lookups = _lookups(dims)
+    others = [(POSITIVE.format(d), f"B {d}") for d in widths]
+    few = [] if dims else [(f'ints("{shape}", below=2)', shape) for shape in ("B", "B T")]  # a table of a fixed size
+    return [*((shape, shape) for shape in dict.fromkeys(shapes)), *lookups, *others, *few]
+
+
+def _lookups(dims: Sequence[str]) -> list[tuple[str, str]]:
+    return [(f'ints("{shape}", below="{d}")', shape) for d in dims for shape in ("B", "B T")]
+
+
+def _other(name: str, first: str, dims: Sequence[str]) -> list[str]:
+    """How a further input may be written, beside a first of this shape; `dims`: the sizes that the constructor has."""
+    *most, last = first.split()
+    column = len(most) == 1 and last in ("B", "1")
+    size = most[0] if column else last if last.isidentifier() else "D"
+    labels = f'ints("B", below="{size}")'
+    if name.lower() in TARGETS:
+        return [labels, ONE_HOT.format(size) if size != "B" else "B", first, "B"]
+    states = [f"{d} {last}" if column else f"B {d}" for d in dims if d != size and not d.startswith(WINDOWS)]
+    weights = [] if dims else [f"M {size}", "M 1"] if column else [f"{size} M", "M", f"M {size}"]
+    return list(dict.fromkeys([first, *states, size, *weights, "B", labels]))
