@@ -107,6 +107,7 @@ RANKS = [
     {"targets.guesses", "state.calls"},
     {
         "base",
+        "state.derived",
         "state.built",
         "examples.design",
         "oracles.estimate",
