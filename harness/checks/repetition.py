@@ -18,7 +18,7 @@ from harness.outcome import Outcome
 from harness.report import Finding
 from harness.session import Observation, Session
 from harness.state.outside import one_world
-from harness.state.stateful import decoy
+from harness.state.watched import decoy
 from harness.subject import Evaluation, Gradients
 from harness.tensors.arrays import rms
 from harness.tensors.poison import poisoned

@@ -43,9 +43,7 @@ def module(
     places: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> Recipe:
     """A torch.nn.Module, called with its parameters and buffers put in their places, and with what stands at `places` in it."""
-    kind = type(layer)
-    line, _ = imported(kind, kind.__name__)
-    make = f"layer = {constructed(kind, made)}" if line else f"layer = ...  # fill in: a {name}"
+    imports, make = making(layer, made, called=name)
     body = [
         "def forward(leaves, buffers, mode, seed):",
         "    global live, outputs",
@@ -61,63 +59,21 @@ def module(
         f"    names = {list(wanted)!r}",
         _GRADIENTS,
     ]
-    return _recipe("torch", [line] if line else [], [make], body)
+    return assembled("torch", imports, [make], body)
+
+
+def making(thing: Any, made: Mapping[str, Any] | None, name: str = "layer", called: str = "") -> tuple[list[str], str]:
+    """The import that is needed and the line that makes an object, of what it was `made` of; the line is left to be filled in where
+    its class can't be imported."""
+    kind = type(thing)
+    line, _ = imported(kind, kind.__name__)
+    if not line:
+        return [], f"{name} = ...  # fill in: a {called or kind.__name__}"
+    return [line], f"{name} = {constructed(kind, made)}"
 
 
 _GRAPH = ("", "", "def backward(v):")
 _GRADIENTS = "    return dict(zip(names, torch.autograd.grad(outputs, [live[n] for n in names], v, allow_unused=True)))"
-
-
-def stateful(
-    layer: Any,
-    library: Library,
-    inputs: Sequence[str],
-    wanted: Sequence[str],
-    places: Mapping[str, str],
-    gradients: Mapping[str, str],
-    mode_line: str,
-    given: str,
-    keywords: str = "",
-    made: Mapping[str, Any] | None = None,
-    output: str = "",
-    over: str = "",
-    cached: bool = False,
-    form: str = "{}",
-    stepped: Mapping[str, str] = MappingProxyType({}),
-) -> Recipe:
-    """An object with forward and backward; `places` and `gradients` are expressions such as `layer.params['W']`, `stepped`
-    those of parameters that backward moves, `form` of how the gradients stand in what it returns."""
-    call = ".forward" if callable(getattr(layer, "forward", None)) else ""
-    kind = type(layer)
-    line, _ = imported(kind, kind.__name__)
-    make = f"layer = {constructed(kind, made)}" if line else f"layer = ...  # fill in: a {kind.__name__}"
-    body = [
-        "def forward(leaves, buffers, mode, seed):",
-        "    replay(seed)",
-        *([f"    {mode_line}"] if mode_line else []),
-        *(f"    {place} = give({{**leaves, **buffers}}[{n!r}])" for n, place in places.items()),
-        f"    y = layer{call}({', '.join([*inputs, *([keywords] if keywords else [])])})",
-        *([f"    y = layer.{output}"] if output else []),
-        *([f"    y = y.{over}()"] if over else []),
-        *(["    *y, cache = y"] if cached else []),
-        "    return [torch.as_tensor(t) for t in flat(y)]",
-        "",
-        "",
-        "def backward(v):",
-        *(["    layer.zero_grad()"] if callable(getattr(layer, "zero_grad", None)) else []),
-        *(
-            ["    before = {" + ", ".join(f"{n!r}: torch.as_tensor({c}).clone()" for n, c in stepped.items()) + "}"]
-            if stepped
-            else []
-        ),
-        f"    d = returned = {form.format(f'layer.backward({given})')}",
-        *_by_name(wanted),
-        "    d = flat(d)",
-        f"    found = {{n: torch.as_tensor(t) for n, t in zip({list(wanted)!r}, d) if t is not None}}",
-        f"    parameters = {{{', '.join(f'{n!r}: torch.as_tensor({code})' for n, code in gradients.items())}}}",
-        "    return {**found, **parameters}",
-    ]
-    return _recipe(library, [line] if line else [], [make], body)
 
 
 def passed(arguments: Mapping[str, Any], leaves: Container[str]) -> list[str]:
@@ -148,7 +104,7 @@ def keywords_of(kwargs: Mapping[str, Any], modes: Mapping[str, Mapping[str, Any]
     return f"**{dict(kwargs)!r}" if kwargs else ""
 
 
-def _by_name(wanted: Sequence[str]) -> list[str]:
+def by_name(wanted: Sequence[str]) -> list[str]:
     """A dict of gradients, in the order of the inputs; `dx`, `grad_x` and `x_grad` are the gradient of x."""
     pick = "next(v for k, v in d.items() if n in (k, k[1:]) or n in k.split('_'))"
     last = [n.rpartition(".")[2] for n in wanted]  # of a dict among the inputs, what they are called there
@@ -199,11 +155,11 @@ def functions(
         "",
         "def backward(v):",
         f"    d = {pulling.call if pulling else pull}",
-        *_by_name(wanted),
+        *by_name(wanted),
         "    d = flat(d)",
         f"    return {{n: torch.as_tensor(t) for n, t in zip({list(wanted)!r}, d)}}",
     ]
-    return _recipe(library, [line for line, _ in lines.values() if line], list(named.values()), body)
+    return assembled(library, [line for line, _ in lines.values() if line], list(named.values()), body)
 
 
 def traced(
@@ -235,7 +191,7 @@ def traced(
         f"    names = {list(wanted)!r}",
         _GRADIENTS,
     ]
-    return _recipe("torch", [line] if line else [], [setup], body)
+    return assembled("torch", [line] if line else [], [setup], body)
 
 
 _METHOD = "...  # fill in: the method {} of an object"
@@ -258,9 +214,7 @@ def adapted(
 ) -> Recipe:
     """The script of an object that stands around `wrapped`, which is not the user's: written out with these lines as its
     `__call__(self, *inputs, **words)` and `backward(self, *v)`."""
-    kind = type(wrapped)
-    line, _ = imported(kind, kind.__name__)
-    make = f"wrapped = {constructed(kind, made)}" if line else f"wrapped = ...  # fill in: a {kind.__name__}"
+    own, make = making(wrapped, made, "wrapped")
     lines = [
         "",
         "",
@@ -280,7 +234,7 @@ def adapted(
     imports = [i for i in plain.imports if not i.startswith("from harness")]
     more = ["from types import SimpleNamespace"] if any("SimpleNamespace" in code for code in (*forward, *back)) else []
     # what follows the layer's own line stays
-    return Recipe((*more, *imports, *([line] if line else [])), (make, *lines, *plain.setup[1:]), plain.functions)
+    return Recipe((*more, *imports, *own), (make, *lines, *plain.setup[1:]), plain.functions)
 
 
 def seeded(recipe: Recipe, lines: Sequence[str]) -> Recipe:
@@ -289,7 +243,8 @@ def seeded(recipe: Recipe, lines: Sequence[str]) -> Recipe:
     return replace(recipe, functions=recipe.functions.replace(_SEED, _SEED + more, 1))
 
 
-def _recipe(library: Library, imports: Sequence[str], setup: Sequence[str], body: Sequence[str]) -> Recipe:
+def assembled(library: Library, imports: Sequence[str], setup: Sequence[str], body: Sequence[str]) -> Recipe:
+    """The recipe of these lines: imports, what makes the layer, and the functions `forward` and `backward`."""
     give = f"\n\ndef give(t):\n    return {_GIVE[library]}\n"
     return Recipe(
         ("import numpy as np", "import torch", *imports), tuple(setup), _SEED + give + _FLAT + "\n".join(body)

@@ -25,8 +25,9 @@ from harness.state.orders import in_another_order
 from harness.state.owners import Owners
 from harness.state.returned import beside, in_order
 from harness.state.slots import Slot, share_memory, standing, walk
-from harness.state.stateful import Glimpse, Stateful, decoy
+from harness.state.stateful import Stateful
 from harness.state.steps import Steps, Unmeasured, ignores_rate, is_read_from_afar, steps_of, unmeasured
+from harness.state.watched import Glimpse, decoy
 from harness.subject import Gradients, Subject
 from harness.tensors.arrays import is_array, same_bytes
 

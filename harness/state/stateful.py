@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,13 +18,13 @@ from harness.replay.sources import Sources
 from harness.request import Request, gradient
 from harness.scripts import recipe
 from harness.scripts.routes import seedings
-from harness.state.calls import Calls
+from harness.scripts.scripted import Scripted
 from harness.state.copies import own_copy
-from harness.state.history import History, lengths
 from harness.state.outside import Outside
 from harness.state.returned import is_returned
 from harness.state.slots import Slot, share_memory, standing
 from harness.state.views import places
+from harness.state.watched import Watched
 from harness.subject import Evaluation, Leaf, Place, Recipe, Subject
 from harness.tensors.arrays import to_tensor
 
@@ -35,22 +34,11 @@ def has_backward(layer: Any) -> bool:
     return not isinstance(layer, type) and callable(getattr(layer, "backward", None)) and forward_of(layer) is not None
 
 
-@dataclass(frozen=True)
-class Glimpse:
-    """A forward on the inputs given, and what stood before it in places that are not known yet."""
-
-    mode: str | None
-    before: Mapping[str, tuple[Slot, Tensor]]
-    outputs: Sequence[Tensor]
-
-
 @dataclass
-class Stateful(Calls):
-    """A working copy of a layer with the places where its parameters, gradients and buffers stand."""
+class Stateful(Watched):
+    """A working copy of a layer with the places where its parameters, gradients and buffers stand, run from there."""
 
-    parameters: dict[str, Slot] = field(default_factory=dict)
     gradients: dict[str, Slot] = field(default_factory=dict)
-    buffers: dict[str, Slot] = field(default_factory=dict)
     pulled: dict[str, Slot] = field(default_factory=dict)
     """Where the gradients of inputs stand that backward does not return."""
     laid: dict[str, Tensor | None] = field(default_factory=dict, init=False)
@@ -59,8 +47,6 @@ class Stateful(Calls):
     """Whether a backward has run since the gradients were zeroed last."""
     numbers: dict[str, type] = field(default_factory=dict)
     """The parameters that are plain numbers, with their type."""
-    watched: set[str | None] = field(default_factory=set, init=False)
-    """The modes in which a forward has shown what it draws from."""
     homes: dict[str, Any] = field(default_factory=dict, init=False)
     """{buffer: the array that stood there at first}: a forward may bind its name to an output, or to another buffer's array,
     and writing there would change what is theirs."""
@@ -68,8 +54,6 @@ class Stateful(Calls):
     """The parameters in whose memory others lie: a script writes into them, and binds nothing else to their names."""
     outside: Outside = field(default_factory=Outside)
     """What its methods compute with that stands outside it."""
-    glimpsed: Glimpse | None = field(default=None, init=False)
-    """A forward after which nothing but parameters and buffers has been written to."""
 
     @classmethod
     def of(cls, request: Request) -> Stateful:
@@ -188,12 +172,6 @@ class Stateful(Calls):
             slot, home = self.buffers[name], self.homes.get(name)
             slot.replace(there, buffers[name]) if there is home else slot.settle(home, buffers[name])
 
-    def read(self, slots: Mapping[str, Slot]) -> dict[str, Tensor]:
-        """Copies of what stands in these places."""
-        if not slots:
-            return {}
-        return {n: to_tensor(v, n).detach().clone() for n, v in standing(slots).items() if v is not None}
-
     def subject(self, **more: Any) -> Subject:
         """The finished subject, once the places are known."""
         leaves = dict(self.leaves)
@@ -234,112 +212,49 @@ class Stateful(Calls):
         return predicted_first(wanted) if alone else wanted
 
     def _recipe(self, leaves: Mapping[str, Leaf]) -> Recipe:
-        plain = recipe.stateful(
+        """How a script makes the layer and calls it."""
+        keywords = recipe.keywords_of(self.request.kwargs, self.request.modes)
+        moving = {n: s for n, s in {**self.stepped, **self.moved}.items() if n in self.parameters}
+        plain = Scripted(
             self.layer,
-            self.library,
-            recipe.passed(self.arguments, self.leaves),
-            self._pulled_to([n for n in self.inputs if n in leaves and leaves[n].wanted]),
-            {
-                n: f"layer{slot.code}{_data(slot)}{'[...]' if n in self.wholes else ''}"
-                for n, slot in {**self.parameters, **self.buffers}.items()
-            },
-            {
-                **{
-                    n: f"before[{n!r}] - torch.as_tensor(layer{s.code})"
-                    for n, s in self.stepped.items()
-                    if n in self.parameters
-                },
-                **{
-                    n: f"(before[{n!r}] - torch.as_tensor(layer{self.moved[n].code})) / {length}"
-                    for n, length in self.lengths.items()
-                },
-                **{
-                    n: slot.code if is_returned(slot) else "layer" + slot.code
-                    for n, slot in {**self.pulled, **self.gradients}.items()
-                },
-            },
-            "\n    ".join(
-                [
-                    *(["global cache"] if self.cached else []),
-                    *(["global handed", "handed = leaves"] if self.demand.repeated else []),
-                    *(["global y"] if self.output_again else []),
-                    *([self.switch.line] if self.switch else []),
-                    *(f"{code} = 1.0" for _, _, code in (self.rates if self.stepped else [])),
-                    *self.history.lines(),
-                ]
-            ),
-            self.code,
-            recipe.keywords_of(self.request.kwargs, self.request.modes),
             self.request.made,
+            self.library,
+            [*recipe.passed(self.arguments, self.leaves), *([keywords] if keywords else [])],
+            self._pulled_to([n for n in self.inputs if n in leaves and leaves[n].wanted]),
+            {n: self._assigned(n, slot) for n, slot in {**self.parameters, **self.buffers}.items()},
+            self._gradient_codes(),
+            {n: f"layer{slot.code}" for n, slot in moving.items()},
+            self._lines_before(),
             self.output,
             self.meaning.over if self.meaning is not None else "",
             bool(self.cached),
+            self.code,
             self.form,
-            {n: f"layer{s.code}" for n, s in {**self.stepped, **self.moved}.items() if n in self.parameters},
-        )
+        ).recipe()
         return recipe.seeded(plain, seedings(self.sources.drawn, {"layer": self.layer}))
 
-    def probe(self, unknown: Callable[[], Iterable[Slot]] = tuple) -> None:
-        """One forward in each mode that will be used, to see which global generators it draws from.
+    def _assigned(self, name: str, slot: Slot) -> str:
+        """Where a script puts the value of a parameter or buffer. A tensor is assigned to through .data: where `params` is put
+        together anew at each access, it would be lost."""
+        data = ".data" if isinstance(slot.get(), Tensor) else ""
+        return f"layer{slot.code}{data}{'[...]' if name in self.wholes else ''}"
 
-        Its inputs are a decoy, other than those that will be judged: whatever a layer keeps of its first forward shows.
-        What is `unknown` after it is remembered before one on the inputs given, where something is or lists may grow.
-        """
-        known = {**self.parameters, **self.buffers}
-        saved = self.read(known)
-        first, *others = self.entered or self.modes[:1]
-        for mode in (first, *others):
-            self.watch(mode)
-        self.restore(known, saved)
-        lists, slots = lengths(self.layer), list(unknown())
-        if not lists and not slots:
-            return
-        with suppress(Exception, SystemExit):
-            self.glimpsed = self._glimpse(first, slots)
-            if lengths(self.layer) != lists:
-                self.history = History.of(self.layer, lambda: self._decoyed(first))
-        if self.history.lists:
-            self.glimpsed = None
-        self.restore(known, saved)
+    def _gradient_codes(self) -> dict[str, str]:
+        """{tensor: where its gradient stands after backward, or how it is read off the step that backward has taken}."""
+        steps = {n: s for n, s in self.stepped.items() if n in self.parameters}
+        read = {n: f"before[{n!r}] - torch.as_tensor(layer{s.code})" for n, s in steps.items()}
+        for n, length in self.lengths.items():
+            read[n] = f"(before[{n!r}] - torch.as_tensor(layer{self.moved[n].code})) / {length}"
+        kept = {**self.pulled, **self.gradients}
+        return read | {n: s.code if is_returned(s) else f"layer{s.code}" for n, s in kept.items()}
 
-    def watch(self, mode: str | None) -> None:
-        """Which global generators a forward in this mode draws from, if none has shown it yet: others are not replayed."""
-        if mode in self.watched:
-            return
-        self.watched.add(mode)
-        # a mode that refuses these inputs shows nothing; the case will say so
-        with self.sources.watched(), suppress(Exception, SystemExit):
-            self._decoyed(mode)
-
-    def _decoyed(self, mode: str | None) -> None:
-        self.forward(self.decoys, mode)
-
-    @cached_property
-    def decoys(self) -> dict[str, Tensor]:
-        """Other inputs than those given."""
-        return {n: decoy(leaf.value) for n, leaf in self.leaves.items()}
-
-    def _glimpse(self, mode: str | None, slots: Iterable[Slot]) -> Glimpse:
-        before = {s.label: (s, t.clone()) for s in slots if (t := s.read()) is not None}
-        self.sources.seed(0)
-        outputs = self.forward({n: leaf.value.clone() for n, leaf in self.leaves.items()}, mode)
-        return Glimpse(mode, before, [y.clone() for y in outputs])
-
-    @staticmethod
-    def restore(slots: Mapping[str, Slot], values: Mapping[str, Tensor]) -> None:
-        """Write these values back into their places."""
-        for name, there in standing(slots).items():
-            if name in values:
-                slots[name].replace(there, values[name])
-
-
-def _data(slot: Slot) -> str:
-    """A tensor is assigned to through .data: where `params` is put together anew at each access, it would be lost."""
-    return ".data" if isinstance(slot.get(), Tensor) else ""
-
-
-def decoy(value: Tensor) -> Tensor:
-    """Other values of the same kind: the same ones in other places, which no domain can object to."""
-    if value.numel() == 1 and value.is_floating_point():
-        return 0.75 * value
-    return value.roll(1)  # of all entries in a row
+    def _lines_before(self) -> list[str]:
+        """The lines of a script's forward that come before anything else: globals for its backward, the mode, learning rates of 1."""
+        return [
+            *(["global cache"] if self.cached else []),
+            *(["global handed", "handed = leaves"] if self.demand.repeated else []),
+            *(["global y"] if self.output_again else []),
+            *([self.switch.line] if self.switch else []),
+            *(f"{code} = 1.0" for _, _, code in (self.rates if self.stepped else [])),
+            *self.history.lines(),
+        ]

@@ -88,6 +88,7 @@ RANKS = [
         "tensors.within",
     },
     {
+        "scripts.scripted",
         "state.copies",
         "draws",
         "explain.*",
@@ -105,6 +106,7 @@ RANKS = [
     {"functions.kept", "state.meaning", "models", "state.outside", "state.returned", "state.whole"},
     {"state.asking", "targets.candidates", "targets.find"},
     {"targets.guesses", "state.calls"},
+    {"state.watched"},
     {
         "base",
         "state.derived",
