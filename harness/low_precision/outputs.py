@@ -10,7 +10,8 @@ from torch import Tensor
 
 from harness.domain import Refused
 from harness.judgement.verdict import ROUNDINGS
-from harness.low_precision.precision import AGAIN, MORE, QUICK, Lowered
+from harness.low_precision.neighbours import MORE, QUICK
+from harness.low_precision.precision import AGAIN, Lowered
 from harness.low_precision.rounding import Noise, real
 from harness.report import Finding
 from harness.tensors.arrays import dtype_name, rms

@@ -4,62 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property, lru_cache, partial
-from typing import Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from harness.base import Base
 from harness.case import Case
-from harness.domain import BackwardRaised, Refused, backward_may_raise
+from harness.domain import Refused, backward_may_raise
 from harness.draws import directions_like, rng_of, scales_of, unit_of
 from harness.functions.reference import Reference
 from harness.judgement.verdict import ROUNDINGS
-from harness.low_precision.rounding import Faint, Finiteness, Noise, Range, Rounding, last_digit, real, widened
-from harness.subject import Evaluation, Gradients, Subject
-from harness.tensors.arrays import rms, unit_roundoff
-
-QUICK = range(1, 5)
-"""The neighbours that are looked at always: one unit in the last place away, ties kept."""
+from harness.low_precision.neighbours import Neighbours
+from harness.low_precision.rounding import Faint, Noise, Rounding, real
+from harness.subject import Gradients, Subject
+from harness.tensors.arrays import rms
 
 AGAIN = 4
 """How many times the error of autograd in the same precision, or of what forward keeps, a backward may be off by, and
 over the tensor how many times all of it: another right order of the same operations rounds otherwise, but by as much."""
 
-MORE = range(5, 21)
-"""Those that are looked at before anything is called wrong: one, two and four units away, ties broken. A kink at which
-rounding may put an intermediate on either side shows at one of them."""
 
-FAR = range(21, 30)
-"""In float32, 16, 128 and 1 024 units away: where a function is flat (tanh near 1) all near points round alike inside, and may
-all do so exactly, by one and the same luck."""
-
-Tensors = dict[str, Tensor]
-
-
-@dataclass(frozen=True)
-class Point:
-    """Leaves, buffers and cotangents, all of them numbers of the lower precision."""
-
-    leaves: Tensors
-    buffers: Tensors
-    cotangents: tuple[Tensor, ...]
-    distance: int = 0
-    """From the base point, in units in the last place."""
-
-
-class Lowered:
+class Lowered(Neighbours):
     """One case, its layer in a lower precision, and what is known of the rounding between the two."""
 
     def __init__(self, case: Case, subject: Subject, dtype: torch.dtype, alone: bool = False) -> None:
-        self.case, self.subject, self.dtype = case, subject, dtype
+        super().__init__(case, subject, dtype)
         self.alone = alone  # whether the case is that of a reference, since the layer takes this dtype alone
-        self.u = unit_roundoff(dtype)
-        self.at = lru_cache(None)(self._at)
-        self.near = lru_cache(None)(self._near)
         self.kept = lru_cache(None)(self._kept)
         self.recomputed = lru_cache(None)(self._recomputed)
         self.faint = lru_cache(None)(self._faint)
@@ -67,114 +38,6 @@ class Lowered:
         self.autograd = lru_cache(None)(self._autograd)
         self.own = lru_cache(None)(self._own)
         self.reference = lru_cache(None)(self._reference)
-
-    # The points
-
-    def _at(self, k: int) -> Point:
-        """The case's numbers rounded; for k > 0 a neighbour with every one of them some last digits larger or smaller."""
-        cotangents = tuple(v.to(self.dtype) for v in self.case.base.cotangents)
-        here = Point(widened(self.case.leaves, self.dtype), widened(self.case.buffers, self.dtype), cotangents)
-        if not k:
-            return here
-        distance = (1, 2, 4)[k % 3] if k in MORE else (16, 128, 1024)[k % 3] if k in FAR else 1
-        move = self._mover(k, distance)
-        vs = cotangents if not self.case.subject.takes_cotangent else tuple(map(move, cotangents))
-        return Point(
-            {n: move(t) for n, t in here.leaves.items()}, {n: move(t) for n, t in here.buffers.items()}, vs, distance
-        )
-
-    def _mover(self, k: int, distance: int) -> Callable[[Tensor], Tensor]:
-        rng = rng_of(self.case.seed, 23, k)
-
-        def move(t: Tensor) -> Tensor:
-            if not t.is_floating_point():
-                return t
-            values, which = torch.unique(t, return_inverse=True) if k in QUICK else (t, None)
-            signs = torch.as_tensor(rng.choice((-1.0, 1.0), tuple(values.shape))).to(t.device)
-            signs = signs if which is None else signs[which]
-            return (t.double() + distance * signs * last_digit(t, self.dtype)).to(self.dtype)
-
-        return move
-
-    # The same numbers in both precisions
-
-    def low(self, point: Point) -> Case:
-        """The layer in the lower precision, with its own cotangents. What is taken for a buffer there alone, as is what a forward
-        keeps that is no number, begins as it was found."""
-        buffers = {**self.subject.buffers, **point.buffers}
-        return self.case.at(subject=self.subject, leaves=point.leaves, buffers=buffers)
-
-    def wide(self, point: Point) -> Case:
-        """The layer in the case's precision, at the same numbers."""
-        dtype = self.case.dtype
-        return self.case.at(leaves=widened(point.leaves, dtype), buffers=widened(point.buffers, dtype))
-
-    def _wide_cotangents(self, point: Point) -> tuple[Tensor, ...]:
-        return tuple(v.to(w.dtype) for v, w in zip(point.cotangents, self.case.base.cotangents, strict=True))
-
-    @cached_property
-    def base(self) -> Base:
-        """Forward and backward in the lower precision.
-
-        Raises:
-            Refused: the forward raised or is not finite here.
-            BackwardRaised: the backward raised.
-        """
-        point = self.at(0)
-        with np.errstate(all="ignore"):
-            return self.low(point).evaluate(1, point.cotangents)
-
-    @cached_property
-    def expected(self) -> Base:
-        """The same in the case's precision."""
-        point = self.at(0)
-        return self.wide(point).evaluate(1, self._wide_cotangents(point))
-
-    def _near(self, k: int) -> Base | None:
-        """Forward and backward in the case's precision at a neighbour, None where the neighbour is refused."""
-        point = self.at(k)
-        try:
-            return self.wide(point).evaluate(1, self._wide_cotangents(point))
-        except Refused:
-            return None
-
-    @cached_property
-    def overflows(self) -> bool:
-        """Whether a number inside the forward leaves the range of the lower precision and not that of the wide one."""
-        point = self.at(0)
-        return _not_finite(self.low(point)) > _not_finite(self.wide(point))
-
-    @cached_property
-    def strays(self) -> bool:
-        """Whether a number that backward or NumPy's forward makes is too large for the lower precision: of torch by its size in the
-        wide one, of NumPy by what it signals in the lower one. One that is too small, such as a guard of 10⁻⁸ against zeros, is
-        another thing: what it was there for is lost."""
-        point, seen = self.at(0), Range(self.dtype)
-        evaluation = self._forward(self.wide(point))
-        with backward_may_raise(), seen:
-            evaluation.pullback(self._wide_cotangents(point))
-        return seen.left or any(self._signalled(over="call", divide="call"))
-
-    @cached_property
-    def fades(self) -> bool:
-        """Whether NumPy, whose rounding can't be imitated, loses digits in backward to numbers below the smallest normal one."""
-        return self._signalled(under="call")[1]
-
-    def _signalled(self, **kinds: Literal["call"]) -> tuple[bool, bool]:
-        """Whether NumPy signals any of these in the lower precision, in forward and in backward."""
-        point, signals = self.at(0), list[str]()
-        with np.errstate(**kinds, call=lambda kind, _: signals.append(kind)):
-            lower = self._forward(self.low(point))
-            forward = len(signals)
-            with backward_may_raise():
-                lower.pullback([v.clone() for v in point.cotangents])
-        return forward > 0, len(signals) > forward
-
-    @staticmethod
-    def _forward(case: Case) -> Evaluation:
-        return case.forward({n: t.clone() for n, t in case.leaves.items()})
-
-    # What rounding comes to
 
     def response(self, name: str, neighbours: Sequence[int]) -> Noise | None:
         """How the exact gradient answers to a change of every number by one unit in its last place.
@@ -217,9 +80,9 @@ class Lowered:
         try:
             case = self.wide(point)
             with rounding:
-                evaluation = self._forward(case)
+                evaluation = case.fresh()
             with backward_may_raise(), going_back():
-                found = evaluation.pullback(self._wide_cotangents(point))
+                found = evaluation.pullback(self.wide_cotangents(point))
         except Refused:
             return None
         return found if rounding.seen and len(found) else None
@@ -229,7 +92,7 @@ class Lowered:
         case, rounding = self.wide(self.at(k)), Rounding(self.dtype)
         try:
             with rounding:
-                evaluation = self._forward(case)
+                evaluation = case.fresh()
         except Refused:
             return None
         return tuple(y.detach().clone() for y in evaluation.outputs) if rounding.seen else None
@@ -273,7 +136,7 @@ class Lowered:
         does, and nothing of what a fault does. For NumPy, whose rounding can't be imitated. No excuse either."""
         errors = []
         for k in points:
-            found, exact = self._lower(k), self.near(k)
+            found, exact = self.lower(k), self.near(k)
             g, r = (None if base is None else base.gradients.get(name) for base in (found, exact))
             if g is not None and r is not None and bool(torch.isfinite(g).all()):
                 errors.append(real(g) - real(r))
@@ -281,15 +144,6 @@ class Lowered:
             return None
         usual = torch.stack(errors).mean(0)
         return Noise.of([e - usual for e in errors])
-
-    def _lower(self, k: int) -> Base | None:
-        """Forward and backward in the lower precision at a neighbour, None where it is refused."""
-        point = self.at(k)
-        try:
-            with np.errstate(all="ignore"):
-                return self.low(point).evaluate(1, point.cotangents)
-        except (Refused, BackwardRaised):
-            return None
 
     def slope(self, name: str) -> float:
         """u‖v ⊙ y‖ / spread(x): the slope that comes of rounding the outputs, below which the forward tells nothing."""
@@ -316,7 +170,7 @@ class Lowered:
             steps = {n: 8 * side * unit_of(point.leaves[n]) * d for n, d in zip(real_leaves, moved, strict=True)}
             far = replace(point, leaves={n: t + steps[n] if n in steps else t for n, t in point.leaves.items()})
             try:
-                g = self.wide(far).evaluate(1, self._wide_cotangents(far)).gradients.get(name)
+                g = self.wide(far).evaluate(1, self.wide_cotangents(far)).gradients.get(name)
             except Refused:
                 continue
             largest = largest if g is None or not g.numel() else max(largest, float(g.abs().max().nan_to_num(0.0)))
@@ -341,14 +195,6 @@ class Lowered:
         rng = rng_of(self.case.seed, 29)
         point = self.at(0)
         signs = [torch.as_tensor(rng.choice((-1.0, 1.0), tuple(v.shape))).to(v) for v in self.expected.cotangents]
-        given = tuple(v * s for v, s in zip(self._wide_cotangents(point), signs, strict=True))
+        given = tuple(v * s for v, s in zip(self.wide_cotangents(point), signs, strict=True))
         g = self.wide(point).evaluate(1, given).gradients.get(name)
         return 0.0 if g is None else rms(g)
-
-
-def _not_finite(case: Case) -> int:
-    """How many numbers inside its forward are not finite."""
-    seen = Finiteness()
-    with seen:
-        case.forward({n: t.clone() for n, t in case.leaves.items()})
-    return seen.count

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from harness.base import Base
 from harness.judgement.verdict import ROUNDINGS, Verdict
-from harness.low_precision.precision import AGAIN, FAR, MORE, QUICK, Lowered
+from harness.low_precision.neighbours import FAR, MORE, QUICK
+from harness.low_precision.precision import AGAIN, Lowered
 from harness.low_precision.rounding import Allowance, Noise, real
 from harness.outcome import Outcome
 from harness.report import Finding

@@ -134,7 +134,7 @@ RANKS = [
         "examples.special",
         "judgement.verdict",
     },
-    {"judgement.claim", "findings.diagnosis", "examples.sample", "judgement.surroundings"},
+    {"low_precision.neighbours", "judgement.claim", "findings.diagnosis", "examples.sample", "judgement.surroundings"},
     {"judgement.inside", "judgement.line", "low_precision.precision", "low_precision.upcast"},
     {"judgement.kinks", "judgement.ladders", "judgement.together"},
     {"low_precision.outputs", "judgement.place", "low_precision.scales"},
