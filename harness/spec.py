@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import ast
-import builtins
 import inspect
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from dis import get_instructions
 from operator import index
 from typing import Any
 
+from harness.builds import from_string, is_layer, namespace_of, parameters_of
 from harness.kinds import Drawn, InputKind, dimension_names, kind_of
 from harness.outcome import SpecError
 from harness.reading.signatures import misspelt
@@ -152,7 +150,7 @@ class LayerSpec:
         if not listed or set(self.dtypes or ()) - set(DTYPE_NAMES):
             raise SpecError(f"dtypes={self.dtypes!r}: write a tuple of {', '.join(DTYPE_NAMES)}")
         resolvable(self.resolution)
-        if not callable(self.build) and not _is_layer(self.build):
+        if not callable(self.build) and not is_layer(self.build):
             raise SpecError(f"build={self.build!r} is neither a class, a function, a string nor a layer")
         self._check_used()
 
@@ -163,8 +161,8 @@ class LayerSpec:
             f for f in (self.reference, self.derivative_of, *(k.draw for k in self.kinds if isinstance(k, Drawn))) if f
         ]
         for function in functions:
-            asked |= set(_parameters(function))
-        takes_any = self.builds and any(p.kind is p.VAR_KEYWORD for p in _parameters(self.build).values())
+            asked |= set(parameters_of(function))
+        takes_any = self.builds and any(p.kind is p.VAR_KEYWORD for p in parameters_of(self.build).values())
         for kind, names in (("options", self.options), ("dims", self.dims)):
             if unused := [n for n in names if n not in asked and not takes_any]:
                 raise SpecError(f"{kind}={{{unused[0]!r}: ...}} is used nowhere: build takes {self._taken(unused)}")
@@ -174,9 +172,9 @@ class LayerSpec:
         words = ", ".join(unused)
         if not self.builds:
             return "nothing, since build is a layer already"
-        if taken := ", ".join(_parameters(self.build)):
+        if taken := ", ".join(parameters_of(self.build)):
             return taken
-        source = getattr(self.build, "__name__", "") if hasattr(self.build, "namespace") else ""
+        source = self.build.__name__ if namespace_of(self.build) is not None else ""
         made = f"{source!r} makes it of nothing: write build='{source}({words})'"
         other = f"no arguments: write build=lambda {words}: ..."
         return f"no arguments, {made}" if source.isidentifier() else other
@@ -185,7 +183,7 @@ class LayerSpec:
         """The names that `build` is called with."""
         if not self.builds:
             return ()
-        parameters = _parameters(self.build).values()
+        parameters = parameters_of(self.build).values()
         known, wanted = self._known(), []
         for p in parameters:
             if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD):
@@ -213,7 +211,7 @@ class LayerSpec:
     @property
     def builds(self) -> bool:
         """Whether `build` makes a layer; False where it is one."""
-        return not _is_layer(self.build)
+        return not is_layer(self.build)
 
 
 def resolvable(resolution: Any) -> None:
@@ -224,20 +222,6 @@ def resolvable(resolution: Any) -> None:
     """
     if resolution is not None and not (isinstance(resolution, (int, float)) and 0 < resolution < 1):
         raise SpecError(f"resolution={resolution!r}: write the relative error that must be seen, such as 1e-6")
-
-
-def _parameters(function: Any) -> Mapping[str, inspect.Parameter]:
-    try:
-        return inspect.signature(function).parameters
-    except (TypeError, ValueError):  # a builtin without a signature
-        return {}
-
-
-def _is_layer(thing: Any) -> bool:
-    """Whether this is a layer itself, not something that makes one."""
-    if isinstance(thing, type):
-        return any(base.__module__ == "torch.autograd.function" for base in thing.__mro__)
-    return (hasattr(thing, "forward") and hasattr(thing, "backward")) or isinstance(thing, tuple)
 
 
 def _as_tuple(inputs: Any) -> tuple[Any, ...]:
@@ -273,53 +257,3 @@ def _from_string(source: str, known: set[str]) -> Callable[..., Any]:
     while frame.f_back is not None and frame.f_globals.get("__name__") in (__name__, "dataclasses"):
         frame = frame.f_back
     return from_string(source, known, {**frame.f_globals, **frame.f_locals})
-
-
-def from_string(source: str, known: Iterable[str], namespace: Mapping[str, Any]) -> Callable[..., Any]:
-    """`source` as a function of those of its names that are in `known`.
-
-    Raises:
-        SpecError: it is no expression; when it builds, a name in it is nowhere.
-    """
-    try:
-        code = compile(source, "<build>", "eval")
-    except SyntaxError as error:
-        raise SpecError(f"build={source!r} is no expression ({error.msg}): write e.g. 'MyLayer(D)'") from None
-    names = [n for n in code.co_names if n in known]
-    looked_up = [i.argval for i in get_instructions(code) if i.opname == "LOAD_NAME"]
-
-    def build(**values: Any) -> Any:
-        scope = {**namespace, **values}
-        if strangers := [n for n in looked_up if n not in scope and not hasattr(builtins, n)]:
-            raise SpecError(
-                f"build={source!r}: {strangers[0]!r} is neither defined nor a dimension or an option; a size write as "
-                f"dims={{{strangers[0]!r}: range(1, 7)}}, a setting as options={{{strangers[0]!r}: (value_1, value_2)}}"
-            )
-        made = eval(code, scope)
-        return made() if isinstance(made, type) and not _is_layer(made) else made
-
-    build.__name__ = source
-    vars(build)["namespace"] = namespace
-    parameters = [inspect.Parameter(n, inspect.Parameter.KEYWORD_ONLY) for n in names]
-    build.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    return build
-
-
-def arguments_in(build: Any, known: Mapping[str, Any], kind: type) -> dict[str, Any] | None:
-    """What a build written as `"Kind(D, 3)"` calls the class with, by the names of its parameters; None of any other build."""
-    if getattr(build, "__module__", None) != __name__ or not hasattr(build, "namespace"):
-        return None
-    node = ast.parse(build.__name__, mode="eval").body
-    if not isinstance(node, ast.Call) or any(k.arg is None for k in node.keywords):
-        return None
-
-    def value(part: ast.expr) -> Any:
-        return eval(ast.unparse(part), {**build.namespace, **known})
-
-    try:
-        if value(node.func) is not kind:
-            return None
-        given = {str(k.arg): value(k.value) for k in node.keywords}
-        return inspect.signature(kind).bind(*map(value, node.args), **given).arguments
-    except Exception:  # a generator, or what else is made anew for each layer
-        return None

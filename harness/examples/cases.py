@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from harness.builds import arguments_in
 from harness.case import Case
 from harness.domain import BackwardRaised, Contested, Refused, build_may_refuse, forward_may_refuse
 from harness.draws import parameter_like, real_values, rng_of
@@ -23,7 +24,7 @@ from harness.kinds import Const, Drawn, Floats, InputKind, Ints, size_expression
 from harness.outcome import SpecError
 from harness.replay.sources import forget_kept_normal, seed_torch
 from harness.request import Request
-from harness.spec import LayerSpec, arguments_in
+from harness.spec import LayerSpec
 from harness.subject import Subject
 from harness.tensors.arrays import imported_beside, library_of
 

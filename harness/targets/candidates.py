@@ -12,6 +12,7 @@ from itertools import pairwise
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
+from harness.builds import namespace_of
 from harness.models import ValueAndGrad, value_and_grad
 from harness.reading.members import (
     ALL_INPUTS,
@@ -259,7 +260,7 @@ def _named(build: Any) -> set[str]:
         return {build.__name__}
     if not inspect.isfunction(build):
         return {type(build).__name__}
-    if build.__module__ == "harness.spec":  # made from a string, by which it is called
+    if namespace_of(build) is not None:
         nodes = list(ast.walk(ast.parse(build.__name__, mode="eval")))
         attributes = {n.attr for n in nodes if isinstance(n, ast.Attribute)}
         return attributes | {n.id for n in nodes if isinstance(n, ast.Name)}

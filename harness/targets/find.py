@@ -15,10 +15,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from harness.builds import from_string
 from harness.kinds import floats, ints
 from harness.models import chain, value_and_grad
 from harness.outcome import SpecError
-from harness.spec import RESERVED, LayerSpec, from_string
+from harness.spec import RESERVED, LayerSpec
 from harness.targets.notebook import on_stderr, run
 
 

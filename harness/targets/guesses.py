@@ -8,9 +8,10 @@ from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 
+from harness.builds import from_string
 from harness.reading.handed import predicted_first
 from harness.reading.members import operation_of
-from harness.spec import RESERVED, LayerSpec, from_string
+from harness.spec import RESERVED, LayerSpec
 from harness.targets.candidates import Candidate
 from harness.targets.find import kind_of, names_in
 from harness.tensors.arrays import library_of

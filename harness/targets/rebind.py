@@ -9,8 +9,9 @@ from dataclasses import replace
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
+from harness.builds import from_string, namespace_of
 from harness.outcome import SpecError
-from harness.spec import RESERVED, LayerSpec, from_string
+from harness.spec import RESERVED, LayerSpec
 
 
 def called(spec: LayerSpec, index: int) -> str:
@@ -49,7 +50,7 @@ def _build(build: Any, own: Mapping[str, Any], spec: LayerSpec) -> Any:
         return tuple(own[part.__name__] for part in build)
     if isinstance(build, type):
         return own[build.__name__]
-    if namespace := getattr(build, "namespace", None):  # made from a string
+    if (namespace := namespace_of(build)) is not None:
         return from_string(build.__name__, _known(spec), {**namespace, **own})
     copy = FunctionType(
         build.__code__, {**build.__globals__, **own}, build.__name__, build.__defaults__, build.__closure__
@@ -70,7 +71,7 @@ def _looked_up(spec: LayerSpec) -> list[str]:
         return [part.__name__ for part in parts if hasattr(part, "__name__")]
     if not isinstance(build, FunctionType):
         return []
-    code = compile(build.__name__, "<build>", "eval") if hasattr(build, "namespace") else build.__code__
+    code = compile(build.__name__, "<build>", "eval") if namespace_of(build) is not None else build.__code__
     scope = _scope(build)
     own = {*_known(spec), *dir(builtins)}
     return [n for n in _globals(code) if n not in own and not isinstance(scope.get(n), ModuleType)]
@@ -78,7 +79,7 @@ def _looked_up(spec: LayerSpec) -> list[str]:
 
 def _scope(build: Any) -> Mapping[str, Any]:
     """Where the spec's own file looks its names up."""
-    scope: Mapping[str, Any] = getattr(build, "namespace", None) or getattr(build, "__globals__", {})
+    scope: Mapping[str, Any] = namespace_of(build) or getattr(build, "__globals__", {})
     return scope
 
 

@@ -64,7 +64,7 @@ RANKS = [
         "render.file",
         "report",
     },
-    {"replay.bare", "kinds", "wanted", "scripts.written"},
+    {"replay.bare", "builds", "kinds", "wanted", "scripts.written"},
     {"replay.generators"},
     {
         "fault.circumstances",
