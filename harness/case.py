@@ -1,25 +1,24 @@
-"""One subject at one point: leaves, buffers, mode and seed, with what one forward and one backward showed there."""
+"""One point at which a subject is judged, with what forwards and backwards showed there."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from harness.base import Base, as_real, integers_among
-from harness.domain import BackwardRaised, Refused, backward_may_raise, forward_may_refuse
-from harness.draws import cotangents_like
+from harness.base import Base
+from harness.domain import BackwardRaised, Refused
+from harness.evaluated import Evaluated
+from harness.functions.graph import vector_jacobian
 from harness.functions.reference import Reference
 from harness.kinds import Floats, InputKind, Ints
 from harness.once import once
 from harness.replay.entropy import entropy_watched
-from harness.subject import Evaluation, Gradients, Subject
-from harness.tensors.arrays import RESOLUTION, all_finite, rms, unit_roundoff
+from harness.tensors.arrays import RESOLUTION, rms, unit_roundoff
 
 REPLAYS = 16
 """How many forwards show by how much they differ from one another."""
@@ -29,20 +28,17 @@ CHANCE = 16
 
 
 @dataclass(eq=False)
-class Case:
+class Case(Evaluated):
     """One point at which a subject is judged. Everything computed here is computed once."""
 
-    subject: Subject
-    leaves: Mapping[str, Tensor]
-    buffers: Mapping[str, Tensor]
-    mode: str | None = None
-    seed: int = 0
     resolution: float | None = None
+    """The relative error that must be seen; None: what the working precision has."""
     label: str = ""
+    """What the report calls the point."""
     sizes: Mapping[str, Any] = field(default_factory=dict)
+    """The dimensions and options of the example, by name."""
     reference: Reference | None = None
-    declared: Reference | None = None
-    """The function whose derivative backward declares (`derivative_of`); the forward itself where there is none."""
+    """The same function by other means."""
     domains: Mapping[str, InputKind] = field(default_factory=dict)
     """What the spec says of each input; empty without a spec."""
     promises: Sequence[str] = ()
@@ -93,16 +89,6 @@ class Case:
     def tau(self) -> float:
         """The relative error that must be seen."""
         return self.resolution or RESOLUTION.get(self.dtype, 1e-2)
-
-    @once
-    def base(self) -> Base:
-        """One forward and one backward with a random cotangent.
-
-        Raises:
-            Refused: the forward raised or is not finite here.
-            BackwardRaised: the backward raised.
-        """
-        return self.evaluate(1)
 
     def neighbour(self, number: int) -> Base:
         """Forward and backward at a neighbouring point with neighbouring cotangents: where backward is linear in the
@@ -161,34 +147,6 @@ class Case:
             self.evaluate(1)
         return bool(asked)
 
-    def evaluate(self, cotangent_seed: int, given: tuple[Tensor, ...] | None = None) -> Base:
-        """One forward and one backward with the cotangent of that number, or with those given."""
-        handed = {n: t.clone() for n, t in self.leaves.items()}
-        evaluation = self._run(handed, self.seed)
-        outputs = tuple(y.detach().clone() for y in evaluation.outputs)
-        sums = [float(y.sum()) for y in outputs]
-        if not all(map(math.isfinite, sums)) and not all(map(all_finite, outputs)):
-            raise Refused("the outputs are not finite")
-        after_forward = evaluation.buffers()
-        cotangents = self._cotangents(outputs, cotangent_seed, sums) if given is None else given
-        handed_cotangents = tuple(v.clone() for v in cotangents)
-        with backward_may_raise():
-            gradients = evaluation.pullback(handed_cotangents)
-        integers = integers_among(gradients, self.leaves)
-        return Base(
-            outputs,
-            as_real(gradients, integers, self.leaves),
-            {n: g.dtype for n, g in integers.items()},
-            cotangents,
-            # as they are now: a layer may keep what it was handed (`self.db = dout`), and its gradients are zeroed later
-            {n: t.clone() for n, t in handed.items() if self.subject.leaves[n].role == "input"},
-            tuple(v.clone() for v in handed_cotangents),
-            tuple(y.detach().clone() for y in evaluation.outputs),
-            evaluation.now(),
-            after_forward,
-            evaluation.buffers(),
-        )
-
     @property
     def batch_size(self) -> int | None:
         """How many examples there are; None where it is not known which axis that is, or this case does not have it."""
@@ -208,71 +166,6 @@ class Case:
         leaves = {n: _corner(t, shapes[n]) if n in inputs else t.clone() for n, t in self.leaves.items()}
         return self.at(leaves=leaves, sizes=sizes, label=f"{self.label}, {self.batch}={sizes[self.batch]}")
 
-    def fresh(self) -> Evaluation:
-        """One forward on copies of the leaves.
-
-        Raises:
-            Refused: it raised.
-        """
-        return self.forward({n: t.clone() for n, t in self.leaves.items()})
-
-    def pulled(self, cotangents: Sequence[Tensor]) -> Gradients:
-        """The gradients of a fresh forward and a backward that is handed these very tensors.
-
-        Raises:
-            Refused: the forward raised.
-            BackwardRaised: the backward raised.
-        """
-        evaluation = self.fresh()
-        with backward_may_raise():
-            return evaluation.pullback(cotangents)
-
-    def on_top(self, cotangent_seed: int) -> Gradients | None:
-        """The gradients of one forward and backward without clearing what earlier ones left; None where nothing is left."""
-        if self.subject.again is None:
-            return None
-        buffers = {n: t.clone() for n, t in self.buffers.items()}
-        leaves = {n: t.clone() for n, t in self.leaves.items()}
-        with forward_may_refuse():
-            evaluation = self.subject.again(leaves, buffers, self.mode, self.seed)
-        with backward_may_raise():
-            return evaluation.pullback(self._cotangents(tuple(y.detach() for y in evaluation.outputs), cotangent_seed))
-
-    def _cotangents(self, outputs: tuple[Tensor, ...], number: int, sums: Sequence[float] = ()) -> tuple[Tensor, ...]:
-        if not self.subject.takes_cotangent:
-            return tuple(torch.ones_like(y) for y in outputs)
-        return cotangents_like(outputs, self.seed, number, sums=sums)
-
-    def forward(self, leaves: Mapping[str, Tensor], seed: int | None = None) -> Evaluation:
-        """One forward of the layer on these very tensors.
-
-        Raises:
-            Refused: it raised.
-        """
-        evaluation = self._run(leaves, self.seed if seed is None else seed)
-
-        def pullback(cotangents: Sequence[Tensor]) -> Gradients:
-            found = evaluation.pullback(cotangents)
-            return as_real(found, integers_among(found, leaves), leaves)
-
-        return replace(evaluation, pullback=pullback)
-
-    def _run(self, leaves: Mapping[str, Tensor], seed: int) -> Evaluation:
-        buffers = {n: t.clone() for n, t in self.buffers.items()}
-        with forward_may_refuse():
-            return self.subject.run(leaves, buffers, self.mode, seed)
-
-    def outputs_at(self, leaves: Mapping[str, Tensor], seed: int | None = None) -> tuple[Tensor, ...]:
-        """The layer's outputs of one plain forward at other leaves, or with another seed."""
-        evaluation = self._run({n: t.clone() for n, t in leaves.items()}, self.seed if seed is None else seed)
-        return tuple(y.detach().clone() for y in evaluation.outputs)
-
-    def function(self, leaves: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
-        """The function whose derivative backward must give: the forward, or what `derivative_of` declares."""
-        if self.declared is None:
-            return self._run(leaves, self.seed).outputs
-        return self.declared.outputs(self.subject, leaves, self.buffers, self.mode, self.seed)
-
     @once
     def random(self) -> bool:
         """Whether another seed gives other outputs: the layer draws."""
@@ -282,21 +175,6 @@ class Case:
     def shares_draws(self) -> bool:
         """Whether the reference computes the same function: what the layer draws, if anything, it draws too."""
         return not self.random or (self.reference is not None and self.reference.shares_draws and self.replays)
-
-    def differs(self, seed: int) -> bool:
-        """Whether the outputs under another seed are others."""
-        other = self.outputs_at(self.leaves, seed)
-        return not all(torch.equal(a, b) for a, b in zip(self.base.outputs, other, strict=True))
-
-    def with_base(self, base: Base) -> Case:
-        """The same case judged by another evaluation of it."""
-        case = self.at()
-        case.__dict__["base"] = base
-        return case
-
-    def at(self, **changes: Any) -> Case:
-        """The same case with something else in it, nothing computed yet."""
-        return replace(self, **changes)
 
     @property
     def traceable(self) -> bool:
@@ -324,22 +202,3 @@ class Case:
 
 def _corner(t: Tensor, shape: tuple[int, ...]) -> Tensor:
     return t[tuple(slice(n) for n in shape)].clone()
-
-
-def vector_jacobian(
-    outputs: Sequence[Tensor], leaves: Mapping[str, Tensor], cotangents: Sequence[Tensor]
-) -> dict[str, Tensor] | str:
-    """vᵀJ by autograd for each leaf, zero where the graph does not reach it; or why there is no graph."""
-    live = [(y, v) for y, v in zip(outputs, cotangents, strict=True) if y.requires_grad]
-    if not live:
-        return "the forward leaves autograd's graph (detach, no_grad, .data, or NumPy inside)"
-    if not leaves:
-        return {}
-    ys, vs = zip(*live, strict=True)
-    try:
-        found = torch.autograd.grad(ys, list(leaves.values()), vs, allow_unused=True)
-    except RuntimeError as error:
-        return f"autograd can't go back through the forward: {error}"
-    return {
-        n: torch.zeros_like(t) if g is None else g.detach() for (n, t), g in zip(leaves.items(), found, strict=True)
-    }

@@ -43,7 +43,14 @@ def as_given(subject: Subject, mode: str | None, seed: int, resolution: float | 
     """The layer's own parameters and buffers, and the input as it was given."""
     by_other_means = None if reference is None else Reference(reference)
     return Case(
-        subject, subject.values(), subject.buffers, mode, seed, resolution, "the input as given", {}, by_other_means
+        subject,
+        subject.values(),
+        subject.buffers,
+        mode,
+        seed,
+        resolution=resolution,
+        label="the input as given",
+        reference=by_other_means,
     )
 
 

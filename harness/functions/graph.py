@@ -129,3 +129,22 @@ _UNFOUND = (
 def tracked(leaves: Mapping[str, Tensor], wanted: Collection[str]) -> dict[str, Tensor]:
     """The leaves on the same memory, those that want a gradient requiring it."""
     return {n: t.detach().requires_grad_(n in wanted) if t.is_floating_point() else t for n, t in leaves.items()}
+
+
+def vector_jacobian(
+    outputs: Sequence[Tensor], leaves: Mapping[str, Tensor], cotangents: Sequence[Tensor]
+) -> dict[str, Tensor] | str:
+    """vᵀJ by autograd for each leaf, zero where the graph does not reach it; or why there is no graph."""
+    live = [(y, v) for y, v in zip(outputs, cotangents, strict=True) if y.requires_grad]
+    if not live:
+        return "the forward leaves autograd's graph (detach, no_grad, .data, or NumPy inside)"
+    if not leaves:
+        return {}
+    ys, vs = zip(*live, strict=True)
+    try:
+        found = torch.autograd.grad(ys, list(leaves.values()), vs, allow_unused=True)
+    except RuntimeError as error:
+        return f"autograd can't go back through the forward: {error}"
+    return {
+        n: torch.zeros_like(t) if g is None else g.detach() for (n, t), g in zip(leaves.items(), found, strict=True)
+    }

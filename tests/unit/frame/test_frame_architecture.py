@@ -119,6 +119,7 @@ RANKS = [
         "functions.stateless",
         "functions.traced",
     },
+    {"evaluated"},
     {"case", "state.orders", "functions.sifting", "state.steps"},
     {"conventions", "state.discovery"},
     {"conventions.*", "oracles.differences", "findings.likeness", "examples.prepare", "findings.reproduce"},
