@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
@@ -93,14 +94,49 @@ def is_marked(place: str) -> bool:
     return any(part in GRADIENTS or _stems(_private(part)[1].lstrip("_")) for part in place.split("."))
 
 
+def owners_ends(place: str) -> frozenset[str]:
+    """The ends of those labels beside which this one may have a rank, as `label_ends` gives them: what to look up instead of
+    ranking all pairs of hundreds of labels."""
+    path = place.split(".")
+    bare = _bare(path)
+    without = ([p for p in bare if p not in GRADIENTS], [p for p in path if p not in GRADIENTS], _weakly_bare(path))
+    words = {w for parts in without if parts for w in _unmarked(parts[-1])}
+    return frozenset(key for w in words for key in _keys(w))
+
+
+def label_ends(parameter: str) -> frozenset[str]:
+    """What its label ends with, however it is read; of words that mean the same all have one more in common."""
+    path = parameter.split(".")
+    parts = (path, _bare(path), _wanted(path))
+    return frozenset(key for p in parts if p for key in _keys(_private(p[-1])[1]))
+
+
+def _unmarked(word: str) -> set[str]:
+    """The word, and what is left of it without a mark of a gradient."""
+    own = _private(word)[1]
+    return {own, *_stems(own), *_stems(own.lstrip("_")), *(_private(w)[1] for w in _freed(word))}
+
+
+def _keys(word: str) -> list[str]:
+    plain = _plain(word)
+    return [plain, f"={_GROUP[plain]}"] if plain in _GROUP else [plain]
+
+
 def _is_weak(place: Sequence[str], parameter: Sequence[str]) -> bool:
-    wanted = [p for p in _bare(parameter) if p not in _FREE_HOLDERS or len(parameter) == 1]
-    bare = [p for p in _bare(place) if not holds_gradients(p) and p not in (*_FREE_GRADIENTS, *_FREE_HOLDERS)]
+    wanted, bare = _wanted(parameter), _weakly_bare(place)
     if not wanted or len(bare) != len(wanted) or bare[:-1] != wanted[:-1]:
         return False
     if bare[-1] == wanted[-1]:
         return any(holds_gradients(p) or p in _FREE_GRADIENTS for p in place)
     return _marked_rank(bare[-1], wanted[-1]) is not None or wanted[-1] in _freed(bare[-1])
+
+
+def _wanted(parameter: Sequence[str]) -> list[str]:
+    return [p for p in _bare(parameter) if p not in _FREE_HOLDERS or len(parameter) == 1]
+
+
+def _weakly_bare(place: Sequence[str]) -> list[str]:
+    return [p for p in _bare(place) if not holds_gradients(p) and p not in (*_FREE_GRADIENTS, *_FREE_HOLDERS)]
 
 
 def _freed(word: str) -> list[str]:
@@ -176,8 +212,8 @@ def _bare(path: Sequence[str]) -> list[str]:
 def short_names(labels: Sequence[str]) -> Mapping[str, str]:
     """{label: name}: the label without containers, `W` for `params.W`, where that tells it from the others."""
     found = {label: ".".join(_private(part)[1] for part in _bare(label.split("."))) for label in labels}
-    names = list(found.values())
-    return {label: label if name.isdecimal() or names.count(name) > 1 else name for label, name in found.items()}
+    count = Counter(found.values())
+    return {label: label if name.isdecimal() or count[name] > 1 else name for label, name in found.items()}
 
 
 def gradient_names(name: str) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -27,7 +28,8 @@ def in_another_order(state: Stateful, found: Mapping[str, Tensor]) -> list[str]:
     said = []
     for names in groups.values():
         for name in names if len(names) > 1 else ():
-            fits = [n for n in names if _fits(state, state.parameters[name], found[listed[n].label])]
+            slope = _slope(state, state.parameters[name])
+            fits = [n for n in names if slope is not None and slope.confirms(found[listed[n].label])]
             if len(fits) == 1 and fits[0] != name:
                 label = listed[fits[0]].label
                 said.append(
@@ -36,22 +38,31 @@ def in_another_order(state: Stateful, found: Mapping[str, Tensor]) -> list[str]:
     return said
 
 
-def _fits(state: Stateful, slot: Slot, gradient: Tensor) -> bool:
-    """Whether one difference of the summed outputs along a direction agrees with a gradient."""
+class Slope(NamedTuple):
+    """One central difference of the summed outputs along a direction `u` of a parameter, in its shape."""
+
+    u: Tensor
+    difference: float
+
+    def confirms(self, gradient: Tensor) -> bool:
+        """Whether a gradient of the parameter's shape has this slope along `u`."""
+        claimed = float((gradient * self.u).sum())
+        return abs(self.difference - claimed) <= NEAR * (abs(claimed) + 1e-3)
+
+
+def _slope(state: Stateful, slot: Slot) -> Slope | None:
+    """By two forwards; None where one is refused."""
     value = slot.read()
     if value is None:
-        return False
+        return None
     value = value.clone()
-    way = torch.cos(torch.arange(1.0, value.numel() + 1, dtype=torch.float64)).reshape(value.shape).to(value)
+    u = torch.cos(torch.arange(1.0, value.numel() + 1, dtype=torch.float64)).reshape(value.shape).to(value)
     sums = []
     with suppress(Exception):  # a point that is refused confirms nothing
         for sign in (1, -1):
-            slot.write(value + sign * STEP * way)
+            slot.write(value + sign * STEP * u)
             state.sources.seed(0)
             outputs = state.forward({n: leaf.value.clone() for n, leaf in state.leaves.items()}, state.probed[0])
             sums.append(sum(float(y.sum()) for y in outputs))
     slot.write(value)
-    if len(sums) < 2:
-        return False
-    expected = float((gradient * way).sum())
-    return abs((sums[0] - sums[1]) / (2 * STEP) - expected) <= NEAR * (abs(expected) + 1e-3)
+    return Slope(u, (sums[0] - sums[1]) / (2 * STEP)) if len(sums) == 2 else None

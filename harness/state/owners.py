@@ -5,16 +5,23 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import permutations
 
 import torch
 from torch import Tensor
 
 from harness.outcome import SpecError
-from harness.reading.naming import GRADIENTS, gradient_rank, is_marked, per_example, short_names
+from harness.reading.naming import (
+    GRADIENTS,
+    gradient_rank,
+    is_marked,
+    label_ends,
+    owners_ends,
+    per_example,
+    short_names,
+)
 from harness.state.slots import Slot
 from harness.tensors.arrays import is_array, same_bytes
-from harness.tensors.within import position
+from harness.tensors.within import beginning_inside, position
 
 
 @dataclass
@@ -109,15 +116,25 @@ class Owners:
         return options[0]
 
     @cached_property
-    def candidates(self) -> list[str]:
-        """The places that may be somebody's gradient: of what a loop keeps of every step hardly any."""
-        return [place for place in self.places if place in self.pulled or is_marked(place)]
+    def _by_end(self) -> dict[str, list[tuple[int, str]]]:
+        """{how a label may end: the places, numbered, that may be the gradient of such a one}, of those that backward wrote to or
+        that say gradient: of what a loop keeps of every step hardly any."""
+        found: dict[str, list[tuple[int, str]]] = {}
+        for k, place in enumerate(self.places):
+            for end in owners_ends(place) if place in self.pulled or is_marked(place) else ():
+                found.setdefault(end, []).append((k, place))
+        return found
+
+    def _candidates(self, label: str) -> list[str]:
+        """The places that may hold its gradient by how they are called, in order."""
+        ends = {end for name in self.aliases[label] for end in label_ends(name)}
+        return [place for _, place in sorted({found for end in ends for found in self._by_end.get(end, ())})]
 
     def _found(self, label: str) -> list[str]:
         """The places of its gradient, best first; none where several are as good and differ."""
         ranked: dict[str, tuple[int, ...]] = {}
         shape = _shape(self.slots[label])
-        for place in self.candidates:
+        for place in self._candidates(label):
             fits = place in self.values and self.values[place].shape == shape
             known = fits and place in self.pulled
             ranks = [r for name in self.aliases[label] if (r := gradient_rank(place, name, known)) is not None]
@@ -152,7 +169,7 @@ class Owners:
         gradients have to be one too."""
         read = {n: slot.read() for n, (slot, _) in self.pairs.items()}
         found = {n: t for n, t in read.items() if t is not None}
-        for name, whole in permutations(found, 2):
+        for name, whole in beginning_inside(found):
             if name not in self.pairs or whole not in self.pairs:
                 continue
             if (at := position(found[name], found[whole])) is None:
