@@ -52,7 +52,8 @@ def check(arguments: Namespace) -> int:
     _tell([row for _, row in left])
     _write(arguments, reports, left, out)
     print(count_line(report for _, report in reports))
-    return status([report for _, report in reports], bool(left))
+    in_part = any(_job(arguments, target).is_script for target, _ in out)
+    return status([report for _, report in reports], bool(left) or in_part)
 
 
 def _show(arguments: Namespace, target: str, report: Report) -> None:
@@ -175,7 +176,7 @@ def _write(
 
 
 def status(reports: Sequence[Report], left: bool = False) -> int:
-    """The exit status that belongs to these reports; `left`: there are layers that were not checked."""
+    """The exit status that belongs to these reports; `left`: there is what was not checked."""
     totals = [r.counts() for r in reports]
     if any(t["FAIL"] for t in totals):
         return FAILED

@@ -57,17 +57,24 @@ def results(job: Job, limits: Limits) -> Iterator[Message]:
                 at = message
             elif isinstance(message, (Done, Left, Listed)):
                 done.add(message.index)
+            if isinstance(message, Unusable) and job.halted:  # nor can it be used without the rest
+                why = job.halted
+                break
             yield message
             if isinstance(message, Unusable):
                 return
         if not why:
             return
-        if at is None:  # it was importing the target
+        if at is None and not job.halted and job.is_script and (labels or not job.specs):
+            # it was importing the target: what that defines may do
+            job = replace(job, halted=why)
+        elif at is None:
             left = {k: label for k, label in labels.items() if k not in done} or {0: job.target}
             yield from (Done(k, ended(label, "import", why)) for k, label in left.items())
             return
-        done.add(at.index)
-        yield Done(at.index, ended(at.label, "run", why))
+        else:
+            done.add(at.index)
+            yield Done(at.index, ended(at.label, "run", why))
 
 
 def _child(job: Job, limits: Limits) -> Iterator[Message | str]:

@@ -26,8 +26,15 @@ class Job:
     """Whether every cell of a notebook is run."""
     specs: str | None = None
     """A file of specs that are tried on the layers of the target."""
+    halted: str = ""
+    """Why an import of the whole target had to be ended: what it defines is run without the rest."""
     done: frozenset[int] = frozenset()
     """The layers that have their row already: a child which goes on after another leaves them out."""
+
+    @property
+    def is_script(self) -> bool:
+        """Whether the target is a file of Python."""
+        return self.target.partition(":")[0].endswith(".py")
 
 
 @dataclass(frozen=True)
@@ -81,7 +88,7 @@ class Said:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """What of a notebook was not executed, and why."""
+    """What of a notebook, or of a file that can't be imported, was not executed, and why."""
 
     why: str
 

@@ -23,7 +23,7 @@ from harness.processes.job import At, Done, Found, Job, Left, LeftOut, Listed, M
 from harness.report import Report, ended
 from harness.spec import LayerSpec
 from harness.targets.candidates import Candidate, candidates
-from harness.targets.find import load, parted, spec_from_words, specs_in
+from harness.targets.find import load, parted, salvaged, spec_from_words, specs_in
 from harness.targets.probe import probe
 from harness.targets.rebind import called, rebound
 from harness.wanted import OPTION
@@ -100,7 +100,7 @@ def _course(job: Job, send: Send) -> None:
     module: ModuleType | None = None
     why = ""
     try:
-        module, _ = load(job.target, job.run_all, lambda said: send(LeftOut(said)))
+        module, _ = salvaged(job.target, job.run_all, lambda said: send(LeftOut(said)), job.halted)
     except SpecError as error:
         why = str(error)
     for index, (name, spec) in chosen.items():
@@ -151,7 +151,7 @@ def _layers(job: Job, send: Send) -> None:
 
 def _rows(job: Job, send: Send) -> dict[int, Row]:
     """{index: (name, spec or layer without one)} of what is left to do."""
-    module, wanted = load(job.target, job.run_all, lambda said: send(LeftOut(said)))
+    module, wanted = salvaged(job.target, job.run_all, lambda said: send(LeftOut(said)), job.halted)
     if job.build or job.inputs:
         specs, others = [_of_words(module, wanted, job)], []
         wanted = None

@@ -1,6 +1,7 @@
 """Specs in a file, module or package."""
 
 from __future__ import annotations
+import __future__
 
 import ast
 import builtins
@@ -20,7 +21,7 @@ from harness.kinds import floats, ints
 from harness.models import chain, value_and_grad
 from harness.outcome import SpecError
 from harness.spec import RESERVED, LayerSpec
-from harness.targets.notebook import on_stderr, run
+from harness.targets.notebook import defines, execute, needed, on_stderr, run
 
 
 def load(target: str, run_all: bool = False, tell: Callable[[str], None] = on_stderr) -> tuple[ModuleType, str | None]:
@@ -32,6 +33,48 @@ def load(target: str, run_all: bool = False, tell: Callable[[str], None] = on_st
     """
     place, name = parted(target)
     return _imported(place, lambda: _module(place, run_all, tell)), name or None
+
+
+def salvaged(
+    target: str, run_all: bool, tell: Callable[[str], None], halted: str = ""
+) -> tuple[ModuleType, str | None]:
+    """The same of a file that can't be imported as a whole, such as one that asks for input, mounts a drive or trains: its
+    imports, definitions and the assignments that these use are run, as of a notebook, and this is told. `halted`: why the
+    process of an import before this one had to be ended.
+
+    Raises:
+        SpecError: there is no such file or module, it defines nothing, or its definitions can't be run either.
+    """
+    place, name = parted(target)
+    try:
+        if halted:
+            raise SpecError(halted) from RuntimeError()
+        return load(target, run_all, tell)
+    except SpecError as error:
+        own = error.__cause__ is not None and place.endswith(".py") and not run_all
+        if not own or (module := _definitions(Path(place), tell)) is None:
+            raise
+        begun = f"importing {place} {halted}" if halted else str(error)
+        tell(f"{begun}; run were its imports, definitions and the assignments that they use")
+        return module, name or None
+
+
+def _definitions(path: Path, tell: Callable[[str], None]) -> ModuleType | None:
+    """A module of what a file imports and defines; None where it defines no class or function, or they can't be run."""
+    path = _there(path)
+    try:
+        body = ast.parse(path.read_bytes(), str(path)).body
+        if not any(map(defines, body)):
+            return None
+        name = _placed(path) if any(isinstance(n, ast.ImportFrom) and n.level for n in body) else _own_name(path)
+        module = ModuleType(name)
+        module.__file__, module.__package__ = str(path), name.rpartition(".")[0]
+        sys.modules[name] = module
+        # a name that nothing but a type hint needs is missed by no layer
+        execute(needed(body), path, vars(module), False, tell, __future__.annotations.compiler_flag)
+    except (Exception, SystemExit):  # the import of the whole has said what is wrong
+        return None
+    return module
 
 
 def parted(target: str) -> tuple[str, str]:
@@ -71,9 +114,7 @@ def _imported(place: str, importing: Callable[[], ModuleType]) -> ModuleType:
 
 def _from_file(path: Path) -> ModuleType:
     path = _there(path)
-    name = path.stem
-    if name in sys.stdlib_module_names or name in ("harness", "torch", "numpy", "hypothesis"):
-        name = f"{name}_"  # random.py must not take the place of what others import by that name
+    name = _own_name(path)
     found = importlib.util.spec_from_file_location(name, path)
     assert found is not None
     assert found.loader is not None
@@ -85,18 +126,24 @@ def _from_file(path: Path) -> ModuleType:
         if "no known parent package" not in str(error):
             raise
         del sys.modules[name]
-        return _from_package(path)
+        return importlib.import_module(_placed(path))
     return module
 
 
-def _from_package(path: Path) -> ModuleType:
-    """A file with relative imports, as a module of the package that its folder is."""
+def _own_name(path: Path) -> str:
+    """What the module of a file is called: random.py must not take the place of what others import by that name."""
+    taken = path.stem in sys.stdlib_module_names or path.stem in ("harness", "torch", "numpy", "hypothesis")
+    return f"{path.stem}_" if taken else path.stem
+
+
+def _placed(path: Path) -> str:
+    """The name of a file with relative imports, as a module of the package that its folder is and can be imported from now."""
     top = path.parent
     while (top / "__init__.py").is_file() and (top.parent / "__init__.py").is_file():
         top = top.parent
     sys.path[:] = [p for p in sys.path if p != str(path.parent)]  # its neighbours are imported as the package's alone
     sys.path.insert(0, str(top.parent))
-    return importlib.import_module(".".join(path.relative_to(top.parent).with_suffix("").parts))
+    return ".".join(path.relative_to(top.parent).with_suffix("").parts)
 
 
 def _from_notebook(path: Path, run_all: bool, tell: Callable[[str], None]) -> ModuleType:

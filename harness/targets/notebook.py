@@ -40,9 +40,20 @@ def run(path: Path, scope: dict[str, Any], run_all: bool = False, tell: Callable
     Raises:
         SpecError: it is no notebook of Python cells, or with `run_all` a cell is no Python.
     """
+    execute(statements(path, run_all, tell), path, scope, run_all, tell)
+
+
+def execute(
+    body: Iterable[ast.stmt],
+    path: Path,
+    scope: dict[str, Any],
+    strict: bool,
+    tell: Callable[[str], None],
+    future: int = 0,
+) -> None:
+    """Execute these statements of a file; unless `strict`, those that need what is not installed are left out and told."""
     absent: dict[str, str] = {}
-    future = 0
-    for node in (one for whole in statements(path, run_all, tell) for one in _apart(whole)):
+    for node in (one for whole in body for one in _apart(whole)):
         # of one cell, it holds for those that follow
         if isinstance(node, ast.ImportFrom) and node.module == "__future__":
             future |= sum(getattr(__future__, name.name).compiler_flag for name in node.names)
@@ -50,7 +61,7 @@ def run(path: Path, scope: dict[str, Any], run_all: bool = False, tell: Callable
         try:
             exec(code, scope)
         except (ImportError, NameError) as error:
-            if run_all or not (why := _missing(node, error, absent)):
+            if strict or not (why := _missing(node, error, absent)):
                 raise
             absent |= dict.fromkeys(_given(node), why)
             tell(f"{path}: {why}: `{_first_line(node)}` is left out")
@@ -81,6 +92,11 @@ def _given(node: ast.stmt) -> set[str]:
         if _assigns(node) and not _inside(node)
         else {n for inner in _inside(node) for n in _given(inner)}
     )
+
+
+def defines(node: ast.stmt) -> bool:
+    """Whether a statement defines a class or function."""
+    return isinstance(node, _DEFINITION)
 
 
 def _first_line(node: ast.stmt) -> str:

@@ -165,3 +165,47 @@ def test_a_spec_that_holds_a_layer_itself_is_told_what_to_write(course, grade, f
         file.write("\nMADE = LayerSpec(build=Switched(3), inputs='B 3', name='Made')\n")
     _, found = grade("alice.py")
     assert 'write build="Switched(...)"' in found["alice.py", "Made"][0]["reason"]
+
+
+WHOLE = [
+    ("epochs = int(input('epochs? '))", "importing alice.py failed: EOFError"),
+    ("from no_such_package import drive\ndrive.mount('/content')", "importing alice.py failed: No module named"),
+    ("def later(x: Tensor) -> Tensor: return x", "importing alice.py failed: NameError: name 'Tensor'"),
+    ("import sys; sys.exit(3)", "importing alice.py failed: SystemExit: 3"),
+    ("import os; os._exit(3)", "importing alice.py ended the process with exit status 3"),
+    ("while True: pass", "importing alice.py timed out after 8 s"),
+]
+
+
+@pytest.mark.parametrize("slope", ["v.sum(0)", "2 * v.sum(0)"])
+@pytest.mark.parametrize(("source", "said"), WHOLE)
+def test_of_a_file_that_can_not_be_imported_what_it_defines_is_judged(course, grade, folder, source, said, slope):
+    course("alice.py", **{"v.sum(0); return": f"{slope}; return"})
+    text = (folder / "alice.py").read_text()
+    (folder / "alice.py").write_text(source + text)
+    answer, found = grade("alice.py", "--timeout", "8")
+    right = slope == "v.sum(0)"
+    assert [outcomes(rows) - {"PASS"} for rows in found.values()] == [set(), set(), set() if right else {"FAIL"}, set()]
+    assert f"harness: {said}" in answer.err
+    assert "; run were its imports, definitions and the assignments that they use\n" in answer.err
+    assert answer.status == (3 if right else 1)  # it never counts as the file it was not
+
+
+def test_a_file_with_relative_imports_that_can_not_be_imported_is_judged_too(course, grade, folder):
+    (folder / "bobs").mkdir()
+    (folder / "bobs" / "__init__.py").touch()
+    (folder / "bobs" / "base.py").write_text("class Base: pass")
+    course("bobs/layers.py", **{"class Shift": "from .base import Base\n1 / 0\nclass Shift(Base)"})
+    answer, found = grade("bobs/layers.py")
+    assert [outcomes(rows) for rows in found.values()] == [{"PASS"}] * 4
+    assert answer.status == 3
+
+
+def test_a_course_is_run_as_a_whole_or_not_at_all(course, grade, folder):
+    course("alice.py")
+    with (folder / "course.py").open("a") as file:
+        file.write("\nwhile True: pass\n")
+    answer = grade("alice.py", "--timeout", "4")[0]
+    assert answer.status == 4
+    assert "timed out after 4 s" in answer.out
+    assert "run were" not in answer.err

@@ -284,3 +284,13 @@ def test_a_file_with_relative_imports_is_a_module_of_its_folder(check, folder, i
     answer = check("relative/mine.py")
     assert answer.status == 2
     assert "importing relative/mine.py failed" in answer.err
+
+
+def test_a_file_that_can_not_be_imported_is_never_verified_as_a_whole(check, plain, folder):
+    (folder / "plain.py").write_text(PLAIN + "\n1 / 0\n")
+    answer = check("plain.py:InstanceNorm", "--build", "InstanceNorm(D)", "--inputs", "B D", "--json", "out.json")
+    assert answer.status == 3
+    assert layers(answer) == ["InstanceNorm"]
+    said = "importing plain.py failed: ZeroDivisionError: division by zero; run were its imports, definitions"
+    assert said in answer.err
+    assert said in (folder / "out.json").read_text()
