@@ -12,7 +12,7 @@ import torch
 from diagnosed import Of, Pullback, X, diagnosis, randn
 from torch import Tensor
 
-from harness import LayerSpec, check
+from harness import LayerSpec, check, gradcheck
 
 
 def leaky(x: Tensor) -> Tensor:
@@ -344,3 +344,17 @@ def test_what_small_examples_can_t_show_is_told_from_larger_ones():
         "the residual is constant plus parallel to the input centred along axis 0: the terms with Σ δ and Σ δ·x̂, through the mean "
         "and the variance, are missing or wrong",
     )
+
+
+@pytest.mark.parametrize("bound", [None, 1.0])
+def test_a_cotangent_that_nothing_is_cut_off_of_tells_nothing_of_clipping(bound):
+    class Twice:
+        def forward(self, x):
+            return 2 * x
+
+        def backward(self, d):
+            return 3 * (d if bound is None else d.clamp(-bound, bound))
+
+    said = [gradcheck(Twice(), torch.ones(2, 1), seed=k, raise_exception=False).failures for k in range(24)]
+    clipped = [any("clipped" in s for s in f[0].finding.diagnosis) for f in said]
+    assert any(clipped) == (bound is not None)
