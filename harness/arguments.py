@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from harness.examples.prepare import DTYPES
 from harness.outcome import SpecError
@@ -87,10 +88,15 @@ def checked(request: Request) -> Request:
     """The request as it is.
 
     Raises:
-        SpecError: its layer is a class, or its inputs hold no array.
+        SpecError: its layer is a class or a tensor, or its inputs hold no array.
     """
     if isinstance(request.layer, type) and not issubclass(request.layer, torch.autograd.Function):
         raise SpecError(f"{request.layer.__name__} is a class: pass a layer, such as {request.layer.__name__}(...)")
+    if isinstance(request.layer, (Tensor, np.ndarray)):
+        given = type(request.layer).__name__
+        raise SpecError(
+            f"the layer is a {given}, what a layer gives: pass what computes it first, as in gradcheck(layer, x)"
+        )
     if isinstance(request.layer, torch.autograd.Function):
         kind = type(request.layer).__name__
         raise SpecError(f"this is an instance of the torch.autograd.Function {kind}: pass the class itself, {kind}")

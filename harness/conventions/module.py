@@ -19,6 +19,7 @@ from harness.functions.graph import Pulling, bare_pullback, graph_pullback, stra
 from harness.functions.held import Held, registered, standing_in, tensors_beside
 from harness.functions.kept import CARRIED, Kept, carries, kept
 from harness.functions.sifting import moving
+from harness.outcome import SpecError
 from harness.replay.sources import Sources
 from harness.request import Request, call_arguments, outputs_of
 from harness.scripts import recipe
@@ -37,7 +38,13 @@ def recognises(layer: Any) -> bool:
 
 def subject(request: Request) -> Subject:
     """The module as a subject: its parameters and buffers by `named_parameters` and `named_buffers`, and tensors beside them that
-    require a gradient."""
+    require a gradient.
+
+    Raises:
+        SpecError: it, or a module in it, is one of `torch.jit`'s.
+    """
+    if scripted := [n for n, m in request.layer.named_modules() if isinstance(m, torch.jit.ScriptModule)]:
+        raise SpecError(_SCRIPTED.format(f"{scripted[0]} is" if scripted[0] else "the layer is"))
     work = Working.of(request.with_modes())
     modes = tuple(work.request.modes) or ("train", "eval")
     entered = [m for m in modes if m in (request.within or modes)] or modes
@@ -79,6 +86,10 @@ _CONSTANT = (
     'check mode="eval"'
 )
 
+_SCRIPTED = (
+    "{} one of torch.jit's, which lets no parameter be put in another's place: give the module as it was before "
+    "torch.jit.script or torch.jit.trace"
+)
 _UNCLAIMED = (
     "`{0}` changes the output and has no gradient: make it a torch.nn.Parameter; if it is a constant, register it with "
     'register_buffer or write grads={{"{0}": None}}'

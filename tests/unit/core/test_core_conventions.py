@@ -582,3 +582,20 @@ def test_inputs_without_real_numbers_in_a_block_of_memory_are_an_error(kind):
 def test_forward_without_a_real_output_is_an_error():
     with pytest.raises(SpecError, match=r"returned Tensor: an output of real numbers is needed"):
         gradcheck((lambda x: (x > 0, None), lambda d, c: d), X)
+
+
+@pytest.mark.parametrize("given", [torch.ones(3, requires_grad=True) * 2, torch.ones(3), np.ones(3)])
+def test_what_a_layer_gives_is_no_layer(given):
+    with pytest.raises(SpecError, match="what a layer gives: pass what computes it first"):
+        gradcheck(given, torch.ones(3))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_a_scripted_module_is_asked_for_as_it_was():
+    linear = torch.nn.Linear(3, 2)
+    scripted = torch.jit.script(linear)
+    with pytest.raises(SpecError, match=r"the layer is one of torch.jit.s.* give the module as it was before"):
+        gradcheck(scripted, torch.randn(4, 3))
+    with pytest.raises(SpecError, match=r"0 is one of torch\.jit.s"):
+        gradcheck(torch.nn.Sequential(scripted), torch.randn(4, 3))
+    assert gradcheck(linear, torch.randn(4, 3))
