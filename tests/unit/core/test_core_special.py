@@ -353,3 +353,22 @@ def test_a_fault_at_zeros_is_seen_all_the_same():
 def test_a_jump_is_called_one():
     report = gradcheck(Unit(), torch.tensor([[0.0, 0.0], [1.0, 2.0]], dtype=torch.float64), raise_exception=False)
     assert report.results[0].reason == "x: 2 of 4 entries could not be resolved: the outputs jump here"
+
+
+@pytest.mark.parametrize("cut", [500.0, 60.0])
+@pytest.mark.parametrize("leak", [0.0, 1e-6])
+def test_what_no_sum_of_gradients_would_show_is_no_fault(cut, leak):
+    class Swish:
+        """x σ(x) whose σ takes nothing below −cut: there the slope is the constant e⁻ᶜᵘᵗ and not σ + x σ (1 − σ)."""
+
+        def forward(self, x):
+            self.x = x
+            self.s = 1 / (1 + np.exp(-np.clip(x, -cut, cut)))
+            return x * self.s
+
+        def backward(self, d):
+            y = self.x * self.s
+            return d * (y + self.s * (1 - y) + leak * (np.abs(self.x) > cut))
+
+    report = check(LayerSpec(Swish, "B D"), only=["special_values"])
+    assert report.ok == (leak == 0), report
