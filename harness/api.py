@@ -7,38 +7,29 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
-from functools import cache, partial
 from typing import Any
 
 import numpy as np
 import torch
 
 from harness import engine
-from harness.arguments import checked, dtype_of, not_given, not_split, unknown_word, usable, whole
+from harness.arguments import not_split, unknown_word, usable, whole
 from harness.case import Case
-from harness.checks import Check, selected
-from harness.domain import BackwardRaised, Refused
+from harness.checks import selected
 from harness.engine import MakeCase, Plan
 from harness.events import Event, Finished, Noted
 from harness.events import Refused as RefusedEvent
 from harness.examples.cases import case_of
 from harness.examples.design import Example
 from harness.examples.design import examples as design
-from harness.examples.prepare import constants, prepared
-from harness.examples.sample import layer_name, modes_of, name_of
+from harness.examples.sample import layer_name, modes_of
 from harness.options import usable_device
 from harness.outcome import Outcome, SpecError
-from harness.points import as_given, mode_of, moved, rates_of, redrawn
-from harness.reading.modes import EVAL, TRAIN, present_mode
 from harness.reading.signatures import spelt
 from harness.replay.sources import globals_preserved
 from harness.report import Report, Result
-from harness.request import Request
+from harness.single import Single
 from harness.spec import LayerSpec, resolvable
-from harness.subject import Subject
-from harness.tensors.arrays import all_finite, library_of
-from harness.tensors.nested import leaves_of
-from harness.wanted import cuda_wanted
 
 
 def gradcheck(
@@ -91,59 +82,13 @@ def gradcheck(
     usable(reference, {"kwargs": kwargs, "grads": grads})
     seed = whole(seed)
     resolvable(resolution)
-    where_given = next((x.device for x in leaves_of(inputs) if isinstance(x, torch.Tensor)), torch.device("cpu"))
-    present = present_mode(layer, len(inputs), kwargs or {})
-    given = Request(
-        layer,
-        tuple(inputs),
-        dict(kwargs or {}),
-        grads=dict(grads or {}),
-        device=where_given,
-        # all modes, and of a layer that is not usually asked for evaluation the one that is asked for here
-        within=((TRAIN, EVAL) if mode == EVAL else ()) if battery else (mode or present,),
-    )
-
-    def point(subject: Subject) -> Case:
-        case = as_given(subject, mode_of(present, subject, mode), seed, resolution, reference)
-        return case.at(sizes=rates_of(layer)) if battery else case
-
-    checks = _asked(battery)
+    asked = Single(layer, inputs, kwargs or {}, mode, reference, grads or {}, dtype, resolution, battery, seed)
     with undisturbed():
-        try:
-            made = prepared(checked(given), dtype_of(dtype), point)
-        except Refused as refusal:
-            raise _own_exception(layer, inputs, refusal, str(where_given)) from None
-        except BackwardRaised as raised:
-            plan = Plan(name_of(layer), (mode,), [partial(_raise, raised)], checks, device=str(where_given))
-            report = collect(plan.layer, engine.events(plan), {"seed": seed})
-        else:
-            base = made.trial
-            assert base is not None
-            names, buffers = constants(base.subject), moved(base)
-            cases = [lambda _: base] + ([lambda _: redrawn(base, names, buffers)] if names or buffers else [])
-            name = str(made.dtype).removeprefix("torch.")
-            checks = checks if reference is None else _asked(battery, name)
-            odd = [n for n, t in base.leaves.items() if t.is_floating_point() and not all_finite(t)]
-            said = [f"{n} holds values that are infinite or NaN" for n in odd]
-            plan = Plan(
-                made.subject.name,
-                (base.mode,),
-                cases,
-                checks,
-                [*said, *made.subject.notes, *made.notes],
-                str(where_given),
-            )
-            settings = {"seed": seed, "device": str(where_given), "dtype": name}
-            report = collect(plan.layer, engine.events(plan), settings)
+        plan, settings = asked.plan()
+        report = collect(plan.layer, engine.events(plan), settings)
     if raise_exception:
         report.raise_for_failures()
     return report
-
-
-@cache
-def _asked(battery: bool, dtype: str = "") -> tuple[Check, ...]:
-    """The checks of one input: what falls out of the gradient's evaluations and that of a dtype, or all."""
-    return tuple(c for c in selected() if battery or c.given or c.name == dtype)
 
 
 @contextmanager
@@ -170,25 +115,6 @@ PROVOKED = "|".join(
     )
 )
 """What NumPy and torch warn of where there are too few examples, or numbers go beyond those of a dtype."""
-
-
-def _own_exception(layer: Any, inputs: Sequence[Any], refusal: Refused, device: str) -> BaseException:
-    """What the layer's forward raised on the inputs given, said to be the layer's; the traceback is its own."""
-    name = name_of(layer)
-    if refusal.__cause__ is None:
-        return SpecError(f"{name} can't be checked on these inputs: {refusal}")
-    if missing := not_given(refusal.__cause__):
-        return SpecError(f"{name} can't be checked on these inputs: {missing}")
-    refusal.__cause__.add_note(f"raised by the forward of {name}, which gradcheck called with the inputs given")
-    if library_of(layer) == "torch" and any(isinstance(x, np.ndarray) for x in leaves_of(inputs)):
-        refusal.__cause__.add_note("it computes with torch and was given NumPy arrays: give torch.from_numpy(x)")
-    if wanted := cuda_wanted(refusal, device):
-        refusal.__cause__.add_note(wanted)
-    return refusal.__cause__
-
-
-def _raise(error: Exception, mode: str | None) -> Case:
-    raise error
 
 
 @spelt

@@ -122,7 +122,7 @@ def without_evidence() -> AbstractContextManager[Any]:
 
 def the_check_alone(name: str) -> AbstractContextManager[Any]:
     """The battery without the checks that are not asked about, which would take nearly all of the time."""
-    return patch("harness.api._asked", lambda *_: selected((name,)))
+    return patch("harness.single.asked_checks", lambda *_: selected((name,)))
 
 
 def found_at_an_input(layer: str, fault: Fault, seed: int) -> bool:

@@ -145,6 +145,7 @@ RANKS = [
     {"judgement.unaided"},
     {"checks.*", "low_precision.finer"},
     {"arguments", "engine", "points"},
+    {"single"},
     {"api"},
     {"items"},
     {"targets.probe"},
