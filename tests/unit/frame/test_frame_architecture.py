@@ -142,6 +142,7 @@ RANKS = [
     {"judgement.judge"},
     {"judgement.comparison", "session"},
     {"judgement.accord", "aggregate", "checks", "judgement.coarse", "echo", "findings.evidence"},
+    {"judgement.fine"},
     {"judgement.unaided"},
     {"checks.*", "low_precision.finer"},
     {"arguments", "engine", "points"},
