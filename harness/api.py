@@ -53,7 +53,8 @@ def gradcheck(
     Args:
         layer: an object with forward and backward, a pair (forward, backward) of functions, a torch.autograd.Function,
             a torch.nn.Module, a callable of tensors, or a closure run(*inputs) -> (outputs, pullback).
-        inputs: what forward is called with; one tuple is the same as its members. `const(x)` has no gradient.
+        inputs: what forward is called with: arrays of any shapes, torch's or NumPy's, nests of them and other values; one tuple
+            is the same as its members. `const(x)` has no gradient.
         kwargs: keywords of forward.
         mode: "train" or "eval"; None: the layer's present mode.
         reference: the same function by other means; called with the inputs, and by name with parameters and buffers.
@@ -72,6 +73,19 @@ def gradcheck(
         NotVerified: nothing is wrong, but something was not verified (a GradientError too).
         SpecError: the layer or its inputs can't be used as they are.
         TypeError: a keyword of torch.autograd.gradcheck that has no meaning here.
+        Exception: what the layer's own forward raised on the inputs.
+
+    Example:
+        >>> import torch
+        >>> class Square:
+        ...     def forward(self, x):
+        ...         self.x = x
+        ...         return x**2
+        ...
+        ...     def backward(self, dy):
+        ...         return 2 * self.x * dy
+        >>> gradcheck(Square(), torch.randn(4, 3)).ok
+        True
     """
     __tracebackhide__ = True
     for word in unknown:
@@ -130,7 +144,7 @@ def check(
     """Verify a layer over random shapes, values, parameters, cotangents and modes; never raises for a verdict.
 
     Args:
-        spec: the layer and its inputs.
+        spec: the layer and the shapes and kinds of its inputs.
         examples: how many, in each mode.
         seed: of everything drawn; the same seed gives the same report.
         device: a torch device.
@@ -138,8 +152,24 @@ def check(
         skip: check or group names to leave out.
         gaps: whether the spec's known gaps are taken off: what fails there does not apply, what passes there fails.
 
+    Returns:
+        The report, one result for each check and mode.
+
     Raises:
         SpecError: the spec or an argument can't be used as it is.
+
+    Example:
+        >>> from harness import LayerSpec
+        >>> class Square:
+        ...     def forward(self, x):
+        ...         self.x = x
+        ...         return x**2
+        ...
+        ...     def backward(self, dy):
+        ...         return 2 * self.x * dy
+        >>> report = check(LayerSpec(build=Square, inputs="B D"), examples=5, only=["gradient"])
+        >>> [result.check for result in report.failures]
+        []
     """
     if not isinstance(spec, LayerSpec):
         raise SpecError(

@@ -191,8 +191,24 @@ def parametrize(
         only: check or group names to run; default all.
         skip: check or group names to leave out.
 
+    Returns:
+        A decorator of the test function, whose `case()` passes, raises GradientError or NotVerified, or skips.
+
     Raises:
-        SpecError: something that is no spec, or an unknown check.
+        SpecError: something that is no spec, an unknown check, or no example.
+
+    Example:
+        >>> from harness import LayerSpec
+        >>> class Square:
+        ...     def forward(self, x):
+        ...         self.x = x
+        ...         return x**2
+        ...
+        ...     def backward(self, dy):
+        ...         return 2 * self.x * dy
+        >>> @parametrize(LayerSpec(build=Square, inputs="B D"))
+        ... def test_gradcheck(case):
+        ...     case()
     """
     plan = Parametrized(_flat(specs), tuple(only), tuple(skip), {} if examples is None else {"examples": examples})
     selected(only, skip)

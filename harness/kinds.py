@@ -73,10 +73,14 @@ def floats(
         high: the largest value, None for no bound.
         low_open: whether `low` itself is excluded.
         high_open: whether `high` itself is excluded.
-        grad: whether backward must return its gradient.
+        grad: whether backward must return its gradient; None: where it returns one.
 
     Raises:
-        SpecError: an empty domain, or an end that is no finite number.
+        SpecError: an empty domain, an end that is no finite number, or no dimension expression.
+
+    Example:
+        >>> floats("B D", low=0, low_open=True).dims.shape({"B": 4, "D": 3})  # of a logarithm
+        (4, 3)
     """
     ends: dict[str, Any] = {"low": low, "high": high}
     for name, end in ends.items():
@@ -98,7 +102,11 @@ def ints(shape: str, below: int | str, low: int | str = 0, dtype: str | Sequence
         dtype: int64, int32, int16, int8 or uint8; of several each example has one.
 
     Raises:
-        SpecError: another dtype, or no number in [low, below).
+        SpecError: another dtype, no number in [low, below), or no dimension expression.
+
+    Example:
+        >>> ints("B", below="C").dims.shape({"B": 4, "C": 10})  # labels of C classes
+        (4,)
     """
     dtypes = (dtype,) if isinstance(dtype, str) else tuple(dtype)
     if not dtypes or set(dtypes) - set(INT_NAMES):
@@ -109,7 +117,27 @@ def ints(shape: str, below: int | str, low: int | str = 0, dtype: str | Sequence
 
 
 def const(x: Any) -> Any:
-    """Mark a float input of `gradcheck` that has no gradient (a target, a mask, a constant), or all in a tuple or list."""
+    """Mark a float input of `gradcheck` that has no gradient: a target, a mask, a constant.
+
+    Args:
+        x: an array of any shape, or a tuple, list or dict, of which all arrays are marked.
+
+    Returns:
+        What `gradcheck` takes in its place.
+
+    Example:
+        >>> import torch
+        >>> from harness import gradcheck
+        >>> class Masked:
+        ...     def forward(self, x, mask):
+        ...         self.mask = mask
+        ...         return x * mask
+        ...
+        ...     def backward(self, dy):
+        ...         return self.mask * dy
+        >>> gradcheck(Masked(), torch.randn(4, 3), const(torch.tensor([0.5, 1.0, 2.0]))).ok
+        True
+    """
     return rebuilt("", x, lambda _, part: Const(part))
 
 

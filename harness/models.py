@@ -25,8 +25,19 @@ def value_and_grad(f: Callable[..., Any], params: Any = None) -> ValueAndGrad:
             `model.loss(X, y)`.
         params: the dict or list of arrays that f reads its parameters from; grads then has an entry for each.
 
+    Returns:
+        What `gradcheck` takes as a layer: called, it gives the loss; its backward gives the gradients that came with it.
+
     Raises:
         SpecError: f can't be called.
+
+    Example:
+        >>> import numpy as np
+        >>> from harness import gradcheck
+        >>> def loss(x):
+        ...     return (x**2).sum(), 2 * x
+        >>> gradcheck(value_and_grad(loss), np.array([[0.5, -1.0, 2.0]])).ok
+        True
     """
     if not callable(f):
         raise SpecError(f"value_and_grad({f!r}): write a function f(*inputs) -> (loss, grads), such as model.loss")
@@ -106,8 +117,28 @@ def chain(net: Any, *rest: Any) -> Chain:
 
     The last one is called with what the one before it gives and with the further inputs, such as labels.
 
+    Args:
+        net: the first, called with the first input.
+        rest: those after it; backward goes through all of them in the opposite order.
+
+    Returns:
+        What `gradcheck` takes as a layer.
+
     Raises:
         SpecError: one of them has no forward or no backward.
+
+    Example:
+        >>> import torch
+        >>> from harness import gradcheck
+        >>> class Tanh:
+        ...     def forward(self, x):
+        ...         self.y = torch.tanh(x)
+        ...         return self.y
+        ...
+        ...     def backward(self, dy):
+        ...         return (1 - self.y**2) * dy
+        >>> gradcheck(chain(Tanh(), Tanh()), torch.randn(4, 3)).ok
+        True
     """
     for part in (net, *rest):
         if isinstance(part, type) or not callable(getattr(part, "backward", None)) or forward_of(part) is None:

@@ -10,7 +10,12 @@ if TYPE_CHECKING:
 
 
 class Outcome(Enum):
-    """The outcome of one check of one layer in one mode."""
+    """The outcome of one check of one layer in one mode. It has no truth value (TypeError): compare it by `is`.
+
+    Example:
+        >>> Outcome("PASS") is Outcome.PASS
+        True
+    """
 
     PASS = "PASS"
     """Verified: every tensor agrees with an independent oracle at the stated resolution."""
@@ -37,7 +42,24 @@ def worst(outcomes: list[Outcome]) -> Outcome:
 
 
 class GradientError(AssertionError):
-    """A backward pass is wrong. `report` holds the evidence."""
+    """A backward pass is wrong. `report` holds the evidence.
+
+    Example:
+        >>> import torch
+        >>> from harness import gradcheck
+        >>> class Square:
+        ...     def forward(self, x):
+        ...         self.x = x
+        ...         return x**2
+        ...
+        ...     def backward(self, dy):
+        ...         return self.x * dy  # wrong: half of it
+        >>> try:
+        ...     gradcheck(Square(), torch.randn(4, 3))
+        ... except GradientError as error:
+        ...     print(error.report.failures[0].check)
+        input_gradient
+    """
 
     def __init__(self, message: str, report: Report | None = None) -> None:
         super().__init__(message)
@@ -45,8 +67,20 @@ class GradientError(AssertionError):
 
 
 class NotVerified(GradientError):  # noqa: N818  (an established name of the public interface)
-    """Nothing was found wrong, but something was not verified. `report` says what."""
+    """Nothing was found wrong, but something was not verified. `report` says what.
+
+    Example:
+        >>> issubclass(NotVerified, GradientError)
+        True
+    """
 
 
 class SpecError(ValueError):
-    """What the user wrote can't be checked as it stands; the message says what was found and what to write."""
+    """What the user wrote can't be checked as it stands; the message says what was found and what to write.
+
+    Example:
+        >>> from harness import floats
+        >>> floats("B D", low=1, high=0)
+        Traceback (most recent call last):
+        harness.outcome.SpecError: floats(low=1, high=0): the domain is empty; low must be below high
+    """

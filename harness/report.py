@@ -11,7 +11,14 @@ from harness.outcome import GradientError, NotVerified, Outcome
 
 @dataclass(frozen=True)
 class Finding:
-    """The evidence of a failure: what was found where, what was expected, and by how much it is out."""
+    """The evidence of a failure: what was found where, what was expected, and by how much it is out.
+
+    Example:
+        >>> print(Finding(("input x", (0, 1)), 1.0, 2.0, 1e-9, 3, 12, ("half of what it should be",)))
+        input x[0, 1]: backward gives 1, expected 2 ± 1.0e-09
+        3 of 12 entries are out
+        → half of what it should be
+    """
 
     where: tuple[str, tuple[int, ...] | None]
     """The tensor and the index of its worst entry (None where the finding concerns the whole tensor)."""
@@ -68,11 +75,18 @@ def told_apart(a: float | str, b: float | str) -> tuple[str, str]:
 
 @dataclass(frozen=True)
 class Result:
-    """One check of one layer in one mode, over all its examples."""
+    """One check of one layer in one mode, over all its examples.
+
+    Example:
+        >>> Result("MyLayer", "input_gradient", "train", Outcome.PASS, {"x": 1e-12}).id
+        'MyLayer-input_gradient-train'
+    """
 
     layer: str
+    """Its name: that of its class or function, or as the spec says."""
     check: str
     mode: str | None
+    """None where the layer has none."""
     outcome: Outcome
     tensors: Mapping[str, float] = field(default_factory=dict)
     """{verified tensor: resolution}: the worst relative size of an error that would still have been seen."""
@@ -99,12 +113,19 @@ class Report:
     """Every result of one `gradcheck` or `check`.
 
     True exactly when every result that applies is PASS and at least one tensor was verified.
+
+    Example:
+        >>> report = Report("MyLayer", (Result("MyLayer", "input_gradient", None, Outcome.PASS, {"x": 1e-12}),))
+        >>> report.ok, report.failures, report.counts()["PASS"]
+        (True, [], 1)
     """
 
     layer: str
     results: tuple[Result, ...]
     settings: Mapping[str, Any] = field(default_factory=dict)
+    """What the run can be repeated with: the seed, the device, the dtype or the number of examples."""
     notes: tuple[str, ...] = ()
+    """What is to be said of the layer as a whole: what was taken for what, and what was not judged."""
 
     @property
     def ok(self) -> bool:
@@ -127,7 +148,12 @@ class Report:
         return {o.value: sum(r.outcome is o for r in self.results) for o in Outcome}
 
     def raise_for_failures(self) -> None:
-        """Raise `GradientError` if anything failed, `NotVerified` if something was not verified, else return."""
+        """Return if the report is ok.
+
+        Raises:
+            GradientError: something failed.
+            NotVerified: nothing failed, but something was not verified.
+        """
         __tracebackhide__ = True
         if self.ok:
             return

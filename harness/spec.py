@@ -62,6 +62,23 @@ class LayerSpec:
 
     Raises:
         SpecError: anything in it that can't be used, with what to write instead.
+
+    Example:
+        >>> class Scaled:
+        ...     def __init__(self, D):
+        ...         self.gamma = np.ones(D)
+        ...
+        ...     def forward(self, x):
+        ...         self.x = x
+        ...         return self.gamma * x
+        ...
+        ...     def backward(self, dy):
+        ...         self.dgamma = (self.x * dy).sum(0)
+        ...         return self.gamma * dy
+        >>> import numpy as np
+        >>> from harness import check
+        >>> check(LayerSpec(build=Scaled, inputs="B D"), examples=5, only=["gradient"]).failures
+        []
     """
 
     build: Any

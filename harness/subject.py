@@ -29,7 +29,14 @@ Place = tuple[Literal["gradient", "parameter"], str]
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One forward: its outputs, the pullback that belongs to it, and the buffers after it."""
+    """One forward: its outputs, the pullback that belongs to it, and the buffers after it.
+
+    Example:
+        >>> x = torch.tensor([1.0, 2.0])
+        >>> square = Evaluation((x**2,), lambda v: {"x": 2 * x * v[0]})
+        >>> square.pullback([torch.ones(2)])
+        {'x': tensor([2., 4.])}
+    """
 
     outputs: tuple[Tensor, ...]
     pullback: Callable[[Sequence[Tensor]], Gradients]
@@ -103,13 +110,24 @@ class Recast(Protocol):
 
 @dataclass(frozen=True)
 class Subject:
-    """A layer as the engine sees it."""
+    """A layer as the engine sees it.
+
+    Example:
+        >>> def run(leaves, buffers, mode, seed):
+        ...     x = leaves["x"]
+        ...     return Evaluation((x**2,), lambda v: {"x": 2 * x * v[0]})
+        >>> Subject("square", {"x": Leaf(torch.ones(3))}, {}, run).wanted()
+        ['x']
+    """
 
     name: str
     leaves: Mapping[str, Leaf]
+    """The inputs and parameters by name, in the shapes in which forward takes them."""
     buffers: Mapping[str, Tensor]
+    """What else the outputs depend on and a forward may move, such as running statistics."""
     run: Run
     modes: tuple[str | None, ...] = (None,)
+    """Those that it can be put into, "train" and "eval"; (None,) where it has none."""
     autograd_is_backward: str = ""
     """Why autograd through the forward is no second opinion (an autograd.Function, NumPy); empty where it is one."""
     takes_cotangent: bool = True
@@ -123,6 +141,7 @@ class Subject:
     unclaimed: Mapping[str, str] = field(default_factory=dict)
     """{tensor: finding} for what the forward depends on and no gradient is found for."""
     notes: tuple[str, ...] = ()
+    """What the report says of how it was taken."""
     kept: tuple[str, ...] = ()
     """The parameters whose gradients the layer keeps on itself, where a backward may add to what stands there."""
     again: Run | None = None
