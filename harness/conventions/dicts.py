@@ -8,7 +8,8 @@ from typing import Any
 from harness.outcome import SpecError
 from harness.reading.naming import gradient_rank
 from harness.request import Request
-from harness.state.discovery import discovered, overlooked, unknown
+from harness.state.dependence import overlooked, unknown
+from harness.state.discovery import discovered
 from harness.state.slots import Slot
 from harness.state.stateful import Stateful, has_backward
 from harness.state.views import Shown

@@ -21,13 +21,14 @@ from harness.outcome import SpecError
 from harness.reading.lengths import lengths_in, told
 from harness.reading.naming import gradient_rank
 from harness.reading.rates import is_sure
+from harness.state.dependence import depends, is_alias, known_arrays, matters
 from harness.state.orders import in_another_order
 from harness.state.owners import Owners
 from harness.state.returned import beside, in_order
-from harness.state.slots import Slot, share_memory, standing, walk
+from harness.state.slots import Slot, share_memory
 from harness.state.stateful import Stateful
 from harness.state.steps import Steps, Unmeasured, ignores_rate, is_read_from_afar, steps_of, unmeasured
-from harness.state.watched import Glimpse, decoy
+from harness.state.watched import decoy
 from harness.subject import Gradients, Subject
 from harness.tensors.arrays import is_array, same_bytes
 
@@ -57,6 +58,7 @@ def discovered(state: Stateful) -> Subject:
 
 
 def _discovered(state: Stateful) -> Subject:
+    """Sorted by one forward and one backward, and probes of what is in doubt after them. Raises what `discovered` does."""
     first = state.places()
     initial, homes = state.read(first), {n: s.get() for n, s in first.items()}
     state.probe()  # what is built at the first forward is there now
@@ -73,15 +75,7 @@ def _discovered(state: Stateful) -> Subject:
     own = {n: s for n, s in candidates.items() if n not in state.leaves}
     made = own.keys() - first.keys()
     owners = Owners.of(state.name, own, after, pulled, found, state.request.grads, made)
-    state.parameters, state.gradients, state.wholes = {}, {}, owners.wholes
-    outside = state.outside.places().keys()
-    claims = Counter(place.label for _, place in owners.pairs.values())
-    for name, (slot, place) in owners.pairs.items():
-        # what forward writes itself is state, even where the next forward reads it; and of `W` and `w = W/2`, which a forward
-        # writes alike on any inputs, one is no owner of `dW`; nor is a global that some other method computes with
-        alone = claims[place.label] == 1 and slot.label not in outside
-        if slot.label not in written and (alone or matters(state, slot)):
-            state.parameters[name], state.gradients[name] = slot, place
+    _adopt(state, owners, written)
     _unnamed(state, owners)
     state.pulled = _of_inputs(state, given, after, pulled, found)
     rates = _by_steps(state, owners, pulled, written, outputs)
@@ -92,6 +86,19 @@ def _discovered(state: Stateful) -> Subject:
     state.homes = {n: homes[s.label] for n, s in state.buffers.items() if s.label in homes}
     _bring_back(candidates, initial, homes)  # the probes have left their values
     return state.subject(unclaimed=findings, notes=notes)
+
+
+def _adopt(state: Stateful, owners: Owners, written: Iterable[str]) -> None:
+    """Take the pairs of a parameter and its gradient over, but those whose first is none."""
+    state.parameters, state.gradients, state.wholes = {}, {}, owners.wholes
+    outside = state.outside.places().keys()
+    claims = Counter(place.label for _, place in owners.pairs.values())
+    for name, (slot, place) in owners.pairs.items():
+        # what forward writes itself is state, even where the next forward reads it; and of `W` and `w = W/2`, which a forward
+        # writes alike on any inputs, one is no owner of `dW`; nor is a global that some other method computes with
+        alone = claims[place.label] == 1 and slot.label not in outside
+        if slot.label not in written and (alone or matters(state, slot)):
+            state.parameters[name], state.gradients[name] = slot, place
 
 
 def _first_forward(state: Stateful) -> tuple[Tensor, ...]:
@@ -126,6 +133,18 @@ def _by_steps(
     moving = {n: s for n, s in slots.items() if s.label in pulled}
     if not state.rate and not moving:
         return []
+    said = _by_rate(state, slots, outputs)
+    # what a forward keeps for its backward to take off a stack is no parameter
+    stood = {n: s for n, s in moving.items() if n not in state.parameters and s.label not in owners.made}
+    return said + _by_lengths(state, {n: s for n, s in stood.items() if matters(state, s)}, outputs)
+
+
+def _by_rate(state: Stateful, slots: Mapping[str, Slot], outputs: Sequence[Tensor]) -> list[str]:
+    """Those among `slots` that backward moves by its learning rate.
+
+    Raises:
+        SpecError: what may be the learning rate changes nothing.
+    """
     steps = steps_of(state, slots, outputs) if state.rate or state.rates else Steps({})
     if state.rate and not is_sure(state.rate) and not steps.slots and not ignores_rate(state, outputs):
         raise SpecError(state.asks_for_more([*state.asked, state.rate]))
@@ -142,16 +161,18 @@ def _by_steps(
         )
     if state.rate and slots and not steps.slots:
         said.append(f"backward is called with {state.rate}=0: a gradient that it keeps nowhere is not judged")
-    # what a forward keeps for its backward to take off a stack is no parameter
-    stood = {n: s for n, s in moving.items() if n not in state.parameters and s.label not in owners.made}
-    unread = {n: s for n, s in stood.items() if matters(state, s)}
+    return said
+
+
+def _by_lengths(state: Stateful, unread: Mapping[str, Slot], outputs: Sequence[Tensor]) -> list[str]:
+    """Those that it moves by steps whose length has no name; where it is a number in the code, the gradient is read off the step."""
     others = unmeasured(state, unread, outputs) if unread else Unmeasured({})
     state.moved = dict(others.slots)
     state.lengths, updates = lengths_in(state.layer, {n: f"layer{state.moved[n].code}" for n in others.plain})
     if state.lengths and not is_read_from_afar(state, outputs):
         state.lengths = {}
     state.parameters |= {n: s for n, s in state.moved.items() if n in state.lengths}
-    return said + told(state.moved, state.lengths, updates)
+    return told(state.moved, state.lengths, updates)
 
 
 def _bring_back(slots: Mapping[str, Slot], values: Mapping[str, Tensor], homes: Mapping[str, Any]) -> None:
@@ -222,12 +243,12 @@ def _written(state: Stateful, slots: Mapping[str, Slot], start: Mapping[str, Ten
 def sorted_out(state: Stateful, owners: Owners, written: Iterable[str] = ()) -> dict[str, str]:
     """What remains, by what a probe shows: buffers, caches, and parameters without a gradient."""
     findings: dict[str, str] = {}
-    known = _known(state)
-    rest = [s for s in owners.rest(state.parameters, state.gradients) if is_array(s.get()) and not _alias(s, known)]
-    if not rest or not any(_changes(state, rest, mode) for mode in state.probed):
+    known = known_arrays(state)
+    rest = [s for s in owners.rest(state.parameters, state.gradients) if is_array(s.get()) and not is_alias(s, known)]
+    if not rest or not any(depends(state, rest, mode) for mode in state.probed):
         return findings  # caches alone: forward writes them before it reads them
     for slot in rest:
-        if _alias(slot, _known(state)) or not matters(state, slot):
+        if is_alias(slot, known_arrays(state)) or not matters(state, slot):
             continue
         name = owners.names[slot.label]
         state.buffers[name] = slot
@@ -236,66 +257,3 @@ def sorted_out(state: Stateful, owners: Owners, written: Iterable[str] = ()) -> 
         if not told and not short.startswith(STATISTICS):
             findings[name] = owners.missing(slot, name)
     return findings
-
-
-def unknown(state: Stateful, dicts: Iterable[str]) -> list[Slot]:
-    """The arrays of the layer that are in none of these dicts of it."""
-    inside, known = tuple(f"{name}." for name in dicts), _known(state)
-    slots = (*walk(state.layer), *state.outside.places().values())
-    return [s for s in slots if not s.label.startswith(inside) and not _alias(s, known)]
-
-
-def overlooked(state: Stateful, dicts: Iterable[str]) -> bool:
-    """Whether the outputs depend on an array of the layer that is in none of these dicts of it."""
-    glimpse = state.glimpsed
-    if glimpse is None:
-        rest = unknown(state, dicts)
-        return bool(rest) and any(_changes(state, rest, mode) for mode in state.entered)
-    slots = [s for s, _ in glimpse.before.values()]
-    return bool(slots) and any(_changes(state, slots, mode, glimpse) for mode in state.entered)
-
-
-def _known(state: Stateful) -> list[Any]:
-    """The arrays that stand in the places of parameters and buffers."""
-    return list(standing({**state.parameters, **state.buffers}).values())
-
-
-def _alias(slot: Slot, known: Iterable[Any]) -> bool:
-    """Whether it is another name for memory that is known already: a list for the optimiser, a view."""
-    there = slot.get()
-    return any(share_memory(there, array) for array in known)
-
-
-def matters(state: Stateful, slot: Slot) -> bool:
-    """Whether the outputs of some mode depend on what stands there, all else equal."""
-    return any(_changes(state, [slot], mode) for mode in state.probed)
-
-
-def _changes(state: Stateful, slots: Iterable[Slot], mode: str | None, glimpse: Glimpse | None = None) -> bool:
-    """Whether the outputs depend on what stands in these places, all else equal.
-
-    The forward of a glimpse in this mode, which wrote to nothing else since, is not run again.
-    """
-    seen = glimpse if glimpse is not None and glimpse.mode == mode else None
-    before = {s.label: (s, t.clone()) for s in slots if (t := s.read()) is not None} if seen is None else seen.before
-    known = {**state.parameters, **state.buffers}
-    kept = state.read(known)
-    state.watch(mode)
-    state.restore(known, kept)
-    inputs = {n: x.value for n, x in state.leaves.items()}
-    runs: list[Sequence[Tensor]] = [] if seen is None else [seen.outputs]
-    for moved in (False, True)[len(runs) :]:
-        for slot, value in before.values():
-            if slot.holds_like(value):  # else a cache that holds something else by now
-                slot.write(value * 1.125 + 0.0625 if moved else value)
-        state.sources.seed(0)
-        try:
-            runs.append([y.clone() for y in state.forward({n: x.clone() for n, x in inputs.items()}, mode)])
-        except Exception:  # one of the modes refuses these inputs, or this value
-            runs.append([])
-        state.restore(known, kept)
-    for slot, value in before.values():
-        if slot.holds_like(value):
-            slot.write(value)
-    # a value that is refused tells that it is read, unless the mode refuses the inputs anyway
-    return len(runs[0]) != len(runs[1]) or any(not torch.equal(a, b) for a, b in zip(*runs, strict=True))

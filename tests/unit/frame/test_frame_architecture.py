@@ -120,7 +120,7 @@ RANKS = [
         "functions.traced",
     },
     {"evaluated"},
-    {"case", "state.orders", "functions.sifting", "state.steps"},
+    {"case", "state.dependence", "state.orders", "functions.sifting", "state.steps"},
     {"conventions", "state.discovery"},
     {"conventions.*", "oracles.differences", "findings.likeness", "examples.prepare", "findings.reproduce"},
     {

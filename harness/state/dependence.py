@@ -1,0 +1,76 @@
+"""Which of the arrays in a layer its outputs depend on: found by moving what stands there, all else equal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from harness.state.slots import Slot, share_memory, standing, walk
+from harness.state.stateful import Stateful
+from harness.state.watched import Glimpse
+
+
+def unknown(state: Stateful, dicts: Iterable[str]) -> list[Slot]:
+    """The arrays of the layer that are in none of these dicts of it."""
+    inside, known = tuple(f"{name}." for name in dicts), known_arrays(state)
+    slots = (*walk(state.layer), *state.outside.places().values())
+    return [s for s in slots if not s.label.startswith(inside) and not is_alias(s, known)]
+
+
+def overlooked(state: Stateful, dicts: Iterable[str]) -> bool:
+    """Whether the outputs depend on an array of the layer that is in none of these dicts of it."""
+    glimpse = state.glimpsed
+    if glimpse is None:
+        rest = unknown(state, dicts)
+        return bool(rest) and any(depends(state, rest, mode) for mode in state.entered)
+    slots = [s for s, _ in glimpse.before.values()]
+    return bool(slots) and any(depends(state, slots, mode, glimpse) for mode in state.entered)
+
+
+def known_arrays(state: Stateful) -> list[Any]:
+    """The arrays that stand in the places of parameters and buffers."""
+    return list(standing({**state.parameters, **state.buffers}).values())
+
+
+def is_alias(slot: Slot, known: Iterable[Any]) -> bool:
+    """Whether it is another name for memory that is known already: a list for the optimiser, a view."""
+    there = slot.get()
+    return any(share_memory(there, array) for array in known)
+
+
+def matters(state: Stateful, slot: Slot) -> bool:
+    """Whether the outputs of some mode depend on what stands there, all else equal."""
+    return any(depends(state, [slot], mode) for mode in state.probed)
+
+
+def depends(state: Stateful, slots: Iterable[Slot], mode: str | None, glimpse: Glimpse | None = None) -> bool:
+    """Whether the outputs depend on what stands in these places, all else equal.
+
+    The forward of a glimpse in this mode, which wrote to nothing else since, is not run again.
+    """
+    seen = glimpse if glimpse is not None and glimpse.mode == mode else None
+    before = {s.label: (s, t.clone()) for s in slots if (t := s.read()) is not None} if seen is None else seen.before
+    known = {**state.parameters, **state.buffers}
+    kept = state.read(known)
+    state.watch(mode)
+    state.restore(known, kept)
+    inputs = {n: x.value for n, x in state.leaves.items()}
+    runs: list[Sequence[Tensor]] = [] if seen is None else [seen.outputs]
+    for moved in (False, True)[len(runs) :]:
+        for slot, value in before.values():
+            if slot.holds_like(value):  # else a cache that holds something else by now
+                slot.write(value * 1.125 + 0.0625 if moved else value)
+        state.sources.seed(0)
+        try:
+            runs.append([y.clone() for y in state.forward({n: x.clone() for n, x in inputs.items()}, mode)])
+        except Exception:  # one of the modes refuses these inputs, or this value
+            runs.append([])
+        state.restore(known, kept)
+    for slot, value in before.values():
+        if slot.holds_like(value):
+            slot.write(value)
+    # a value that is refused tells that it is read, unless the mode refuses the inputs anyway
+    return len(runs[0]) != len(runs[1]) or any(not torch.equal(a, b) for a, b in zip(*runs, strict=True))
