@@ -117,8 +117,7 @@ def case_of(
         Refused: the layer can't be built here, or its forward refuses the example.
         Contested: it refuses the example and the reference takes it.
     """
-    names = {**example.sizes, **example.options}
-    reference = None if spec.reference is None else Reference(spec.reference, names)
+    reference = None if spec.reference is None else Reference(spec.reference, {**example.sizes, **example.options})
     with forward_may_refuse():
         request = request_of(spec, example, mode, device)
     try:
@@ -130,8 +129,14 @@ def case_of(
     except BackwardRaised as raised:
         raised.example = str(example)
         raise
-    subject = made.subject
-    case = Case(
+    case = _drawn(spec, example, mode, made.subject, reference)
+    return case.at(buffers=moved_buffers(case, spec, example)), made
+
+
+def _drawn(spec: LayerSpec, example: Example, mode: str | None, subject: Subject, reference: Reference | None) -> Case:
+    """The subject with its parameters redrawn, and what the spec says of it."""
+    names = {**example.sizes, **example.options}
+    return Case(
         subject,
         redrawn(subject, example.seed),
         subject.buffers,
@@ -147,7 +152,6 @@ def case_of(
         batch=batch_dimension(spec),
         handed=not {"generator", "rng"}.isdisjoint(spec.build_arguments()),
     )
-    return case.at(buffers=moved_buffers(case, spec, example)), made
 
 
 BATCHES = frozenset({"B", "N", "batch", "batch_size"})

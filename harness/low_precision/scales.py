@@ -171,33 +171,14 @@ class Scales:
         return self.low.reference
 
     def _weighed(self, allowance: Allowance) -> Verdict:
-        found, most = self._share(rms(self.error)), self._share(allowance.rms)
-        if not (allowance.covers(self.error) and most <= VISIBLE) and self._vanishes():
+        """What is said of the error by what rounding may come to."""
+        most, covered = self._share(allowance.rms), allowance.covers(self.error)
+        if not (covered and most <= VISIBLE) and self._vanishes():
             return Verdict(Outcome.PASS, ROUNDINGS * self.low.u, f"zero up to rounding, in {self.short} too")
-        if not allowance.covers(self.error):
-            why = f"in {self.short} it is off by {found:.1e} of its size (rms); rounding explains {most:.1e}"
-            if not allowance.whole and not same_outputs(self.low):
-                why = f"in {self.short} its forward is off by more than rounding too, and backward goes by it"
-                return Verdict(Outcome.INCONCLUSIVE, found, why)
-            # in 16 bits what is far is no measure: the last digits of most gradients are a hundredth of it
-            far = self.low.u * self.low.from_afar(self.name) if self.low.u < 1e-6 else 0.0
-            if self.size <= ROUNDINGS * far and float(self.error.abs().max()) <= 4 * far:
-                return Verdict(
-                    Outcome.SKIP, found, f"in {self.short} it is a difference of larger numbers, and as coarse"
-                )
-            if float(self.error.abs().max()) > self._hidden(allowance):
-                if why_not := self._out_of_range(
-                    lambda g: allowance.widened(AGAIN, Noise.of([g - self.exact])).covers(self.error)
-                ):
-                    return Verdict(Outcome.SKIP, found, why_not)
-                if not allowance.whole and self._recomputed(allowance):
-                    why = f"{why}, that of its own operations more: only a reference can tell whether others round less"
-                    return Verdict(Outcome.INCONCLUSIVE, found, why)
-                return Verdict(Outcome.FAIL, found, why, self.exact, allowance.entries)
-            tau = RESOLUTION.get(self.low.dtype, 0.0)
-            if float(self.error.abs().max()) <= tau * self.size:
-                return Verdict(Outcome.PASS, tau, why)
-            return Verdict(Outcome.INCONCLUSIVE, found, f"{why}, and there is no second opinion in {self.short}")
+        return self._explained(allowance, most) if covered else self._unexplained(allowance, most)
+
+    def _explained(self, allowance: Allowance, most: float) -> Verdict:
+        """Of an error that rounding explains: PASS where rounding leaves a gradient to be seen at all."""
         if most <= VISIBLE or not (self.error.any() or self.exact.any()):
             return Verdict(Outcome.PASS, min(most, 1.0))
         size = max(self.size, self.low.uncancelled(self.name))
@@ -207,6 +188,35 @@ class Scales:
         why = f"rounding to {self.short} may change it by {most:.0%} of its size"
         # the numbers of this precision do not determine it: the example is not for this precision
         return Verdict(Outcome.SKIP, most, why)
+
+    def _unexplained(self, allowance: Allowance, most: float) -> Verdict:
+        """Of one that it does not: FAIL, unless the forward is off too, or it is hidden or coarse for another reason."""
+        found, worst = self._share(rms(self.error)), float(self.error.abs().max())
+        why = f"in {self.short} it is off by {found:.1e} of its size (rms); rounding explains {most:.1e}"
+        if not allowance.whole and not same_outputs(self.low):
+            why = f"in {self.short} its forward is off by more than rounding too, and backward goes by it"
+            return Verdict(Outcome.INCONCLUSIVE, found, why)
+        # in 16 bits what is far is no measure: the last digits of most gradients are a hundredth of it
+        far = self.low.u * self.low.from_afar(self.name) if self.low.u < 1e-6 else 0.0
+        if self.size <= ROUNDINGS * far and worst <= 4 * far:
+            return Verdict(Outcome.SKIP, found, f"in {self.short} it is a difference of larger numbers, and as coarse")
+        if worst > self._hidden(allowance):
+            return self._refuted(allowance, found, why)
+        tau = RESOLUTION.get(self.low.dtype, 0.0)
+        if worst <= tau * self.size:
+            return Verdict(Outcome.PASS, tau, why)
+        return Verdict(Outcome.INCONCLUSIVE, found, f"{why}, and there is no second opinion in {self.short}")
+
+    def _refuted(self, allowance: Allowance, found: float, why: str) -> Verdict:
+        """FAIL, unless numbers leave the range of the precision, or backward's own operations explain the error."""
+        if why_not := self._out_of_range(
+            lambda g: allowance.widened(AGAIN, Noise.of([g - self.exact])).covers(self.error)
+        ):
+            return Verdict(Outcome.SKIP, found, why_not)
+        if not allowance.whole and self._recomputed(allowance):
+            why = f"{why}, that of its own operations more: only a reference can tell whether others round less"
+            return Verdict(Outcome.INCONCLUSIVE, found, why)
+        return Verdict(Outcome.FAIL, found, why, self.exact, allowance.entries)
 
     def _recomputed(self, allowance: Allowance) -> bool:
         """Whether rounding every result of this very backward explains the error, or what its error differs by from one last digit
