@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Collection, Sequence
+from types import CodeType
 from typing import Any
 
 import numpy as np
@@ -58,22 +59,7 @@ def advice(layer: Any, targets: Sequence[str]) -> str:
     if len(others) == 1 and GRADIENT.search(others[0].lower()) is None:
         x = others[0]  # the input under a name of its own
     given = ", ".join(n if n in (x, y) else "p" for n in asked)
-    kept = {n: v for n, v in vars(layer).items() if _is_parameter(v)} if hasattr(layer, "__dict__") else {}
-    code = getattr(getattr(type(layer), back, None), "__code__", None)
-    written = {*(code.co_names if code else ())}
-    own = [next((g for g in gradient_names(n) if g in written), "") for n in kept]
-    params = ", ".join(f"*model.{n}" if isinstance(v, (list, tuple)) else f"model.{n}" for n, v in kept.items())
-    grads = "..."
-    if own and all(own):
-        grads = ", ".join(
-            f"model.{g}" if p[0] != "*" else f"*model.{g}" for g, p in zip(own, params.split(", "), strict=True)
-        )
-    elif len(kept) == 1:
-        grads = "grads" if params[0] != "*" else "*grads"
-    elif kept:
-        grads = ", ".join(
-            f"*grads[{k}]" if isinstance(v, (list, tuple)) else f"grads[{k}]" for k, v in enumerate(kept.values())
-        )
+    params, grads = _params_and_grads(layer, getattr(getattr(type(layer), back, None), "__code__", None))
     return (
         f"{type(layer).__name__}.{back} asks for {y}, which {forward} takes no input for: it gives the gradient of a loss that "
         "is computed nowhere. Write the two together, the gradients in the order of params:\n"
@@ -83,6 +69,21 @@ def advice(layer: Any, targets: Sequence[str]) -> str:
         f"        return ..., [{grads}]  # for ... the loss of p and {y}\n"
         f"    gradcheck(value_and_grad(loss, params=[{params or '...'}]), {x}, {y})"
     )
+
+
+def _params_and_grads(layer: Any, backward: CodeType | None) -> tuple[str, str]:
+    """How the model's parameters are listed, and their gradients: by the names that its backward writes, else as what it returns;
+    nothing and dots where no parameter is found."""
+    kept = {n: v for n, v in vars(layer).items() if _is_parameter(v)} if hasattr(layer, "__dict__") else {}
+    stars = ["*" if isinstance(v, (list, tuple)) else "" for v in kept.values()]
+    params = ", ".join(f"{star}model.{n}" for star, n in zip(stars, kept, strict=True))
+    written = {*(backward.co_names if backward else ())}
+    own = [next((g for g in gradient_names(n) if g in written), "") for n in kept]
+    if own and all(own):
+        return params, ", ".join(f"{star}model.{g}" for star, g in zip(stars, own, strict=True))
+    if len(kept) == 1:
+        return params, f"{stars[0]}grads"
+    return params, ", ".join(f"{star}grads[{k}]" for k, star in enumerate(stars)) or "..."
 
 
 def _is_parameter(value: Any) -> bool:
