@@ -21,7 +21,7 @@ from harness.tensors.arrays import all_finite
 
 @dataclass(eq=False)
 class Evaluated:
-    """A subject at a point. Whatever is run there is given copies of the leaves and buffers."""
+    """A subject at a point, and what running it there gives."""
 
     subject: Subject
     leaves: Mapping[str, Tensor]
@@ -61,17 +61,17 @@ class Evaluated:
             gradients = evaluation.pullback(handed_cotangents)
         integers = integers_among(gradients, self.leaves)
         return Base(
-            outputs,
-            as_real(gradients, integers, self.leaves),
-            {n: g.dtype for n, g in integers.items()},
-            cotangents,
+            outputs=outputs,
+            gradients=as_real(gradients, integers, self.leaves),
+            integers={n: g.dtype for n, g in integers.items()},
+            cotangents=cotangents,
             # as they are now: a layer may keep what it was handed (`self.db = dout`), and its gradients are zeroed later
-            {n: t.clone() for n, t in handed.items() if self.subject.leaves[n].role == "input"},
-            tuple(v.clone() for v in handed_cotangents),
-            tuple(y.detach().clone() for y in evaluation.outputs),
-            evaluation.now(),
-            after_forward,
-            evaluation.buffers(),
+            handed={n: t.clone() for n, t in handed.items() if self.subject.leaves[n].role == "input"},
+            handed_cotangents=tuple(v.clone() for v in handed_cotangents),
+            outputs_after=tuple(y.detach().clone() for y in evaluation.outputs),
+            parameters_after=evaluation.now(),
+            buffers_after_forward=after_forward,
+            buffers_after_backward=evaluation.buffers(),
         )
 
     def fresh(self) -> Evaluation:

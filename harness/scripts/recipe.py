@@ -44,22 +44,37 @@ def module(
 ) -> Recipe:
     """A torch.nn.Module, called with its parameters and buffers put in their places, and with what stands at `places` in it."""
     imports, make = making(layer, made, called=name)
-    body = [
+    held = f"{{**{{n: live[n] for n in {list(parameters)!r}}}, **{{n: t.clone() for n, t in buffers.items()}}}}"
+    body = _graphed(
+        wanted,
+        ["layer.train(mode == 'train')"],
+        [
+            f"held = {held}",
+            *(_placed(f"layer{code}", f"live[{n!r}]") for n, codes in places.items() for code in codes),
+        ],
+        f"torch.func.functional_call(layer, held, ({', '.join(inputs)},){words and f', dict({words})'})",
+    )
+    return assembled("torch", imports, [make], body)
+
+
+def _graphed(wanted: Sequence[str], before: Sequence[str], placing: Sequence[str], call: str) -> list[str]:
+    """Forward and backward of what autograd goes back through: `before` the leaves are `live`, `placing` them, and the `call`."""
+    return [
         "def forward(leaves, buffers, mode, seed):",
         "    global live, outputs",
         "    replay(seed)",
-        "    layer.train(mode == 'train')",
+        *(f"    {line}" for line in before),
         f"    live = {{n: t.clone().requires_grad_(n in {list(wanted)!r}) for n, t in leaves.items()}}",
-        f"    held = {{**{{n: live[n] for n in {list(parameters)!r}}}, **{{n: t.clone() for n, t in buffers.items()}}}}",
-        *(f"    {_placed(f'layer{code}', f'live[{n!r}]')}" for n, codes in places.items() for code in codes),
-        f"    y = torch.func.functional_call(layer, held, ({', '.join(inputs)},){words and f', dict({words})'})",
+        *(f"    {line}" for line in placing),
+        f"    y = {call}",
         "    outputs = flat(y)",
         "    return [t.detach() for t in outputs]",
-        *_GRAPH,
+        "",
+        "",
+        "def backward(v):",
         f"    names = {list(wanted)!r}",
-        _GRADIENTS,
+        "    return dict(zip(names, torch.autograd.grad(outputs, [live[n] for n in names], v, allow_unused=True)))",
     ]
-    return assembled("torch", imports, [make], body)
 
 
 def making(thing: Any, made: Mapping[str, Any] | None, name: str = "layer", called: str = "") -> tuple[list[str], str]:
@@ -70,10 +85,6 @@ def making(thing: Any, made: Mapping[str, Any] | None, name: str = "layer", call
     if not line:
         return [], f"{name} = ...  # fill in: a {called or kind.__name__}"
     return [line], f"{name} = {constructed(kind, made)}"
-
-
-_GRAPH = ("", "", "def backward(v):")
-_GRADIENTS = "    return dict(zip(names, torch.autograd.grad(outputs, [live[n] for n in names], v, allow_unused=True)))"
 
 
 def passed(arguments: Mapping[str, Any], leaves: Container[str]) -> list[str]:
@@ -178,19 +189,8 @@ def traced(
         line, missing = ("", _METHOD.format(name)) if isinstance(call, MethodType) else imported(call, name)
         called = f"{call.__qualname__}{apply}" if line else missing.removeprefix(f"{name} = ")
     setup = f"function = {called}"
-    body = [
-        "def forward(leaves, buffers, mode, seed):",
-        "    global live, outputs",
-        "    replay(seed)",
-        f"    live = {{n: t.clone().requires_grad_(n in {list(wanted)!r}) for n, t in leaves.items()}}",
-        *(f"    {_placed(code, f'live[{n!r}]')}" for n, codes in held.items() for code in codes),
-        f"    y = function({', '.join([*inputs, *([keywords] if keywords else [])])})",
-        "    outputs = flat(y)",
-        "    return [t.detach() for t in outputs]",
-        *_GRAPH,
-        f"    names = {list(wanted)!r}",
-        _GRADIENTS,
-    ]
+    placing = [_placed(code, f"live[{n!r}]") for n, codes in held.items() for code in codes]
+    body = _graphed(wanted, [], placing, f"function({', '.join([*inputs, *([keywords] if keywords else [])])})")
     return assembled("torch", [line] if line else [], [setup], body)
 
 
