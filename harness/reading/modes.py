@@ -6,8 +6,12 @@ import inspect
 import re
 from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
-from types import CodeType
+from functools import cache
+from inspect import getattr_static
+from types import CodeType, FunctionType
 from typing import Any
+
+import numpy as np
 
 from harness.reading.parts import parts_of
 from harness.reading.signatures import parameters_of
@@ -116,14 +120,29 @@ def _words(function: Any) -> dict[str, str]:
 
 
 def forward_of(layer: Any) -> Callable[..., Any] | None:
-    """The function that computes a layer's outputs: `forward`, the first of a pair, or the callable itself."""
+    """The function that computes a layer's outputs: `forward`, the first of a pair, or the callable itself where there is no
+    forward, or one that `__call__` is to be put around."""
     if isinstance(layer, type):
         return None
     if isinstance(layer, tuple):
         return layer[0] if layer and callable(layer[0]) else None
+    kind: Any = type(layer)
     forward = getattr(layer, "forward", None)
-    found = forward if callable(forward) else layer
+    found = forward if callable(forward) and not _keeps_in_call(kind) else layer
     return found if callable(found) else None
+
+
+@cache
+def _keeps_in_call(kind: type) -> bool:
+    """Whether the `__call__` of a class calls its forward, and keeps for its backward what forward does not: the inputs."""
+    found = [getattr_static(kind, n, None) for n in ("__call__", "forward", "backward")]
+    codes = [f.__code__ for f in found if isinstance(f, FunctionType)]
+    if len(codes) < len(found):
+        return False
+    call, forward, backward = codes
+    kept = {*call.co_names} & {*backward.co_names} - {*forward.co_names, *dir(np.ndarray), *found[0].__globals__}
+    asked = [c.co_varnames[1 : c.co_argcount] for c in (call, forward)]
+    return "forward" in call.co_names and bool(kept) and asked[0] == asked[1]
 
 
 def keywords_of_modes(layer: Any, inputs: int, given: Container[str]) -> Mapping[str, Mapping[str, Any]]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from harness.reading.modes import forward_of
 from harness.scripts.recipe import assembled, by_name, making
 from harness.subject import Recipe
 from harness.tensors.arrays import Library
@@ -48,7 +49,7 @@ class Scripted:
         return assembled(self.library, imports, [make], [*self._forward(), "", "", *self._backward()])
 
     def _forward(self) -> list[str]:
-        call = ".forward" if callable(getattr(self.layer, "forward", None)) else ""
+        call = "" if forward_of(self.layer) is self.layer else ".forward"
         return [
             "def forward(leaves, buffers, mode, seed):",
             "    replay(seed)",
