@@ -12,6 +12,9 @@ GRADIENT = re.compile(r"^(d(?!ata|values)|grad|delta|upstream|cotangent|err|g$|g
 TARGETS = ("target", "targets", "label", "labels", "y_true", "truth")
 """What no cotangent is called."""
 
+FIRST = (*TARGETS, "y", "t", "actual", "expected", "true", "ground_truth")
+"""What a target may be called beside a prediction."""
+
 
 PREDICTED = ("pred", "hat", "output", "logit", "score", "prob", "yp")
 """What names have in them of the input of a loss that has the gradient."""
@@ -26,7 +29,7 @@ def predicted_first(inputs: Sequence[str]) -> list[str]:
     first, `forward(y, y_pred)`, the prediction before it."""
     first, others = inputs[:1], inputs[1:]
     predicted = [n for n in others if any(word in n.lower() for word in PREDICTED)]
-    if [n for n in first if n.lower() in ("y", "t", *TARGETS)] and len(predicted) == 1:
+    if [n for n in first if n.lower() in FIRST] and len(predicted) == 1:
         return [*predicted, *(n for n in inputs if n not in predicted)]
     return list(inputs)
 

@@ -455,6 +455,18 @@ class Again:
         return self.factor * 2 * (y_pred - y_true) / y_pred.size
 
 
+class ActualFirst:
+    """caspian-ml: the target stands first and is called `actual`; the gradient is the prediction's."""
+
+    factor = 1.0
+
+    def forward(self, actual: Any, prediction: Any) -> Any:
+        return 0.5 * ((actual - prediction) ** 2).mean()
+
+    def backward(self, actual: Any, prediction: Any) -> Any:
+        return self.factor * (prediction - actual) / actual.size
+
+
 class InputAndGradient:
     """A layer that keeps nothing: its backward is handed the input again beside the cotangent."""
 

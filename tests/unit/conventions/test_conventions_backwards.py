@@ -48,6 +48,7 @@ TWINS: dict[str, Twins] = {
     "a step with momentum": pair(layers.Remembers, NX, tensor="W", verified=ALL),
     "a step in columns": pair(layers.Column, NX[:1].T, tensor="weights", verified="input weights bias"),
     "inputs again, no cotangent": pair(layers.Again, NX, NX + 1, tensor="y_pred", verified="y_pred"),
+    "the actual values first": pair(layers.ActualFirst, NX + 1, NX, tensor="prediction", verified="prediction"),
     "inputs again": pair(layers.InputAndGradient, NX, tensor="x", verified="x"),
     "cache returned": pair(layers.Caching, NX, tensor="W", verified=ALL),
     "cache returned in a dict": pair(layers.CachingDict, NX, tensor="W", verified=ALL),
