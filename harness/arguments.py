@@ -6,7 +6,6 @@ import inspect
 import re
 import traceback
 from collections.abc import Iterable, Mapping, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from types import FunctionType
 from typing import Any
@@ -20,6 +19,7 @@ from harness.outcome import SpecError
 from harness.reading.scalars import is_node, node_advice
 from harness.request import Request, holds_tensors
 from harness.spec import MAPPINGS, NO_REFERENCE, LayerSpec
+from harness.spelling import meant
 from harness.tensors.nested import leaves_of
 
 _FORWARD = "derivatives in forward mode are not supported yet; backward is what is judged"
@@ -44,8 +44,8 @@ def unknown_word(word: str, known: Iterable[str]) -> str:
     """What is said of a keyword that is none of the known ones."""
     if word in _TORCH_WORDS:
         return f"gradcheck() takes no {word}=: {_TORCH_WORDS[word]}"
-    if close := get_close_matches(word, known, 1):
-        return f"gradcheck() got an unexpected keyword {word!r}: did you mean {close[0]}=?"
+    if said := meant(word, known, "{}="):
+        return f"gradcheck() got an unexpected keyword {word!r}: {said}"
     return f"gradcheck() got an unexpected keyword {word!r}; keywords of the layer's forward go into kwargs={{{word!r}: ...}}"
 
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from harness.options import CHECKING, LISTING, add_to_parser, megabytes, seconds
+from harness.spelling import meant
 
 _EPILOG = """exit status: 0 verified, 1 a failure, 2 usage, 3 nothing failed but something was not verified,
 4 the harness's own error, or a layer that refuses most examples, hangs, exhausts memory or ends the process.
@@ -27,10 +28,16 @@ _FILE = re.compile(r"\.(py|ipynb)(:\w+)?$")
 
 
 class _Grammar(ArgumentParser):
-    """One that says which option has taken the target for a word of its own."""
+    """One that says which option has taken the target for a word of its own, and which one a misspelt one may be."""
+
+    known: Sequence[str] = ()
+    """The options of its commands."""
 
     def error(self, message: str) -> NoReturn:
         """End with what is wrong."""
+        stranger = re.match(r"unrecognized arguments: (?:.* )?(--[\w-]+)", message)
+        if stranger and (said := meant(stranger[1], self.known)):
+            message += f"; {said}"
         if message.endswith("required: target"):
             message += f"; {', '.join(_GREEDY)} take every word that follows: the target comes first, harness check FILE --only shapes"
         super().error(message)
@@ -85,6 +92,7 @@ def parser() -> ArgumentParser:
         help="what the process of a layer may take, some 300 of it before any layer (default 4096; held on Linux)",
     )  # fmt: skip
     add_to_parser(check)
+    top.known = re.findall(r"--[\w-]+", check.format_usage())
     explain = commands.add_parser("explain", help="what a check does, a layer it catches, what to do on INCONCLUSIVE")
     explain.add_argument("check", nargs="?", metavar="CHECK", help="left out: a line on each")
     return top

@@ -210,7 +210,8 @@ def parametrize(
         ... def test_gradcheck(case):
         ...     case()
     """
-    plan = Parametrized(_flat(specs), tuple(only), tuple(skip), {} if examples is None else {"examples": examples})
+    only, skip = ((words,) if isinstance(words, str) else tuple(words) for words in (only, skip))
+    plan = Parametrized(_flat(specs), only, skip, {} if examples is None else {"examples": examples})
     selected(only, skip)
     if examples is not None and examples < 1:
         raise SpecError(f"examples={examples}: at least one is needed")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules
 
 from harness.outcome import SpecError
 from harness.session import Observation, Session
+from harness.spelling import meant
 
 
 @dataclass(frozen=True)
@@ -60,9 +60,8 @@ def selected(only: Sequence[str] = (), skip: Sequence[str] = ()) -> tuple[Check,
     checks = all_checks()
     known = {c.name for c in checks} | {c.group for c in checks}
     if strangers := [n for n in (*only, *skip) if n not in known]:
-        near = get_close_matches(strangers[0], sorted(known), 1)
-        meant = f", did you mean {near[0]!r}? there are" if near else ": there are"
-        raise SpecError(f"there is no check or group {strangers[0]!r}{meant} {', '.join(_named(checks))}")
+        said = f"{meant(strangers[0], known, '{!r}')} there are".lstrip()
+        raise SpecError(f"there is no check or group {strangers[0]!r}: {said} {', '.join(_named(checks))}")
     chosen = tuple(
         c for c in checks if (not only or {c.name, c.group} & set(only)) and not {c.name, c.group} & set(skip)
     )

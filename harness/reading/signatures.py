@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Sequence
-from difflib import get_close_matches
 from functools import wraps
 from types import FunctionType, MethodType
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
+
+from harness.spelling import meant
 
 Parameters = tuple[inspect.Parameter, ...]
 
@@ -83,6 +84,5 @@ def misspelt(name: str, words: Iterable[str], known: Sequence[str]) -> None:
     """
     for word in words:
         if word not in known:
-            close = get_close_matches(word, known, 1, 0.5)
-            said = f"did you mean {close[0]}=?" if close else f"it takes {', '.join(known)}"
+            said = meant(word, known, "{}=", 0.5) or f"it takes {', '.join(known)}"
             raise TypeError(f"{name}() got an unexpected keyword {word!r}: {said}")

@@ -102,6 +102,8 @@ def test_only_and_skip_choose_checks_and_groups(items):
 
     assert chosen("only=['gradient'], skip=['reference']") == ["input_gradient", "parameter_gradient", "autograd"]
     assert chosen("only=['shapes', 'state']") == ["shapes", "state"]
+    assert chosen("only='shapes'") == ["shapes"]
+    assert chosen("only='gradient', skip='reference'") == ["input_gradient", "parameter_gradient", "autograd"]
     assert chosen("skip=['gradient']") == CHECKS[CHECKS.index("reference") + 1 :]
 
 

@@ -413,7 +413,7 @@ def test_unknown_check_is_an_error_that_lists_them(words):
     with pytest.raises(SpecError) as raised:
         check(spec(layers.Identity), examples=1, **words)
     assert str(raised.value).startswith(
-        "there is no check or group 'gradeint', did you mean 'gradient'? there are gradient, input_gradient,"
+        "there is no check or group 'gradeint': did you mean 'gradient'? there are gradient, input_gradient,"
     )
     assert all(name in str(raised.value) for name in CHECKS)
 

@@ -36,6 +36,7 @@ RANKS = [
         "targets",
         "tensors",
     },  # a docstring each
+    {"spelling"},
     {"reading.holders", "once", "reading.scopes", "reading.signatures"},
     {"reading.members", "reading.parts", "reading.scalars"},
     {

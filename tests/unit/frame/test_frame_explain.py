@@ -56,7 +56,7 @@ def test_without_a_check_there_is_a_line_on_each(command):
 def test_a_check_that_is_not_there_is_a_usage_error(command):
     answer = command("explain", "shape")
     assert (answer.status, answer.out) == (2, "")
-    assert "there is no check 'shape': there are accumulation, aliasing, autograd" in answer.err
+    assert "there is no check 'shape': did you mean 'shapes'? there are accumulation, aliasing, autograd" in answer.err
 
 
 def test_explaining_loads_no_torch():

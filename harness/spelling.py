@@ -1,0 +1,12 @@
+"""Which of the known names a misspelt one may stand for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+def meant(word: str, known: Iterable[str], form: str = "{}", like: float = 0.6) -> str:
+    """`did you mean examples=?`, with the name in this form; empty where none is like it."""
+    near = get_close_matches(word, sorted(known), 1, like)
+    return f"did you mean {form.format(near[0])}?" if near else ""
