@@ -1,4 +1,4 @@
-"""Layers that compute in float32 behind a float64 interface."""
+"""Layers that compute in float32 behind a float64 interface, or in 16 bits behind a wider one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from harness.judgement.verdict import ROUNDINGS, Verdict
 from harness.oracles.differences import NOISE_STEP
 from harness.oracles.noise import rounding_of
 from harness.outcome import Outcome
-from harness.tensors.arrays import RESOLUTION, narrow, rms
+from harness.tensors.arrays import RESOLUTION, dtype_name, narrow, of_sixteen_bits, rms
 
 if TYPE_CHECKING:
     from harness.judgement.judge import Judge
@@ -34,15 +34,25 @@ PART = (
 INTENDED = "where that is intended ask for no more with resolution=1e-3"
 
 
+SIXTEEN = (
+    "outputs are computed in {short} inside a {wide} interface: between two of their numbers they stand still, and no difference "
+    "tells a slope; give what computes in {short} tensors of {short}, with a reference="
+)
+
+
 def said_of_float32(judge: Judge, name: str, verdict: Verdict) -> Verdict:
     """A layer that computes in float32 behind a float64 interface is told so, and not that its gradient is wrong.
 
     Its outputs or gradients are numbers of float32 at a point whose own numbers are not. What is off by no more than
     float32's resolution is then not verified, and no fault. Where a part alone is, outputs or gradients round as float32
-    does, and no fault is what is off by a few of these roundings.
+    does, and no fault is what is off by a few of these roundings. Where the outputs are numbers of 16 bits alone, steps of
+    differences stay between two of them: nothing is known.
     """
     if name in judge.claim.malformed or (verdict.outcome is Outcome.PASS and not narrow(judge.claim.gradients[name])):
         return verdict
+    if verdict.outcome is not Outcome.PASS and (dtype := _of_sixteen_bits(judge)) is not None:
+        wide, short = dtype_name(judge.case.base.outputs[0].dtype), dtype_name(dtype)
+        return Verdict(Outcome.INCONCLUSIVE, reason=SIXTEEN.format(short=short, wide=wide))
     where = _narrow(judge, name)
     if not where:
         return verdict if verdict.outcome is Outcome.PASS else _said_of_part(judge, name, verdict)
@@ -94,6 +104,14 @@ def _narrow(judge: Judge, name: str) -> str:
         return "outputs are"
     g = near.gradients.get(name)
     return "its gradient is" if g is not None and narrow(g) else ""
+
+
+def _of_sixteen_bits(judge: Judge) -> torch.dtype | None:
+    """The type of 16 bits that all outputs are numbers of, at a point whose own numbers are not."""
+    if any(of_sixteen_bits(t) for t in judge.case.nearby(0).values()):
+        return None
+    found = {of_sixteen_bits(y) for y in judge.case.neighbour(0).outputs}
+    return found.pop() if len(found) == 1 else None
 
 
 def _in_part(judge: Judge, name: str) -> tuple[str, float]:

@@ -52,6 +52,21 @@ def narrow(t: Tensor) -> bool:
     return int(((t.float().view(torch.int32) & 7) != 0).sum()) >= int(count) / 2
 
 
+SIGNIFICANT = {torch.bfloat16: 8, torch.float16: 11}
+"""How many binary digits numbers of 16 bits have."""
+
+
+def of_sixteen_bits(t: Tensor) -> torch.dtype | None:
+    """The type of 16 bits that all numbers of a wider tensor are of, with all of its digits in use, as above."""
+    if not t.is_floating_point() or t.element_size() <= 2 or int(count := t.count_nonzero()) < 3:
+        return None
+    for dtype, digits in SIGNIFICANT.items():
+        if torch.equal(t, t.to(dtype).to(t.dtype)):
+            last = (torch.frexp(t).mantissa * 2**digits).long() & 7
+            return dtype if int((last != 0).sum()) >= int(count) / 2 else None
+    return None
+
+
 def ratio(t: Tensor) -> float:
     """By how much the largest entry exceeds the smallest that is not zero; 1 where all are."""
     low = least(t)

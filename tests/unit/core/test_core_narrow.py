@@ -248,3 +248,46 @@ def test_a_part_in_float32_inside_is_no_failure(scale):
         for factor, wrong in ((1.0, False), (1.01, True)):
             report = gradcheck(partial(swish, factor=factor), x, raise_exception=False, seed=seed)
             assert bool(report.failures) is wrong, str(report)
+
+
+class Half(torch.nn.Module):
+    """A kernel in 16 bits behind a float32 interface, as of mixed precision."""
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.w, self.dtype = torch.nn.Parameter(torch.linspace(0.5, 1.5, 16)), dtype
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return (torch.tanh(x.to(self.dtype)) * self.w.to(self.dtype)).float()
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_what_computes_in_16_bits_behind_a_wider_interface_is_told_so(dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    report = gradcheck(Half(dtype), torch.randn(4, 16), raise_exception=False)
+    assert not report.failures, report
+    assert not report.ok
+    short = str(dtype).removeprefix("torch.")
+    assert f"outputs are computed in {short} inside a float32 interface" in str(report)
+
+
+class Grid(torch.autograd.Function):
+    """What it is given on a grid of eighths, or times 3: wrong either way."""
+
+    @staticmethod
+    def forward(ctx, x, steps):
+        return (8 * x).round() / 8 if steps else 3 * x
+
+    @staticmethod
+    def backward(ctx, g):
+        return g, None
+
+
+def test_coarser_steps_and_float32_itself_are_no_numbers_of_16_bits() -> None:
+    torch.manual_seed(0)
+    x = torch.randn(4, 16)
+    report = gradcheck(Grid, x, True, raise_exception=False)
+    assert "bfloat16" not in str(report)
+    assert not report.ok
+    report = gradcheck(Grid, x, False, dtype="float32", raise_exception=False)
+    assert [r.check for r in report.failures] == ["input_gradient"]
