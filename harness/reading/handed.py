@@ -13,7 +13,7 @@ TARGETS = ("target", "targets", "label", "labels", "y_true", "truth")
 """What no cotangent is called."""
 
 FIRST = (*TARGETS, "y", "t", "actual", "expected", "true", "ground_truth")
-"""What a target may be called beside a prediction."""
+"""What forward's parameters are called that hold what is to be predicted, beside a prediction at least."""
 
 
 PREDICTED = ("pred", "hat", "output", "logit", "score", "prob", "yp")

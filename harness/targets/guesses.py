@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import product
 
 from harness.builds import from_string
-from harness.reading.handed import predicted_first
+from harness.reading.handed import FIRST, predicted_first
 from harness.reading.members import operation_of
 from harness.spec import RESERVED, LayerSpec
 from harness.targets.candidates import Candidate
@@ -41,9 +41,6 @@ SEVERAL = ("shape", "sizes", "dims", "units")
 
 TUPLES = ("(D, 3)", "(D,)", "(D, H, W)", "(D, H)", "[D, 4, 3]")
 """What these may be."""
-
-TARGETS = ("y", "t", "target", "targets", "label", "labels", "y_true", "truth")
-"""What forward's parameters are called that hold what is to be predicted."""
 
 SETTINGS = ("param", "params", "config", "mode", "training", "is_train")
 """How forward's parameters end that are no arrays."""
@@ -147,7 +144,7 @@ def _guesses_of(
     firsts = [(f"{shape}+1 W+1", f"{shape}+1 W+1") for shape in ("B D H",)] + firsts if "2, 2)" in build else firsts
     if predicted_first(inputs) != list(inputs) and len(inputs) == 2:  # a loss's target stands before its prediction
         yield from (Guess(build, (word, shape)) for shape, word in _losses(inputs[0], firsts, candidate, dims))
-    elif len(inputs) == 2 and inputs[1].lower() in TARGETS and _of_probabilities(candidate):
+    elif len(inputs) == 2 and inputs[1].lower() in FIRST and _of_probabilities(candidate):
         yield from (Guess(build, words) for words in _losses(inputs[1], firsts, candidate, dims))
     for word, shape in firsts:
         others = [_other(name, shape, dims) for name in inputs[1:]]
@@ -234,7 +231,7 @@ def _other(name: str, first: str, dims: Sequence[str]) -> list[str]:
     column = len(most) == 1 and last in ("B", "1")
     size = most[0] if column else last if last.isidentifier() else "D"
     labels = f'ints("B", below="{size}")'
-    if name.lower() in TARGETS:
+    if name.lower() in FIRST:
         return [labels, ONE_HOT.format(size) if size != "B" else "B", first, "B"]
     states = [f"{d} {last}" if column else f"B {d}" for d in dims if d != size and not d.startswith(WINDOWS)]
     weights = [] if dims else [f"M {size}", "M 1"] if column else [f"{size} M", "M", f"M {size}"]

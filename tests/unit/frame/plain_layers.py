@@ -318,6 +318,16 @@ class TargetFirst:
         return 2 * self.c / self.c.size
 
 
+class ActualFirst:
+    """The same in other words, as caspian-ml has it."""
+
+    def forward(self, actual, prediction):
+        return 0.5 * np.mean((actual - prediction) ** 2)
+
+    def backward(self, actual, prediction):
+        return (prediction - actual) / actual.size
+
+
 class LogitsCrossEntropy:
     """Of logits; its gradient is right of targets that add up to one."""
 

@@ -41,6 +41,7 @@ GUESSES = {
     "columns": ("(columns_forward, columns_backward)", "D B", "M D", "M 1"),
     "Tutorial": ("Tutorial(n_in, n_out)", "B n_in"),
     "TargetFirst": ("TargetFirst()", "B D", "B D"),
+    "ActualFirst": ("ActualFirst()", "B D", "B D"),
     "LogitsCrossEntropy": ("LogitsCrossEntropy()", "B D", ONE_HOT),
     "Scaled3d": ("Scaled3d()", "B D H W Z"),
     "Attention": ("Attention()", "B T D", "B T D", "B T D"),
