@@ -92,13 +92,16 @@ class Single:
         except Refused as refusal:
             raise self._own_exception(refusal) from None
         except BackwardRaised as raised:
-            broken = partial(_raise, raised)
-            checks = asked_checks(self.battery)
-            return Plan(name_of(self.layer), (self.mode,), [broken], checks, device=str(self.device)), {
-                "seed": self.seed
-            }
+            return self._broken(raised), {"seed": self.seed}
         dtype = str(made.dtype).removeprefix("torch.")
         return self._of(made, dtype), {"seed": self.seed, "device": str(self.device), "dtype": dtype}
+
+    def _broken(self, raised: BackwardRaised) -> Plan:
+        """The point as given, where backward raises: every check is told of it."""
+        at_rest = self.mode is None and self.present == EVAL
+        said = ["it was asked in eval, its present mode; mode='train' asks in the other"] if at_rest else []
+        checks = asked_checks(self.battery)
+        return Plan(name_of(self.layer), (self.mode,), [partial(_raise, raised)], checks, said, str(self.device))
 
     def _of(self, made: Prepared, dtype: str) -> Plan:
         """The point as given, and where constants hide a factor (γ = 1), one with these moved."""

@@ -599,3 +599,24 @@ def test_a_scripted_module_is_asked_for_as_it_was():
     with pytest.raises(SpecError, match=r"0 is one of torch\.jit.s"):
         gradcheck(torch.nn.Sequential(scripted), torch.randn(4, 3))
     assert gradcheck(linear, torch.randn(4, 3))
+
+
+@pytest.mark.parametrize("default", [False, True])
+def test_a_backward_that_raises_in_eval_alone_is_told_of_the_other_mode(default):
+    class Training:
+        """Keeps its input in training alone, which its forward must be told."""
+
+        def forward(self, x, training=default):
+            if training:
+                self.x = x
+            return x**2
+
+        def backward(self, d):
+            return 2 * d * self.x
+
+    said = "it was asked in eval, its present mode; mode='train' asks in the other"
+    report = gradcheck(Training(), X, raise_exception=False)
+    assert (said in str(report), report.ok) == ((not default), default)
+    assert gradcheck(Training(), X, mode="train")
+    if not default:
+        assert said not in str(gradcheck(Training(), X, mode="eval", raise_exception=False))
