@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import shlex
 from collections.abc import Container, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 from harness.builds import from_string
@@ -45,6 +45,12 @@ TUPLES = ("(D, 3)", "(D,)", "(D, H, W)", "(D, H)", "[D, 4, 3]")
 SETTINGS = ("param", "params", "config", "mode", "training", "is_train")
 """How forward's parameters end that are no arrays."""
 
+DICTS = ("_param", "_params", "_config")
+"""How those of them end that are dicts."""
+
+GIVEN = "{'mode': 'train', 'p': 0.5}"
+"""What such a dict says."""
+
 SCALARS = {"float": "lambda B: 0.5", "int": "lambda B: 2", "bool": "lambda B: True"}
 """What forward is given that is annotated so. A graph's operations call their arrays numbers (minitorch)."""
 
@@ -79,8 +85,30 @@ class Guess:
 def guesses(candidate: Candidate) -> Iterator[Guess]:
     """What people commonly write, the likelier first."""
     inputs = candidate.inputs()
-    if not inputs or any(name.endswith(SETTINGS) for name in inputs):
-        return
+    if told := _told(candidate, inputs):
+        yield from _beside(told, [n for n in inputs if not n.endswith(DICTS)])
+    elif inputs and not any(name.endswith(SETTINGS) for name in inputs):
+        yield from _beside(candidate, inputs)
+
+
+def _told(candidate: Candidate, inputs: Sequence[str]) -> Candidate | None:
+    """A pair whose forward asks for a dict of settings beside arrays, as CS231n's `bn_param`, with the settings that most ask for."""
+    named = [n for n in inputs if n.endswith(DICTS)]
+    arrays = [n for n in inputs if n not in named]
+    if (
+        len(named) != 1
+        or not arrays
+        or not isinstance(candidate.layer, tuple)
+        or any(n.endswith(SETTINGS) for n in arrays)
+    ):
+        return None
+    forward, backward = candidate.source.strip("()").split(", ")
+    given = ", ".join(GIVEN if n in named else n for n in inputs)
+    return replace(candidate, source=f"(lambda {', '.join(arrays)}: {forward}({given}), {backward})")
+
+
+def _beside(candidate: Candidate, inputs: Sequence[str]) -> Iterator[Guess]:
+    """The guesses at these inputs of forward, beside which it asks for no settings."""
     dims = _dimensions(candidate)
     divisor = next((d for d in dims if d in DIVISORS), "")
     divided = {d: f"{divisor}*{d}" for d in dims if divisor and d != divisor and not d.startswith((*WINDOWS, *STEPS))}

@@ -209,6 +209,20 @@ def batchnorm_backward(d, cache):
     return d * gamma / bn_param["std"], (d * x / bn_param["std"]).sum(0), d.sum(0)
 
 
+def told_forward(x, gamma, beta, bn_param):
+    mean, std = x.mean(0), np.sqrt(x.var(0) + bn_param.get("eps", 1e-5))
+    if bn_param["mode"] == "train":
+        bn_param["running_mean"] = 0.9 * bn_param.get("running_mean", 0) + 0.1 * mean
+    xhat = (x - mean) / std
+    return gamma * xhat + beta, (xhat, gamma, std)
+
+
+def told_backward(d, cache):
+    xhat, gamma, std = cache
+    h = d * gamma
+    return (h - h.mean(0) - xhat * (h * xhat).mean(0)) / std, (d * xhat).sum(0), d.sum(0)
+
+
 class Square(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x):

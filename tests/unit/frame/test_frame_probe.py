@@ -33,6 +33,12 @@ GUESSES = {
     "Cell": ("Cell(input_size, hidden_size)", "B input_size", "B hidden_size"),
     "Conv1d": ("Conv1d(in_channels, out_channels, kernel_size)", "B in_channels T+kernel_size"),
     "affine": ("(affine_forward, affine_backward)", "B D", "D M", "M"),
+    "told": (
+        "(lambda x, gamma, beta: told_forward(x, gamma, beta, {'mode': 'train', 'p': 0.5}), told_backward)",
+        "B D",
+        "D",
+        "D",
+    ),
     "Square": ("Square", "B D"),
     "Log": ("Log()", UNIT),
     "Norm2d": ("Norm2d(C)", "B C H W"),
@@ -49,7 +55,7 @@ GUESSES = {
 }
 LEFT = {
     "Sequential": "TypeError: 'int' object is not iterable",
-    "batchnorm": "its forward asks for x, gamma, beta, bn_param",
+    "batchnorm": "KeyError: 'std'",
 }
 FOUND = {c.name: c for c in candidates(plain_layers, [])}
 
