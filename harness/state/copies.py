@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import CellType, FunctionType, ModuleType
 from typing import Any
 
@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from harness.outcome import SpecError
-from harness.reading.scopes import captured
-from harness.state.slots import Slot, walk
+from harness.reading.holders import has_parts
+from harness.state.slots import Slot, entries, inside, walk
 
 
 def own_copy(original: Any, dtype: torch.dtype, device: torch.device) -> Any:
@@ -27,42 +27,79 @@ def own_copy(original: Any, dtype: torch.dtype, device: torch.device) -> Any:
     slots = list(walk(original))
     made = copies(slots, dtype, device)
     try:
-        layer = _copied(original, made)
+        layer = _copied(original, memo := dict(made))
     except Exception as error:
         raise SpecError(
             f"{type(original).__name__} can't be copied ({type(error).__name__}: {error}), and a check must not "
             "change the layer itself: give a LayerSpec whose build makes a new one, or define __deepcopy__"
         ) from error
-    _rebind(layer, original)
-    if not all(id(slot.get()) in made for slot in slots):
+    _rebind(layer, memo)
+    # of NumPy's arrays those that are views, or have some, are in the copy already, and not yet in the dtype
+    if not all(type(v := slot.get()) is Tensor and id(v) in made for slot in slots):
         convert(layer, dtype, device)
     return layer
 
 
-def _copied(original: Any, made: dict[int, Any]) -> Any:
-    """A deep copy that shares what modules the layer keeps (`self.xp = numpy`), which deepcopy does not take."""
+def _copied(original: Any, memo: dict[int, Any]) -> Any:
+    """A deep copy that shares what modules the layer keeps (`self.xp = numpy`), which deepcopy does not take; `memo` has
+    afterwards what each part of the original became."""
+    made = dict(memo)
     try:
-        return copy.deepcopy(original, dict(made))
+        return copy.deepcopy(original, memo)
     except DeprecationWarning:  # an error under `-W error`: from Python 3.12 on of iterators, as of itertools.count
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
-            return copy.deepcopy(original, dict(made))
+            return copy.deepcopy(original, _begun(memo, made))
     except TypeError as error:
         if "'module' object" not in str(error):
             raise
         modules = {id(m): m for m in list(sys.modules.values()) if isinstance(m, ModuleType)}
-        return copy.deepcopy(original, made | modules)
+        return copy.deepcopy(original, _begun(memo, made | modules))
 
 
-def _rebind(layer: Any, original: Any) -> None:
-    """Functions in the copy that were made inside the original (`self.f = lambda z: self.alpha * z`) are made to mean the
-    copy: deepcopy leaves their closures alone."""
-    for name, value in list(getattr(layer, "__dict__", {}).items()):
-        if isinstance(value, FunctionType) and any(held is original for held in captured(value)):
-            cells = tuple(CellType(layer) if c.cell_contents is original else c for c in value.__closure__ or ())
-            made = FunctionType(value.__code__, value.__globals__, value.__name__, value.__defaults__, cells)
-            made.__kwdefaults__ = value.__kwdefaults__
-            setattr(layer, name, made)
+def _begun(memo: dict[int, Any], made: Mapping[int, Any]) -> dict[int, Any]:
+    """The memo with nothing in it but this."""
+    memo.clear()
+    memo.update(made)
+    return memo
+
+
+def _rebind(part: Any, became: Mapping[int, Any], seen: set[int] | None = None) -> None:
+    """Functions in the copy that were made inside the original (`self.f = lambda z: self.alpha * z`, or one in a dict of
+    them) are made to mean the copy: deepcopy leaves their closures alone."""
+    seen = set() if seen is None else seen
+    if id(part) in seen or not has_parts(part):
+        return
+    seen.add(id(part))
+    for key, value in entries(part):
+        if isinstance(value, FunctionType):
+            if (meant := _meaning(value, became)) is not value:
+                inside(part, key, None).put(meant)
+        else:
+            _rebind(value, became, seen)
+
+
+def _meaning(function: FunctionType, became: Mapping[int, Any], around: tuple[FunctionType, ...] = ()) -> FunctionType:
+    """A function that means the copies of what it has in its closure; itself where none of that was copied."""
+    cells = tuple(_cell(cell, became, (*around, function)) for cell in function.__closure__ or ())
+    if all(new is cell for new, cell in zip(cells, function.__closure__ or (), strict=True)):
+        return function
+    made = FunctionType(function.__code__, function.__globals__, function.__name__, function.__defaults__, cells)
+    made.__kwdefaults__ = function.__kwdefaults__
+    return made
+
+
+def _cell(cell: CellType, became: Mapping[int, Any], around: tuple[FunctionType, ...]) -> CellType:
+    """One with the copy in it; itself where what it holds was not copied, or is a function around this one."""
+    try:
+        held = cell.cell_contents
+    except ValueError:  # of a variable that was never set
+        return cell
+    if isinstance(held, FunctionType):
+        means = held if any(held is f for f in around) else _meaning(held, became, around)
+    else:
+        means = became.get(id(held), held)
+    return cell if means is held else CellType(means)
 
 
 def convert(layer: Any, dtype: torch.dtype, device: torch.device) -> None:

@@ -269,3 +269,42 @@ def test_what_a_layer_of_ones_own_warns_of_stays_an_error():
         warnings.simplefilter("error")
         with pytest.raises(SpecError, match="can't be copied"):
             own_copy(Counting(UserWarning), F64, CPU)
+
+
+class Table:
+    """Its parts are functions in a dict, made inside the layer and inside a layer of it."""
+
+    def __init__(self) -> None:
+        self.inner, self.kept = Inner(), {}
+        inner = self.inner
+
+        def through(g: Any) -> Any:
+            return again(g) * self.kept["x"]
+
+        def again(g: Any) -> Any:
+            return g if g is None else 2 * g * (through is not None)
+
+        self.steps = {"weights": lambda: inner.W, "back": [through]}
+
+
+def test_functions_in_containers_mean_the_copy():
+    held = Table()
+    copied = own_copy(held, F64, CPU)
+    assert copied.steps["weights"]() is copied.inner.W is not held.inner.W
+    copied.kept["x"], held.kept["x"] = 3.0, 5.0
+    assert copied.steps["back"][0](1.0) == 6.0
+    assert held.steps["back"][0](1.0) == 10.0
+    assert held.steps["weights"]() is held.inner.W
+
+
+@pytest.mark.parametrize("dtype", [F64, F32])
+def test_views_of_numpy_are_in_the_working_dtype_too(dtype):
+    class Held:
+        def __init__(self) -> None:
+            self.W = np.ones((2, 3))
+            self.WT = self.W.T
+
+    copied = own_copy(Held(), dtype, CPU)
+    assert str(copied.W.dtype) == str(copied.WT.dtype) == str(dtype).removeprefix("torch.")
+    copied.W[0, 1] = 7
+    assert copied.WT[1, 0] == 7
