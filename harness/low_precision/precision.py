@@ -50,7 +50,7 @@ class Lowered(Neighbours):
         moves = [
             (real(g) - real(exact)) / self.at(k).distance
             for k in neighbours
-            if (base := self.near(k)) is not None and (g := base.gradients.get(name)) is not None
+            if (base := self.near(k)) is not None and (g := _shaped(base.gradients.get(name), exact)) is not None
         ]
         moves = [m for m in moves if bool(torch.isfinite(m).all())]
         return Noise.of(moves) if moves else None
@@ -127,7 +127,7 @@ class Lowered(Neighbours):
             found = kind(k)
             g = None if found is None else found.get(name)
             r = None if exact is None else exact.gradients.get(name)
-            if g is not None and r is not None and bool(torch.isfinite(g).all()):
+            if (g := _shaped(g, r)) is not None and r is not None and bool(torch.isfinite(g).all()):
                 moves.append(real(g) - real(r))
         return Noise.of(moves) if moves else None
 
@@ -138,7 +138,7 @@ class Lowered(Neighbours):
         for k in points:
             found, exact = self.lower(k), self.near(k)
             g, r = (None if base is None else base.gradients.get(name) for base in (found, exact))
-            if g is not None and r is not None and bool(torch.isfinite(g).all()):
+            if (g := _shaped(g, r)) is not None and r is not None and bool(torch.isfinite(g).all()):
                 errors.append(real(g) - real(r))
         if len(errors) < 2:
             return None
@@ -198,3 +198,8 @@ class Lowered(Neighbours):
         given = tuple(v * s for v, s in zip(self.wide_cotangents(point), signs, strict=True))
         g = self.wide(point).evaluate(1, given).gradients.get(name)
         return 0.0 if g is None else rms(g)
+
+
+def _shaped(g: Tensor | None, r: Tensor | None) -> Tensor | None:
+    """A gradient of the shape expected; a backward may answer in another one elsewhere, which is no rounding."""
+    return None if g is None or r is None or g.shape != r.shape else g
