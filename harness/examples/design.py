@@ -17,6 +17,9 @@ from harness.spec import LayerSpec
 BEYOND = tuple(range(33, 301, 2))
 """Sizes beyond a block of 32, odd so that no power of two divides them."""
 
+WHOLE = (64, 128)
+"""Sizes of whole blocks of 8, 16, 32 and 64: where a loop has no remainder, and where fast paths are taken that need that."""
+
 CANDIDATES = 60
 """How many random rows compete for the next place in the covering design."""
 
@@ -55,9 +58,9 @@ def strategy(spec: LayerSpec) -> st.SearchStrategy[Example]:
 
 def examples(spec: LayerSpec, count: int, seed: int) -> list[Example]:
     """At most `count` examples: every pair of levels as far as the count allows, each stratum at sizes above 2, each
-    dimension beyond a block, the rest random."""
+    dimension beyond a block and of whole blocks, the rest random."""
     rng = random.Random(f"{seed}:design")
-    fixed = [*_generic(spec, rng), *_large(spec, rng)][: count // 2] if count >= 8 else []
+    fixed = [*_generic(spec, rng), *_large(spec, rng), *_whole(spec, rng)][: count // 2] if count >= 8 else []
     rows = list(_covering(spec, count - len(fixed), rng, fixed)) + fixed
     made = [Example(*row, rng.randrange(2**31)) for row in rows]
     return made + _random(spec, count - len(made), seed) if count > len(made) else made
@@ -154,7 +157,18 @@ def _generic(spec: LayerSpec, rng: random.Random) -> Iterator[Row]:
 
 def _large(spec: LayerSpec, rng: random.Random) -> Iterator[Row]:
     """One example for each dimension beyond a block, two at least; dimensions whose sizes were given stay within them."""
-    free = [n for n in spec.sizes if n not in spec.dims]
+    free = _free(spec)
     for name in free if len(free) > 1 else free * 2:
         sizes, options = _roomy(spec, rng)
         yield {**sizes, name: rng.choice(BEYOND)}, options, "unit"
+
+
+def _whole(spec: LayerSpec, rng: random.Random) -> Iterator[Row]:
+    """One example for each dimension in whole blocks."""
+    for name in _free(spec):
+        sizes, options = _roomy(spec, rng)
+        yield {**sizes, name: rng.choice(WHOLE)}, options, "unit"
+
+
+def _free(spec: LayerSpec) -> list[str]:
+    return [n for n in spec.sizes if n not in spec.dims]

@@ -7,9 +7,9 @@ from itertools import combinations
 import pytest
 from core_layers import Identity
 
-from harness import LayerSpec
+from harness import LayerSpec, check
 from harness.draws import STRATA
-from harness.examples.design import BEYOND, Example, examples
+from harness.examples.design import BEYOND, WHOLE, Example, examples
 
 SEEDS = range(4)
 RATES = (0.0, 0.2, 0.5)
@@ -51,7 +51,7 @@ def test_every_pair_of_sizes_occurs(designs, seed):
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_two_examples_lie_beyond_a_block_and_are_odd(designs, seed):
-    large = [n for e in designs[seed] for n in e.sizes.values() if n > 32]
+    large = [n for e in designs[seed] for n in e.sizes.values() if n > 32 and n not in WHOLE]
     assert len(large) == 2
     assert all(33 <= n <= 300 and n % 2 for n in large)
 
@@ -135,3 +135,33 @@ def test_spec_without_dimensions_has_examples():
 def test_example_prints_what_it_takes_to_make_it_again():
     example = Example({"B": 2}, {"p": 0.5}, "wide", 7)
     assert str(example) == "B=2 p=0.5 values=wide seed=7"
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_each_dimension_is_once_of_whole_blocks(designs, spec, seed):
+    drawn = designs[seed] if seed in designs else examples(spec, 25, seed)
+    assert {n for e in drawn for n, size in e.sizes.items() if size in WHOLE and min(e.sizes.values()) > 2} == {
+        "B",
+        "D",
+    }
+
+
+class Blocked:
+    """x², whose backward takes a faster path where the last axis has no remainder."""
+
+    def __init__(self, whole: float = 1.0) -> None:
+        self.whole = whole
+
+    def forward(self, x):
+        self.x = x
+        return x * x
+
+    def backward(self, d):
+        return 2 * self.x * d * (self.whole if self.x.shape[-1] % 16 == 0 else 1.0)
+
+
+@pytest.mark.parametrize("whole", [1.0, 2.0])
+@pytest.mark.parametrize("seed", range(3))
+def test_what_is_wrong_in_whole_blocks_alone_is_failed(whole, seed):
+    spec = LayerSpec(lambda: Blocked(whole), "B D", name="Blocked")
+    assert bool(check(spec, only="input_gradient", seed=seed)) is (whole == 1)
