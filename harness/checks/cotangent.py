@@ -25,7 +25,8 @@ Cotangents = Sequence[Tensor]
 
 def cotangent_linear(session: Session) -> Observation:
     """Sign, doubling, sums and zero: −v, 2v and 0 give −g, 2g and 0, and ones, which `sum()` sends, the sum of what v′ and
-    1 − v′ give, v′ being v with zeros for every second row, as a masked loss sends them; and backward asks for more of a
+    1 − v′ give, v′ being v with zeros for every second row, as a masked loss sends them; v the sum of what it gives with zeros
+    at every second index along another axis, as of time, and with zeros at the others; and backward asks for more of a
     cotangent than one number of it."""
     if skipped := _nothing_to_vary(session):
         return skipped
@@ -35,13 +36,16 @@ def cotangent_linear(session: Session) -> Observation:
     g, parts = case.base.gradients, (case.pulled(masked), case.pulled([1 - t for t in masked]))
     both = {n: _sum(*(h.get(n) for h in parts)) for n in case.wanted}
     size = {n: _sum(*(_size(h.get(n)) for h in parts)) for n in case.wanted}
+    whole: list[Asked] = [("1 = v′ + (1 − v′)", [torch.ones_like(t) for t in v], both, size)]
+    if (part := _along_another_axis(session)) is not None:
+        whole.append(part)
     linear = _all(
         session,
         [
             ("−v", [-t for t in v], _times(g, -1.0), None),
             ("2v", [2 * t for t in v], _times(g, 2.0), None),
             ("0", [torch.zeros_like(t) for t in v], _times(g, 0.0), None),
-            ("1 = v′ + (1 − v′)", [torch.ones_like(t) for t in v], both, size),
+            *whole,
         ],
     )
     return (
@@ -80,12 +84,27 @@ def _multiple(a: Tensor | None, b: Tensor | None, roundoff: float) -> float | No
     return c if c and float((b - c * a).abs().amax()) <= roundoff * float(b.abs().amax()) else None
 
 
-def _masked(v: Tensor) -> Tensor:
-    """Zeros for every second row; of a batch of one none."""
-    if not v.ndim:
+def _along_another_axis(session: Session) -> Asked | None:
+    """v, and what its two halves along an axis beside the first give together; over the examples each axis has its turn."""
+    case = session.case
+    v = case.base.cotangents
+    axes = sorted({a for t in v for a in range(1, t.ndim) if t.shape[a] > 1})
+    if not axes:
+        return None
+    axis = axes[case.seed % len(axes)]
+    halves = [_masked(t, axis) for t in v]
+    parts = case.pulled(halves), case.pulled([t - h for t, h in zip(v, halves, strict=True)])
+    both = {n: _sum(*(h.get(n) for h in parts)) for n in case.wanted}
+    size = {n: _sum(*(_size(h.get(n)) for h in parts)) for n in case.wanted}
+    return f"v = v″ + (v − v″), v″ having zeros at every second index along axis {axis}", list(v), both, size
+
+
+def _masked(v: Tensor, axis: int = 0) -> Tensor:
+    """Zeros for every second row, or index along another axis; of a batch of one none."""
+    if v.ndim <= axis:
         return v
-    rows = torch.arange(len(v), device=v.device) % 2 == 0
-    return v * rows.reshape(-1, *[1] * (v.ndim - 1)).to(v.dtype)
+    rows = torch.arange(v.shape[axis], device=v.device) % 2 == 0
+    return v * rows.reshape(-1, *[1] * (v.ndim - axis - 1)).to(v.dtype)
 
 
 def cotangent_scale(session: Session) -> Observation:

@@ -312,3 +312,42 @@ def test_where_the_outputs_depend_on_one_number_backward_may_ask_for_one(factor)
         "cotangent_linear": True,
         "input_gradient": factor == 1.0,
     }
+
+
+class Recurrent:
+    """hₜ = tanh(x Uₜ + hₜ₋₁ W) in NumPy; wrong where steps without a cotangent of their own are skipped, and what comes back
+    from later ones with them."""
+
+    def __init__(self, D, skips=False):
+        rng = np.random.default_rng(0)
+        self.U, self.W, self.skips = rng.standard_normal((D, D)), rng.standard_normal((D, D)), skips
+
+    def forward(self, x):
+        self.x, self.h = x, [np.zeros(x[:, 0].shape)]
+        for t in range(x.shape[1]):
+            self.h.append(np.tanh(x[:, t] @ self.U + self.h[-1] @ self.W))
+        return np.stack(self.h[1:], 1)
+
+    def backward(self, dy):
+        dx, dh = np.zeros_like(self.x), np.zeros_like(self.h[0])
+        for t in reversed(range(dy.shape[1])):
+            if self.skips and not dy[:, t].any():
+                continue
+            d = (dy[:, t] + dh) * (1 - self.h[t + 1] ** 2)
+            dx[:, t], dh = d @ self.U.T, d @ self.W.T
+        return dx
+
+
+@pytest.mark.parametrize("skips", [False, True])
+def test_steps_without_a_cotangent_pass_on_what_comes_from_later_ones(skips):
+    x = np.random.default_rng(1).standard_normal((3, 4, 5))
+    found = outcome(Recurrent(5, skips), "cotangent_linear", x)
+    assert found.outcome is (Outcome.FAIL if skips else Outcome.PASS), found.reason
+    assert ("every second index along axis 1" in found.reason) is skips
+
+
+@pytest.mark.parametrize("skips", [False, True])
+@pytest.mark.parametrize("seed", range(2))
+def test_each_axis_of_a_cotangent_has_its_turn(skips, seed):
+    spec = LayerSpec(lambda D: Recurrent(D, skips), "B T D", name="Recurrent", dims={n: range(1, 5) for n in "BTD"})
+    assert bool(check(spec, only="cotangent_linear", seed=seed)) is not skips
