@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 import torch
@@ -84,8 +85,9 @@ def special_points(case: Case) -> Iterator[Special]:
 
     Over 25 examples each of the three scales is met with probability 1 − (5/6)²⁵ = 0.99 and each of the four kinds of
     magnitudes with 1 − (3/4)²⁵ = 0.999; ties, zeros and equal indices at every one. Where there are several inputs all of
-    them or one alone are special, at equal odds. Points at which nothing would change are left out; of a large case one of
-    the four is looked at, for its entries at kinks are judged one by one.
+    them or one alone are special, at equal odds; where two have one shape they are equal in place of ties, at equal odds.
+    Points at which nothing would change are left out; of a large case one of the four is looked at, for its entries at
+    kinks are judged one by one.
     """
     kinds = list(enumerate((ties, zeros, thresholds_or_scale, magnitudes)))
     if sum(t.numel() for t in case.leaves.values()) > LARGE:
@@ -95,8 +97,13 @@ def special_points(case: Case) -> Iterator[Special]:
         reals = [
             n for n in case.subject.wanted("input") if case.leaves[n].is_floating_point() and _drawn_freely(case, n)
         ]
+        pair = _alike(case, reals, rng) if make is ties else None
         reals = [str(rng.choice(reals))] if len(reals) > 1 and rng.random() < 0.5 else reals
         changed, said = dict(case.leaves), []
+        if pair is not None:
+            first, second = pair
+            changed[second], reals = case.leaves[first].clone(), []
+            said += [f"{second} equal to {first}"] * (not _same(changed[second], case.leaves[second]))
         for n in reals:
             changed[n], words = make(case.leaves[n], range_of(case, n), rng)
             said += [words.format(n)] * (not _same(changed[n], case.leaves[n]))
@@ -109,6 +116,17 @@ def special_points(case: Case) -> Iterator[Special]:
             bare = far or make is magnitudes or any(range_of(case, n).touched(changed[n]) for n in reals)
             faint = make is thresholds_or_scale and any(_smaller(changed[n], case.leaves[n]) for n in reals)
             yield Special(case.at(leaves=changed, label=f"{case.label}, {what}".lstrip(", ")), what, bare, faint)
+
+
+def _alike(case: Case, names: list[str], rng: np.random.Generator) -> tuple[str, str] | None:
+    """At even odds two inputs of one shape whose values may be each other's: queries and keys, a point and its neighbour."""
+    pairs = [(a, b) for a, b in combinations(names, 2) if _exchangeable(case, a, b)]
+    return pairs[rng.integers(len(pairs))] if pairs and rng.random() < 0.5 else None
+
+
+def _exchangeable(case: Case, a: str, b: str) -> bool:
+    x, y = case.leaves[a], case.leaves[b]
+    return (x.shape, x.dtype, x.device) == (y.shape, y.dtype, y.device) and bool(range_of(case, b).holds(x).all())
 
 
 def _smaller(new: Tensor, x: Tensor) -> bool:
