@@ -165,13 +165,17 @@ PARTS = {
 
 
 def _goes_by(case: Case, name: str, part: Callable[[Tensor], Tensor], base: Base) -> bool:
-    g, given = base.gradients.get(name), tuple(map(part, base.cotangents))
-    mixed = all(v.is_floating_point() and bool((v < 0).any() & (v > 0).any()) for v in base.cotangents)
+    """Whether the gradient stays where the cotangent is replaced by a part of it, and moves where what that changes becomes
+    something else: the outputs there may have nothing to do with this tensor."""
+    g, given = base.gradients.get(name), base.cotangents
+    mixed = all(v.is_floating_point() and bool((v < 0).any() & (v > 0).any()) for v in given)
     if not case.subject.takes_cotangent or g is None or not bool(g.any()) or not mixed:
         return False
-    if all(map(torch.equal, given, base.cotangents)):  # one that never goes beyond ±1 says nothing of what would
-        return False
-    return _equal(g, case.evaluate(1, given).gradients.get(name))
+    parts = tuple(map(part, given))
+    others = tuple(torch.where(v == w, v, v / -4) for v, w in zip(given, parts, strict=True))
+    return _equal(g, case.evaluate(1, parts).gradients.get(name)) and not _equal(
+        g, case.evaluate(1, others).gradients.get(name)
+    )
 
 
 def _ignores_cotangent(case: Case, name: str, first: Base, second: Base) -> bool:

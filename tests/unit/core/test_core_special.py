@@ -176,9 +176,9 @@ class AtTheInput:
 
 
 def test_what_is_wrong_as_drawn_in_another_example_is_not_said_to_be_right_there():
-    report = check(LayerSpec(AtTheInput, "B D"), examples=12)
+    report = check(LayerSpec(AtTheInput, "B D"), examples=15)
     found = {r.check: r.finding for r in report.failures}
-    assert "at 30 to 50 in x" in next(r.reason for r in report.failures if r.check == "special_values")
+    assert "at 8 to 12 in x" in next(r.reason for r in report.failures if r.check == "special_values")
     assert found["input_gradient"] is not None
     assert not found["special_values"].diagnosis
 
@@ -372,3 +372,35 @@ def test_what_no_sum_of_gradients_would_show_is_no_fault(cut, leak):
 
     report = check(LayerSpec(Swish, "B D"), only=["special_values"])
     assert report.ok == (leak == 0), report
+
+
+class Product:
+    """q k in NumPy; wrong where the two are the same."""
+
+    def __init__(self, same: float = 1.0) -> None:
+        self.same = same
+
+    def forward(self, q, k):
+        self.q, self.k = q, k
+        return q * k
+
+    def backward(self, d):
+        return d * self.k, d * self.q * (self.same if np.array_equal(self.q, self.k) else 1.0)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("same", [1.0, 2.0])
+@pytest.mark.parametrize("large", [False, True])
+def test_inputs_of_one_shape_are_equal_at_some_points(same, seed, large):
+    dims = {"D": [66]} if large else {}
+    spec = LayerSpec(lambda: Product(same), ("B D", "B D"), name="Product", dims=dims)
+    [found] = check(spec, only="special_values", seed=seed).results
+    assert found.outcome is (Outcome.PASS if same == 1 else Outcome.FAIL)
+    assert ("k equal to q" in found.reason) is (same != 1)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_cotangent_that_happens_to_lie_within_1_is_not_said_to_be_clipped(seed):
+    report = check(LayerSpec(AtTheInput, "B D"), examples=12, seed=seed)
+    said = [s for r in report.failures if r.finding for s in r.finding.diagnosis]
+    assert not any("clipped" in s for s in said), said
