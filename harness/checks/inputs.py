@@ -14,15 +14,17 @@ from harness.checks.repetition import moved_outputs, same_evaluation
 from harness.domain import BackwardRaised, Refused
 from harness.examples.special import Special, special_points
 from harness.findings.evidence import finding_of
-from harness.judgement.accord import ASKING, agreed, as_autograd
+from harness.judgement.accord import ASKING, agreed, as_autograd, bends
 from harness.judgement.comparison import not_finite
 from harness.judgement.edges import Edges
+from harness.judgement.judge import Judge
 from harness.judgement.unaided import Unaided
 from harness.judgement.verdict import Verdict
 from harness.oracles.budget import Budget, Spent
 from harness.outcome import Outcome
 from harness.report import Finding
 from harness.session import Observation, Session
+from harness.tensors.arrays import rms
 from harness.tensors.layouts import LAYOUTS, dense, moved
 
 Verdicts = dict[str, Verdict]
@@ -59,6 +61,7 @@ def special_values(session: Session) -> Observation:
         except BackwardRaised as raised:
             return Observation(Outcome.FAIL, reason=f"at {point.what}: {raised.told()}")
         verdicts = {n: v for n, v in verdicts.items() if v.outcome is not Outcome.FAIL or _shows(session, point, n, v)}
+        verdicts = {n: v for n, v in verdicts.items() if not _is_choice(session, point, n, v)}
         if failed := next((n for n, v in verdicts.items() if v.outcome is Outcome.FAIL), None):
             return _failure(session, point, failed, verdicts[failed])
         if verdicts := {
@@ -148,6 +151,20 @@ def _smooth(session: Session, verdicts: Verdicts) -> Verdicts:
     """The verdicts that are open although no output jumps at the very point: there, as in x/|x| at 0, nothing has a slope."""
     f = session.judge.differences
     return {n: v for n, v in verdicts.items() if _unknown(v) and not Edges(f).begins(f.direction(1, [n]))}
+
+
+def _is_choice(session: Session, point: Special, name: str, verdict: Verdict) -> bool:
+    """Whether a claim is refuted at a kink where autograd, confirmed at the values as drawn, makes the very same choice: of
+    several experts that tie for an example of zeros the one taken may be the best in no direction around it."""
+    trusted, there = session.judge.trusted, point.case.autograd
+    if verdict.outcome is not Outcome.FAIL or verdict.expected is None or verdict.case is not None or not trusted:
+        return False
+    judge = Judge(point.case)
+    g, r = judge.claim.gradients[name], there if isinstance(there, str) else there.get(name)
+    if isinstance(r, str) or r is None or float((g - r).abs().max()) > 64 * point.case.u * rms(r):
+        return False
+    off = (g.double() - verdict.expected).abs().nan_to_num(nan=0.0)
+    return bends(judge, name, int(off.argmax()))
 
 
 def _unknown(verdict: Verdict) -> bool:

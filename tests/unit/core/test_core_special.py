@@ -404,3 +404,35 @@ def test_a_cotangent_that_happens_to_lie_within_1_is_not_said_to_be_clipped(seed
     report = check(LayerSpec(AtTheInput, "B D"), examples=12, seed=seed)
     said = [s for r in report.failures if r.finding for s in r.finding.diagnosis]
     assert not any("clipped" in s for s in said), said
+
+
+class Routed:
+    """The best of three experts, times its probability; at an example of zeros all tie, and the first is taken."""
+
+    def __init__(self, D: int, at_zero: float = 1.0) -> None:
+        g = torch.Generator().manual_seed(0)
+        self.gate = torch.randn(D, 3, generator=g, dtype=torch.float64)
+        self.experts = torch.randn(3, D, D, generator=g, dtype=torch.float64)
+        self.at_zero = at_zero
+
+    def forward(self, x):
+        self.x, self.p = x, (x @ self.gate).softmax(1)
+        self.k = self.p.argmax(1)
+        self.q, self.W = self.p.gather(1, self.k[:, None]), self.experts[self.k]
+        self.y = torch.einsum("bd,bde->be", x, self.W)
+        return self.q * self.y
+
+    def backward(self, d):
+        chosen = torch.nn.functional.one_hot(self.k, 3)
+        logits = (d * self.y).sum(1, keepdim=True) * self.q * (chosen - self.p)
+        self.dgate = self.x.T @ logits
+        self.dexperts = torch.zeros_like(self.experts).index_add_(0, self.k, self.x[:, :, None] * (d * self.q)[:, None])
+        dx = logits @ self.gate.T + torch.einsum("be,bde->bd", d * self.q, self.W)
+        return torch.where((self.x == 0).all(1, keepdim=True), self.at_zero * dx, dx)
+
+
+@pytest.mark.parametrize("at_zero", [1.0, 3.0])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_choice_at_a_kink_that_autograd_makes_too_is_no_fault(at_zero, seed):
+    spec = LayerSpec(lambda D: Routed(D, at_zero), "B D", name="Routed")
+    assert bool(check(spec, only="special_values", seed=seed)) is (at_zero == 1)
