@@ -15,7 +15,7 @@ from harness.domain import BackwardRaised, Refused
 from harness.draws import directions_like
 from harness.findings.conditions import FROM, conditions, rows
 from harness.findings.likeness import FIT, along, elsewhere, explains, likenesses, output_beside, wrong_entries
-from harness.findings.residuals import axes_named, crossed, sets, structured
+from harness.findings.residuals import axes_named, crossed, sets, shifted, structured
 
 
 def kinds(case: Case, name: str, claimed: Tensor, expected: Tensor, again: bool = False) -> Iterator[list[str]]:
@@ -28,6 +28,7 @@ def kinds(case: Case, name: str, claimed: Tensor, expected: Tensor, again: bool 
     tried = (
         _whole(case, name, g, r),
         likenesses(case, name, g, r),
+        shifted(g, r),
         _local(g, r),
         rows(case, g, r),
         _factored(case, name, g, r),

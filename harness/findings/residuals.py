@@ -97,6 +97,24 @@ def crossed(case: Case, x: Tensor, g: Tensor, r: Tensor) -> Iterator[str]:
             return
 
 
+def shifted(g: Tensor, r: Tensor) -> Iterator[str]:
+    """The right entries one place on, those that leave the tensor lost: of padding too much is cut off at one side and too little
+    at the other, or each step of time has what belongs to the next."""
+    for axes in sets(g.ndim, 2):
+        for by in (1, -1) if min(g.shape[a] for a in axes) > 2 else ():
+            there, here, right = g, r, r
+            for a in axes:
+                there, here, right = (
+                    t.narrow(a, int(start), g.shape[a] - 1)
+                    for t, start in ((there, by == 1), (here, by == -1), (right, by == 1))
+                )
+            # equal rows are at their places after any shift
+            if here.any() and not explains(right, there, here) and explains(here, there, right):
+                side = "after" if by == 1 else "before"
+                yield f"the right entries stand {side} their places by one along {axes_named(axes)}, and those at its end are lost"
+                return
+
+
 def sets(ndim: int, most: int) -> Iterator[tuple[int, ...]]:
     """Axes, alone and up to so many together."""
     for count in range(1, min(most, AXES) + 1):

@@ -358,3 +358,34 @@ def test_a_cotangent_that_nothing_is_cut_off_of_tells_nothing_of_clipping(bound)
     said = [gradcheck(Twice(), torch.ones(2, 1), seed=k, raise_exception=False).failures for k in range(24)]
     clipped = [any("clipped" in s for s in f[0].finding.diagnosis) for f in said]
     assert any(clipped) == (bound is not None)
+
+
+class Padded:
+    """Sums of 3 × 3 windows; `cut` is what its backward takes of the padded gradient."""
+
+    def __init__(self, cut):
+        self.cut = cut
+
+    def forward(self, x):
+        p = torch.nn.functional.pad(x, (1, 1, 1, 1))
+        self.k = torch.arange(1.0, 10.0, dtype=x.dtype).reshape(3, 3)
+        return sum(self.k[i, j] * p[i : i + x.shape[0], j : j + x.shape[1]] for i in range(3) for j in range(3))
+
+    def backward(self, d):
+        p = torch.zeros(d.shape[0] + 2, d.shape[1] + 2, dtype=d.dtype)
+        for i in range(3):
+            for j in range(3):
+                p[i : i + d.shape[0], j : j + d.shape[1]] += self.k[i, j] * d
+        return p[self.cut]
+
+
+def test_padding_cut_off_at_the_wrong_side_is_told():
+    said = "the right entries stand {} their places by one along {}, and those at its end are lost".format
+    both, one = (slice(0, -2), slice(0, -2)), (slice(1, -1), slice(2, None))
+    assert diagnosis(Padded(both), randn(5, 6)) == (said("after", "axes 0 and 1"),)
+    assert diagnosis(Padded(one), randn(5, 6)) == (said("before", "axis 1"),)
+    last = lambda d, x, y: torch.cat([d[:-1] * x[:-1].cos(), 0 * d[-1:]])  # noqa: E731
+    assert diagnosis(Of(torch.sin, last), randn(5, 6)) == ("only the last along axis 0 is out",)
+    level = lambda d, x, y: torch.cat([d.sum().expand_as(x)[:-1], 0 * d[-1:]])  # noqa: E731
+    told = diagnosis(Of(lambda x: x.sum().expand_as(x) * 1.0, level), randn(5, 6))
+    assert not any("their places" in s for s in told)
