@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import combinations
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from harness.case import Case
 from harness.draws import rng_of
+from harness.examples.prepare import is_constant
 from harness.kinds import Drawn, Floats, Ints, size_expression
 
 THRESHOLDS = (0.0, -0.0, 0.5, -0.5, 1.0, -1.0, 1.5, -1.5, 2.0, -2.0, 2.5, -2.5, 3.0, -3.0, 6.0, -6.0)
@@ -81,41 +83,67 @@ class Special:
 
 
 def special_points(case: Case) -> Iterator[Special]:
-    """Four points a case: ties, zeros, thresholds or a scale, and a size or an end of the domain, drawn by its seed.
+    """Four points a case of its inputs, and one of the parameters that a layer begins with all equal (γ = 1, β = 0).
+
+    Of a large case one of them is looked at, for its entries at kinks are judged one by one. Points at which nothing would
+    change are left out.
+    """
+    points: list[Callable[[], Special | None]] = [
+        partial(_of_inputs, case, number, make)
+        for number, make in enumerate((ties, zeros, thresholds_or_scale, magnitudes))
+    ]
+    if constant := [n for n in case.subject.wanted("parameter") if is_constant(case.subject.leaves[n].value)]:
+        points.append(lambda: _of_parameters(case, constant))
+    if sum(t.numel() for t in case.leaves.values()) > LARGE:
+        points = [points[case.seed % len(points)]]
+    yield from (found for point in points if (found := point()) is not None)
+
+
+def _of_parameters(case: Case, constant: list[str]) -> Special | None:
+    """As the layer begins, which no draw is; or one or all of them with zeros, which a scale is where a branch begins shut."""
+    rng = rng_of(case.seed, 17, 4)
+    changed = dict(case.leaves)
+    if rng.random() < 0.5:
+        changed |= {n: case.subject.leaves[n].value.clone() for n in constant}
+        what = f"{', '.join(constant)} as the layer begins"
+    else:
+        chosen = [str(rng.choice(constant))] if rng.random() < 0.5 else constant
+        changed |= {n: zeros(case.leaves[n], Range(), rng)[0] for n in chosen}
+        what = f"zeros in {', '.join(chosen)}"
+    if all(_same(changed[n], case.leaves[n]) for n in constant):
+        return None
+    return Special(case.at(leaves=changed, label=f"{case.label}, {what}".lstrip(", ")), what)
+
+
+def _of_inputs(case: Case, number: int, make: Make) -> Special | None:
+    """Ties, zeros, thresholds or a scale, or a size or an end of the domain, drawn by its seed.
 
     Over 25 examples each of the three scales is met with probability 1 − (5/6)²⁵ = 0.99 and each of the four kinds of
     magnitudes with 1 − (3/4)²⁵ = 0.999; ties, zeros and equal indices at every one. Where there are several inputs all of
     them or one alone are special, at equal odds; where two have one shape they are equal in place of ties, at equal odds.
-    Points at which nothing would change are left out; of a large case one of the four is looked at, for its entries at
-    kinks are judged one by one.
     """
-    kinds = list(enumerate((ties, zeros, thresholds_or_scale, magnitudes)))
-    if sum(t.numel() for t in case.leaves.values()) > LARGE:
-        kinds = [kinds[case.seed % len(kinds)]]
-    for number, make in kinds:
-        rng = rng_of(case.seed, 17, number)
-        reals = [
-            n for n in case.subject.wanted("input") if case.leaves[n].is_floating_point() and _drawn_freely(case, n)
-        ]
-        pair = _alike(case, reals, rng) if make is ties else None
-        reals = [str(rng.choice(reals))] if len(reals) > 1 and rng.random() < 0.5 else reals
-        changed, said = dict(case.leaves), []
-        if pair is not None:
-            first, second = pair
-            changed[second], reals = case.leaves[first].clone(), []
-            said += [f"{second} equal to {first}"] * (not _same(changed[second], case.leaves[second]))
-        for n in reals:
-            changed[n], words = make(case.leaves[n], range_of(case, n), rng)
-            said += [words.format(n)] * (not _same(changed[n], case.leaves[n]))
-        for n in _indices(case):
-            changed[n] = indices(case, n, number, rng)
-            said += [f"equal indices in {n}"] * (not _same(changed[n], case.leaves[n]))
-        if said:
-            what = ", ".join(dict.fromkeys(said))
-            far = any(bool((changed[n].abs() >= SIZES[0][0]).any()) for n in reals)
-            bare = far or make is magnitudes or any(range_of(case, n).touched(changed[n]) for n in reals)
-            faint = make is thresholds_or_scale and any(_smaller(changed[n], case.leaves[n]) for n in reals)
-            yield Special(case.at(leaves=changed, label=f"{case.label}, {what}".lstrip(", ")), what, bare, faint)
+    rng = rng_of(case.seed, 17, number)
+    reals = [n for n in case.subject.wanted("input") if case.leaves[n].is_floating_point() and _drawn_freely(case, n)]
+    pair = _alike(case, reals, rng) if make is ties else None
+    reals = [str(rng.choice(reals))] if len(reals) > 1 and rng.random() < 0.5 else reals
+    changed, said = dict(case.leaves), []
+    if pair is not None:
+        first, second = pair
+        changed[second], reals = case.leaves[first].clone(), []
+        said += [f"{second} equal to {first}"] * (not _same(changed[second], case.leaves[second]))
+    for n in reals:
+        changed[n], words = make(case.leaves[n], range_of(case, n), rng)
+        said += [words.format(n)] * (not _same(changed[n], case.leaves[n]))
+    for n in _indices(case):
+        changed[n] = indices(case, n, number, rng)
+        said += [f"equal indices in {n}"] * (not _same(changed[n], case.leaves[n]))
+    if not said:
+        return None
+    what = ", ".join(dict.fromkeys(said))
+    far = any(bool((changed[n].abs() >= SIZES[0][0]).any()) for n in reals)
+    bare = far or make is magnitudes or any(range_of(case, n).touched(changed[n]) for n in reals)
+    faint = make is thresholds_or_scale and any(_smaller(changed[n], case.leaves[n]) for n in reals)
+    return Special(case.at(leaves=changed, label=f"{case.label}, {what}".lstrip(", ")), what, bare, faint)
 
 
 def _alike(case: Case, names: list[str], rng: np.random.Generator) -> tuple[str, str] | None:

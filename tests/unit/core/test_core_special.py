@@ -436,3 +436,40 @@ class Routed:
 def test_a_choice_at_a_kink_that_autograd_makes_too_is_no_fault(at_zero, seed):
     spec = LayerSpec(lambda D: Routed(D, at_zero), "B D", name="Routed")
     assert bool(check(spec, only="special_values", seed=seed)) is (at_zero == 1)
+
+
+class Affine:
+    """γ x + β; `x` is what stands for the input in γ's gradient, and `of` what becomes of all gradients."""
+
+    def __init__(self, D: int, fault: str = "") -> None:
+        self.gamma, self.beta, self.fault = np.ones(D), np.zeros(D), fault
+
+    def forward(self, x):
+        self.x, self.y = x, self.gamma * x + self.beta
+        return self.y
+
+    def backward(self, d):
+        x = self.x
+        if self.fault == "inverted":  # what a layer does that keeps its output alone
+            x = (self.y - self.beta) / np.where(self.gamma == 0, 1, self.gamma)
+        self.dgamma, self.dbeta = (d * x).sum(0), d.sum(0)
+        if self.fault == "no bias yet" and not self.beta.any():
+            self.dbeta = np.zeros_like(self.beta)
+        return d * self.gamma * (1.1 if self.fault == "no scale yet" and (self.gamma == 1).all() else 1)
+
+
+STARTING = {
+    "": "",
+    "inverted": "gamma, at zeros in",
+    "no bias yet": "beta, at",
+    "no scale yet": "x, at gamma, beta as the layer begins",
+}
+
+
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("fault", STARTING)
+def test_parameters_are_zero_and_as_the_layer_begins_at_some_points(fault, seed):
+    spec = LayerSpec(lambda D: Affine(D, fault), "B D", name="Affine")
+    [found] = check(spec, only="special_values", seed=seed).results
+    assert found.outcome is (Outcome.FAIL if fault else Outcome.PASS), found.reason
+    assert STARTING[fault] in found.reason
