@@ -26,8 +26,8 @@ Cotangents = Sequence[Tensor]
 def cotangent_linear(session: Session) -> Observation:
     """Sign, doubling, sums and zero: −v, 2v and 0 give −g, 2g and 0, and ones, which `sum()` sends, the sum of what v′ and
     1 − v′ give, v′ being v with zeros for every second row, as a masked loss sends them; v the sum of what it gives with zeros
-    at every second index along another axis, as of time, and with zeros at the others; and backward asks for more of a
-    cotangent than one number of it."""
+    at every second index along another axis, as of time, and with zeros at the others, and of what it gives for one output and
+    for the others; and backward asks for more of a cotangent than one number of it."""
     if skipped := _nothing_to_vary(session):
         return skipped
     case = session.case
@@ -37,8 +37,7 @@ def cotangent_linear(session: Session) -> Observation:
     both = {n: _sum(*(h.get(n) for h in parts)) for n in case.wanted}
     size = {n: _sum(*(_size(h.get(n)) for h in parts)) for n in case.wanted}
     whole: list[Asked] = [("1 = v′ + (1 − v′)", [torch.ones_like(t) for t in v], both, size)]
-    if (part := _along_another_axis(session)) is not None:
-        whole.append(part)
+    whole += [part for part in (_along_another_axis(session), _of_one_output(session)) if part is not None]
     linear = _all(
         session,
         [
@@ -92,11 +91,29 @@ def _along_another_axis(session: Session) -> Asked | None:
     if not axes:
         return None
     axis = axes[case.seed % len(axes)]
-    halves = [_masked(t, axis) for t in v]
-    parts = case.pulled(halves), case.pulled([t - h for t, h in zip(v, halves, strict=True)])
+    what = f"v = v″ + (v − v″), v″ having zeros at every second index along axis {axis}"
+    return _in_two(session, what, [_masked(t, axis) for t in v])
+
+
+def _of_one_output(session: Session) -> Asked | None:
+    """v, and what the cotangents of one output and of the others give together: a loss may use one alone."""
+    case = session.case
+    v = case.base.cotangents
+    if len(v) < 2:
+        return None
+    k = case.seed % len(v)
+    alone = [t if j == k else torch.zeros_like(t) for j, t in enumerate(v)]
+    return _in_two(session, f"v = v″ + (v − v″), v″ being zero but for output{k}", alone)
+
+
+def _in_two(session: Session, what: str, part: Cotangents) -> Asked:
+    """v, and what a part and the rest give together."""
+    case = session.case
+    v = case.base.cotangents
+    parts = case.pulled(part), case.pulled([t - h for t, h in zip(v, part, strict=True)])
     both = {n: _sum(*(h.get(n) for h in parts)) for n in case.wanted}
     size = {n: _sum(*(_size(h.get(n)) for h in parts)) for n in case.wanted}
-    return f"v = v″ + (v − v″), v″ having zeros at every second index along axis {axis}", list(v), both, size
+    return what, list(v), both, size
 
 
 def _masked(v: Tensor, axis: int = 0) -> Tensor:

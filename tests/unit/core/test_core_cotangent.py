@@ -351,3 +351,27 @@ def test_steps_without_a_cotangent_pass_on_what_comes_from_later_ones(skips):
 def test_each_axis_of_a_cotangent_has_its_turn(skips, seed):
     spec = LayerSpec(lambda D: Recurrent(D, skips), "B T D", name="Recurrent", dims={n: range(1, 5) for n in "BTD"})
     assert bool(check(spec, only="cotangent_linear", seed=seed)) is not skips
+
+
+class Both:
+    """x² and the sums of its rows; wrong where the first output's cotangent is zero and the second's is taken for all."""
+
+    def __init__(self, shortcut=False):
+        self.shortcut = shortcut
+
+    def forward(self, x):
+        self.x = x
+        return x * x, x.sum(1)
+
+    def backward(self, d, s):
+        if self.shortcut and not d.any():
+            return np.full_like(self.x, s.sum())
+        return 2 * self.x * d + s[:, None]
+
+
+@pytest.mark.parametrize("shortcut", [False, True])
+def test_one_output_alone_has_a_cotangent(shortcut):
+    spec = LayerSpec(lambda: Both(shortcut), "B D", name="Both")
+    [found] = check(spec, only="cotangent_linear").results
+    assert found.outcome is (Outcome.FAIL if shortcut else Outcome.PASS), found.reason
+    assert ("zero but for output" in found.reason) is shortcut
