@@ -30,7 +30,7 @@ RADII = (2.0**-14, 2.0**-20)
 """How far around, in units of the spread; a kink is there at both."""
 
 PATHS, HALVINGS = 4, 14
-"""How many paths past the point are halved towards where they are steepest, and how often at most: of n equal numbers the
+"""How many paths at random past the point are halved towards where they are steepest, and how often at most: of n equal numbers the
 median follows one entry on about 1/n of its way, which 24 points at random miss with probability (1 − 1/n)²⁴; halves do not."""
 
 FEW = 8
@@ -66,16 +66,22 @@ class Pieces:
             return math.inf, -math.inf
         slopes = torch.stack(seen)
         low, high = slopes.amin(0), slopes.amax(0)
-        for number in range(PATHS):
-            self._steepen(low, high, d, number, radius)
+        for aside in self._asides(d):
+            self._steepen(low, high, d, aside, radius)
         rounding = NOISES * weighed(self.f.v, self.f.noise)[slopes.ne(0).any(0)] / (radius / finest)
         slack = 1e-6 * float(torch.maximum(low.abs(), high.abs()).sum()) + float(rounding.norm())
         return float(low.sum()) - slack, float(high.sum()) + slack
 
-    def _steepen(self, low: Tensor, high: Tensor, d: Direction, number: int, radius: float) -> None:
+    def _asides(self, d: Direction) -> list[Direction]:
+        """By where paths go past the point: at random, and with all entries to one side, where the largest of several zeros is as
+        far below 0 as they are, which of n zeros it is at random in one of 2ⁿ."""
+        drawn = [self.f.direction(60 + number, list(d)) for number in range(PATHS)]
+        return [*drawn, *({n: side * t.abs() for n, t in drawn[0].items()} for side in (1.0, -1.0))]
+
+    def _steepen(self, low: Tensor, high: Tensor, d: Direction, aside: Direction, radius: float) -> None:
         """Widen what lies between by the slopes where a path along d past the point is steepest: a piece too narrow to be met
         at random shows in the mean over the path. Smooth outputs have no other slopes there, and are left as they are."""
-        off = self.f.exact(self.f.spread(self.f.direction(60 + number, list(d)), radius))
+        off = self.f.exact(self.f.spread(aside, radius))
         whole, rounding = self.f.spread(d, 1.0), 2 * NOISES * weighed(self.f.v, self.f.noise).abs()
 
         @lru_cache(None)
@@ -105,9 +111,11 @@ class Pieces:
         if NOISES * self.f.rounding / (radii[1] / STEP_AROUND) > 0.05 * abs(found.off):
             return False
         known: dict[int, Tensor | None] = {}
-        low, high = self.around(d, radii[1], ALIKE, known)
-        if high - low < 1e-3 * abs(found.off):  # one piece alone
-            return False
+        # where numbers are equal, pieces may be many and some of them narrow: |x| of the smallest of several zeros
+        if not self.f.tied(list(d)):
+            low, high = self.around(d, radii[1], ALIKE, known)
+            if high - low < 1e-3 * abs(found.off):  # one piece alone
+                return False
         claim = self.f.claimed(gradients, self.f.spread(d, 1.0))
         fine = self.around(d, radii[1], known=known)
         if not fine[0] <= claim <= fine[1]:  # most wrong claims: what lies farther around is not asked

@@ -191,3 +191,51 @@ def test_what_the_last_digits_decide_at_a_kink_is_no_fault():
         x = np.random.default_rng(seed).normal(size=(6, 1)).repeat(3, 1)
         assert not gradcheck(deviation, x, raise_exception=False, seed=seed).failures
         assert gradcheck(largest, x, raise_exception=False, seed=seed).failures
+
+
+class Sorted:
+    """The distance of two samples in order, Σ |x₍ᵢ₎ − y₍ᵢ₎|ᵖ; `each` gives all of it to the last entry of y."""
+
+    def __init__(self, p, each=False):
+        self.p, self.each = p, each
+
+    def forward(self, x, y):
+        self.i, self.j = np.argsort(x, 1, kind="stable"), np.argsort(y, 1, kind="stable")
+        self.d = np.take_along_axis(x, self.i, 1) - np.take_along_axis(y, self.j, 1)
+        return (np.abs(self.d) ** self.p).sum(1)
+
+    def backward(self, v):
+        k = v[:, None] * (np.sign(self.d) if self.p == 1 else 2 * self.d)
+        dx, dy = np.zeros_like(k), np.zeros_like(k)
+        np.put_along_axis(dx, self.i, k, 1)
+        np.put_along_axis(dy, self.j, -k, 1)
+        if self.each:
+            dy[:, -1] += 2 * v
+        return dx, dy
+
+
+ABOVE_ALL_ZEROS = np.array([[-5.0, -3.5, -5.1, -4.4, -4.0, 0.0]]), np.zeros((1, 6))
+AT_FAINT_KINKS = np.zeros((1, 2)), np.array([[3e-4, 7e-4]])
+
+
+@pytest.mark.parametrize("p", [1, 2])
+@pytest.mark.parametrize("given", [ABOVE_ALL_ZEROS, AT_FAINT_KINKS], ids=["narrow", "faint"])
+def test_a_distance_of_samples_in_order_is_no_failure_at_ties(p, given):
+    """Of six zeros the last is the largest, and below 0, in one piece of 384 around; and kinks of 10⁻⁴ beside a curvature of 1."""
+    report = gradcheck(Sorted(p), *given, raise_exception=False)
+    assert not report.failures, str(report)
+    assert gradcheck(Sorted(p, each=True), *given, raise_exception=False).failures
+
+
+@pytest.mark.parametrize(
+    ("kink", "at_zero"), [(1e-4, 0.0), (1e-4, 1.0), (1e-4, 1.5), (1e-4, -0.5), (1e-2, 0.0), (1e-2, 1.01)]
+)
+def test_a_kink_that_curvature_hides_from_coarse_steps_is_one(kink, at_zero):
+    """x² + λ relu(x): at 0 backward may give 0 to λ, and no more than the slopes around, which curvature widens."""
+
+    def run(x):
+        slope = np.where(x > 0, kink, np.where(x == 0, at_zero * kink, 0.0))
+        return x * x + kink * np.maximum(x, 0), lambda v: v * (2 * x + slope)
+
+    report = gradcheck(run, np.array([[0.0, 0.5, -1.0, 0.0]]), raise_exception=False)
+    assert bool(report.failures) == (not 0 <= at_zero <= 1), str(report)
