@@ -52,13 +52,19 @@ class Place:
         left = torch.arange(g.numel())
         while len(left) > 16:
             halves = (left[: len(left) // 2], left[len(left) // 2 :])
-            narrowed = next((h for h in halves if self.judge.line(name, through(name, g, flat, h)).refuted), None)
-            if narrowed is None:
+            refuted: list[Tensor] = []
+            for half in halves:
+                part = through(name, g, flat, half)
+                if self.judge.line(name, part).refuted:
+                    refuted.append(half)
+                    if not self._jumps(part):
+                        break  # else the other half may be wrong where nothing jumps
+            if not refuted:
                 break
-            left = narrowed
+            left = refuted[-1]
         spread = torch.arange(0, g.numel(), max(1, g.numel() // 16))
         verdict = self.by_entries(name, scale, sorted({*left[:16].tolist(), *spread.tolist()}))
-        if verdict.outcome is Outcome.FAIL:
+        if verdict.outcome is Outcome.FAIL or self._jumps(through(name, g, flat, left)):
             return verdict
         return Verdict(
             Outcome.FAIL,
@@ -203,12 +209,19 @@ class Place:
         """One entry, written into what is found; whether the claim is wrong there."""
         slack = ROUNDINGS * float(self.judge.claim.rounding[name].flatten()[k])
         line = self.judge.entry(name, k, need, slack)
+        if line.refuted and self._jumps(self.judge.differences.one(name, k)):
+            line = Line.unknown(1.0)
         found.kinked[k] = line.kinked and not line.outside
         found.settled[k] = line.settled(need) and not line.kinked
         found.suspect[k] = line.outside
         if math.isfinite(line.error):
             found.expected[k], found.error[k] = line.expected, line.error
         return line.outside
+
+    def _jumps(self, d: Direction) -> bool:
+        """Whether the outputs jump at the very point, as R of A = QR where a column is zero below the diagonal: differences meet
+        the function beside the point, which may be smooth there, and refute nothing at it."""
+        return Edges(self.judge.differences).begins(d)
 
     def _against_autograd(self, name: str, scale: float, lines: list[Line]) -> Verdict:
         """The claim is refuted along a line and autograd is confirmed: autograd says where."""

@@ -37,6 +37,10 @@ NOISE_STEP = 2.0**-20
 coarse enough to cross the quanta of a float32 computation inside a float64 layer."""
 
 
+INWARDS = (1.0, 2.0**-2, 2.0**-4)
+"""How far, in units of the spread, is from afar: less where the domain ends before, as that of √(1 − x²) around 0."""
+
+
 FINE_NOISE_STEP = 2.0**-36
 """Where it is measured again for a function that is not smooth on the scale of 2⁻²⁰, as 1/√(σ² + ε) in constant columns; only
 of outputs that still move from point to point."""
@@ -272,15 +276,22 @@ class Differences:
     @once
     def variation(self) -> float:
         """‖v ⊙ Δy‖ over a step of the spread in all leaves: the outputs' size without what is constant in them."""
-        far = self.far(self.case.wanted)
-        return 0.0 if far is None else float((self.v * far).norm())
+        return self._afar(self.case.wanted)[0]
 
     def secant(self, name: str) -> float:
         """‖v ⊙ Δy‖ over a step of one leaf's spread, in units of its gradient's entries: how steep the function is from afar."""
-        if (far := self.far([name])) is None:
-            return 0.0
-        size = float((self.v * far).norm()) / self.units[name] / math.sqrt(self.case.leaves[name].numel())
-        return size if math.isfinite(size) else 0.0
+        change, step = self._afar([name])
+        return change / step / self.units[name] / math.sqrt(self.case.leaves[name].numel())
+
+    def _afar(self, names: list[str]) -> tuple[float, float]:
+        """‖v ⊙ Δy‖ over a step of the spread in some leaves, to the side on which more moves (relu² of numbers that are not
+        positive), or over less where that leaves the domain; and the step."""
+        for step in INWARDS:
+            found = (self.change(self.spread(self.direction(1, names), step), side) for side in (1.0, -1.0))
+            sizes = [float((self.v * far).norm()) for far in found if far is not None]
+            if finite := [size for size in sizes if math.isfinite(size)]:
+                return max(finite), step
+        return 0.0, 1.0
 
     def floor(self, name: str) -> float:
         """64 u ‖v ⊙ y‖ / spread(x): the smallest slope that the forward can express in its last digits."""

@@ -331,3 +331,62 @@ class Angle:
 def test_a_jump_on_one_side_is_a_singular_point():
     y, x = np.array([0.0, 1.0, -0.5]), np.array([0.0, 0.3, 2.0])
     assert gradcheck(Angle(), y, x, raise_exception=False).failures == []
+
+
+class FromZero:
+    """A function whose slope at 0 is 0, whose domain ends within a spread of 0 or which moves to one side alone; `off` is added
+    to its gradient."""
+
+    def __init__(self, f, slope, off=0.0):
+        self.f, self.slope, self.off = f, slope, off
+
+    def forward(self, x):
+        self.x = x
+        return self.f(x)
+
+    def backward(self, v):
+        return v * (self.slope(self.x) + self.off)
+
+
+@pytest.mark.parametrize(
+    ("f", "slope"),
+    [
+        (lambda x: np.sqrt(1 - x * x), lambda x: -x / np.sqrt(1 - x * x)),
+        (lambda x: np.maximum(x, 0) ** 2, lambda x: 2 * np.maximum(x, 0)),
+    ],
+    ids=["half circle", "relu squared"],
+)
+@pytest.mark.parametrize("x", [np.zeros((2, 3)), np.zeros((1, 1)), np.array([[0.0, 0.0, -0.0, 0.0, -0.5]])])
+def test_a_zero_slope_is_measured_by_what_the_function_does_within_its_domain_and_to_either_side(f, slope, x):
+    assert gradcheck(FromZero(f, slope), x).ok
+    assert gradcheck(FromZero(f, slope, off=1e-9), x, raise_exception=False).failures
+
+
+class Triangular:
+    """A = QR, whose R changes signs where a column is zero below the diagonal; `factor` on the gradient of one matrix."""
+
+    def __init__(self, factor=1.0):
+        self.factor = factor
+
+    def forward(self, a):
+        self.q, self.r = np.linalg.qr(a)
+        return self.q, self.r
+
+    def backward(self, dq, dr):
+        def t(m):
+            return m.swapaxes(1, 2)
+
+        lower = np.tril(self.r @ t(np.triu(dr)) - t(dq) @ self.q)
+        g = t(np.linalg.solve(self.r, t(dq + self.q @ (lower + t(np.tril(lower, -1))))))
+        g[1] *= self.factor
+        return g
+
+
+@pytest.mark.parametrize("n", [2, 6])
+def test_differences_refute_nothing_where_the_outputs_jump_at_the_point(n):
+    a = np.random.default_rng(0).normal(size=(6, n, n))
+    a[3, 1:, 0] = 0
+    report = gradcheck(Triangular(), a, raise_exception=False)
+    assert not report.failures, str(report)
+    assert "the outputs jump here" in report.results[0].reason
+    assert gradcheck(Triangular(factor=1.01), a, raise_exception=False).failures
