@@ -146,6 +146,11 @@ class Neighbours:
         """Whether NumPy, whose rounding can't be imitated, loses digits in backward to numbers below the smallest normal one."""
         return self._signalled(under="call")[1]
 
+    @cached_property
+    def dims(self) -> bool:
+        """Whether it loses them in forward, as x² of a norm does for x of a few thousandths: what is kept of it has few digits."""
+        return self._signalled(under="call")[0]
+
     def _signalled(self, **kinds: Literal["call"]) -> tuple[bool, bool]:
         """Whether NumPy signals any of these in the lower precision, in forward and in backward."""
         point, signals = self.at(0), list[str]()

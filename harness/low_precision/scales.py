@@ -29,7 +29,7 @@ SLOPES = 64
 STRAYS = 'numbers inside backward leave the range of float16, which is a fault under the promise "stable" alone'
 
 FEW_DIGITS = (
-    "numbers inside backward lie where float16 has few digits left (below 6·10⁻⁵), which is a fault under the promise "
+    "numbers inside {} lie where float16 has few digits left (below 6·10⁻⁵), which is a fault under the promise "
     '"stable" alone'
 )
 
@@ -112,21 +112,23 @@ class Scales:
             return Verdict(Outcome.SKIP, reason=why)
         return Verdict(Outcome.FAIL, reason=f"{bad} of {g.numel()} entries are not finite in {self.short}")
 
-    def _out_of_range(self, explains: Callable[[Tensor], bool]) -> str:
+    def _out_of_range(self, explains: Callable[[Tensor], bool], kept: bool = False) -> str:
         """What is said where numbers inside backward leave float16's range, or those below its smallest normal one explain the
         error, and no promise forbids them to; empty where neither. What is divided by infinity is 0, and nothing need be infinite
         in the end; of y² = 4·10⁻⁶ there are two digits, of 10⁻⁸ none.
 
         Args:
             explains: whether a gradient in which such small numbers alone were rounded explains the error.
+            kept: whether they may be those of a forward too that can't be imitated.
         """
         if self.low.dtype is not torch.float16 or "stable" in self.low.case.promises:
             return ""
         if self.low.strays:
             return STRAYS
         faint = (self.low.faint(0) or {}).get(self.name)
-        fades = self.low.fades if faint is None else explains(real(faint))
-        return FEW_DIGITS if fades else ""
+        if self.low.fades if faint is None else explains(real(faint)):
+            return FEW_DIGITS.format("backward")
+        return FEW_DIGITS.format("forward") if faint is None and kept and self.low.dims else ""
 
     def _finite_by_autograd(self) -> bool:
         """Whether autograd, where there is one, does not overflow either."""
@@ -193,6 +195,9 @@ class Scales:
         """Of one that it does not: FAIL, unless the forward is off too, or it is hidden or coarse for another reason."""
         found, worst = self._share(rms(self.error)), float(self.error.abs().max())
         why = f"in {self.short} it is off by {found:.1e} of its size (rms); rounding explains {most:.1e}"
+        tau = RESOLUTION.get(self.low.dtype, 0.0)
+        if not allowance.whole and worst <= tau * self.size:
+            return Verdict(Outcome.PASS, tau, why)
         if not allowance.whole and not same_outputs(self.low):
             why = f"in {self.short} its forward is off by more than rounding too, and backward goes by it"
             return Verdict(Outcome.INCONCLUSIVE, found, why)
@@ -200,19 +205,16 @@ class Scales:
         far = self.low.u * self.low.from_afar(self.name) if self.low.u < 1e-6 else 0.0
         if self.size <= ROUNDINGS * far and worst <= 4 * far:
             return Verdict(Outcome.SKIP, found, f"in {self.short} it is a difference of larger numbers, and as coarse")
+        if why_not := self._out_of_range(
+            lambda g: allowance.widened(AGAIN, Noise.of([g - self.exact])).covers(self.error), kept=True
+        ):
+            return Verdict(Outcome.SKIP, found, why_not)
         if worst > self._hidden(allowance):
             return self._refuted(allowance, found, why)
-        tau = RESOLUTION.get(self.low.dtype, 0.0)
-        if worst <= tau * self.size:
-            return Verdict(Outcome.PASS, tau, why)
         return Verdict(Outcome.INCONCLUSIVE, found, f"{why}, and there is no second opinion in {self.short}")
 
     def _refuted(self, allowance: Allowance, found: float, why: str) -> Verdict:
-        """FAIL, unless numbers leave the range of the precision, or backward's own operations explain the error."""
-        if why_not := self._out_of_range(
-            lambda g: allowance.widened(AGAIN, Noise.of([g - self.exact])).covers(self.error)
-        ):
-            return Verdict(Outcome.SKIP, found, why_not)
+        """FAIL, unless backward's own operations explain the error."""
         if not allowance.whole and self._recomputed(allowance):
             why = f"{why}, that of its own operations more: only a reference can tell whether others round less"
             return Verdict(Outcome.INCONCLUSIVE, found, why)
