@@ -101,8 +101,13 @@ class Place:
         unknown = len(looked) - int(found.settled.sum()) - len(kinks)
         if unknown or len(looked) < g.numel():
             f = self.judge.differences
-            jumps = Edges(f).begins(f.direction(1, [name]))
-            why = "the outputs jump here" if jumps else self._hidden(name, resolution, scale)
+            edges, d = Edges(f), f.direction(1, [name])
+            if edges.begins(d):
+                why = "the outputs jump here"
+            elif edges.jumps(d):
+                why = "no output moves until it jumps, as of a function that rounds"
+            else:
+                why = self._hidden(name, resolution, scale)
             what = f"{unknown} of {len(looked)} entries could not be resolved: {why}"
             return Verdict(Outcome.INCONCLUSIVE, resolution, what)
         said = f"{len(kinks)} entries of {name} sit at a kink; accepted between the one-sided slopes" if kinks else ""

@@ -1,5 +1,6 @@
 """What stands still beside something that moves: jumps of numbers inside that no output shows."""
 
+import numpy as np
 import pytest
 import torch
 from diagnosed import Of, randn
@@ -137,3 +138,14 @@ def test_values_of_many_sizes_are_held_each_to_what_its_staircase_shows():
 
     assert not found(1.0)
     assert found(1.0001)
+
+
+def test_a_plateau_that_ends_in_a_jump_is_said_to_be_one():
+    """x beyond ±½, else 0: of its slope at 0 differences say as much as of x rounded to integers; rounding hides nothing."""
+
+    def hard_shrink(x):
+        return np.where(np.abs(x) > 0.5, x, 0 * x), lambda v: v * (np.abs(x) > 0.5)
+
+    report = gradcheck(hard_shrink, np.zeros((4, 5)), raise_exception=False)
+    assert report.results[0].outcome is Outcome.INCONCLUSIVE
+    assert "no output moves until it jumps" in report.results[0].reason
