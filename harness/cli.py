@@ -10,7 +10,7 @@ from argparse import ArgumentParser
 from collections.abc import Sequence
 from typing import NoReturn
 
-from harness.options import CHECKING, LISTING, add_to_parser, megabytes, seconds
+from harness.options import CHECKING, LISTING, add_to_parser, megabytes, positive, seconds
 from harness.spelling import meant
 
 _EPILOG = """exit status: 0 verified, 1 a failure, 2 usage, 3 nothing failed but something was not verified,
@@ -91,6 +91,9 @@ def parser() -> ArgumentParser:
         "--memory", type=megabytes, default=4096, metavar="MB",
         help="what the process of a layer may take, some 300 of it before any layer (default 4096; held on Linux)",
     )  # fmt: skip
+    check.add_argument(
+        "--jobs", type=positive, default=1, metavar="N", help="how many targets are looked at at once (default 1)"
+    )
     add_to_parser(check)
     top.known = re.findall(r"--[\w-]+", check.format_usage())
     explain = commands.add_parser("explain", help="what a check does, a layer it catches, what to do on INCONCLUSIVE")

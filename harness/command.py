@@ -13,8 +13,8 @@ from tabulate import tabulate
 from harness.explain import explanation, summary
 from harness.options import CHECKING, LISTING
 from harness.outcome import SpecError
-from harness.processes.isolate import Limits, results
-from harness.processes.job import Done, Job, Left, LeftOut, Listed, Said, Unusable
+from harness.processes.isolate import Limits, several
+from harness.processes.job import Done, Job, Left, LeftOut, Listed, Message, Said, Unusable
 from harness.render.data import SCHEMA, report_to_dict, to_json
 from harness.render.file import ready, write
 from harness.render.html import page
@@ -38,9 +38,9 @@ def check(arguments: Namespace) -> int:
     reports: list[tuple[str, Report]] = []
     left: list[tuple[str, Left]] = []
     out: list[tuple[str, LeftOut]] = []
-    for target in arguments.target:
+    for target, rows in _rows(arguments):
         of_target: dict[int, Report] = {}
-        for row in _rows(arguments, target):
+        for row in rows:
             if isinstance(row, Left):
                 left.append((target, row))
             elif isinstance(row, LeftOut):
@@ -83,8 +83,8 @@ def explain(arguments: Namespace) -> int:
 
 def _list(arguments: Namespace) -> int:
     rows: list[tuple[str, str, str]] = []
-    for target in arguments.target:
-        for m in _messages(arguments, target):
+    for target, messages in _messages(arguments):
+        for m in messages:
             if isinstance(m, Listed):
                 rows.append((target, m.label, m.how))
             elif isinstance(m, Left):
@@ -97,23 +97,36 @@ def _list(arguments: Namespace) -> int:
     return VERIFIED
 
 
-def _rows(arguments: Namespace, target: str) -> Iterator[Done | Left | LeftOut]:
-    """The reports of a target; of one that can't be used, that."""
-    for message in _messages(arguments, target):
+def _rows(arguments: Namespace) -> Iterator[tuple[str, Iterator[Done | Left | LeftOut]]]:
+    """Each target with the reports of its layers; of one that can't be used, that."""
+    for target, messages in _messages(arguments):
+        yield target, _reported(target, messages)
+
+
+def _reported(target: str, messages: Iterator[Message]) -> Iterator[Done | Left | LeftOut]:
+    for message in messages:
         if isinstance(message, (Done, Left, LeftOut)):
             yield message
         elif isinstance(message, Unusable):
             yield Done(0, ended(target, "import", message.why))
 
 
-def _messages(arguments: Namespace, target: str) -> Iterator[object]:
-    """What the child says of a target; what is for the terminal goes there.
+def _messages(arguments: Namespace) -> Iterator[tuple[str, Iterator[Message]]]:
+    """Each target with what its children say of it."""
+    jobs = [_job(arguments, target) for target in arguments.target]
+    said = several(jobs, _limits(arguments), arguments.jobs)
+    for target, messages in zip(arguments.target, said, strict=True):
+        yield target, _told(arguments, messages)
+
+
+def _told(arguments: Namespace, messages: Iterator[Message]) -> Iterator[Message]:
+    """What the children say of one target; what is for the terminal goes there.
 
     Raises:
         SpecError: the target can't be checked as it stands.
     """
     told: set[object] = set()
-    for message in results(_job(arguments, target), _limits(arguments)):
+    for message in messages:
         if isinstance(message, LeftOut):  # each child of the target says it anew
             if message in told:
                 continue

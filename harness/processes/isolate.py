@@ -12,12 +12,14 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import cache
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
+from typing import ClassVar
 
 from harness.processes.job import At, Done, Found, Job, Left, Listed, Message, Over, Unusable
 from harness.processes.zygote import NUMBER
@@ -35,6 +37,21 @@ class Limits:
     megabytes: int
     importing: float = 0.0
     """Seconds for that, where they are others."""
+
+
+def several(jobs: Sequence[Job], limits: Limits, at_once: int = 1) -> Iterator[Iterator[Message]]:
+    """For each job in order what its children say: as they say it, or where several run at once, when all is said."""
+    if min(at_once, len(jobs)) < 2:
+        yield from (results(job, limits) for job in jobs)
+        return
+    # each thread has a zygote of its own, and waits for what that answers
+    pool = ThreadPoolExecutor(min(at_once, len(jobs)))
+    try:
+        for said in [pool.submit(lambda job: list(results(job, limits)), job) for job in jobs]:
+            yield iter(said.result())
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+        _Zygote.end_all()
 
 
 def results(job: Job, limits: Limits) -> Iterator[Message]:
@@ -101,7 +118,7 @@ class Child:
     """A forked process at work on a job."""
 
     def __init__(self, job: Job) -> None:
-        self.channel = _zygote()
+        self.channel = _zygote.asked()
         self.status: int | None = None
         receiving, sending = os.pipe()
         packed = pickle.dumps((os.getcwd(), sys.path, dict(os.environ), job))
@@ -181,9 +198,43 @@ def resident(pid: int) -> int:
         return 0
 
 
-@cache
-def _zygote() -> socket.socket:
-    """The process that children are forked from; it lives as long as this one."""
+class _Zygote(threading.local):
+    """The process that a thread's children are forked from; it lives as long as this one, or until all are ended."""
+
+    channels: ClassVar[list[tuple[socket.socket, subprocess.Popen[bytes]]]] = []
+
+    def __init__(self) -> None:
+        self.channel: socket.socket | None = None
+
+    def asked(self) -> socket.socket:
+        """Its channel; started where there is none.
+
+        Raises:
+            RuntimeError: it could not be started.
+        """
+        if self.channel is None or self.channel.fileno() < 0:
+            ours, process = _started()
+            self.channels.append((ours, process))
+            if not ours.recv(1):
+                raise RuntimeError("the process that runs layers could not be started")
+            self.channel = ours
+        return self.channel
+
+    @classmethod
+    def end_all(cls) -> None:
+        """End every thread's, and with it the child that it has."""
+        while cls.channels:
+            ours, process = cls.channels.pop()
+            ours.shutdown(socket.SHUT_RDWR)  # wakes the thread that waits for an answer
+            process.wait()
+            ours.close()
+
+
+_zygote = _Zygote()
+atexit.register(_Zygote.end_all)
+
+
+def _started() -> tuple[socket.socket, subprocess.Popen[bytes]]:
     ours, theirs = socket.socketpair()
     root = str(Path(__file__).parents[2])
     code = (
@@ -194,21 +245,13 @@ def _zygote() -> socket.socket:
     command = [sys.executable, "-P", *(f"-W{w}" for w in sys.warnoptions), "-c", code]
     process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, start_new_session=True)
     theirs.close()
-
-    def close() -> None:
-        ours.close()
-        process.wait()
-
-    atexit.register(close)
-    if not ours.recv(1):
-        raise RuntimeError("the process that runs layers could not be started")
-    return ours
+    return ours, process
 
 
 def _number(channel: socket.socket) -> bytes:
     data = channel.recv(NUMBER, socket.MSG_WAITALL)
     if len(data) < NUMBER:
-        _zygote.cache_clear()
+        _zygote.channel = None
         raise RuntimeError("the process that runs layers is gone")
     return data
 
