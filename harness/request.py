@@ -20,7 +20,8 @@ from harness.reading.naming import gradient_names
 from harness.reading.signatures import asked_of
 from harness.subject import Leaf
 from harness.tensors.arrays import Library as Library
-from harness.tensors.arrays import is_array, is_real, library_of, to_native, to_tensor
+from harness.tensors.arrays import is_array, is_real, to_native, to_tensor
+from harness.tensors.library import library_of
 from harness.tensors.nested import flat, leaves_of, rebuilt
 
 

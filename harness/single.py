@@ -23,7 +23,8 @@ from harness.points import as_given, mode_of, moved, rates_of, redrawn
 from harness.reading.modes import EVAL, TRAIN, present_mode
 from harness.request import Request
 from harness.subject import Subject
-from harness.tensors.arrays import all_finite, library_of
+from harness.tensors.arrays import all_finite
+from harness.tensors.library import library_of
 from harness.tensors.nested import leaves_of
 from harness.wanted import cuda_wanted
 

@@ -26,7 +26,7 @@ from harness.replay.sources import forget_kept_normal, seed_torch
 from harness.request import Request
 from harness.spec import LayerSpec
 from harness.subject import Subject
-from harness.tensors.arrays import imported_beside, library_of
+from harness.tensors.library import library_of, meant_for
 
 
 def request_of(spec: LayerSpec, example: Example, mode: str | None, device: torch.device) -> Request:
@@ -40,7 +40,7 @@ def request_of(spec: LayerSpec, example: Example, mode: str | None, device: torc
     inputs = tuple(_input(kind, example, k) for k, kind in enumerate(spec.kinds))
     if (library := library_of(layer)) == "torch":  # a function of the spec may have drawn with NumPy
         inputs = tuple(torch.as_tensor(x) if isinstance(x, np.ndarray) else x for x in inputs)
-    elif library is None and imported_beside(layer) == "numpy":
+    elif library is None and meant_for(layer) == "numpy":
         inputs = tuple(x.numpy() if isinstance(x, Tensor) else x for x in inputs)
     elif library is None and any(isinstance(x, Tensor) for x in inputs):  # never some of one and some of the other
         inputs = tuple(torch.as_tensor(x) if isinstance(x, np.ndarray) else x for x in inputs)
@@ -99,7 +99,7 @@ def _prepared_in_either(request: Request, dtype: torch.dtype | None) -> Prepared
     try:
         return prepared(request, dtype)
     except (Refused, BackwardRaised):
-        told = library_of(request.layer) or imported_beside(request.layer)
+        told = library_of(request.layer) or meant_for(request.layer)
         if told is not None or not any(isinstance(x, Tensor) for x in request.inputs):
             raise
         inputs = tuple(x.numpy() if isinstance(x, Tensor) else x for x in request.inputs)

@@ -21,7 +21,8 @@ from harness.replay.sources import fresh
 from harness.request import Request, outputs_of
 from harness.state.views import places
 from harness.subject import Leaf, Subject
-from harness.tensors.arrays import Library, library_of, to_native, to_tensor
+from harness.tensors.arrays import Library, to_native, to_tensor
+from harness.tensors.library import library_of
 from harness.tensors.nested import grouped
 
 DRAWS = {"generator": torch.Generator(), "rng": np.random.default_rng(0)}

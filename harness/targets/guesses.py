@@ -14,7 +14,7 @@ from harness.reading.members import operation_of
 from harness.spec import RESERVED, LayerSpec
 from harness.targets.candidates import Candidate
 from harness.targets.find import kind_of, names_in
-from harness.tensors.arrays import library_of
+from harness.tensors.library import library_of
 
 RATES = ("p", "rate", "prob", "keep", "ratio", "drop", "slope", "alpha", "momentum", "scale", "temperature", "beta")
 """How constructors' parameters that are no sizes begin, or end after an underscore: 0.5 does for all of them."""

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from harness import LayerSpec, Outcome, check, gradcheck
-from harness.tensors.arrays import imported_beside, library_of
+from harness.tensors.library import imported_beside, library_of, meant_for
 
 CODE = """
 {imports}
@@ -116,3 +116,47 @@ def test_arrays_are_tried_where_backward_raises_with_tensors(factor, outcome):
     spec = LayerSpec(lambda: Squares(factor), ("B D", lambda B, D, rng: rng.normal(size=(B, D))), name="Squares")
     (result,) = check(spec, examples=4, only=("input_gradient",)).results
     assert result.outcome is outcome, result.reason
+
+
+class Standardised:
+    """Rows over their deviations, by NumPy's keywords in a module that imports both libraries: `var` divides by n there, and
+    by n − 1 in torch, which takes these keywords too."""
+
+    def __init__(self, n: int = 0) -> None:
+        self.less = n
+
+    def forward(self, x):
+        self.c = x - x.mean(axis=1, keepdims=True)
+        self.s = (x.var(axis=1, keepdims=True) + 1e-5) ** 0.5
+        return self.c / self.s
+
+    def backward(self, d):
+        n = d.shape[1] - self.less
+        g = d / self.s - self.c * (d * self.c).sum(axis=1, keepdims=True) / (n * self.s**3)
+        return g - g.mean(axis=1, keepdims=True)
+
+
+class StandardisedInTorch(Standardised):
+    def forward(self, x):
+        self.c = x - x.mean(1, keepdim=True)
+        self.s = (x.var(1, keepdim=True) + 1e-5) ** 0.5
+        return self.c / self.s
+
+    def backward(self, d):
+        g = d / self.s - self.c * (d * self.c).sum(1, keepdim=True) / ((d.shape[1] - self.less) * self.s**3)
+        return g - g.mean(1, keepdim=True)
+
+
+@pytest.mark.parametrize(
+    ("layer", "less", "right"),
+    [
+        (Standardised, 0, True),
+        (Standardised, 1, False),
+        (StandardisedInTorch, 1, True),
+        (StandardisedInTorch, 0, False),
+    ],
+)
+def test_code_that_names_neither_library_is_judged_in_the_one_whose_keywords_it_uses(layer, less, right):
+    spec = LayerSpec(lambda: layer(less), "B D", dims={"D": range(2, 7)})
+    assert bool(check(spec, examples=6, only="input_gradient")) is right
+    assert meant_for(layer) == ("numpy" if layer is Standardised else "torch")

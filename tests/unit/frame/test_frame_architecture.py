@@ -65,7 +65,7 @@ RANKS = [
         "render.file",
         "report",
     },
-    {"replay.bare", "builds", "kinds", "wanted", "scripts.written"},
+    {"replay.bare", "tensors.library", "builds", "kinds", "wanted", "scripts.written"},
     {"replay.generators"},
     {
         "fault.circumstances",
