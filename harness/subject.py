@@ -109,6 +109,15 @@ class Recast(Protocol):
 
 
 @dataclass(frozen=True)
+class Earliest:
+    """What the first backward of a new layer gave for cotangents of ones, at the subject's own values and buffers."""
+
+    mode: str | None
+    outputs: tuple[Tensor, ...]
+    gradients: Gradients
+
+
+@dataclass(frozen=True)
 class Subject:
     """A layer as the engine sees it.
 
@@ -156,6 +165,8 @@ class Subject:
     """Whether `recast` makes another layer of the class: a function is always the same one."""
     recipe: Callable[[], Recipe] | None = None
     """How a script calls it, put together where one is written."""
+    earliest: Earliest | None = None
+    """Where a backward had to be run to find out whose gradient is whose."""
 
     def wanted(self, role: str | None = None) -> list[str]:
         """The names of the leaves whose gradient is claimed, of one role or of both."""

@@ -32,6 +32,7 @@ _ORDER = (
     "cotangent",
     "contract",
     "repetition",
+    "reuse",
     "memory",
     "partial",
     "inputs",

@@ -11,7 +11,7 @@ from torch import Tensor
 from harness.case import Case
 from harness.checks import Check
 from harness.checks.contract import exact
-from harness.checks.repetition import decoyed
+from harness.checks.reuse import decoyed
 from harness.domain import BackwardRaised, Refused, backward_may_raise
 from harness.outcome import Outcome
 from harness.session import Observation, Session

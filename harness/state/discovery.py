@@ -29,7 +29,7 @@ from harness.state.slots import Slot, share_memory
 from harness.state.stateful import Stateful
 from harness.state.steps import Steps, Unmeasured, ignores_rate, is_read_from_afar, steps_of, unmeasured
 from harness.state.watched import decoy
-from harness.subject import Gradients, Subject
+from harness.subject import Earliest, Gradients, Subject
 from harness.tensors.arrays import is_array, same_bytes
 
 STATISTICS = ("running", "moving")
@@ -62,11 +62,12 @@ def _discovered(state: Stateful) -> Subject:
     first = state.places()
     initial, homes = state.read(first), {n: s.get() for n, s in first.items()}
     state.probe()  # what is built at the first forward is there now
-    outputs = _first_forward(state)
+    mode, outputs = _first_forward(state)
     candidates = {n: s for n, s in state.places().items() if not state.history.holds(n)}
-    start = state.read(candidates)
+    start, answer = state.read(candidates), tuple(y.detach().clone() for y in outputs)
     with backward_may_raise():
         given = state.backward([torch.ones_like(y) for y in outputs])
+    state.earliest = Earliest(mode, answer, dict(given))
     after = state.places() | {s.label: s for s in beside(state, state.leaves, state.inputs)}
     found = state.read(after)
     pulled = {n for n, t in found.items() if n not in start or not same_bytes(t, start[n])}
@@ -101,8 +102,8 @@ def _adopt(state: Stateful, owners: Owners, written: Iterable[str]) -> None:
             state.parameters[name], state.gradients[name] = slot, place
 
 
-def _first_forward(state: Stateful) -> tuple[Tensor, ...]:
-    """In the first mode that takes the inputs: a batch norm refuses a batch of one in training alone.
+def _first_forward(state: Stateful) -> tuple[str | None, tuple[Tensor, ...]]:
+    """With its mode: in the first mode that takes the inputs: a batch norm refuses a batch of one in training alone.
 
     Raises:
         Refused: by the first mode, where none does.
@@ -114,7 +115,7 @@ def _first_forward(state: Stateful) -> tuple[Tensor, ...]:
         state.begin()
         try:
             with forward_may_refuse():
-                return state.forward(leaves, mode)
+                return mode, state.forward(leaves, mode)
         except Refused as refusal:
             refused = refused or refusal
     assert refused is not None

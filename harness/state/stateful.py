@@ -25,7 +25,7 @@ from harness.state.returned import is_returned
 from harness.state.slots import Slot, share_memory, standing
 from harness.state.views import places
 from harness.state.watched import Watched
-from harness.subject import Evaluation, Leaf, Place, Recipe, Subject
+from harness.subject import Earliest, Evaluation, Leaf, Place, Recipe, Subject
 from harness.tensors.arrays import to_tensor
 
 
@@ -54,6 +54,8 @@ class Stateful(Watched):
     """The parameters in whose memory others lie: a script writes into them, and binds nothing else to their names."""
     outside: Outside = field(default_factory=Outside)
     """What its methods compute with that stands outside it."""
+    earliest: Earliest | None = field(default=None, init=False)
+    """What its first backward gave."""
 
     @classmethod
     def of(cls, request: Request) -> Stateful:
@@ -197,6 +199,7 @@ class Stateful(Watched):
             kept=tuple(n for n, slot in self.gradients.items() if not is_returned(slot)),
             again=self.again,
             copied=True,
+            earliest=self.earliest,
             recipe=partial(self._recipe, leaves),
             notes=(*self.history.notes, *self._said(), *more.pop("notes", ())),
             **more,

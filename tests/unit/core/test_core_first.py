@@ -94,3 +94,75 @@ class Stuck(Mean):
 
 def test_what_sticks_to_its_first_mode_is_no_matter_of_batches():
     assert {c for c, _ in failed(Stuck)} == {"mode_switch"}
+
+
+class Weighted:
+    """w x², with what a backward does at its first call on a layer; the gradient of w is kept."""
+
+    def __init__(self, first=1.0, kept=1.0):
+        self.w, self.calls, self.first, self.kept = np.ones(()), 0, first, kept
+
+    def forward(self, x):
+        self.x = x
+        return self.w * x**2
+
+    def backward(self, d):
+        self.calls += 1
+        wrong = self.calls == 1
+        self.dw = np.sum(d * self.x**2) * (self.kept if wrong else 1.0)
+        return 2 * self.w * self.x * d * (self.first if wrong else 1.0)
+
+
+class Workspace:
+    """x², into memory that the first backward of each shape makes."""
+
+    room = None
+
+    def __init__(self, right):
+        self.right = right
+
+    def forward(self, x):
+        self.x = x
+        return x**2
+
+    def backward(self, d):
+        if self.room is None or self.room.shape != d.shape:
+            self.room = np.zeros_like(d)
+            if not self.right:
+                return self.room.copy()
+        np.multiply(2 * self.x, d, out=self.room)
+        return self.room.copy()
+
+
+class Wandering(Weighted):
+    """Its outputs go by how often it was run, so that its first gradients may be others."""
+
+    def forward(self, x):
+        self.w = 1.0 + np.zeros(()) + 0.1 * self.calls
+        return super().forward(x)
+
+
+@pytest.mark.parametrize(
+    ("layer", "right"),
+    [
+        (Weighted, True),
+        (lambda: Weighted(first=1.5), False),
+        (lambda: Workspace(True), True),
+        (lambda: Workspace(False), False),
+    ],
+)
+def test_the_first_backward_of_a_new_layer_gives_what_later_ones_do(layer, right):
+    """Whoever runs a layer to find out whose gradient is whose has used the first one up."""
+    x = np.random.default_rng(0).normal(size=(3, 4))
+    for report in (
+        gradcheck(layer(), x, battery=True, raise_exception=False),
+        check(LayerSpec(layer, "B D", name="Layer"), examples=4, only="repeatable"),
+    ):
+        failed = [r for r in report.failures if r.check == "repeatable"]
+        assert bool(failed) is not right, report
+        assert all("the first backward of a new layer" in r.reason for r in failed)
+
+
+def test_a_layer_that_goes_by_what_it_has_seen_is_no_fault_of_its_first_backward():
+    report = check(LayerSpec(Wandering, "B D"), examples=4, only="repeatable")
+    assert not any("first backward" in r.reason for r in report.results)
