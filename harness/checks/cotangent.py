@@ -24,7 +24,7 @@ Cotangents = Sequence[Tensor]
 
 
 def cotangent_linear(session: Session) -> Observation:
-    """Sign, doubling, sums and zero: −v, 2v and 0 give −g, 2g and 0, and ones, which `sum()` sends, the sum of what v′ and
+    """Sign, doubling, sums and zero: −2v and 0 give −2g and 0, and ones, which `sum()` sends, the sum of what v′ and
     1 − v′ give, v′ being v with zeros for every second row, as a masked loss sends them; v the sum of what it gives with zeros
     at every second index along another axis, as of time, and with zeros at the others, and of what it gives for one output and
     for the others; and backward asks for more of a cotangent than one number of it."""
@@ -38,18 +38,14 @@ def cotangent_linear(session: Session) -> Observation:
     size = {n: _sum(*(_size(h.get(n)) for h in parts)) for n in case.wanted}
     whole: list[Asked] = [("1 = v′ + (1 − v′)", [torch.ones_like(t) for t in v], both, size)]
     whole += [part for part in (_along_another_axis(session), _of_one_output(session)) if part is not None]
-    linear = _all(
-        session,
-        [
-            ("−v", [-t for t in v], _times(g, -1.0), None),
-            ("2v", [2 * t for t in v], _times(g, 2.0), None),
-            ("0", [torch.zeros_like(t) for t in v], _times(g, 0.0), None),
-            *whole,
-        ],
-    )
-    return (
-        linear if linear.outcome is Outcome.FAIL else _one_number(session, [1 - t for t in masked], parts[1]) or linear
-    )
+    opposite: Asked = ("−2v", [-2 * t for t in v], _times(g, -2.0), None)
+    zero: Asked = ("0", [torch.zeros_like(t) for t in v], _times(g, 0.0), None)
+    found = _all(session, [opposite, zero, *whole])
+    if found.outcome is not Outcome.FAIL:
+        return _one_number(session, [1 - t for t in masked], parts[1]) or found
+    apart: list[Asked] = [(f"{'−' * (c < 0)}{'2' * (c > 1)}v", [c * t for t in v], _times(g, c), None) for c in (-1, 2)]
+    told = _all(session, apart)  # by a sign or by a multiple: a linear backward is not asked twice
+    return told if told.outcome is Outcome.FAIL else found
 
 
 def _one_number(session: Session, w: Cotangents, at_w: Gradients) -> Observation | None:

@@ -1,4 +1,4 @@
-"""Backward is linear in its cotangent: −v, 2v and 0 give −g, 2g and 0, and ones the sum of what v′ and 1 − v′ give.
+"""Backward is linear in its cotangent: −2v and 0 give −2g and 0, and ones the sum of what v′ and 1 − v′ give.
 
 v′ is v with zeros for every second row, as a loss with a mask sends them: a backward that looks for such rows shows.
 
