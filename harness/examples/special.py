@@ -31,6 +31,10 @@ OCTAVES = (-20, -10, 10)
 NEAR = (2.0**-10, 2.0**-20)
 """How near to an end of a domain, in units of its length, or of one where it has none."""
 
+PARAMETERS = 1 / 3
+"""How often a point of the inputs makes room for one of the parameters: over 25 examples each of its two kinds is met with
+probability 1 − (5/6)²⁵ = 0.99."""
+
 LARGE = 64
 """Beyond how many numbers in its inputs and parameters a case counts as large. Entries at a kink are differenced one by one,
 so that the time of a point grows with their square."""
@@ -83,7 +87,8 @@ class Special:
 
 
 def special_points(case: Case) -> Iterator[Special]:
-    """Four points a case of its inputs, and one of the parameters that a layer begins with all equal (γ = 1, β = 0).
+    """Four points a case of its inputs, one of which at times is of the parameters that a layer begins with all equal (γ = 1,
+    β = 0).
 
     Of a large case one of them is looked at, for its entries at kinks are judged one by one. Points at which nothing would
     change are left out.
@@ -92,10 +97,14 @@ def special_points(case: Case) -> Iterator[Special]:
         partial(_of_inputs, case, number, make)
         for number, make in enumerate((ties, zeros, thresholds_or_scale, magnitudes))
     ]
-    if constant := [n for n in case.subject.wanted("parameter") if is_constant(case.subject.leaves[n].value)]:
-        points.append(lambda: _of_parameters(case, constant))
+    constant = [n for n in case.subject.wanted("parameter") if is_constant(case.subject.leaves[n].value)]
+    of_parameters = partial(_of_parameters, case, constant)
+    rng = rng_of(case.seed, 17, 5)
     if sum(t.numel() for t in case.leaves.values()) > LARGE:
+        points = [*points, *([of_parameters] if constant else [])]
         points = [points[case.seed % len(points)]]
+    elif constant and rng.random() < PARAMETERS:
+        points[rng.integers(len(points))] = of_parameters
     yield from (found for point in points if (found := point()) is not None)
 
 

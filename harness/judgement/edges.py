@@ -75,7 +75,10 @@ class Edges:
 
     def begins(self, d: Direction) -> bool:
         """Whether the outputs jump at the very point on either side: they move by as much down to steps of 2⁻³² of the spread."""
-        least = STAIR * float((self.f.v * self.f.y).norm())
+        # what rounding leaves of equal numbers, as large as the leaves, jumps anywhere
+        largest = max(float(self.f.case.leaves[n].abs().amax()) for n in d)
+        left = 64 * self.f.case.u * float(self.f.v.norm()) * largest
+        least = max(STAIR * float((self.f.v * self.f.y).norm()), left)
         for side in (1.0, -1.0):
             moved = [self._change({n: side * t for n, t in self.f.spread(d, h).items()}, 1.0) for h in AT_ONCE]
             if min(moved) > max(least, max(moved) / 2):

@@ -11,6 +11,12 @@ import pytest
 import harness
 
 PUBLIC = [(name, getattr(harness, name)) for name in harness.__all__]
+FUNCTIONS = [(name, thing) for name, thing in PUBLIC if inspect.isfunction(thing)]
+
+
+def numbered(things: list[Any]) -> dict[str, list[Any]]:
+    """Parameters whose ids are numbers: one that holds "gradcheck" would be selected among the items of layers."""
+    return {"argvalues": things, "ids": [str(k) for k in range(len(things))]}
 
 
 def examples(thing: Any, name: str) -> list[doctest.DocTest]:
@@ -20,7 +26,7 @@ def examples(thing: Any, name: str) -> list[doctest.DocTest]:
     return [found] if found.examples else []
 
 
-@pytest.mark.parametrize(("name", "thing"), PUBLIC, ids=harness.__all__)
+@pytest.mark.parametrize(("name", "thing"), **numbered(PUBLIC))
 def test_a_public_name_shows_an_example_that_holds(name, thing, recwarn):
     found = examples(thing, name)
     assert found, f"{name} has no example"
@@ -32,7 +38,7 @@ def sections(thing: Any) -> set[str]:
     return {line.strip(" :") for line in inspect.getdoc(thing).splitlines() if line.endswith(":") and line[0] != " "}
 
 
-@pytest.mark.parametrize(("name", "thing"), [(n, t) for n, t in PUBLIC if inspect.isfunction(t)])
+@pytest.mark.parametrize(("name", "thing"), **numbered(FUNCTIONS))
 def test_a_public_function_says_what_it_takes_returns_and_raises(name, thing):
     assert {"Args", "Example"} <= sections(thing)
     documented = {line.split(":")[0].strip() for line in thing.__doc__.splitlines() if line.startswith(" " * 8)}
