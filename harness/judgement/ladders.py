@@ -187,14 +187,18 @@ class Ladders:
         self._blocks[name] = known
         return known
 
-    def entry(self, name: str, k: int, need: float, slack: float) -> Line:
+    def entry(self, name: str, k: int, need: float, slack: float, plain: bool = False) -> Line:
         """What it says about one entry, the claim's rounding forgiven: in steps of the whole's spread, else of its block's, or
-        of its own size."""
+        of its own size.
+
+        Args:
+            plain: whether the tensor is known to be wrong, and two steps that refute the entry are enough.
+        """
         blocks = self._blocks.get(name)
         f, g = self.along(name), self.claim.gradients[name]
         whole = Units(f.scales[name], f.scales[name])
         if blocks is None:
-            return self._entry(f, g, name, k, need, slack, whole)
+            return self._entry(f, g, name, k, need, slack, whole, plain)
         mask = blocks.outputs_of(k)
         part, own = self._part(name, mask)
         line = self._entry(part, own, name, k, need, slack, whole)
@@ -237,9 +241,17 @@ class Ladders:
         return self.along(name).within(mask), g if held is None else g.masked_fill(held, 0.0)
 
     def _entry(
-        self, differences: Differences, g: Tensor, name: str, k: int, need: float, slack: float, units: Units
+        self,
+        differences: Differences,
+        g: Tensor,
+        name: str,
+        k: int,
+        need: float,
+        slack: float,
+        units: Units,
+        plain: bool = False,
     ) -> Line:
-        ladder = Ladder(differences, {name: g}, differences.one(name, k))
+        ladder = Ladder(differences, {name: g}, differences.one(name, k), plain)
         line = Line.settle(ladder, differences.unit(name, k), need, least=1.0)
         if not line.refuted:
             return line.forgiven(slack)

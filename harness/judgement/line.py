@@ -47,6 +47,8 @@ class Ladder:
     differences: Differences
     gradients: Mapping[str, Tensor]
     d: Direction
+    plain: bool = False
+    """Whether two rungs that refute the claim are enough: it is known to be wrong, and asked where."""
 
     def rung(self, k: int) -> Residual | None:
         """Richardson's estimate with the largest step 2⁻ᵏ."""
@@ -67,11 +69,11 @@ class Ladder:
 
     def among(self, found: Residual) -> bool:
         """Whether it lies between them however near one looks."""
-        return Pieces(self.differences).among(self.gradients, self.d, found)
+        return not self.plain and Pieces(self.differences).among(self.gradients, self.d, found)
 
     def confirms(self, found: Residual, coarser: Residual) -> bool:
         """Whether plain differences at fine steps are compatible with it, and what is in dispute stands above all rounding."""
-        return Surroundings(self.differences).confirms(self.gradients, self.d, found, coarser)
+        return self.plain or Surroundings(self.differences).confirms(self.gradients, self.d, found, coarser)
 
 
 @dataclass(frozen=True)
@@ -213,7 +215,7 @@ class _Climb:
     def excused(self, k: int) -> bool:
         """Whether a kink that the claim may owe its value to shows at finer steps alone, as of t² + 10⁻⁴|t| at 0, whose central
         differences are those of t² to any step; nearer ones are then tried."""
-        if self.kink is not None or self.beside is not None or k >= FAINT[0]:
+        if self.ladder.plain or self.kink is not None or self.beside is not None or k >= FAINT[0]:
             return False
         rungs = [self.ladder.rung(step) for step in FAINT]
         if not (rungs[0] and rungs[1] and rungs[0].same_kink(rungs[1])):

@@ -28,6 +28,9 @@ LOCAL = 150
 SUSPECTS = 8
 """How many of the entries that a row shows to be wrong, the worst, are looked at alone before anything is called wrong."""
 
+CERTAIN = 2
+"""How many entries of a tensor without rows are refuted in full before two steps that refute another one count as enough."""
+
 
 class Place:
     """Looks for the wrong entries of a judge's case."""
@@ -82,7 +85,7 @@ class Place:
             found, alone = Entries.of(g.double().reshape(-1)), list(range(g.numel())) if entries is None else entries
         if (held := self.judge.differences.held.get(name)) is not None:
             found.settled |= held.reshape(-1)
-        outside = [k for k in alone if not bool(found.settled[k]) and self._alone(found, name, k, need)]
+        outside = self._each(found, name, [k for k in alone if not bool(found.settled[k])], need)
         if not outside and len(rest := self._cleared(found, alone)) <= LOCAL:
             outside = [k for k in rest if self._alone(found, name, k, need)]
         looked = range(g.numel()) if blocks is not None else alone
@@ -112,6 +115,23 @@ class Place:
             return Verdict(Outcome.INCONCLUSIVE, resolution, what)
         said = f"{len(kinks)} entries of {name} sit at a kink; accepted between the one-sided slopes" if kinks else ""
         return Verdict(Outcome.PASS, resolution, said)
+
+    def _each(self, found: Entries, name: str, entries: list[int], need: float) -> list[int]:
+        """Those of these entries that are wrong. Once `CERTAIN` of them are, two steps that refute another one are enough; but the
+        worst, which is shown, is looked at in full."""
+        g, outside, plainly = self.judge.claim.gradients[name].double().reshape(-1), list[int](), set[int]()
+        for k in entries:
+            plain = len(outside) >= CERTAIN
+            if self._alone(found, name, k, need, plain):
+                outside.append(k)
+                plainly |= {k} if plain else set()
+        while plainly:
+            worst = max(outside, key=lambda k: float((g[k] - found.expected[k]).abs() - found.error[k]))
+            if worst not in plainly or self._alone(found, name, worst, need):
+                break
+            outside.remove(worst)
+            plainly.remove(worst)
+        return outside
 
     def _hidden(self, name: str, resolution: float, scale: float) -> str:
         """What rounding hides, and what would show it."""
@@ -210,10 +230,10 @@ class Place:
     def _outside(self, name: str, k: int, need: float, slack: float) -> bool:
         return self.judge.entry(name, k, need, slack).outside
 
-    def _alone(self, found: Entries, name: str, k: int, need: float) -> bool:
+    def _alone(self, found: Entries, name: str, k: int, need: float, plain: bool = False) -> bool:
         """One entry, written into what is found; whether the claim is wrong there."""
         slack = ROUNDINGS * float(self.judge.claim.rounding[name].flatten()[k])
-        line = self.judge.entry(name, k, need, slack)
+        line = self.judge.entry(name, k, need, slack, plain)
         if line.refuted and self._jumps(self.judge.differences.one(name, k)):
             line = Line.unknown(1.0)
         found.kinked[k] = line.kinked and not line.outside
