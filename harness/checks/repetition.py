@@ -95,7 +95,9 @@ def _at_first(session: Session) -> Observation | None:
         g, expected = early.gradients.get(n), now.get(n)
         if g is None or expected is None or g.shape != expected.shape:
             continue
-        if float((g - expected).abs().max()) > case.tau * max(rms(expected), session.judge.claim.sizes[n]):
+        if float((g.double() - expected.double()).abs().max()) > case.tau * max(
+            rms(expected), session.judge.claim.sizes[n]
+        ):
             why = f"{n}: the first backward of a new layer gives other gradients than later ones"
             return Observation(Outcome.FAIL, reason=why, finding=entry_farthest_off(n, g, expected))
     return None
