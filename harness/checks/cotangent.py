@@ -70,8 +70,9 @@ def _one_number(session: Session, w: Cotangents, at_w: Gradients) -> Observation
 
 
 def _multiple(a: Tensor | None, b: Tensor | None, roundoff: float) -> float | None:
-    """c where b = c a to the last digits; None where there is none, or where one entry alone makes it so."""
-    if a is None or b is None or a.shape != b.shape or a.numel() < 2:
+    """c where b = c a to the last digits; None where there is none, or where all entries are the same number: that may be what
+    backward does with the gradient, one entry of which stands for all, and not with the cotangent."""
+    if a is None or b is None or a.shape != b.shape or bool((a == a.reshape(-1)[:1]).all()):
         return None
     a, b = a.double(), b.double()
     size = float((a * a).sum())

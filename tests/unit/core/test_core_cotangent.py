@@ -275,6 +275,20 @@ def test_beside_singular_points_the_other_entries_are_compared(seen, ok):
     assert ok or "cotangent_linear" in {r.check for r in report.failures}
 
 
+class Weighted:
+    """k x of the k-th column."""
+
+    def __init__(self, seen=lambda v: v):
+        self.seen = seen
+
+    def forward(self, x):
+        self.k = torch.arange(1, x.shape[1] + 1).to(x)
+        return self.k * x
+
+    def backward(self, dy):
+        return self.k * self.seen(dy)
+
+
 NUMBERS = {
     "its sum": lambda v: v.sum().expand_as(v),
     "its mean": lambda v: v.mean().expand_as(v),
@@ -285,7 +299,7 @@ NUMBERS = {
 @pytest.mark.parametrize("number", NUMBERS)
 def test_a_backward_that_takes_one_number_of_the_cotangent_for_the_whole_fails(number):
     """It is linear; no sign, multiple or sum shows it."""
-    [result] = check(LayerSpec(build=lambda: Scale(NUMBERS[number]), inputs="B D"), only="cotangent_linear").results
+    [result] = check(LayerSpec(build=lambda: Weighted(NUMBERS[number]), inputs="B D"), only="cotangent_linear").results
     assert result.outcome is Outcome.FAIL
     assert "one number of the cotangent" in result.reason
     assert abs(result.finding.analytic) < 1e-12 < 0.1 < abs(result.finding.expected)
@@ -375,3 +389,15 @@ def test_one_output_alone_has_a_cotangent(shortcut):
     [found] = check(spec, only="cotangent_linear").results
     assert found.outcome is (Outcome.FAIL if shortcut else Outcome.PASS), found.reason
     assert ("zero but for output" in found.reason) is shortcut
+
+
+class FirstForAll(Weighted):
+    """Its gradient has one entry for all: that is no fault of the cotangent's."""
+
+    def backward(self, dy):
+        return torch.full_like(dy, float((self.k * dy).flatten()[0]))
+
+
+def test_one_entry_of_the_gradient_for_all_is_a_fault_of_the_gradient():
+    report = check(LayerSpec(build=FirstForAll, inputs="B D"), only=("cotangent_linear", "input_gradient"))
+    assert {r.check for r in report.failures} == {"input_gradient"}
