@@ -51,6 +51,7 @@ def _cotangent_faults() -> list[Fault]:
             "input_gradient",
             lambda v: v.flatten()[:1].expand(v.numel()).reshape(v.shape).clone(),
         ),
+        "reversed": ("input_gradient", lambda v: v.flip(-1) if v.ndim else v),
         "clamped_beyond_2": ("cotangent_linear", lambda v: v.clamp(-2.0, 2.0)),
         "one_for_zero": ("cotangent_linear", lambda v: torch.where(v == 0, torch.ones_like(v), v)),
         "clipped_by_norm": ("cotangent_scale", _clipped),
