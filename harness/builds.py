@@ -10,14 +10,15 @@ from dis import get_instructions
 from typing import Any
 
 from harness.outcome import SpecError
+from harness.reading.signatures import Parameters, parameters_of
 
 
-def parameters_of(function: Any) -> Mapping[str, inspect.Parameter]:
+def wanted_by(build: Any) -> Parameters:
     """What it asks for; of a builtin without a signature nothing is known."""
     try:
-        return inspect.signature(function).parameters
+        return parameters_of(build)
     except (TypeError, ValueError):
-        return {}
+        return ()
 
 
 def is_layer(thing: Any) -> bool:

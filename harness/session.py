@@ -19,6 +19,7 @@ from harness.judgement.verdict import Verdict
 from harness.outcome import Outcome
 from harness.report import Finding
 from harness.subject import Subject
+from harness.tensors.arrays import dtype_name
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class Session:
     @property
     def dtype(self) -> str:
         """The name of the working precision."""
-        return str(self.case.dtype).removeprefix("torch.")
+        return dtype_name(self.case.dtype)
 
     @cached_property
     def twin(self) -> Subject | None:

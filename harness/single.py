@@ -23,7 +23,7 @@ from harness.points import as_given, mode_of, moved, rates_of, redrawn
 from harness.reading.modes import EVAL, TRAIN, present_mode
 from harness.request import Request
 from harness.subject import Subject
-from harness.tensors.arrays import all_finite
+from harness.tensors.arrays import all_finite, dtype_name
 from harness.tensors.library import library_of
 from harness.tensors.nested import leaves_of
 from harness.wanted import cuda_wanted
@@ -94,7 +94,7 @@ class Single:
             raise self._own_exception(refusal) from None
         except BackwardRaised as raised:
             return self._broken(raised), {"seed": self.seed}
-        dtype = str(made.dtype).removeprefix("torch.")
+        dtype = dtype_name(made.dtype)
         return self._of(made, dtype), {"seed": self.seed, "device": str(self.device), "dtype": dtype}
 
     def _broken(self, raised: BackwardRaised) -> Plan:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields
 from operator import index
 from typing import Any
 
-from harness.builds import from_string, is_layer, namespace_of, parameters_of
+from harness.builds import from_string, is_layer, namespace_of, wanted_by
 from harness.kinds import Drawn, InputKind, dimension_names, kind_of
 from harness.outcome import SpecError
 from harness.reading.signatures import misspelt
@@ -178,8 +178,8 @@ class LayerSpec:
             f for f in (self.reference, self.derivative_of, *(k.draw for k in self.kinds if isinstance(k, Drawn))) if f
         ]
         for function in functions:
-            asked |= set(parameters_of(function))
-        takes_any = self.builds and any(p.kind is p.VAR_KEYWORD for p in parameters_of(self.build).values())
+            asked |= {p.name for p in wanted_by(function)}
+        takes_any = self.builds and any(p.kind is p.VAR_KEYWORD for p in wanted_by(self.build))
         for kind, names in (("options", self.options), ("dims", self.dims)):
             if unused := [n for n in names if n not in asked and not takes_any]:
                 raise SpecError(f"{kind}={{{unused[0]!r}: ...}} is used nowhere: build takes {self._taken(unused)}")
@@ -189,7 +189,7 @@ class LayerSpec:
         words = ", ".join(unused)
         if not self.builds:
             return "nothing, since build is a layer already"
-        if taken := ", ".join(parameters_of(self.build)):
+        if taken := ", ".join(p.name for p in wanted_by(self.build)):
             return taken
         source = self.build.__name__ if namespace_of(self.build) is not None else ""
         made = f"{source!r} makes it of nothing: write build='{source}({words})'"
@@ -200,9 +200,8 @@ class LayerSpec:
         """The names that `build` is called with."""
         if not self.builds:
             return ()
-        parameters = parameters_of(self.build).values()
         known, wanted = self._known(), []
-        for p in parameters:
+        for p in wanted_by(self.build):
             if p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD):
                 continue
             if p.name in known:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 
@@ -10,3 +10,8 @@ def meant(word: str, known: Iterable[str], form: str = "{}", like: float = 0.6) 
     """`did you mean examples=?`, with the name in this form; empty where none is like it."""
     near = get_close_matches(word, sorted(known), 1, like)
     return f"did you mean {form.format(near[0])}?" if near else ""
+
+
+def among(word: str, known: Sequence[str]) -> str:
+    """The known ones, and before them which of them may be meant: `did you mean 'shapes'? there are gradient, shapes`."""
+    return f"{meant(word, known, '{!r}')} there are {', '.join(known)}".lstrip()

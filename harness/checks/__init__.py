@@ -10,7 +10,7 @@ from pkgutil import iter_modules
 
 from harness.outcome import SpecError
 from harness.session import Observation, Session
-from harness.spelling import meant
+from harness.spelling import among
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,7 @@ def selected(only: Sequence[str] = (), skip: Sequence[str] = ()) -> tuple[Check,
     checks = all_checks()
     known = {c.name for c in checks} | {c.group for c in checks}
     if strangers := [n for n in (*only, *skip) if n not in known]:
-        said = f"{meant(strangers[0], known, '{!r}')} there are".lstrip()
-        raise SpecError(f"there is no check or group {strangers[0]!r}: {said} {', '.join(_named(checks))}")
+        raise SpecError(f"there is no check or group {strangers[0]!r}: {among(strangers[0], _named(checks))}")
     chosen = tuple(
         c for c in checks if (not only or {c.name, c.group} & set(only)) and not {c.name, c.group} & set(skip)
     )

@@ -33,18 +33,15 @@ def cotangent_linear(session: Session) -> Observation:
     case = session.case
     v = case.base.cotangents
     masked = [_masked(t) for t in v]
-    g, parts = case.base.gradients, (case.pulled(masked), case.pulled([1 - t for t in masked]))
-    both = {n: _sum(*(h.get(n) for h in parts)) for n in case.wanted}
-    size = {n: _sum(*(_size(h.get(n)) for h in parts)) for n in case.wanted}
-    whole: list[Asked] = [("1 = v′ + (1 − v′)", [torch.ones_like(t) for t in v], both, size)]
-    whole += [part for part in (_along_another_axis(session), _of_one_output(session)) if part is not None]
-    opposite: Asked = ("−2v", [-2 * t for t in v], _times(g, -2.0), None)
-    zero: Asked = ("0", [torch.zeros_like(t) for t in v], _times(g, 0.0), None)
-    found = _all(session, [opposite, zero, *whole])
+    rest = [1 - t for t in masked]
+    at_masked, at_rest = case.pulled(masked), case.pulled(rest)
+    ones = _together(session, "1 = v′ + (1 − v′)", [torch.ones_like(t) for t in v], at_masked, at_rest)
+    halves = [asked for asked in (_along_another_axis(session), _of_one_output(session)) if asked is not None]
+    found = _all(session, [_multiple(session, "−2v", -2.0), _multiple(session, "0", 0.0), ones, *halves])
     if found.outcome is not Outcome.FAIL:
-        return _one_number(session, [1 - t for t in masked], parts[1]) or found
-    apart: list[Asked] = [(f"{'−' * (c < 0)}{'2' * (c > 1)}v", [c * t for t in v], _times(g, c), None) for c in (-1, 2)]
-    told = _all(session, apart)  # by a sign or by a multiple: a linear backward is not asked twice
+        return _one_number(session, rest, at_rest) or found
+    # by a sign or by a multiple: a linear backward is not asked twice
+    told = _all(session, [_multiple(session, "−v", -1.0), _multiple(session, "2v", 2.0)])
     return told if told.outcome is Outcome.FAIL else found
 
 
@@ -56,7 +53,7 @@ def _one_number(session: Session, w: Cotangents, at_w: Gradients) -> Observation
     if sum(y.numel() for y in case.base.outputs) < 2:
         return None
     for n in case.wanted:
-        c = _multiple(case.base.gradients.get(n), at_w.get(n), 64 * case.u)
+        c = _ratio(case.base.gradients.get(n), at_w.get(n), 64 * case.u)
         # differences are asked only of what they have refuted once: a right layer is spared them
         if c is None or judge.verdicts[n].outcome is not Outcome.FAIL:
             continue
@@ -69,7 +66,7 @@ def _one_number(session: Session, w: Cotangents, at_w: Gradients) -> Observation
     return None
 
 
-def _multiple(a: Tensor | None, b: Tensor | None, roundoff: float) -> float | None:
+def _ratio(a: Tensor | None, b: Tensor | None, roundoff: float) -> float | None:
     """c where b = c a to the last digits; None where there is none, or where all entries are the same number: that may be what
     backward does with the gradient, one entry of which stands for all, and not with the cotangent."""
     if a is None or b is None or a.shape != b.shape or bool((a == a.reshape(-1)[:1]).all()):
@@ -107,10 +104,21 @@ def _in_two(session: Session, what: str, part: Cotangents) -> Asked:
     """v, and what a part and the rest give together."""
     case = session.case
     v = case.base.cotangents
-    parts = case.pulled(part), case.pulled([t - h for t, h in zip(v, part, strict=True)])
-    both = {n: _sum(*(h.get(n) for h in parts)) for n in case.wanted}
-    size = {n: _sum(*(_size(h.get(n)) for h in parts)) for n in case.wanted}
-    return what, list(v), both, size
+    rest = [t - h for t, h in zip(v, part, strict=True)]
+    return _together(session, what, v, case.pulled(part), case.pulled(rest))
+
+
+def _together(session: Session, what: str, whole: Cotangents, a: Gradients, b: Gradients) -> Asked:
+    """A cotangent, and the sum of what its two parts gave."""
+    names = session.case.wanted
+    both = {n: _sum(a.get(n), b.get(n)) for n in names}
+    return what, whole, both, {n: _sum(_size(a.get(n)), _size(b.get(n))) for n in names}
+
+
+def _multiple(session: Session, what: str, c: float) -> Asked:
+    """c v, and as many times the gradients."""
+    base = session.case.base
+    return what, [c * v for v in base.cotangents], _times(base.gradients, c), None
 
 
 def _masked(v: Tensor, axis: int = 0) -> Tensor:
@@ -125,15 +133,8 @@ def cotangent_scale(session: Session) -> Observation:
     """v·2ᵏ gives g·2ᵏ for a large k of either sign: nothing is clipped, added or taken for zero on the way."""
     if skipped := _nothing_to_vary(session):
         return skipped
-    case, k = session.case, POWERS.get(session.case.dtype, 4)
-    factors = {f"v·2^{s * k}": 2.0 ** (s * k) for s in (1, -1)}
-    return _all(
-        session,
-        [
-            (what, [f * t for t in case.base.cotangents], _times(case.base.gradients, f), None)
-            for what, f in factors.items()
-        ],
-    )
+    k = POWERS.get(session.case.dtype, 4)
+    return _all(session, [_multiple(session, f"v·2^{power}", 2.0**power) for power in (k, -k)])
 
 
 def cotangent_layout(session: Session) -> Observation:

@@ -60,8 +60,7 @@ def special_values(session: Session) -> Observation:
             continue
         except BackwardRaised as raised:
             return Observation(Outcome.FAIL, reason=f"at {point.what}: {raised.told()}")
-        verdicts = {n: v for n, v in verdicts.items() if v.outcome is not Outcome.FAIL or _shows(session, point, n, v)}
-        verdicts = {n: v for n, v in verdicts.items() if not _is_choice(session, point, n, v)}
+        verdicts = {n: v for n, v in verdicts.items() if not _excused(session, point, n, v)}
         if failed := next((n for n, v in verdicts.items() if v.outcome is Outcome.FAIL), None):
             return _failure(session, point, failed, verdicts[failed])
         if verdicts := {
@@ -131,6 +130,13 @@ def judged(point: Special, budget: Budget) -> Verdicts:
         return known
 
 
+def _excused(session: Session, point: Special, name: str, verdict: Verdict) -> bool:
+    """Whether a claim is refuted and yet no fault."""
+    if verdict.outcome is not Outcome.FAIL:
+        return False
+    return not _shows(session, point, name, verdict) or _is_choice(session, point, name, verdict)
+
+
 def _shows(session: Session, point: Special, name: str, verdict: Verdict) -> bool:
     """Whether an error is more than the rounding of the gradient at the values as drawn, for cotangents of one size. Less is lost
     in every sum of the two: of x σ(x) with σ cut off at e⁻⁵⁰⁰ all is wrong below −500, in the 215th decimal."""
@@ -157,7 +163,7 @@ def _is_choice(session: Session, point: Special, name: str, verdict: Verdict) ->
     """Whether a claim is refuted at a kink where autograd, confirmed at the values as drawn, makes the very same choice: of
     several experts that tie for an example of zeros the one taken may be the best in no direction around it."""
     trusted, there = session.judge.trusted, point.case.autograd
-    if verdict.outcome is not Outcome.FAIL or verdict.expected is None or verdict.case is not None or not trusted:
+    if verdict.expected is None or verdict.case is not None or not trusted:
         return False
     judge = Judge(point.case)
     g, r = judge.claim.gradients[name], there if isinstance(there, str) else there.get(name)

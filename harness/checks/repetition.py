@@ -79,7 +79,7 @@ def _at_first(session: Session) -> Observation | None:
     """A FAIL where the first backward of a new layer gave other gradients of its inputs than the same one does now: whatever runs
     a layer to find out what it holds would hide it."""
     case, early = session.case, session.case.subject.earliest
-    if early is None or session.random or case.echo:
+    if early is None or session.random:
         return None
     there = case.at(leaves=case.subject.values(), buffers=case.subject.buffers, mode=early.mode)
     try:
@@ -95,9 +95,8 @@ def _at_first(session: Session) -> Observation | None:
         g, expected = early.gradients.get(n), now.get(n)
         if g is None or expected is None or g.shape != expected.shape:
             continue
-        if float((g.double() - expected.double()).abs().max()) > case.tau * max(
-            rms(expected), session.judge.claim.sizes[n]
-        ):
+        size = max(rms(expected), session.judge.claim.sizes[n])
+        if float((g.double() - expected.double()).abs().max()) > case.tau * size:
             why = f"{n}: the first backward of a new layer gives other gradients than later ones"
             return Observation(Outcome.FAIL, reason=why, finding=entry_farthest_off(n, g, expected))
     return None

@@ -22,7 +22,7 @@ from harness.spec import DTYPE_NAMES
 from harness.state.built import built
 from harness.state.slots import walk
 from harness.subject import Subject
-from harness.tensors.arrays import is_array
+from harness.tensors.arrays import dtype_name, is_array
 from harness.tensors.nested import rebuilt
 
 WIDEST = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
@@ -90,7 +90,7 @@ def _widest(request: Request, point: Callable[[Subject], Case]) -> Prepared:
                 given = [d for d in _given(request) if d in candidates[candidates.index(candidate) + 1 :]]
                 return _as_given(request, given, point, first)
         else:
-            name = str(candidate).removeprefix("torch.")
+            name = dtype_name(candidate)
             notes = () if first is None else (f"judged in {name}: in float64 {first}",)
             return Prepared(trial.subject, candidate, notes, trial)
     assert first is not None
@@ -104,7 +104,7 @@ def _as_given(
     for dtype in dtypes:
         with suppress(Refused, BackwardRaised):
             trial = _tried(request, dtype, point)
-            name = str(dtype).removeprefix("torch.")
+            name = dtype_name(dtype)
             return Prepared(trial.subject, dtype, (f"judged in {name}, as it was given: in float64 {first}",), trial)
     raise first
 

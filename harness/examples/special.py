@@ -98,13 +98,14 @@ def special_points(case: Case) -> Iterator[Special]:
         for number, make in enumerate((ties, zeros, thresholds_or_scale, magnitudes))
     ]
     constant = [n for n in case.subject.wanted("parameter") if is_constant(case.subject.leaves[n].value)]
-    of_parameters = partial(_of_parameters, case, constant)
-    rng = rng_of(case.seed, 17, 5)
-    if sum(t.numel() for t in case.leaves.values()) > LARGE:
-        points = [*points, *([of_parameters] if constant else [])]
-        points = [points[case.seed % len(points)]]
+    large = sum(t.numel() for t in case.leaves.values()) > LARGE
+    rng, of_parameters = rng_of(case.seed, 17, 5), partial(_of_parameters, case, constant)
+    if constant and large:
+        points.append(of_parameters)
     elif constant and rng.random() < PARAMETERS:
         points[rng.integers(len(points))] = of_parameters
+    if large:
+        points = [points[case.seed % len(points)]]
     yield from (found for point in points if (found := point()) is not None)
 
 
@@ -121,7 +122,7 @@ def _of_parameters(case: Case, constant: list[str]) -> Special | None:
         what = f"zeros in {', '.join(chosen)}"
     if all(_same(changed[n], case.leaves[n]) for n in constant):
         return None
-    return Special(case.at(leaves=changed, label=f"{case.label}, {what}".lstrip(", ")), what)
+    return _special(case, changed, what)
 
 
 def _of_inputs(case: Case, number: int, make: Make) -> Special | None:
@@ -152,7 +153,11 @@ def _of_inputs(case: Case, number: int, make: Make) -> Special | None:
     far = any(bool((changed[n].abs() >= SIZES[0][0]).any()) for n in reals)
     bare = far or make is magnitudes or any(range_of(case, n).touched(changed[n]) for n in reals)
     faint = make is thresholds_or_scale and any(_smaller(changed[n], case.leaves[n]) for n in reals)
-    return Special(case.at(leaves=changed, label=f"{case.label}, {what}".lstrip(", ")), what, bare, faint)
+    return _special(case, changed, what, bare, faint)
+
+
+def _special(case: Case, leaves: dict[str, Tensor], what: str, bare: bool = False, faint: bool = False) -> Special:
+    return Special(case.at(leaves=leaves, label=f"{case.label}, {what}".lstrip(", ")), what, bare, faint)
 
 
 def _alike(case: Case, names: list[str], rng: np.random.Generator) -> tuple[str, str] | None:

@@ -11,7 +11,7 @@ from pkgutil import iter_modules
 from textwrap import fill, indent
 
 from harness.outcome import SpecError
-from harness.spelling import meant
+from harness.spelling import among
 
 
 def explained() -> tuple[str, ...]:
@@ -47,8 +47,7 @@ def summary() -> str:
 
 def _source(check: str) -> str:
     if check not in explained():
-        said = f"{meant(check, explained(), '{!r}')} there are".lstrip()
-        raise SpecError(f"there is no check {check!r}: {said} {', '.join(explained())}")
+        raise SpecError(f"there is no check {check!r}: {among(check, explained())}")
     return files(__name__).joinpath(f"{check}.py").read_text(encoding="utf-8")
 
 

@@ -96,11 +96,7 @@ def _is_between(judge: Judge, d: Direction, slack: float) -> bool:
 
 def bends(judge: Judge, name: str, entry: int) -> bool:
     """Whether the two one-sided slopes in one entry are apart by more than the forward's last digits, and a share of them."""
-    x = judge.case.leaves[name]
-    one = torch.zeros(x.numel(), dtype=x.dtype, device=x.device).index_fill_(
-        0, torch.tensor([entry], device=x.device), 1.0
-    )
-    sides = _sides(judge, {name: one.reshape(x.shape)})
+    sides = _sides(judge, judge.differences.one(name, entry))
     digits = judge.digits / FINE_STEP
     return sides is not None and sides[1] - sides[0] > digits + CURVED * max(map(abs, sides))
 

@@ -124,7 +124,8 @@ class Place:
             plain = len(outside) >= CERTAIN
             if self._alone(found, name, k, need, plain):
                 outside.append(k)
-                plainly |= {k} if plain else set()
+                if plain:
+                    plainly.add(k)
         while plainly:
             worst = max(outside, key=lambda k: float((g[k] - found.expected[k]).abs() - found.error[k]))
             if worst not in plainly or self._alone(found, name, worst, need):

@@ -41,7 +41,7 @@ class Limits:
 
 def several(jobs: Sequence[Job], limits: Limits, at_once: int = 1) -> Iterator[Iterator[Message]]:
     """For each job in order what its children say: as they say it, or where several run at once, when all is said."""
-    if min(at_once, len(jobs)) < 2:
+    if min(at_once, len(jobs)) < 2 or not hasattr(os, "fork"):  # without children there is one process for all
         yield from (results(job, limits) for job in jobs)
         return
     # each thread has a zygote of its own, and waits for what that answers
