@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -83,15 +84,15 @@ class Evaluated:
         return self.forward({n: t.clone() for n, t in self.leaves.items()})
 
     def pulled(self, cotangents: Sequence[Tensor]) -> Gradients:
-        """The gradients of a fresh forward and a backward that is handed these very tensors.
+        """The gradients of a fresh forward and a backward that is handed copies of these tensors, in memory laid out as theirs.
 
         Raises:
             Refused: the forward raised.
             BackwardRaised: the backward raised.
         """
-        evaluation = self.fresh()
+        evaluation, handed = self.fresh(), deepcopy(tuple(cotangents))
         with backward_may_raise():
-            return evaluation.pullback(cotangents)
+            return evaluation.pullback(handed)
 
     def on_top(self, cotangent_seed: int) -> Gradients | None:
         """The gradients of one forward and backward without clearing what earlier ones left; None where nothing is left."""
