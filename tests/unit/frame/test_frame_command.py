@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import re
 import subprocess
 import sys
@@ -281,6 +282,17 @@ def test_python_m_runs_it_from_the_working_directory(specs, folder, layer, statu
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (status, "")
     assert COUNTS.fullmatch(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.parametrize("factor", [1, 2])
+def test_python_m_runs_beside_files_named_like_python_s_own_modules(folder, factor):
+    layer = "class Layer:\n    def forward(self, x): return 3 * x\n    def backward(self, v): return FACTOR * 3 * v\n"
+    for name in ("random", "copy", "tempfile", "dataclasses"):
+        (folder / f"{name}.py").write_text(layer.replace("FACTOR", str(factor)))
+    command = [sys.executable, "-m", "harness", "check", "random.py", "--examples", "2", "--only", "input_gradient"]
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONSAFEPATH"}
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, env=environment)
+    assert (done.returncode, done.stderr) == (factor - 1, "")
 
 
 @pytest.mark.parametrize("option", ["--only", "--skip"])
