@@ -13,16 +13,15 @@ HOLDERS = (
     "param",
     "weights",
     "variables",
-    "_parameters",
     "_modules",
     "buffers",
-    "_buffers",
     "get_params",
     "get_parameters",
     "get_weights",
     "wrapped",
 )
-"""What a container of parameters is called, and the layer inside what a convention makes of it; no part of their names."""
+"""What a container of parameters is called, and the layer inside what a convention makes of it; no part of their names. In front
+may stand underscores."""
 
 VALUES = ("data", "value", "array", "tensor", "val", "param", "values")
 """What an object that keeps a parameter beside its gradient calls the parameter."""
@@ -37,8 +36,11 @@ GRADIENTS = (
     "returned",
     "get_grads",
     "get_gradients",
+    "adjoints",
+    "gradientes",
+    "梯度",
 )
-"""What a container of gradients is called, and an object's gradient beside its `data`."""
+"""What a container of gradients is called, and an object's gradient beside its `data`; in front of both may stand underscores."""
 
 _BEFORE = (
     "dLd",
@@ -57,8 +59,25 @@ _BEFORE = (
     "nabla_",
     "g_",
     "g",
+    "gradiente_",
+    "梯度_",
+    "梯度",
 )
-_AFTER = ("_grad", "_grads", "_gradient", "_gradients", "grad", "Grad", "Gradient", "Grads", "Gradients")
+_AFTER = (
+    "_grad",
+    "_grads",
+    "_gradient",
+    "_gradients",
+    "grad",
+    "Grad",
+    "Gradient",
+    "Grads",
+    "Gradients",
+    "_gradiente",
+    "的梯度",
+    "_梯度",
+    "梯度",
+)
 
 WEAK = 3
 """The rank of a name that says gradient to those alone who know that backward writes there, in the parameter's shape."""
@@ -68,7 +87,7 @@ _FREE_BEFORE = re.compile(
 )
 _FREE_AFTER = re.compile(r"_?(bar|adj|adjoint|deriv|derivative|der|cotangent|delta|error|err)|_(g|d|ct)")
 _GATHERED = ("_acc", "_accum", "_sum", "_total")
-_FREE_HOLDERS = ("p", "theta", "model", "net")
+_FREE_HOLDERS = ("p", "theta", "model", "net", "network", "layers", "blocks")
 _FREE_GRADIENTS = ("g", "d", "delta", "deltas", "der", "deriv", "bar", "adjoint")
 
 _SAME = (("w", "weight", "weights", "kernel"), ("b", "bias", "biases"), ("x", "inp", "input", "inputs"))
@@ -91,7 +110,7 @@ def gradient_rank(place: str, parameter: str, weak: bool = False) -> int | None:
 
 def is_marked(place: str) -> bool:
     """Whether a part of a label says gradient at all: else it has a rank beside nothing, unless a weak one."""
-    return any(part in GRADIENTS or _stems(_private(part)[1].lstrip("_")) for part in place.split("."))
+    return any(is_gradients(part) or _stems(_private(part)[1].lstrip("_")) for part in place.split("."))
 
 
 def owners_ends(place: str) -> frozenset[str]:
@@ -99,7 +118,7 @@ def owners_ends(place: str) -> frozenset[str]:
     ranking all pairs of hundreds of labels."""
     path = place.split(".")
     bare = _bare(path)
-    without = ([p for p in bare if p not in GRADIENTS], [p for p in path if p not in GRADIENTS], _weakly_bare(path))
+    without = (_unheld(bare), _unheld(path), _weakly_bare(path))
     words = {w for parts in without if parts for w in _unmarked(parts[-1])}
     return frozenset(key for w in words for key in _keys(w))
 
@@ -148,18 +167,27 @@ def _freed(word: str) -> list[str]:
     return before + [word[:k] for k in cuts if _FREE_AFTER.fullmatch(word[k:])]
 
 
+def is_gradients(part: str) -> bool:
+    """Whether a part of a label is what gradients are called by the word alone."""
+    return part.lstrip("_") in GRADIENTS
+
+
+def _unheld(path: Sequence[str]) -> list[str]:
+    return [part for part in path if not is_gradients(part)]
+
+
 def holds_gradients(container: str) -> bool:
     """Whether a container is called one of gradients: `grads`, `model_grads`, `get_gradients`."""
-    return container in GRADIENTS or bool({*container.lower().split("_")} & {"grad", "grads", "gradient", "gradients"})
+    return is_gradients(container) or bool({*container.lower().split("_")} & {"grad", "grads", "gradient", "gradients"})
 
 
 def _rank(place: Sequence[str], parameter: Sequence[str]) -> int | None:
-    bare = [part for part in _bare(place) if part not in GRADIENTS]
+    bare = _unheld(_bare(place))
     if len(bare) != len(parameter):
-        bare = [part for part in place if part not in GRADIENTS]
+        bare = _unheld(place)
     if len(bare) != len(parameter):
         return None
-    marked, worst = len(bare) < len(place) and any(part in GRADIENTS for part in place), 0
+    marked, worst = len(bare) < len(place) and any(map(is_gradients, place)), 0
     for found, wanted in zip(bare, parameter, strict=True):
         if found == wanted:
             continue
@@ -205,7 +233,7 @@ def _plain(word: str) -> str:
 
 def _bare(path: Sequence[str]) -> list[str]:
     """Without the containers on the way, and without `data` at its end."""
-    kept = [part for part in path[:-1] if part not in HOLDERS]
+    kept = [part for part in path[:-1] if part not in HOLDERS and part.lstrip("_") not in HOLDERS]
     return kept if path[-1] in VALUES and kept else [*kept, path[-1]]
 
 

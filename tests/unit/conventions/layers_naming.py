@@ -51,6 +51,23 @@ def named(gradient_of_W: str, gradient_of_b: str, W: str = "W", b: str = "b") ->
     return Named
 
 
+class Tuples:
+    """A list of (W, b), a new list of their gradients."""
+
+    factor = 1.0
+
+    def __init__(self) -> None:
+        self.layers = [(W0.copy(), B0.copy())]
+
+    def forward(self, x: Any) -> Any:
+        self.x = x
+        return x @ self.layers[0][0] + self.layers[0][1]
+
+    def backward(self, dy: Any) -> Any:
+        self.grads = [(self.factor * (self.x.T @ dy), dy.sum(0))]
+        return dy @ self.layers[0][0].T
+
+
 class PrivateGradients(Linear):
     """Attributes W and b; gradients that Python names after the class."""
 
