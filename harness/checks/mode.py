@@ -111,7 +111,7 @@ def _unused_or_unmoved(session: Session, name: str) -> Finding | None:
         if case.mode == "eval" and moved and not _reads(session, name, "eval"):
             return exact(name, "kept by train forwards and not used in eval", "evaluation through running statistics")
         still = case.mode == "train" and not moved and not _moves(session, name)
-        if still and _reads(session, name, "eval") and not _reads(session, name, "train"):
+        if still and _reads(session, name, "eval") and not _reads(session, name, "train") and _follows(session):
             return exact(name, "used in eval and not moved by a train forward", "moved by train forwards")
     except Refused:  # one of the modes refuses the example
         return None
@@ -139,6 +139,16 @@ def _reads(session: Session, name: str, mode: str) -> bool:
     return any(
         not torch.equal(a, b) for other in others for a, b in zip(outputs, other.outputs_at(case.leaves), strict=True)
     )
+
+
+def _follows(session: Session) -> bool:
+    """Whether the outputs depend on the inputs: normalised by a batch of one they are zero, whatever they are multiplied by."""
+    case = session.case
+    real = [n for n, leaf in case.subject.leaves.items() if leaf.role == "input" and leaf.value.is_floating_point()]
+    stretch = {n: torch.linspace(0.5, 1.5, case.leaves[n].numel()).reshape(case.leaves[n].shape) for n in real}
+    other = {n: case.leaves[n] * by.to(case.leaves[n]) for n, by in stretch.items()}
+    outputs = case.outputs_at({**case.leaves, **other})
+    return any(not torch.equal(a, b) for a, b in zip(case.base.outputs, outputs, strict=True))
 
 
 def mode_switch(session: Session) -> Observation:

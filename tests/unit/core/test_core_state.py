@@ -399,3 +399,29 @@ def test_what_a_forward_takes_away_is_no_statistic():
     report = check(LayerSpec(KeptMask, "B D", name="KeptMask"))
     assert not [r for r in report.results if r.outcome is Outcome.ERROR]
     assert "unbiased" in {r.check for r in report.failures}
+
+
+class Scaled(Statistics):
+    """Those times a constant, which may be shown to a batch of one: it gives zero, whatever it is multiplied by."""
+
+    def __init__(self, D: int, kept: bool = False) -> None:
+        super().__init__()
+        self.running_m, self.running_v, self.scale, self.kept = np.zeros(D), np.ones(D), np.full(D, 2.0), kept
+
+    def forward(self, x: np.ndarray) -> np.ndarray:
+        before = self.running_v
+        y = super().forward(x)
+        if self.kept:
+            self.running_v = before
+        return self.scale * y
+
+    def backward(self, g: np.ndarray) -> np.ndarray:
+        return super().backward(g * self.scale)
+
+
+@pytest.mark.parametrize(("kept", "outcome"), [(False, Outcome.PASS), (True, Outcome.FAIL)])
+def test_a_constant_that_a_batch_of_one_hides_is_no_statistic(kept: bool, outcome: Outcome) -> None:
+    spec = LayerSpec(lambda D: Scaled(D, kept), "B D", grads={"scale": None})
+    state = [r for r in check(spec, examples=12, only=("state",)).results if r.mode == "train"]
+    assert [r.outcome for r in state] == [outcome]
+    assert kept == state[0].reason.startswith("running_v: used in eval and not moved")
