@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from types import CodeType, FunctionType, ModuleType
+from types import CodeType, FunctionType, ModuleType, SimpleNamespace
 from typing import Any
 
 from harness.builds import namespace_of
@@ -44,7 +44,7 @@ class Candidate:
     @property
     def namespace(self) -> Mapping[str, Any]:
         """Where that expression is looked up."""
-        return {"value_and_grad": value_and_grad, **vars(self.module)}
+        return {"value_and_grad": value_and_grad, "SimpleNamespace": SimpleNamespace, **vars(self.module)}
 
     @property
     def makes(self) -> bool:

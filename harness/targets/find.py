@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 from harness.builds import from_string
@@ -200,6 +200,12 @@ def spec_from_words(module: ModuleType, name: str | None, build: str | None, inp
     source = build or name
     if source is None or not inputs:
         raise SpecError("to check a layer without a LayerSpec give both --build 'MyLayer(D)' and --inputs 'B D'")
+    for option, word in (("--build", source), *(("--inputs", word) for word in inputs)):
+        if "…" in word:
+            raise SpecError(
+                f"{option} {word!r}: put something in the place of each …: in --build a size by any name, or a value, and in "
+                "--inputs a shape of such names for each input, as in --build 'Linear(n_in=n_in, n_out=5)' --inputs 'B n_in'"
+            )
     if name is not None and not hasattr(module, name):
         raise SpecError(f"there is no {name!r} in {module.__name__}; it has {', '.join(_public(module)) or 'nothing'}")
     kinds = tuple(kind_of(word, vars(module)) for word in inputs)
@@ -210,7 +216,7 @@ def spec_from_words(module: ModuleType, name: str | None, build: str | None, inp
         n for n in _sizes_of_class(source, module) if n not in {*shape.sizes, *shape.starred, *RESERVED, *vars(module)}
     ]
     known = {*shape.sizes, *shape.starred, *RESERVED, *own}
-    there = {"value_and_grad": value_and_grad, "chain": chain, **vars(module)}
+    there = {"value_and_grad": value_and_grad, "chain": chain, "SimpleNamespace": SimpleNamespace, **vars(module)}
     made = from_string(source, known, there)
     for stranger in names_in(source) - known - there.keys() - vars(builtins).keys():
         raise SpecError(
@@ -221,17 +227,29 @@ def spec_from_words(module: ModuleType, name: str | None, build: str | None, inp
 
 
 def _sizes_of_class(source: str, module: ModuleType) -> list[str]:
-    """The names that a class is given for its parameters of the same name, as in `Linear(n_in, n_out)`: sizes, where nothing
-    else is called so."""
+    """The names that a class is given for its parameters of the same name, as in `Linear(n_in, n_out)`, or settings for theirs, as
+    in `SimpleNamespace(dim=dim)`: sizes, where nothing else is called so."""
     try:
-        call = ast.parse(source, mode="eval").body
-        kind = (
-            vars(module).get(call.func.id) if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) else None
-        )
-        parameters = inspect.signature(kind).parameters if isinstance(kind, type) else {}
-    except (SyntaxError, ValueError):  # said where it is compiled; a builtin's
+        nodes = list(ast.walk(ast.parse(source, mode="eval")))
+    except SyntaxError:  # said where it is compiled
         return []
-    return [n for n in parameters if n in names_in(source)]
+    called = [vars(module).get(n.func.id) for n in nodes if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)]
+    asked = [name for kind in called if isinstance(kind, type) for name in _asked(kind)]
+    asked += [k.arg or "" for n in nodes if isinstance(n, ast.Call) for k in n.keywords if _is_name(k.value, k.arg)]
+    entries = [pair for n in nodes if isinstance(n, ast.Dict) for pair in zip(n.keys, n.values, strict=True)]
+    asked += [str(k.value) for k, v in entries if isinstance(k, ast.Constant) and _is_name(v, k.value)]
+    return [n for n in dict.fromkeys(asked) if n in names_in(source)]
+
+
+def _is_name(node: ast.expr, name: Any) -> bool:
+    return isinstance(node, ast.Name) and node.id == name
+
+
+def _asked(kind: type) -> list[str]:
+    try:
+        return [*inspect.signature(kind).parameters]
+    except ValueError:  # a builtin's
+        return []
 
 
 def names_in(source: str) -> set[str]:

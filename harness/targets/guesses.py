@@ -6,7 +6,7 @@ import inspect
 import shlex
 from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import product
+from itertools import chain, product
 
 from harness.builds import from_string
 from harness.reading.handed import FIRST, predicted_first
@@ -14,6 +14,7 @@ from harness.reading.members import operation_of
 from harness.spec import RESERVED, LayerSpec
 from harness.targets.candidates import Candidate
 from harness.targets.find import kind_of, names_in
+from harness.targets.made import LAYERS, asked_for, layers_written, parts_of, sizes_inside, written_as
 from harness.tensors.library import library_of
 
 RATES = ("p", "rate", "prob", "keep", "ratio", "drop", "slope", "alpha", "momentum", "scale", "temperature", "beta")
@@ -76,6 +77,15 @@ class Guess:
         made = from_string(self.build, {*sizes.sizes, *own, *RESERVED}, dict(candidate.namespace))
         dims = {n: range(1, 7) for n in own if n not in sizes.sizes}
         return LayerSpec(build=made, inputs=kinds, name=candidate.name, dims=dims)
+
+    @classmethod
+    def blank(cls, candidate: Candidate) -> Guess:
+        """What is to be filled in, by the parameters' own names."""
+        asked = [f"{p.name}=…" for p in candidate.construction()]
+        if named := candidate.variadic():
+            asked.append(f"{named}…")
+        build = f"{candidate.source}({', '.join(asked)})" if candidate.makes else candidate.source
+        return cls(build, tuple("…" for _ in candidate.inputs()) or ("…",))
 
     def words(self) -> str:
         """As they are given to the command line."""
@@ -161,7 +171,7 @@ def _guesses_of(
     """The guesses, sizes and arrays of the constructor as they are `written` where that is not by their own name."""
     build = candidate.source
     if candidate.makes:
-        build += f"({', '.join(written.get(p.name, _argument(p)) for p in candidate.construction())})"
+        build += f"({', '.join(_arguments(candidate, written))})"
     divided = any(d in DIVISORS for d in _dimensions(candidate)) and len(written) > 0
     dims = [written.get(d, d) for d in _dimensions(candidate) if d not in arrays and not (divided and d in DIVISORS)]
     scalars = {} if candidate.makes and operation_of(candidate.layer) else candidate.scalars()
@@ -174,7 +184,7 @@ def _guesses_of(
         yield from (Guess(build, (word, shape)) for shape, word in _losses(inputs[0], firsts, candidate, dims))
     elif len(inputs) == 2 and inputs[1].lower() in FIRST and _of_probabilities(candidate):
         yield from (Guess(build, words) for words in _losses(inputs[1], firsts, candidate, dims))
-    for word, shape in firsts:
+    for word, shape in chain(firsts, _inside(candidate, build) if not arrays else ()):
         others = [_other(name, shape, dims) for name in inputs[1:]]
         others = [
             [SCALARS[scalars[n]]] if n in scalars else _rated(words, candidate) if _is_rate(n) else words
@@ -190,6 +200,19 @@ def _guesses_of(
             yield from (
                 Guess(build, (word, *rest)) for rest in ([word], [word, word], *([w] for w in _other("", shape, dims)))
             )
+
+
+def _arguments(candidate: Candidate, written: Mapping[str, str]) -> list[str]:
+    """What the constructor is given."""
+    inner = {p.name: written.get(p.name, _argument(p)) for p in asked_for(candidate)}
+    given = [written_as(candidate, p, inner) or inner[p.name] for p in candidate.construction()]
+    return given + (layers_written(parts_of(candidate), inner) if candidate.variadic() in LAYERS else [])
+
+
+def _inside(candidate: Candidate, build: str) -> Iterator[tuple[str, str]]:
+    """Inputs by the sizes that stand in the layer; a generator, since it has to be made for that."""
+    if candidate.makes or not (isinstance(candidate.layer, (tuple, type)) or inspect.isroutine(candidate.layer)):
+        yield from sizes_inside(candidate, build, [d for d in _dimensions(candidate) if d in names_in(build)])
 
 
 def _of_probabilities(candidate: Candidate) -> bool:
@@ -209,7 +232,7 @@ def _losses(
 
 
 def _dimensions(candidate: Candidate) -> list[str]:
-    parameters = candidate.construction()
+    parameters = asked_for(candidate)
     arrays = _arrays(parameters)
     return [p.name for p in parameters if _argument(p) == p.name and p.name not in arrays]
 
@@ -257,7 +280,7 @@ def _other(name: str, first: str, dims: Sequence[str]) -> list[str]:
     """How a further input may be written, beside a first of this shape; `dims`: the sizes that the constructor has."""
     *most, last = first.split()
     column = len(most) == 1 and last in ("B", "1")
-    size = most[0] if column else last if last.isidentifier() else "D"
+    size = most[0] if column else last if last.isalnum() else "D"
     labels = f'ints("B", below="{size}")'
     if name.lower() in FIRST:
         return [labels, ONE_HOT.format(size) if size != "B" else "B", first, "B"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 import torch
@@ -18,6 +18,7 @@ from harness.outcome import SpecError
 from harness.spec import LayerSpec
 from harness.targets.candidates import Candidate
 from harness.targets.guesses import Guess, guesses
+from harness.targets.made import LAYERS, parts_of
 from harness.wanted import told
 
 MOST = 400
@@ -41,12 +42,24 @@ class Probed:
 
 
 def probe(candidate: Candidate, device: str = "cpu") -> Probed:
+    """The first guess at which forward and backward go through; of a class for which there is none, one for an object of it that
+    the module holds; else what is to be filled in, and why."""
+    found = _probed(candidate, device)
+    made = [n for n, v in vars(candidate.module).items() if candidate.makes and type(v) is candidate.layer]
+    for name in made if found.spec is None else []:
+        other = _probed(replace(candidate, layer=vars(candidate.module)[name], source=name), device)
+        if other.spec is not None:
+            return other
+    return found
+
+
+def _probed(candidate: Candidate, device: str) -> Probed:
     """The first guess at which forward and backward go through, best where every gradient has its tensor's shape.
 
     After that, where it has but some examples are refused (a batch of one has no variance).
     """
-    if named := candidate.variadic():
-        return Probed(Guess(f"{candidate.source}(...)", ("...",)), None, f"its constructor takes any number of {named}")
+    if (named := candidate.variadic()) and not (named in LAYERS and parts_of(candidate)):
+        return Probed(Guess.blank(candidate), None, f"its constructor takes any number of {named}")
     first: Guess | None = None
     mode: str | None = None
     why = ""
@@ -70,10 +83,9 @@ def probe(candidate: Candidate, device: str = "cpu") -> Probed:
         else:
             why = why or f"{refused} of {FEW} examples are refused"
     if first is None:
-        build = f"{candidate.source}(...)" if candidate.makes else candidate.source
         asked = ", ".join(candidate.inputs()) or "nothing"
-        return Probed(Guess(build, ("...",)), None, f"its forward asks for {asked}")
-    return refusing or second_best or Probed(first, None, why)
+        return Probed(Guess.blank(candidate), None, f"its forward asks for {asked}")
+    return refusing or second_best or Probed(Guess.blank(candidate), None, why)
 
 
 def _goes(spec: LayerSpec, mode: str | None, device: torch.device) -> tuple[bool, int]:

@@ -106,6 +106,7 @@ RANKS = [
     },
     {"functions.kept", "state.meaning", "models", "state.outside", "state.returned", "state.whole"},
     {"state.asking", "targets.candidates", "targets.find"},
+    {"targets.made"},
     {"targets.guesses", "state.calls"},
     {"state.watched"},
     {

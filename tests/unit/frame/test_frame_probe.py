@@ -51,10 +51,10 @@ GUESSES = {
     "LogitsCrossEntropy": ("LogitsCrossEntropy()", "B D", ONE_HOT),
     "Scaled3d": ("Scaled3d()", "B D H W Z"),
     "Attention": ("Attention()", "B T D", "B T D", "B T D"),
+    "Sequential": ("Sequential([Linear(n_in, n_out), ReLU()])", "B n_in"),
     "svm_loss": ("value_and_grad(svm_loss)", "B D", 'ints("B", below="D")'),
 }
 LEFT = {
-    "Sequential": "TypeError: 'int' object is not iterable",
     "batchnorm": "KeyError: 'std'",
 }
 FOUND = {c.name: c for c in candidates(plain_layers, [])}
@@ -131,11 +131,25 @@ def test_a_wrong_layer_without_a_spec_fails(check, plain):
     assert "every entry is 2 times what it should be" in answer.out
 
 
-def test_one_that_can_not_be_tried_out_is_not_verified(check, plain):
-    answer = check("plain.py:Sequential")
+STORED = """
+import numpy as np
+class Stored:
+    def __init__(self, path, dim): self.W = np.load(path)
+    def forward(self, x, mask): return x @ self.W * mask
+    def backward(self, v): return v @ self.W.T
+"""
+
+
+def test_one_that_can_not_be_tried_out_is_not_verified_and_what_to_fill_in_is_told(check, folder):
+    (folder / "stored.py").write_text(STORED)
+    answer = check("stored.py")
     assert answer.status == 3
-    assert "Sequential: NOT CHECKED" in answer.out
-    assert "\n  harness check plain.py:Sequential --build 'Sequential(layers)' --inputs 'B layers'\n" in answer.out
+    assert "Stored: NOT CHECKED" in answer.out
+    words = "--build 'Stored(path=…, dim=…)' --inputs '…' '…'"
+    assert f"\n  harness check stored.py:Stored {words}\n" in answer.out
+    answer = check("stored.py:Stored", "--build", "Stored(path=…, dim=…)", "--inputs", "…", "…")
+    assert answer.status == 2
+    assert "put something in the place of each …" in answer.err
 
 
 SPACED = """

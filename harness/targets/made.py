@@ -1,0 +1,126 @@
+"""What constructors ask for that is neither a size nor an array, layers and settings; and which sizes stand in what is made."""
+
+from __future__ import annotations
+
+import dis
+import inspect
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
+from typing import Any
+
+from harness.builds import from_string
+from harness.reading.signatures import parameters_of
+from harness.state.slots import walk
+from harness.targets.candidates import Candidate, candidates
+
+LAYERS = ("layers", "modules", "blocks", "sublayers", "stages")
+"""What a parameter is called that is a list of layers, or any number of them."""
+
+OBJECTS = ("cfg", "config", "conf", "hparams", "args", "opt", "settings")
+"""What one is called that is an object or a dict of settings."""
+
+MOST = 6
+"""Sizes in a layer that are tried."""
+
+WIDEST = 1024
+"""Numbers in a layer that may be sizes."""
+
+PIXELS = (8, 28, 32)
+"""How wide the images are that people write networks for."""
+
+
+def parts_of(candidate: Candidate) -> list[Candidate]:
+    """Layers of the same module that one made of layers can be made of: one with parameters, and one that needs nothing."""
+    others = [c for c in candidates(candidate.module, []) if c.makes and c.layer is not candidate.layer]
+    others = [
+        c for c in others if len(c.inputs()) == 1 and not c.variadic() and not issubclass(c.layer, candidate.layer)
+    ]
+    asked = {c.name: [p.name for p in c.construction()] for c in others}
+    sized = [c for c in others if 1 <= len(asked[c.name]) <= 2 and not {*asked[c.name]} & {*LAYERS, *OBJECTS}]
+    plain = [c for c in others if not asked[c.name]]
+    return [*sized[:1], *plain[:1]]
+
+
+def settings_in(candidate: Candidate, name: str) -> tuple[list[str], bool]:
+    """What is read of an argument of this name in the module's classes, and whether as entries of a dict."""
+    attributes: dict[str, None] = {}
+    entries: dict[str, None] = {}
+    for function in _functions(candidate):
+        steps = list(dis.get_instructions(function))
+        for k, (first, second) in enumerate(pairwise(steps)):
+            if first.argval != name or not first.opname.startswith("LOAD_"):
+                continue
+            if second.opname == "LOAD_ATTR":
+                attributes[second.argval] = None
+            elif second.opname == "LOAD_CONST" and steps[k + 2].opname.startswith("BINARY_"):
+                entries[str(second.argval)] = None
+    return ([*entries], True) if entries else ([*attributes], False)
+
+
+def _functions(candidate: Candidate) -> Iterator[Any]:
+    kinds = [
+        v for v in vars(candidate.module).values() if isinstance(v, type) and v.__module__ == candidate.module.__name__
+    ]
+    for kind in dict.fromkeys([candidate.layer, *kinds]):
+        yield from (v for v in vars(kind).values() if inspect.isfunction(v))
+
+
+def asked_for(candidate: Candidate) -> list[inspect.Parameter]:
+    """What the constructor asks for, in place of settings and layers what these ask for."""
+    found: dict[str, inspect.Parameter] = {}
+    for p in candidate.construction():
+        if p.name in OBJECTS:
+            names, _ = settings_in(candidate, p.name)
+            own = [inspect.Parameter(n, p.KEYWORD_ONLY) for n in names] or [p]
+        elif p.name in LAYERS:
+            own = [q for part in parts_of(candidate) for q in part.construction()] or [p]
+        else:
+            own = [p]
+        found |= {q.name: q for q in own}
+    if candidate.variadic() in LAYERS:
+        found |= {q.name: q for part in parts_of(candidate) for q in part.construction()}
+    return [*found.values()]
+
+
+def written_as(candidate: Candidate, parameter: inspect.Parameter, inner: Mapping[str, str]) -> str:
+    """The code of settings, or of layers, with those `inner` arguments; empty of any other parameter."""
+    if parameter.name in OBJECTS:
+        names, entries = settings_in(candidate, parameter.name)
+        pairs = [f"{n!r}: {inner[n]}" if entries else f"{n}={inner[n]}" for n in names]
+        whole = ", ".join(pairs)
+        return "" if not names else f"{{{whole}}}" if entries else f"SimpleNamespace({whole})"
+    if parameter.name in LAYERS and (parts := parts_of(candidate)):
+        return f"[{', '.join(layers_written(parts, inner))}]"
+    return ""
+
+
+def layers_written(parts: list[Candidate], inner: Mapping[str, str]) -> list[str]:
+    """The code that makes each."""
+    return [f"{c.source}({', '.join(inner[p.name] for p in c.construction())})" for c in parts]
+
+
+def sizes_inside(candidate: Candidate, build: str, asked: list[str]) -> list[tuple[str, str]]:
+    """Inputs, how they are written and their shapes, by the sizes that stand in a layer whatever it is asked for; none where it
+    can't be made."""
+    chosen = {n: 11 + 2 * k for k, n in enumerate(asked)}
+    try:
+        made = from_string(build, chosen, candidate.namespace)(**chosen) if candidate.makes else candidate.layer
+        shapes = [tuple(slot.get().shape) for slot in walk(made)]
+    except Exception:  # said where it is tried
+        return []
+    numbers = [n for shape in shapes for n in shape[:2]] + [n for n in _numbers(candidate, made) if n <= WIDEST]
+    sizes = list(dict.fromkeys(n for n in numbers if n > 1 and n not in chosen.values()))[:MOST]
+    names = {size: name for name, size in chosen.items()}
+    windows = {names.get(shape[1], shape[1]): max(shape[2:]) for shape in shapes if len(shape) > 2}
+    words = [w for n in sizes for w in (f"B {n}", f"{n} B", f"B T {n}", f"B {n} H W", f"{n}")]
+    images = [f"B {c} H+{k} W+{k}" for c, k in windows.items()] + [f"B {c} T+{k}" for c, k in windows.items()]
+    images += [f"B {c} {p}{square}" for c in windows for p in PIXELS for square in (f" {p}", "")]
+    lookups = [(f'ints("{shape}", below={n})', shape) for n in sizes for shape in ("B", "B T")]
+    return [*((w, w) for w in (*images, *words)), *lookups]
+
+
+def _numbers(candidate: Candidate, made: Any) -> list[int]:
+    """The whole numbers that an object keeps, or that its constructor takes unless told otherwise."""
+    kept = [n for v in getattr(made, "__dict__", {}).values() for n in (v if isinstance(v, (list, tuple)) else [v])]
+    defaults = [p.default for p in parameters_of(candidate.layer)] if candidate.makes else []
+    return [n for n in (*defaults, *kept) if type(n) is int]

@@ -1,0 +1,135 @@
+"""Layers without a spec that are made of layers, of settings, or hold sizes that no word says."""
+
+import pytest
+
+from harness.targets.candidates import candidates
+from harness.targets.find import load
+from harness.targets.probe import probe
+
+LAYERS = """
+import numpy as np
+
+class Conv:
+    def __init__(self, in_channels, out_channels, kernel_size=3):
+        self.k, self.W = kernel_size, np.random.randn(out_channels, in_channels, kernel_size)
+    def columns(self, x):
+        L = x.shape[2] - self.k + 1
+        return np.stack([x[:, :, i:i + L] for i in range(self.k)], -1)
+    def forward(self, x):
+        self.x = x
+        return np.einsum("bclk,ock->bol", self.columns(x), self.W)
+    def backward(self, v):
+        self.dW, dx = FACTOR * np.einsum("bclk,bol->ock", self.columns(self.x), v), np.zeros_like(self.x)
+        for i in range(self.k):
+            dx[:, :, i:i + v.shape[2]] += np.einsum("oc,bol->bcl", self.W[:, :, i], v)
+        return dx
+
+class Flatten:
+    def forward(self, x):
+        self.shape = x.shape
+        return x.reshape(len(x), -1)
+    def backward(self, v):
+        return v.reshape(self.shape)
+
+class Chain:
+    def forward(self, x):
+        for layer in self.layers:
+            x = layer.forward(x)
+        return x
+    def backward(self, v):
+        for layer in self.layers[::-1]:
+            v = layer.backward(v)
+        return v
+
+class Pile(Chain):
+    def __init__(self, *layers): self.layers = layers
+
+class Stack(Chain):
+    def __init__(self, layers): self.layers = layers
+
+class Net(Chain):
+    def __init__(self): self.layers = [Conv(2, 3), Flatten(), Dense(3 * 6, 2)]
+
+class Dense:
+    def __init__(self, a=4, b=5): self.W = np.random.randn(a, b)
+    def forward(self, x):
+        self.x = x
+        return x @ self.W
+    def backward(self, v):
+        self.dW = FACTOR * self.x.T @ v
+        return v @ self.W.T
+
+class Flat:
+    def __init__(self, n_in=3, n_out=2): self.theta = np.random.randn(n_in * n_out)
+    def forward(self, x):
+        self.x = x
+        return x @ self.theta.reshape(3, 2)
+    def backward(self, v):
+        self.dtheta = FACTOR * (self.x.T @ v).ravel()
+        return v @ self.theta.reshape(3, 2).T
+
+class Hidden:
+    def __init__(self, hidden): self.W, self.U = np.random.randn(4, hidden), np.random.randn(hidden, 3)
+    def forward(self, x):
+        self.x = x
+        return x @ self.W @ self.U
+    def backward(self, v):
+        self.dU, self.dW = (self.x @ self.W).T @ v, FACTOR * self.x.T @ (v @ self.U.T)
+        return v @ self.U.T @ self.W.T
+
+class Block:
+    def __init__(self, cfg): self.W = np.random.randn(cfg.dim, cfg.inner) * cfg.scale
+    def forward(self, x):
+        self.x = x
+        return x @ self.W
+    def backward(self, v):
+        self.dW = FACTOR * self.x.T @ v
+        return v @ self.W.T
+
+class Entries(Block):
+    def __init__(self, config): self.W = np.random.randn(config["dim"], config["inner"])
+
+class Given:
+    def __init__(self, table): self.W = table["W"]
+    forward, backward = Block.forward, Block.backward
+
+given = Given({"W": np.random.randn(4, 3)})
+"""
+WORDS = {
+    "Conv": ("Conv(in_channels, out_channels)", "B in_channels T"),
+    "Flatten": ("Flatten()", "B D"),
+    "Pile": ("Pile(Conv(in_channels, out_channels), Flatten())", "B in_channels T"),
+    "Stack": ("Stack([Conv(in_channels, out_channels), Flatten()])", "B in_channels T"),
+    "Net": ("Net()", "B 2 8"),
+    "Dense": ("Dense()", "B 4"),
+    "Flat": ("Flat()", "B 3"),
+    "Hidden": ("Hidden(hidden)", "B 4"),
+    "Block": ("Block(SimpleNamespace(dim=dim, inner=inner, scale=0.5))", "B dim"),
+    "Entries": ("Entries({'dim': dim, 'inner': inner})", "B dim"),
+    "Given": ("given", "B 4"),
+    "Chain": ("Chain()", "…"),
+}
+
+
+@pytest.fixture
+def made(folder):
+    """A file with these layers, their gradients times a factor."""
+
+    def write(factor=1):
+        (folder / "made.py").write_text(LAYERS.replace("FACTOR", str(factor)))
+        return load("made.py")[0]
+
+    return write
+
+
+def test_how_each_is_made_and_called_is_found(made):
+    found = {c.name: probe(c).guess for c in candidates(made(), [])}
+    assert {n: (g.build, *g.inputs) for n, g in found.items()} == WORDS
+
+
+@pytest.mark.parametrize("name", [n for n in WORDS if n not in ("Flatten", "Chain")])
+@pytest.mark.parametrize("factor", [1, 2])
+def test_each_is_verified_so_and_its_wrong_twin_fails(check, made, name, factor):
+    made(factor)
+    build, *inputs = WORDS[name]
+    assert check("made.py", "--build", build, "--inputs", *inputs, "--only", "parameter_gradient").status == factor - 1
