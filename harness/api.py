@@ -20,6 +20,7 @@ from harness.engine import MakeCase, Plan
 from harness.events import Event, Finished, Noted
 from harness.events import Refused as RefusedEvent
 from harness.examples.cases import case_of
+from harness.examples.columns import columns
 from harness.examples.design import Example
 from harness.examples.design import examples as design
 from harness.examples.sample import layer_name, modes_of
@@ -182,6 +183,10 @@ def check(
         name = layer_name(spec)
         settings = {"seed": seed, "device": device, "examples": examples}
         report = collect(name, spec_events(spec, examples, seed, device, only, skip), settings)
+        if {r.outcome for r in report.results} & {Outcome.FAIL, Outcome.ERROR} and (
+            note := columns(spec, torch.device(device))
+        ):
+            report = replace(report, notes=(note, *report.notes))
     return _without_gaps(report, spec.gaps) if gaps and spec.gaps else report
 
 

@@ -108,6 +108,10 @@ OUTPUTS_ALONE = ("mask", "unbiased", "state")
 """Checks that look at gradients first of all, and those that look at none: what these verify is no gradient."""
 
 
+COLUMNS = "it takes examples in columns"
+"""How a note begins that explains all else."""
+
+
 @dataclass(frozen=True)
 class Report:
     """Every result of one `gradcheck` or `check`.

@@ -10,7 +10,7 @@ from textwrap import indent, shorten
 from tabulate import tabulate
 
 from harness.outcome import Outcome
-from harness.report import Report, Result
+from harness.report import COLUMNS, Report, Result
 
 ROWS = 18
 """How many results a report shows before it leaves the verified ones to a count."""
@@ -41,6 +41,8 @@ def verdict_line(report: Report) -> str:
 def one_line(report: Report) -> str:
     """The verdict, and why it is no better."""
     line = verdict_line(report)
+    if told := [n for n in report.notes if n.startswith(COLUMNS)]:
+        return f"{line} ({told[0]})"
     if len({(r.outcome, r.reason) for r in report.results}) == 1 and report.results[0].outcome is Outcome.ERROR:
         return line
     for outcome in (Outcome.FAIL, Outcome.ERROR, Outcome.INCONCLUSIVE):

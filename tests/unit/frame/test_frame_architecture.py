@@ -147,7 +147,7 @@ RANKS = [
     {"judgement.fine"},
     {"judgement.unaided"},
     {"checks.*", "low_precision.finer"},
-    {"arguments", "engine", "points"},
+    {"arguments", "engine", "examples.columns", "points"},
     {"single"},
     {"api"},
     {"items"},
