@@ -8,7 +8,6 @@ from typing import Any
 from torch import Tensor
 
 from harness.case import Case
-from harness.checks.randomness import RATES
 from harness.domain import Refused
 from harness.draws import constant_like, directions_like
 from harness.examples.prepare import is_constant
@@ -52,11 +51,6 @@ def as_given(subject: Subject, mode: str | None, seed: int, resolution: float | 
         label="the input as given",
         reference=by_other_means,
     )
-
-
-def rates_of(layer: Any) -> dict[str, float]:
-    """What a layer says of the probability of its own mask, by a number such as `p`."""
-    return {n: v for n in RATES if isinstance(v := getattr(layer, n, None), float)}
 
 
 def redrawn(case: Case, names: Sequence[str], buffers: Mapping[str, Tensor] | None) -> Case:

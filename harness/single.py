@@ -19,7 +19,8 @@ from harness.examples.prepare import Prepared, constants, prepared
 from harness.examples.sample import name_of
 from harness.once import once
 from harness.outcome import SpecError
-from harness.points import as_given, mode_of, moved, rates_of, redrawn
+from harness.points import as_given, mode_of, moved, redrawn
+from harness.reading.masks import rates_of
 from harness.reading.modes import EVAL, TRAIN, present_mode
 from harness.request import Request
 from harness.subject import Subject

@@ -13,11 +13,9 @@ from harness.domain import Refused
 from harness.draws import rng_of, signed_like
 from harness.findings.chances import UNLIKELY, dependent, share_kept, shares
 from harness.outcome import Outcome
+from harness.reading.masks import RATES
 from harness.report import Finding
 from harness.session import Observation, Session
-
-RATES = ("p", "rate", "drop", "dropout", "p_drop", "drop_prob", "drop_rate", "dropout_rate", "dropout_prob")
-"""Options that a dropout-like layer is told its probability by."""
 
 VAGUE = ("p", "rate")
 """Those that may be a power or a share, unless the layer does nothing but scale its input."""

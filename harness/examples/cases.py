@@ -22,6 +22,7 @@ from harness.examples.prepare import DTYPES, Prepared, prepared
 from harness.functions.reference import Reference
 from harness.kinds import Const, Drawn, Floats, InputKind, Ints, size_expression
 from harness.outcome import SpecError
+from harness.reading.masks import rates_of
 from harness.replay.sources import forget_kept_normal, seed_torch
 from harness.request import Request
 from harness.spec import LayerSpec
@@ -130,6 +131,7 @@ def case_of(
         raised.example = str(example)
         raise
     case = _drawn(spec, example, mode, made.subject, reference)
+    case = case.at(sizes={**rates_of(request.layer), **case.sizes})
     return case.at(buffers=moved_buffers(case, spec, example)), made
 
 

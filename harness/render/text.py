@@ -10,7 +10,7 @@ from textwrap import indent, shorten
 from tabulate import tabulate
 
 from harness.outcome import Outcome
-from harness.report import COLUMNS, Report, Result
+from harness.report import COLUMNS, GRADIENTS, Report, Result
 
 ROWS = 18
 """How many results a report shows before it leaves the verified ones to a count."""
@@ -46,11 +46,19 @@ def one_line(report: Report) -> str:
     if len({(r.outcome, r.reason) for r in report.results}) == 1 and report.results[0].outcome is Outcome.ERROR:
         return line
     for outcome in (Outcome.FAIL, Outcome.ERROR, Outcome.INCONCLUSIVE):
-        for r in report.results:
+        for r in _explaining_first(report.results):
             if r.outcome is outcome:
                 why = f" → {r.finding.diagnosis[0]}" if r.finding and r.finding.diagnosis else ""
                 return f"{line} ({r.check}: {shorten(r.reason, 110)}{why})"
     return line
+
+
+EXPLAINING = (*GRADIENTS, "autograd", "reference", "mask")
+"""The checks that explain what the others fail: of a mask that is no draw memory, batches and means are others too."""
+
+
+def _explaining_first(results: Sequence[Result]) -> list[Result]:
+    return sorted(results, key=lambda r: EXPLAINING.index(r.check) if r.check in EXPLAINING else len(EXPLAINING))
 
 
 def _skips(counts: dict[str, int]) -> str:
@@ -95,7 +103,7 @@ def _as_one(results: Sequence[Result]) -> list[Result]:
 def _evidence(report: Report, files: str) -> list[str]:
     """Of the first two failures that say something of their own, and how many there are beside them."""
     told: dict[str, Result] = {}
-    for r in report.failures:
+    for r in _explaining_first(report.failures):
         told.setdefault(f"{r.mode} {r.finding}" if r.finding else r.reason, r)
     parts = [evidence(r, EVIDENCE) for r in list(told.values())[:2]]
     if len(told) > 2:

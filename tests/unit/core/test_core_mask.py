@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from harness import LayerSpec, Outcome, check, gradcheck, ints
+from harness.render.text import one_line
 
 
 class Hidden:
@@ -208,3 +209,33 @@ def test_a_rate_is_a_dropout_s_only_where_the_layer_does_nothing_but_scale():
     x = np.random.default_rng(0).normal(size=(6, 5))
     assert outcome(Smoothed(), x) is Outcome.SKIP
     assert outcome(Forgetful(), x) is Outcome.FAIL
+
+
+class Seeded:
+    """dropout(x) whose wrong twin seeds its generator in each forward: one mask for ever, laid out as its input is."""
+
+    def __init__(self, p, seeded):
+        self.p, self.seeded, self.training = p, seeded, True
+
+    def forward(self, x):
+        generator = torch.Generator().manual_seed(0) if self.seeded else None
+        keep = torch.empty_like(x).bernoulli_(1 - self.p, generator=generator)
+        self.m = keep / (1 - self.p) if self.training else torch.ones_like(x)
+        return self.m * x
+
+    def backward(self, d):
+        return d * self.m
+
+
+@pytest.mark.parametrize("seeded", [False, True])
+def test_a_mask_that_is_no_draw_is_seen_without_an_option_and_told_before_what_follows_from_it(seeded):
+    report = check(LayerSpec(lambda: Seeded(0.5, seeded), "B D"), examples=6, only=("mask", "input_layout"))
+    assert {r.check for r in report.failures} == ({"mask", "input_layout"} if seeded else set())
+    if seeded:
+        text = str(report)
+        assert (
+            0
+            < text.index("expected random in training at 0.5")
+            < text.index("expected the same outputs from the same inputs")
+        )
+        assert "(mask: the train forward draws nothing" in one_line(report)

@@ -41,6 +41,7 @@ RANKS = [
     {"reading.members", "reading.parts", "reading.scalars"},
     {
         "reading.handed",
+        "reading.masks",
         "reading.modes",
         "reading.naming",
         "tensors.nested",
