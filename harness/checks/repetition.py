@@ -55,7 +55,32 @@ def _second(session: Session, first: Gradients, second: Gradients) -> Observatio
     """The second answer of one pullback is the first; but gradients kept on the layer, which may add up (`accumulation`)."""
     kept = session.case.subject.kept
     given = {n: g for n, g in second.items() if n not in kept} | {n: g for n, g in first.items() if n in kept}
-    return same(session, "a second call of one backward", given, first, repeated=True)
+    seen = same(session, "a second call of one backward", given, first, repeated=True)
+    if seen.outcome is Outcome.FAIL and _goes_back_in_order(session):
+        return replace(
+            same(session, "", first), reason="backward takes from a stack: a second call is for the forward before"
+        )
+    return seen
+
+
+def _goes_back_in_order(session: Session) -> bool:
+    """Whether a second call answers for the forward before, as one that takes from a stack does: it is none of this one's."""
+    case = session.case
+    real = [n for n, leaf in case.subject.leaves.items() if leaf.role == "input" and leaf.value.is_floating_point()]
+    before = case.at(leaves={**case.leaves, **{n: 0.75 * case.leaves[n] for n in real}})
+    returned = [n for n in case.wanted if n not in case.subject.kept]
+    try:
+        expected = pulled(case, before.fresh())
+        before.fresh()
+        evaluation = case.fresh()
+        pulled(case, evaluation)
+        second = pulled(case, evaluation)
+    except (Refused, BackwardRaised):
+        return False
+    return bool(returned) and all(
+        agreement(session.judge.claim, n, second.get(n), expected.get(n), repeated=True).outcome is Outcome.PASS
+        for n in returned
+    )
 
 
 def _unwritten(session: Session) -> Observation | None:

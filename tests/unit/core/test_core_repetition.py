@@ -5,6 +5,10 @@ import pytest
 import torch
 
 from harness import LayerSpec, Outcome, check, floats, gradcheck
+from harness.checks.repetition import repeatable
+from harness.examples.cases import case_of
+from harness.examples.design import Example
+from harness.session import Session
 from layers import BatchNorm, Linear, Sequential, Tanh
 
 
@@ -362,3 +366,33 @@ class Scale:
 def test_a_promise_to_be_reentrant_is_one_about_parameters_too(stacked, outcome):
     spec = LayerSpec(lambda: Scale(stacked), "B 4", promises=("reentrant",))
     assert [r.outcome for r in check(spec, examples=4, only=("reuse",)).results] == [outcome]
+
+
+class FromAStack(Square):
+    """Right: each backward takes what the last forward has put on a stack, where forwards without a backward have left more."""
+
+    def forward(self, x):
+        vars(self).setdefault("stack", []).append(x)
+        return x * x
+
+    def backward(self, dy):
+        return 2 * self.stack.pop() * dy
+
+
+class Kept(FromAStack):
+    """It leaves what it has taken, half as large."""
+
+    def backward(self, dy):
+        self.stack[-1] = self.stack[-1] / 2
+        return 4 * self.stack[-1] * dy
+
+
+@pytest.mark.parametrize(("kind", "outcome"), [(FromAStack, Outcome.PASS), (Kept, Outcome.FAIL)])
+def test_a_second_call_that_is_for_the_forward_before_is_none_of_this_one_s(kind, outcome):
+    case, _ = case_of(LayerSpec(kind, "B D"), Example({"B": 5, "D": 4}, {}, seed=1), None, torch.device("cpu"), None)
+    session = Session(case)
+    assert repeatable(session).outcome is outcome
+    case.at(leaves={"x": case.leaves["x"] / 3}).fresh()  # as differences leave them
+    seen = repeatable(session)
+    assert seen.outcome is outcome
+    assert ("from a stack" in seen.reason) is (outcome is Outcome.PASS)
