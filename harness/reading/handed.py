@@ -34,16 +34,26 @@ def predicted_first(inputs: Sequence[str]) -> list[str]:
     return list(inputs)
 
 
-OUTPUTS = ("y", "out", "output", "outputs", "result")
-"""What a backward calls the output that forward has returned, beside a cotangent: `backward(x, y, dy)`."""
-
-
 def output_of(asked: Sequence[str], inputs: Container[str]) -> str:
     """The name of that argument, where all others are inputs of forward and one cotangent; empty where there is none."""
     rest = [n for n in asked if n not in inputs]
     known = [n for n in rest if n.lower() in OUTPUTS]
     others = [n for n in rest if n not in known]
     return known[0] if len(known) == len(others) == 1 and GRADIENT.search(others[0].lower()) else ""
+
+
+OUTPUTS = ("y", "out", "output", "outputs", "result")
+"""What a backward calls the output that forward has returned, beside a cotangent: `backward(x, y, dy)`."""
+
+MEMORIES = (*OUTPUTS, *CACHES, "mask", "state", "memory", "mem", "x_hat", "xhat")
+"""What a backward calls what forward has returned for it, beside a cotangent that is called so: `backward(y, grad)`."""
+
+
+def memory_of(required: Sequence[str], inputs: Container[str]) -> str:
+    """The name of that argument of two, the other of which is a cotangent by its name; empty where it is none."""
+    rest = [n for n in required if not GRADIENT.search(n.lower())]
+    kept = len(required) == 2 and len(rest) == 1 and rest[0].lower() in MEMORIES and rest[0] not in inputs
+    return rest[0] if kept else ""
 
 
 def cache_of(required: Sequence[str]) -> str:

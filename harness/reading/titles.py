@@ -13,6 +13,7 @@ FORWARDS = (
     "feed_forward",
     "feedforward",
     "fwd",
+    *("adelante", "hacia_adelante", "propagar", "vorwärts", "vorwaerts", "avant", "en_avant", "前向传播", "前向"),
 )
 BACKWARDS = (
     "backward_pass",
@@ -28,6 +29,18 @@ BACKWARDS = (
     "bwd",
     "vjp",
     "pullback",
+    *(
+        "atrás",
+        "atras",
+        "hacia_atrás",
+        "hacia_atras",
+        "retropropagar",
+        "rückwärts",
+        "rueckwaerts",
+        "arrière",
+        "en_arrière",
+    ),
+    *("反向传播", "反向"),
 )
 """Names that mean nothing else: `call`, `apply` or `gradient` may be anything. Capitals and underscores do not count."""
 

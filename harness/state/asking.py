@@ -98,6 +98,19 @@ class Asking:
         name = cache_of(required_names(self.layer.backward))
         return "" if name in self.arguments else name
 
+    def returns_for(self, name: str) -> None:
+        """What forward returns beside its output is for this argument of backward; none where it is empty."""
+        if name:
+            self.cached = name
+            self._demands.clear()
+            for known in ("asked", "_names", "_cotangents"):
+                vars(self).pop(known, None)
+
+    @property
+    def cache_first(self) -> bool:
+        """Whether it stands before the cotangents."""
+        return bool(self.cached) and required_names(self.layer.backward)[:1] == [self.cached]
+
     @property
     def output_again(self) -> str:
         """The argument of backward that is the one output of forward; empty where it asks for none."""

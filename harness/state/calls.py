@@ -13,11 +13,12 @@ from torch import Tensor
 
 from harness.domain import BackwardRaised
 from harness.outcome import SpecError
+from harness.reading.handed import memory_of
 from harness.reading.modes import EVAL, TRAIN, Switch, forward_of, switch_of
 from harness.reading.parts import Reset, reset, resets_of
 from harness.reading.rates import rate, set_rate
 from harness.replay.sources import Sources
-from harness.request import call_arguments, is_dense, is_output, outputs_of
+from harness.request import call_arguments, is_dense, is_output, outputs_of, required_names
 from harness.scripts.recipe import cotangents_of, passed
 from harness.state.asking import Asking
 from harness.state.history import History
@@ -114,6 +115,8 @@ class Calls(Asking):
         if result is None:  # kept instead of returned
             self.output = next((n for n in OUTPUTS if getattr(self.layer, n, None) is not None), "")
             result = getattr(self.layer, self.output, None)
+        if not self.cached and isinstance(result, tuple) and len(result) == 2:
+            self.returns_for(memory_of(required_names(self.layer.backward), self.arguments))
         if self.cached:
             result = self._without_cache(result)
         outputs = outputs_of(result, self.name)
@@ -178,7 +181,7 @@ class Calls(Asking):
     @property
     def words(self) -> dict[str, Any]:
         """The keywords of backward."""
-        cache = {self.cached: self.cache} if self.cached else {}
+        cache = {self.cached: self.cache} if self.cached and not self.cache_first else {}
         return {self.rate: self.pace, **cache} if self.rate else cache
 
     def enter(self, mode: str | None) -> None:
@@ -212,7 +215,7 @@ class Calls(Asking):
             raise SpecError(self.asks_for_more(self.asked))
         try:
             with self._paced():
-                returned = self.layer.backward(*given, **self.words)
+                returned = self.layer.backward(*([self.cache] if self.cache_first else []), *given, **self.words)
         except Exception as error:
             if not self.begun or isinstance(error, SpecError):
                 raise
@@ -257,8 +260,9 @@ class Calls(Asking):
             return ", ".join(handed[n] if n in repeated else next(cotangents) for n in self.asked)
         all_ = cotangents_of(self.arranged, bool(self.bundled))
         words = [f"{self.rate}={float(bool(self.stepped))}"] if self.rate else []
-        words += [f"{self.cached}=cache"] if self.cached else []
-        return ", ".join([*([all_] if self.demand.takes_cotangent else []), *words])
+        words += [f"{self.cached}=cache"] if self.cached and not self.cache_first else []
+        before = ["cache"] if self.cache_first else []
+        return ", ".join([*before, *([all_] if self.demand.takes_cotangent else []), *words])
 
     def begin(self) -> str:
         """Let the layer begin anew in its own way; the name of that way, empty if it has none."""

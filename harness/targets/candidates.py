@@ -178,6 +178,10 @@ def _is_derivative(other: Any, function: FunctionType) -> bool:
     return 0 < len(asked) == len(given)
 
 
+PULLBACKS = ("vjp", "pullback", "bprop", "backprop")
+"""What stands beside a function's name in that of its backward."""
+
+
 def _counterparts(name: str) -> list[tuple[str, str]]:
     """What the layer and its backward may be called whose forward has this name."""
     found = []
@@ -194,6 +198,8 @@ def _counterparts(name: str) -> list[tuple[str, str]]:
             found.append((name.replace(f"_{forward}_", "_"), name.replace(f"_{forward}_", f"_{backward}_")))
         elif not name.startswith((backward, "_")) and not name.endswith(backward):
             found += [(name, f"{name}_{backward}"), (name, f"{backward}_{name}")]
+    if not name.startswith(("_", *PULLBACKS)):
+        found += [pair for back in PULLBACKS for pair in ((name, f"{name}_{back}"), (name, f"{back}_{name}"))]
     return found
 
 

@@ -1,0 +1,72 @@
+"""A backward that gives the gradient of the input, and a method called after it that computes those of parameters: `accumulate()`."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from harness.conventions import attributes
+from harness.reading.members import asked_by, is_method
+from harness.request import Request
+from harness.scripts import recipe
+from harness.state.stateful import has_backward
+from harness.subject import Recipe, Subject
+
+ORDER = 28
+
+NAMES = (
+    *("accumulate", "accumulategrad", "accumulategrads", "accumulategradient", "accumulategradients"),
+    *("computegrads", "computegradients", "paramgrads", "calcgrads", "weightgrad", "backwardparams"),
+)
+"""What such a method is called, but for case and underscores."""
+
+
+def recognises(layer: Any) -> bool:
+    """Whether it is an object with both, whose backward does not call the other itself."""
+    plain = not isinstance(layer, (type, torch.nn.Module, torch.Tensor, tuple, list)) and not hasattr(layer, "__code__")
+    return plain and has_backward(layer) and bool(_second(layer))
+
+
+def _second(layer: Any) -> str:
+    """The method's name; empty where there is none that needs no argument."""
+    own = [n for n in dir(layer) if n.lower().replace("_", "") in NAMES and is_method(layer, n)]
+    called = getattr(getattr(layer.backward, "__func__", layer.backward), "__code__", None)
+    known = called.co_names if called is not None else own
+    return next((n for n in own if not asked_by(layer, n) and n not in known), "")
+
+
+def subject(request: Request) -> Subject:
+    """The layer as a subject, its backward the two, one after the other."""
+    layer = InTwo(request.layer)
+    made: Subject = attributes.subject(replace(request, layer=layer))
+    said = f"backward is taken to be backward and {layer.second}"
+    if (plain := made.recipe) is None:
+        return replace(made, name=type(request.layer).__name__, notes=(said, *made.notes))
+
+    def written() -> Recipe:
+        forward = ["self.outputs = self.wrapped.forward(*inputs, **words)"]
+        back = ["d = self.wrapped.backward(v[0])", f"self.wrapped.{layer.second}()", "return d"]
+        return recipe.adapted(plain(), request.layer, request.made, forward, back)
+
+    return replace(made, name=type(request.layer).__name__, recipe=written, notes=(said, *made.notes))
+
+
+class InTwo:
+    """The layer with one backward."""
+
+    def __init__(self, wrapped: Any) -> None:
+        self.wrapped, self.second = wrapped, _second(wrapped)
+        self.__signature__ = inspect.signature(getattr(wrapped, "forward", wrapped))
+
+    def __call__(self, *inputs: Any, **keywords: Any) -> Any:
+        """The outputs."""
+        return getattr(self.wrapped, "forward", self.wrapped)(*inputs, **keywords)
+
+    def backward(self, cotangent: Any) -> Any:
+        """The gradient of the input, and those of parameters behind it."""
+        found = self.wrapped.backward(cotangent)
+        getattr(self.wrapped, self.second)()
+        return found

@@ -1,0 +1,128 @@
+"""Backwards in two steps, and those that are handed what forward has returned for them, before the cotangent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+W0 = np.linspace(-1.0, 1.5, 6).reshape(3, 2)
+
+
+class Accumulating:
+    """backward for the input, accumulate for the weight."""
+
+    factor = 1.0
+
+    def __init__(self) -> None:
+        self.W, self.W_grad = W0.copy(), np.zeros_like(W0)
+
+    def forward(self, x: Any) -> Any:
+        self.x = x
+        return x @ self.W
+
+    def backward(self, dy: Any) -> Any:
+        self.dy = dy
+        return dy @ self.W.T
+
+    def accumulate(self) -> None:
+        self.W_grad += self.factor * self.x.T @ self.dy
+
+
+class CallingIt(Accumulating):
+    """Its backward calls the other itself."""
+
+    def backward(self, dy: Any) -> Any:
+        dx = super().backward(dy)
+        self.accumulate()
+        return dx
+
+
+class Overwriting(Accumulating):
+    """It overwrites, under another name."""
+
+    accumulate = None  # type: ignore[assignment]
+
+    def compute_gradients(self) -> None:
+        self.W_grad = self.factor * self.x.T @ self.dy
+
+
+class Memory:
+    """tanh whose forward returns what backward needs beside its output."""
+
+    factor = 1.0
+
+    def forward(self, x: Any) -> Any:
+        y = np.tanh(x)
+        return y, y
+
+    @classmethod
+    def backward(cls, y: Any, grad: Any) -> Any:
+        return cls.factor * grad * (1 - y**2)
+
+
+class MemoryLast(Memory):
+    """The same, asked for after the cotangent."""
+
+    def backward(self, grad: Any, mask: Any) -> Any:  # type: ignore[override]
+        return self.factor * grad * (1 - mask**2)
+
+
+class TwoOutputs:
+    """Two outputs, a cotangent for each: nothing is kept."""
+
+    factor = 1.0
+
+    def forward(self, x: Any) -> Any:
+        self.x = x
+        return x**2, 3 * x
+
+    def backward(self, dy: Any, dz: Any) -> Any:
+        return self.factor * 2 * self.x * dy + 3 * dz
+
+
+def softmax(x: Any) -> Any:
+    e = np.exp(x - x.max(-1, keepdims=True))
+    return e / e.sum(-1, keepdims=True)
+
+
+def pullback_softmax(y: Any, y_bar: Any) -> Any:
+    return y * (y_bar - (y * y_bar).sum(-1, keepdims=True))
+
+
+def wrong_pullback_softmax(y: Any, y_bar: Any) -> Any:
+    return y * y_bar * (1 - y)
+
+
+class Capa:
+    """Methods under Spanish names."""
+
+    factor = 1.0
+
+    def __init__(self) -> None:
+        self.pesos = W0.copy()
+
+    def adelante(self, x: Any) -> Any:
+        self.x = x
+        return x @ self.pesos
+
+    def atras(self, grad: Any) -> Any:
+        self.grad_pesos = self.factor * self.x.T @ grad
+        return grad @ self.pesos.T
+
+
+class Schicht:
+    """Methods under German names, one with an umlaut."""
+
+    factor = 1.0
+
+    def __init__(self) -> None:
+        self.gewicht = W0.copy()
+
+    def vorwärts(self, x: Any) -> Any:
+        self.x = x
+        return x @ self.gewicht
+
+    def rückwärts(self, dy: Any) -> Any:
+        self.d_gewicht = self.factor * self.x.T @ dy
+        return dy @ self.gewicht.T

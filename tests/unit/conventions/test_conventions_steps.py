@@ -1,0 +1,40 @@
+"""Backwards in two steps, and those that are handed what forward has returned for them, before the cotangent."""
+
+from __future__ import annotations
+
+import layers_steps as layers
+import pytest
+from twins import NX, Twins, pair, remade, shown
+
+from harness import GradientError, gradcheck
+
+TWINS = {
+    "backward and accumulate": pair(layers.Accumulating, NX, tensor="W", verified="x W"),
+    "backward that accumulates": pair(layers.CallingIt, NX, tensor="W", verified="x W"),
+    "backward and compute_gradients": pair(layers.Overwriting, NX, tensor="W", verified="x W"),
+    "forward -> (y, y), backward(y, grad)": pair(layers.Memory, NX, tensor="x", verified="x"),
+    "forward -> (y, y), backward(grad, mask)": pair(layers.MemoryLast, NX, tensor="x", verified="x"),
+    "two outputs": pair(layers.TwoOutputs, NX, tensor="x", verified="x"),
+    "(softmax, pullback(y, y_bar))": Twins(
+        (layers.softmax, layers.pullback_softmax), (layers.softmax, layers.wrong_pullback_softmax), (NX,), "x", "x"
+    ),
+    "adelante and atras": pair(layers.Capa, NX, tensor="pesos", verified="x pesos"),
+    "vorwärts and rückwärts": pair(layers.Schicht, NX, tensor="gewicht", verified="x gewicht"),
+}
+
+
+def test_the_second_step_is_said_where_it_is_taken() -> None:
+    said = "backward is taken to be backward and accumulate"
+    assert said in gradcheck(layers.Accumulating(), NX).notes
+    assert said not in gradcheck(layers.CallingIt(), NX).notes
+
+
+@pytest.mark.parametrize(
+    "name", ["backward and accumulate", "forward -> (y, y), backward(y, grad)", "(softmax, pullback(y, y_bar))"]
+)
+def test_a_script_goes_back_in_the_same_steps(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    twins = TWINS[name]
+    with pytest.raises(GradientError) as raised:
+        gradcheck(twins.wrong, *twins.inputs)
+    script = raised.value.report.failures[0].finding.reproduce
+    shown(remade(script), twins.tensor, capsys, twice="softmax" not in name, made=type(twins.wrong))
