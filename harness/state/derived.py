@@ -160,14 +160,14 @@ def product(v: Any, derivative: Any, y: tuple[int, ...], x: tuple[int, ...]) -> 
     """
     d, entries = shape_of(derivative), math.prod(x)
     if d == y + x:
-        return (v.reshape(-1) @ derivative.reshape(-1, entries)).reshape(x)
+        return (v.reshape(-1) @ derivative.reshape(math.prod(y), entries)).reshape(x)
     if y == x and d in (x, ()):
         return v * derivative
     if y == x[: len(y)] and d == x:
         return v.reshape(y + (1,) * (len(x) - len(y))) * derivative
     if y and x and y[0] == x[0] and d == y + x[1:]:
-        inner = entries // max(x[0], 1)
-        return (v.reshape(x[0], 1, -1) @ derivative.reshape(x[0], -1, inner)).reshape(x)
+        outer, inner = math.prod(y[1:]), math.prod(x[1:])
+        return (v.reshape(x[0], 1, outer) @ derivative.reshape(x[0], outer, inner)).reshape(x)
     return None
 
 

@@ -175,7 +175,7 @@ def _guesses_of(
     divided = any(d in DIVISORS for d in _dimensions(candidate)) and len(written) > 0
     dims = [written.get(d, d) for d in _dimensions(candidate) if d not in arrays and not (divided and d in DIVISORS)]
     scalars = {} if candidate.makes and operation_of(candidate.layer) else candidate.scalars()
-    firsts = _first(dims)
+    firsts = _first(["D", *dims] if arrays and dims else dims)
     firsts = [*firsts, *_lookups(["D"])] if arrays else firsts
     if "embed" in candidate.name.lower():  # some take real numbers too, and cut off what is no whole one
         firsts = sorted(firsts, key=lambda first: not first[0].startswith("ints"))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from twins import NX, Twins, X, pair
 
-from harness import NotVerified, SpecError, const, gradcheck
+from harness import LayerSpec, NotVerified, Outcome, SpecError, check, const, floats, gradcheck
 
 P = 0.5 + 0.4 * np.tanh(NX)
 ENTRIES = (
@@ -96,3 +96,26 @@ def test_a_cotangent_that_is_called_as_the_input_is_one():
     wrong = gradcheck(layers.WrongCotangentAsX(), NX, raise_exception=False)
     assert wrong.failures
     assert wrong.notes == ()
+
+
+class SquaredError:
+    """The mean of squares; its derivative may be asked for where there are no examples."""
+
+    def __init__(self, stacked: bool) -> None:
+        self.stacked = stacked
+
+    def loss(self, y_true, y_pred):
+        return ((y_pred - y_true) ** 2).mean()
+
+    def gradient(self, y_true, y_pred):
+        g = 2.0 * (y_pred - y_true) / y_pred.size
+        return np.stack([*g]) if self.stacked else g
+
+
+@pytest.mark.parametrize(("stacked", "outcome"), [(False, Outcome.PASS), (True, Outcome.FAIL)])
+def test_no_examples_are_no_fault_of_a_loss_s_derivative(stacked, outcome):
+    """The product with the cotangent is the harness's own; NumPy stacks no arrays of none."""
+    spec = LayerSpec(lambda: SquaredError(stacked), (floats("B D"), floats("B D", grad=False)))
+    (seen,) = check(spec, examples=3, only=("empty_batch",)).results
+    assert seen.outcome is outcome, seen.reason
+    assert not stacked or "need at least one array to stack" in seen.reason
