@@ -10,7 +10,7 @@ from harness.reading.signatures import parameters_of
 
 FUNCTIONS = (
     *("forward", "__call__", "call", "loss", "cost", "function", "func", "fn", "f", "activate", "activation"),
-    *("compute", "apply", "propagate", "evaluate", "value"),
+    *("compute", "apply", "propagate", "evaluate", "value", "compute_loss", "apply_activation"),
 )
 """What a function is called that has a derivative beside it; the first that is there."""
 
@@ -25,6 +25,8 @@ DERIVATIVES = (
     "differentiate",
     "local_grad",
     "local_gradient",
+    "compute_derivative",
+    "compute_gradient",
 )
 """What its derivative is called, alone or beside the function's name: `activation_prime`, `dloss`."""
 

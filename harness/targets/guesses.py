@@ -34,6 +34,9 @@ STEPS = ("stride", "pad", "dilat", "scale_factor", "upscale_factor", "factor")
 SWITCHES = ("bias", "use_bias", "affine", "causal")
 """Those that are on or off."""
 
+SMALL = ("eps", "epsilon", "ε")
+"""What a forward is given beside arrays that is a small number."""
+
 DIVISORS = ("num_heads", "n_heads", "n_head", "nhead", "heads", "num_head", "num_groups", "n_groups", "groups")
 """Those that divide another size."""
 
@@ -174,7 +177,8 @@ def _guesses_of(
         build += f"({', '.join(_arguments(candidate, written))})"
     divided = any(d in DIVISORS for d in _dimensions(candidate)) and len(written) > 0
     dims = [written.get(d, d) for d in _dimensions(candidate) if d not in arrays and not (divided and d in DIVISORS)]
-    scalars = {} if candidate.makes and operation_of(candidate.layer) else candidate.scalars()
+    named = {n: "bool" if n in SWITCHES else "float" for n in inputs[1:] if n in (*SWITCHES, *SMALL)}
+    scalars = {} if candidate.makes and operation_of(candidate.layer) else {**named, **candidate.scalars()}
     firsts = _first(["D", *dims] if arrays and dims else dims)
     firsts = [*firsts, *_lookups(["D"])] if arrays else firsts
     if "embed" in candidate.name.lower():  # some take real numbers too, and cut off what is no whole one

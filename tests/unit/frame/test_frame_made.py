@@ -133,3 +133,37 @@ def test_each_is_verified_so_and_its_wrong_twin_fails(check, made, name, factor)
     made(factor)
     build, *inputs = WORDS[name]
     assert check("made.py", "--build", build, "--inputs", *inputs, "--only", "parameter_gradient").status == factor - 1
+
+
+OTHER_NAMES = """
+import numpy as np
+import torch
+
+class Elu:
+    def apply_activation(self, X): return np.where(X > 0, X, np.exp(np.minimum(X, 0)) - 1)
+    def compute_derivative(self, X): return FACTOR * np.where(X > 0, 1, np.exp(np.minimum(X, 0)))
+
+def tanh(x): return np.tanh(x)
+def tanh_vjp(g, x): return FACTOR * g * (1 - np.tanh(x) ** 2)
+
+class Rms(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, eps, causal):
+        ctx.eps = eps
+        ctx.save_for_backward(x)
+        return x / (x * x + eps).sqrt()
+    @staticmethod
+    def backward(ctx, g):
+        (x,) = ctx.saved_tensors
+        return FACTOR * g * ctx.eps / (x * x + ctx.eps) ** 1.5, None, None
+"""
+
+
+@pytest.mark.parametrize("factor", [1, 2])
+def test_other_names_of_derivatives_and_numbers_beside_arrays_are_known(check, folder, factor):
+    (folder / "named.py").write_text(OTHER_NAMES.replace("FACTOR", str(factor)))
+    answer = check("named.py", "--only", "input_gradient")
+    said = [line.split()[1] for line in answer.out.splitlines() if line.startswith("  input_gradient ")]
+    assert said == [("PASS", "FAIL")[factor - 1]] * 3, answer.out
+    assert "--build '(tanh, tanh_vjp)' --inputs 'B D'" in answer.out
+    assert "--build Rms --inputs 'B D' 'lambda B: 0.5' 'lambda B: True'" in answer.out
