@@ -268,7 +268,11 @@ def _first(dims: Sequence[str]) -> list[tuple[str, str]]:
     images = [f"B {d} H{grown} W{grown}" for d in widths] + [f"B {d} T{grown}" for d in widths]
     images += [] if windows else [f"B {d} 2*H 2*W" for d in widths]  # what pools by 2 without being told
     images += [f"B {d} H{grown} W{grown} Z{grown}" for d in widths]
-    shapes = [*images, *shapes] if windows else [*shapes, *columns, *(f"B T {d}" for d in widths), *images]
+    shapes = (
+        [*images, *shapes]
+        if windows
+        else [*shapes, *columns, *(f"1 {d}" for d in widths), *(f"B T {d}" for d in widths), *images]
+    )
     shapes += [f"B H{grown} W{grown} {d}" for d in widths] + widths + [f"B {'D' if dims else 'T'}", "B"]
     lookups = _lookups(dims)
     others = [(POSITIVE.format(d), f"B {d}") for d in widths]

@@ -5,7 +5,10 @@ from __future__ import annotations
 import dis
 import inspect
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from itertools import pairwise
+from keyword import iskeyword
+from types import ModuleType
 from typing import Any
 
 from harness.builds import from_string
@@ -31,10 +34,13 @@ PIXELS = (8, 28, 32)
 
 def parts_of(candidate: Candidate) -> list[Candidate]:
     """Layers of the same module that one made of layers can be made of: one with parameters, and one that needs nothing."""
-    others = [c for c in candidates(candidate.module, []) if c.makes and c.layer is not candidate.layer]
-    others = [
-        c for c in others if len(c.inputs()) == 1 and not c.variadic() and not issubclass(c.layer, candidate.layer)
-    ]
+    return _parts(candidate.module, candidate.layer)
+
+
+@lru_cache(maxsize=256)
+def _parts(module: ModuleType, kind: type) -> list[Candidate]:
+    others = [c for c in candidates(module, []) if c.makes and not issubclass(c.layer, kind)]
+    others = [c for c in others if len(c.inputs()) == 1 and not c.variadic()]
     asked = {c.name: [p.name for p in c.construction()] for c in others}
     sized = [c for c in others if 1 <= len(asked[c.name]) <= 2 and not {*asked[c.name]} & {*LAYERS, *OBJECTS}]
     plain = [c for c in others if not asked[c.name]]
@@ -48,13 +54,18 @@ def settings_in(candidate: Candidate, name: str) -> tuple[list[str], bool]:
     for function in _functions(candidate):
         steps = list(dis.get_instructions(function))
         for k, (first, second) in enumerate(pairwise(steps)):
-            if first.argval != name or not first.opname.startswith("LOAD_"):
+            if first.argval != name or not first.opname.startswith("LOAD_") or not _is_name(second.argval):
                 continue
             if second.opname == "LOAD_ATTR":
                 attributes[second.argval] = None
             elif second.opname == "LOAD_CONST" and steps[k + 2].opname.startswith("BINARY_"):
-                entries[str(second.argval)] = None
+                entries[second.argval] = None
     return ([*entries], True) if entries else ([*attributes], False)
+
+
+def _is_name(word: Any) -> bool:
+    """Whether it may be the name of a setting; `get` and the like are methods of what holds them."""
+    return isinstance(word, str) and word.isidentifier() and not iskeyword(word) and not hasattr(dict, word)
 
 
 def _functions(candidate: Candidate) -> Iterator[Any]:

@@ -135,6 +135,30 @@ def test_each_is_verified_so_and_its_wrong_twin_fails(check, made, name, factor)
     assert check("made.py", "--build", build, "--inputs", *inputs, "--only", "parameter_gradient").status == factor - 1
 
 
+ONE_ROW = """
+import numpy as np
+
+class Layer:
+    def __init__(self, n_in, n_out): self.W, self.b = np.random.randn(n_in, n_out), np.zeros((1, n_out))
+    def forward_propagation(self, x):
+        self.x = x
+        return x @ self.W + self.b
+    def backward_propagation(self, v, learning_rate):
+        dx = v @ self.W.T
+        self.W -= learning_rate * FACTOR * self.x.T @ v
+        self.b -= learning_rate * v
+        return dx
+"""
+
+
+@pytest.mark.parametrize("factor", [1, 2])
+def test_a_layer_of_one_example_is_given_one(check, folder, factor):
+    (folder / "row.py").write_text(ONE_ROW.replace("FACTOR", str(factor)))
+    answer = check("row.py", "--only", "gradient")
+    assert answer.status == factor - 1
+    assert "--build 'Layer(n_in, n_out)' --inputs '1 n_in'" in answer.out
+
+
 OTHER_NAMES = """
 import numpy as np
 import torch
