@@ -217,7 +217,13 @@ def _methods(layer: Any) -> tuple[str, str] | None:
             return pair
     if updates := updates_of(layer):
         return updates[0], updates[1]
-    return operation_of(layer) or derivative_of(layer)
+    return operation_of(layer) or derivative_of(layer) or (("loss", "loss") if is_whole(layer) else None)
+
+
+def is_whole(layer: Any) -> bool:
+    """Whether it is a class of whole models, whose loss returns their gradients too, as CS231n's `loss(X, y) -> (loss, grads)`."""
+    loss = function_of(layer, "loss") if isinstance(layer, type) else None
+    return inspect.isfunction(loss) and _gives_both(loss)
 
 
 def _has_both(layer: type) -> bool:

@@ -12,7 +12,7 @@ from harness.builds import from_string
 from harness.reading.handed import FIRST, predicted_first
 from harness.reading.members import operation_of
 from harness.spec import RESERVED, LayerSpec
-from harness.targets.candidates import Candidate
+from harness.targets.candidates import Candidate, is_whole
 from harness.targets.find import kind_of, names_in
 from harness.targets.made import LAYERS, asked_for, layers_written, parts_of, sizes_inside, written_as
 from harness.tensors.library import library_of
@@ -88,6 +88,9 @@ class Guess:
         if named := candidate.variadic():
             asked.append(f"{named}…")
         build = f"{candidate.source}({', '.join(asked)})" if candidate.makes else candidate.source
+        if is_whole(candidate.layer):
+            build = f"(lambda model: value_and_grad(model.loss, params=model.params))({build})"
+            return cls(build, ("…", "…"))
         return cls(build, tuple("…" for _ in candidate.inputs()) or ("…",))
 
     def words(self) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 from harness.builds import from_string
 from harness.reading.signatures import parameters_of
 from harness.state.slots import walk
-from harness.targets.candidates import Candidate, candidates
+from harness.targets.candidates import Candidate, candidates, is_whole
 
 LAYERS = ("layers", "modules", "blocks", "sublayers", "stages")
 """What a parameter is called that is a list of layers, or any number of them."""
@@ -40,7 +40,7 @@ def parts_of(candidate: Candidate) -> list[Candidate]:
 @lru_cache(maxsize=256)
 def _parts(module: ModuleType, kind: type) -> list[Candidate]:
     others = [c for c in candidates(module, []) if c.makes and not issubclass(c.layer, kind)]
-    others = [c for c in others if len(c.inputs()) == 1 and not c.variadic()]
+    others = [c for c in others if len(c.inputs()) == 1 and not c.variadic() and not is_whole(c.layer)]
     asked = {c.name: [p.name for p in c.construction()] for c in others}
     sized = [c for c in others if 1 <= len(asked[c.name]) <= 2 and not {*asked[c.name]} & {*LAYERS, *OBJECTS}]
     plain = [c for c in others if not asked[c.name]]

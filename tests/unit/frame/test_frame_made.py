@@ -191,3 +191,37 @@ def test_other_names_of_derivatives_and_numbers_beside_arrays_are_known(check, f
     assert said == [("PASS", "FAIL")[factor - 1]] * 3, answer.out
     assert "--build '(tanh, tanh_vjp)' --inputs 'B D'" in answer.out
     assert "--build Rms --inputs 'B D' 'lambda B: 0.5' 'lambda B: True'" in answer.out
+
+
+WHOLE = """
+import numpy as np
+
+class Net:
+    def __init__(self, hidden=5): self.params = {"W": np.random.randn(4, hidden), "U": np.random.randn(hidden, 3)}
+    def loss(self, X, y=None):
+        h = X @ self.params["W"]
+        s = h @ self.params["U"]
+        if y is None:
+            return s
+        p = np.exp(s - s.max(1, keepdims=True))
+        p /= p.sum(1, keepdims=True)
+        d = p.copy()
+        d[np.arange(len(y)), y] -= 1
+        d = FACTOR * d / len(y)
+        return -np.log(p[np.arange(len(y)), y]).mean(), {"W": X.T @ d @ self.params["U"].T, "U": h.T @ d}
+
+class Other:
+    def loss(self, X, y): return ((X - y) ** 2).mean()
+"""
+
+
+@pytest.mark.parametrize("factor", [1, 2])
+def test_a_whole_model_is_listed_with_what_to_fill_in(check, folder, factor):
+    (folder / "whole.py").write_text(WHOLE.replace("FACTOR", str(factor)))
+    answer = check("whole.py")
+    assert answer.status == 3
+    build = "(lambda model: value_and_grad(model.loss, params=model.params))(Net())"
+    assert f"\n  harness check whole.py:Net --build '{build}' --inputs '…' '…'\n" in answer.out
+    assert "Other" not in answer.out
+    words = ("--build", build, "--inputs", "B 4", 'ints("B", below=3)', "--only", "parameter_gradient")
+    assert check("whole.py:Net", *words).status == factor - 1
