@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from harness.builds import from_string
+from harness.reading.members import is_named_derivative
 from harness.reading.signatures import parameters_of
 from harness.state.slots import walk
 from harness.targets.candidates import Candidate, candidates, is_whole
@@ -76,11 +77,22 @@ def _functions(candidate: Candidate) -> Iterator[Any]:
         yield from (v for v in vars(kind).values() if inspect.isfunction(v))
 
 
+def functions_of(candidate: Candidate) -> dict[str, str]:
+    """{parameter: code} of a constructor that asks for a function and its derivative: `Activation(activation, activation_prime)`."""
+    names = [p.name for p in candidate.construction()]
+    library = next((n for n in ("np", "numpy", "torch") if n in candidate.namespace), "")
+    pairs = [(f, d) for f in names for d in names if f != d and is_named_derivative(f, d)] if library else []
+    tanh = f"{library}.tanh"
+    return {n: code for f, d in pairs[:1] for n, code in ((f, tanh), (d, f"(lambda x: 1 - {tanh}(x) ** 2)"))}
+
+
 def asked_for(candidate: Candidate) -> list[inspect.Parameter]:
     """What the constructor asks for, in place of settings and layers what these ask for."""
     found: dict[str, inspect.Parameter] = {}
     for p in candidate.construction():
-        if p.name in OBJECTS:
+        if p.name in functions_of(candidate):
+            own = []
+        elif p.name in OBJECTS:
             names, _ = settings_in(candidate, p.name)
             own = [inspect.Parameter(n, p.KEYWORD_ONLY) for n in names] or [p]
         elif p.name in LAYERS:
@@ -94,7 +106,9 @@ def asked_for(candidate: Candidate) -> list[inspect.Parameter]:
 
 
 def written_as(candidate: Candidate, parameter: inspect.Parameter, inner: Mapping[str, str]) -> str:
-    """The code of settings, or of layers, with those `inner` arguments; empty of any other parameter."""
+    """The code of a function, of settings, or of layers, with those `inner` arguments; empty of any other parameter."""
+    if code := functions_of(candidate).get(parameter.name):
+        return code
     if parameter.name in OBJECTS:
         names, entries = settings_in(candidate, parameter.name)
         pairs = [f"{n!r}: {inner[n]}" if entries else f"{n}={inner[n]}" for n in names]

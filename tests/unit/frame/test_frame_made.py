@@ -89,6 +89,14 @@ class Block:
 class Entries(Block):
     def __init__(self, config): self.W = np.random.randn(config["dim"], config["inner"])
 
+class Activation:
+    def __init__(self, activation, activation_prime): self.f, self.df = activation, activation_prime
+    def forward(self, x):
+        self.x = x
+        return self.f(x)
+    def backward(self, v):
+        return FACTOR * v * self.df(self.x)
+
 class Given:
     def __init__(self, table): self.W = table["W"]
     forward, backward = Block.forward, Block.backward
@@ -106,6 +114,7 @@ WORDS = {
     "Hidden": ("Hidden(hidden)", "B 4"),
     "Block": ("Block(SimpleNamespace(dim=dim, inner=inner, scale=0.5))", "B dim"),
     "Entries": ("Entries({'dim': dim, 'inner': inner})", "B dim"),
+    "Activation": ("Activation(np.tanh, (lambda x: 1 - np.tanh(x) ** 2))", "B D"),
     "Given": ("given", "B 4"),
     "Chain": ("Chain()", "…"),
 }
@@ -132,7 +141,7 @@ def test_how_each_is_made_and_called_is_found(made):
 def test_each_is_verified_so_and_its_wrong_twin_fails(check, made, name, factor):
     made(factor)
     build, *inputs = WORDS[name]
-    assert check("made.py", "--build", build, "--inputs", *inputs, "--only", "parameter_gradient").status == factor - 1
+    assert check("made.py", "--build", build, "--inputs", *inputs, "--only", "gradient").status == factor - 1
 
 
 ONE_ROW = """
