@@ -55,7 +55,9 @@ def settings_in(candidate: Candidate, name: str) -> tuple[list[str], bool]:
     for function in _functions(candidate):
         steps = list(dis.get_instructions(function))
         for k, (first, second) in enumerate(pairwise(steps)):
-            if first.argval != name or not first.opname.startswith("LOAD_") or not _is_name(second.argval):
+            # from Python 3.13 on one instruction may load two names
+            loaded = first.argval[-1] if isinstance(first.argval, tuple) else first.argval
+            if loaded != name or "LOAD_" not in first.opname or not _is_name(second.argval):
                 continue
             if second.opname == "LOAD_ATTR":
                 attributes[second.argval] = None
