@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
@@ -67,7 +68,7 @@ def _silent(session: Session) -> Observation:
     """No draw was seen: wrong where an option says that there is one and enough was tried to be sure."""
     case = session.case
     said = {n: v for n, v in case.sizes.items() if n in RATES and isinstance(v, float) and 0 < v < 1}
-    if not said or (said.keys() <= {*VAGUE} and _gain(session) is None):
+    if not said or (said.keys() <= {*VAGUE} and not _may_drop(session, said.values())):
         return Observation(Outcome.SKIP, reason="the layer draws no random numbers")
     rate = next(iter(said.values()))
     entries = sum(int(y.count_nonzero()) for y in case.base.outputs)  # zero is zero under every mask
@@ -78,6 +79,12 @@ def _silent(session: Session) -> Observation:
         return _same_mask(session)
     finding = Finding(("output", None), "the same under every seed", f"random in training at {rate}", "exact", 1, 1)
     return Observation(Outcome.FAIL, reason="the train forward draws nothing", finding=finding)
+
+
+def _may_drop(session: Session, rates: Iterable[float]) -> bool:
+    """Whether it does nothing but scale its input, and not by a number that is called a rate: `rate * x` is a layer of its own."""
+    found = _gain(session)
+    return found is not None and not any(torch.allclose(found[1], torch.full_like(found[1], r)) for r in rates)
 
 
 def _same_mask(session: Session) -> Observation:

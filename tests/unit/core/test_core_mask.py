@@ -205,9 +205,22 @@ class Forgetful:
         return d / (1 - self.rate)
 
 
+class Scaled(Forgetful):
+    """Its rate is what it scales by."""
+
+    def forward(self, x):
+        return x * self.rate
+
+    def backward(self, d):
+        return d * self.rate
+
+
 def test_a_rate_is_a_dropout_s_only_where_the_layer_does_nothing_but_scale():
     x = np.random.default_rng(0).normal(size=(6, 5))
     assert outcome(Smoothed(), x) is Outcome.SKIP
+    assert outcome(Scaled(), x) is Outcome.SKIP
+    assert check(LayerSpec(Scaled, "B D"), examples=6, only=("mask", "gradient")).ok
+    assert not check(LayerSpec(Forgetful, "B D"), examples=6, only=("mask", "gradient")).ok
     assert outcome(Forgetful(), x) is Outcome.FAIL
 
 
