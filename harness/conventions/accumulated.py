@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import replace
+from types import FunctionType
 from typing import Any
 
 import torch
 
 from harness.conventions import attributes
 from harness.reading.members import asked_by, is_method
+from harness.reading.scopes import members, own_classes
 from harness.request import Request
 from harness.scripts import recipe
 from harness.state.stateful import has_backward
@@ -25,17 +27,17 @@ NAMES = (
 
 
 def recognises(layer: Any) -> bool:
-    """Whether it is an object with both, whose backward does not call the other itself."""
+    """Whether it is an object with both, where no method calls the other itself."""
     plain = not isinstance(layer, (type, torch.nn.Module, torch.Tensor, tuple, list)) and not hasattr(layer, "__code__")
     return plain and has_backward(layer) and bool(_second(layer))
 
 
 def _second(layer: Any) -> str:
-    """The method's name; empty where there is none that needs no argument."""
-    own = [n for n in dir(layer) if n.lower().replace("_", "") in NAMES and is_method(layer, n)]
-    called = getattr(getattr(layer.backward, "__func__", layer.backward), "__code__", None)
-    known = called.co_names if called is not None else own
-    return next((n for n in own if not asked_by(layer, n) and n not in known), "")
+    """The method's name; empty where there is none that needs no argument, or another method of the class calls it."""
+    own = [n for n in dir(layer) if n[0] != "_" and n.lower().replace("_", "") in NAMES and is_method(layer, n)]
+    methods = [m for m in members(own_classes(type(layer))) if isinstance(m.thing, FunctionType)] if own else []
+    called = {name for m in methods for name in m.thing.__code__.co_names if name != m.name}
+    return next((n for n in own if n not in called and not asked_by(layer, n)), "")
 
 
 def subject(request: Request) -> Subject:

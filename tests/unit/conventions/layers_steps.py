@@ -38,6 +38,34 @@ class CallingIt(Accumulating):
         return dx
 
 
+class CallingByItsBase(CallingIt):
+    """Its base's backward does."""
+
+    def backward(self, dy: Any) -> Any:
+        return super().backward(1.0 * dy)
+
+
+class Private:
+    """What it has of its own under such a name is nobody's to call."""
+
+    factor = 1.0
+
+    def __init__(self) -> None:
+        self.W, self.W_grad = W0.copy(), np.zeros_like(W0)
+
+    def forward(self, x: Any) -> Any:
+        self.x = x
+        return x @ self.W
+
+    def backward(self, dy: Any) -> Any:
+        self.dy, self.W_grad = dy, np.zeros_like(self.W)
+        getattr(self, "_accumulate")()  # noqa: B009
+        return dy @ self.W.T
+
+    def _accumulate(self) -> None:
+        self.W_grad += self.factor * self.x.T @ self.dy
+
+
 class Overwriting(Accumulating):
     """It overwrites, under another name."""
 

@@ -11,6 +11,8 @@ from harness import GradientError, gradcheck
 TWINS = {
     "backward and accumulate": pair(layers.Accumulating, NX, tensor="W", verified="x W"),
     "backward that accumulates": pair(layers.CallingIt, NX, tensor="W", verified="x W"),
+    "backward whose base accumulates": pair(layers.CallingByItsBase, NX, tensor="W", verified="x W"),
+    "a private step": pair(layers.Private, NX, tensor="W", verified="x W"),
     "backward and compute_gradients": pair(layers.Overwriting, NX, tensor="W", verified="x W"),
     "forward -> (y, y), backward(y, grad)": pair(layers.Memory, NX, tensor="x", verified="x"),
     "forward -> (y, y), backward(grad, mask)": pair(layers.MemoryLast, NX, tensor="x", verified="x"),
