@@ -18,7 +18,7 @@ from harness.judgement.judge import Judge
 from harness.judgement.verdict import Verdict
 from harness.outcome import Outcome
 from harness.report import Finding
-from harness.subject import Subject
+from harness.subject import Gradients, Subject
 from harness.tensors.arrays import dtype_name
 
 
@@ -107,6 +107,15 @@ class Session:
         if self.case.mode == "train":
             return self.case.base.buffers_after_forward
         return self.case.at(mode="train").fresh().buffers()
+
+    @cached_property
+    def at_ones(self) -> Gradients:
+        """What backward gives for a cotangent of ones, which `sum()` sends.
+
+        Raises:
+            BackwardRaised: it raised.
+        """
+        return self.case.pulled([torch.ones_like(t) for t in self.case.base.cotangents])
 
     @cached_property
     def random(self) -> bool:

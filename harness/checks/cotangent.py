@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -34,8 +35,9 @@ def cotangent_linear(session: Session) -> Observation:
     v = case.base.cotangents
     masked = [_masked(t) for t in v]
     rest = [1 - t for t in masked]
-    at_masked, at_rest = case.pulled(masked), case.pulled(rest)
-    ones = _together(session, "1 = v′ + (1 − v′)", [torch.ones_like(t) for t in v], at_masked, at_rest)
+    at_rest = case.pulled(rest)
+    whole = [torch.ones_like(t) for t in v], session.at_ones
+    ones = _together(session, "1 = v′ + (1 − v′)", whole, case.pulled(masked), at_rest)
     halves = [asked for asked in (_along_another_axis(session), _of_one_output(session)) if asked is not None]
     found = _all(session, [_multiple(session, "−2v", -2.0), _multiple(session, "0", 0.0), ones, *halves])
     if found.outcome is not Outcome.FAIL:
@@ -102,23 +104,23 @@ def _of_one_output(session: Session) -> Asked | None:
 
 def _in_two(session: Session, what: str, part: Cotangents) -> Asked:
     """v, and what a part and the rest give together."""
-    case = session.case
-    v = case.base.cotangents
-    rest = [t - h for t, h in zip(v, part, strict=True)]
-    return _together(session, what, v, case.pulled(part), case.pulled(rest))
+    case, base = session.case, session.case.base
+    rest = [t - h for t, h in zip(base.cotangents, part, strict=True)]
+    return _together(session, what, (base.cotangents, base.gradients), case.pulled(part), case.pulled(rest))
 
 
-def _together(session: Session, what: str, whole: Cotangents, a: Gradients, b: Gradients) -> Asked:
-    """A cotangent, and the sum of what its two parts gave."""
+def _together(session: Session, what: str, whole: tuple[Cotangents, Gradients], a: Gradients, b: Gradients) -> Asked:
+    """A cotangent with what it gave, and the sum of what its two parts gave."""
     names = session.case.wanted
     both = {n: _sum(a.get(n), b.get(n)) for n in names}
-    return what, whole, both, {n: _sum(_size(a.get(n)), _size(b.get(n))) for n in names}
+    sizes = {n: _sum(_size(a.get(n)), _size(b.get(n))) for n in names}
+    return Asked(what, whole[0], both, sizes, whole[1])
 
 
 def _multiple(session: Session, what: str, c: float) -> Asked:
     """c v, and as many times the gradients."""
     base = session.case.base
-    return what, [c * v for v in base.cotangents], _times(base.gradients, c), None
+    return Asked(what, [c * v for v in base.cotangents], _times(base.gradients, c))
 
 
 def _masked(v: Tensor, axis: int = 0) -> Tensor:
@@ -139,27 +141,39 @@ def cotangent_scale(session: Session) -> Observation:
 
 def cotangent_layout(session: Session) -> Observation:
     """The same values in other memory give the same gradients: transposed, with gaps and an offset, in channels-last order,
-    and one number expanded over all entries without memory of its own, as `sum()` and `mean()` send it."""
+    and without memory of their own: one number expanded over all entries, as `sum()` and `mean()` send it, or a row over all
+    rows, as a mean over the rows does."""
     if skipped := _nothing_to_vary(session):
         return skipped
-    case = session.case
-    v, g = case.base.cotangents, case.base.gradients
-    level = [torch.full_like(t, _first(t)) for t in v]
-    flat = [torch.full((), _first(t), dtype=t.dtype, device=t.device).expand(t.shape) for t in v]
-    cases: list[Asked] = [(what, [lay(t) for t in v], _times(g, 1.0), None) for what, lay in LAYOUTS.items()]
-    cases = [c for c in cases if any(moved(a, b) for a, b in zip(c[1], v, strict=True))]
-    if any(t.numel() > 1 for t in v):
-        expected = case.pulled(level)
-        # a cotangent of equal numbers may cancel where others don't, as behind a centring
-        size = {n: _sum(_size(g.get(n)), _size(expected.get(n))) for n in case.wanted}
-        cases.append(("one number expanded (strides 0)", flat, _times(expected, 1.0), size))
+    v, g = session.case.base.cotangents, session.case.base.gradients
+    cases = [Asked(what, [lay(t) for t in v], _times(g, 1.0)) for what, lay in LAYOUTS.items()]
+    cases = [c for c in cases if any(moved(a, b) for a, b in zip(c.cotangents, v, strict=True))]
+    cases += _expanded(session)
     if not cases:
         return Observation(Outcome.SKIP, reason="an output of one number has one layout")
     return _all(session, cases)
 
 
-def _first(t: Tensor) -> float:
-    return float(t.reshape(-1)[0]) if t.numel() else 1.0
+def _expanded(session: Session) -> Iterator[Asked]:
+    """A number for all entries, and the numbers of one index for all along an axis, which has its turn over the examples."""
+    case = session.case
+    v = case.base.cotangents
+    if any(t.numel() > 1 for t in v):
+        one = [torch.ones((), dtype=t.dtype, device=t.device).expand(t.shape) for t in v]
+        yield _in_little_memory(session, "one number expanded (strides 0)", one, session.at_ones)
+    axes = sorted({a for t in v for a, size in enumerate(t.shape) if 1 < size < t.numel()})
+    if axes:
+        axis = axes[case.seed % len(axes)]
+        same = [t if t.ndim <= axis or not t.numel() else t.narrow(axis, 0, 1).expand(t.shape) for t in v]
+        what = f"what stands at the first index along axis {axis} expanded along it (stride 0)"
+        yield _in_little_memory(session, what, same, case.pulled([t.contiguous() for t in same]))
+
+
+def _in_little_memory(session: Session, what: str, expanded: Cotangents, expected: Gradients) -> Asked:
+    """Where numbers are equal they may cancel where others don't, as behind a centring."""
+    g = session.case.base.gradients
+    size = {n: _sum(_size(g.get(n)), _size(expected.get(n))) for n in session.case.wanted}
+    return Asked(what, expanded, _times(expected, 1.0), size)
 
 
 def _nothing_to_vary(session: Session) -> Observation | None:
@@ -177,24 +191,35 @@ def _nothing_to_vary(session: Session) -> Observation | None:
     return None
 
 
-Asked = tuple[str, Cotangents, Gradients, "Mapping[str, Tensor | None] | None"]
-"""What is changed, the cotangents handed over, the gradients expected, and the sizes of their parts before they cancel."""
+@dataclass(frozen=True)
+class Asked:
+    """What backward is asked, and what it should give."""
+
+    what: str
+    """What is changed."""
+    cotangents: Cotangents
+    expected: Gradients
+    sizes: Mapping[str, Tensor | None] | None = None
+    """The sizes of parts before they cancel."""
+    found: Gradients | None = None
+    """What backward gives, where that is known."""
 
 
 def _all(session: Session, asked: Sequence[Asked]) -> Observation:
     """The first of these that backward gets wrong, or the worst resolution of each tensor over all of them."""
     good: dict[str, float] = {}
     open_: dict[str, float] = {}
-    for what, cotangents, expected, sizes in asked:
-        found = session.case.pulled(cotangents)
+    for a in asked:
+        found = session.case.pulled(a.cotangents) if a.found is None else a.found
         for n in session.case.wanted:
-            verdict = agreement(session.judge.claim, n, found.get(n), expected[n], None if sizes is None else sizes[n])
-            if verdict.outcome is Outcome.FAIL and sizes is not None and _last_digits(session, n, cotangents, verdict):
+            size = None if a.sizes is None else a.sizes[n]
+            verdict = agreement(session.judge.claim, n, found.get(n), a.expected[n], size)
+            if verdict.outcome is Outcome.FAIL and size is not None and _last_digits(session, n, a.cotangents, verdict):
                 open_[n] = verdict.resolution
                 continue
             if verdict.outcome is Outcome.FAIL:
-                finding = entry_farthest_off(n, found.get(n), expected[n])
-                reason = f"{n}, with the cotangent {what}: {verdict.reason}"
+                finding = entry_farthest_off(n, found.get(n), a.expected[n])
+                reason = f"{n}, with the cotangent {a.what}: {verdict.reason}"
                 return Observation(Outcome.FAIL, reason=reason, finding=finding)
             good[n] = max(good.get(n, 0.0), verdict.resolution)
     if open_:

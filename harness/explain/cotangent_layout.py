@@ -1,7 +1,8 @@
-"""The same cotangent in other memory: transposed, with gaps and an offset, channels-last, and one number expanded.
+"""The same cotangent in other memory: transposed, with gaps and an offset, channels-last, one number or one row expanded.
 
-`sum()` and `mean()` send a gradient that is one number with strides 0, and a transpose sends one in another order. A
-backward that reads memory as if it were contiguous, or that can't take it, is wrong for them.
+`sum()` and `mean()` send a gradient that is one number with strides 0, `y.mean(0)` one row for all rows with a stride of 0,
+and a transpose sends one in another order. A backward that reads memory as if it were contiguous, or that can't take it, is
+wrong for them.
 """
 
 from harness import LayerSpec

@@ -129,6 +129,29 @@ def test_a_backward_that_can_not_take_a_strided_cotangent_fails():
     assert "backward raised" in found.reason
 
 
+ALONG = {
+    "its first row for all": (lambda v: v[:1].expand_as(v) if v.stride(0) == 0 else v, Outcome.PASS),
+    "its first row for all where columns are one": (
+        lambda v: v[:1].expand_as(v) if v.stride(-1) == 0 else v,
+        Outcome.FAIL,
+    ),
+    "its first column for all where rows are one": (
+        lambda v: v[:, :1].expand_as(v) if v.stride(0) == 0 else v,
+        Outcome.FAIL,
+    ),
+    "its first entry for all": (lambda v: v.flatten()[0].expand_as(v) if 0 in v.stride() else v, Outcome.FAIL),
+}
+
+
+@pytest.mark.parametrize("name", ALONG)
+def test_a_backward_that_takes_a_cotangent_expanded_along_one_axis_for_one_number_fails(name):
+    """As `y.sum(1)` and `y.mean(0)` send it; a row that stands for all rows may stand for them."""
+    seen, expected = ALONG[name]
+    found = check(LayerSpec(lambda: Scale(seen), "B D", name="Scale"), only=("cotangent_layout",)).results[0]
+    assert found.outcome is expected
+    assert expected is Outcome.PASS or "expanded along it" in found.reason
+
+
 def test_a_loss_without_cotangent_is_skipped():
     class Loss:
         def forward(self, x):
