@@ -35,6 +35,7 @@ def conditions(case: Case, name: str, g: Tensor, r: Tensor, again: bool = False)
     """What holds where the claim is wrong and nowhere else: the simplest alone. On `again`, at another draw where the question
     is whether the same holds, all of them, however few entries there are."""
     out = wrong_entries(g, r, EXACT)
+    yield from _other_mask(g, r, out, again)
     fewest = 0 if again else FEWEST
     if not max(1, fewest) <= int(out.sum()) <= out.numel() - fewest:
         return
@@ -46,6 +47,14 @@ def conditions(case: Case, name: str, g: Tensor, r: Tensor, again: bool = False)
     if not bool(g[out].any()) and bool((g[~out] != 0).all()):
         found.append("out exactly where it is 0")
     yield from found if again else found[:1]
+
+
+def _other_mask(g: Tensor, r: Tensor, out: Tensor, again: bool) -> Iterator[str]:
+    """Zeros in other places, and nothing else: a mask drawn anew in backward, or turned round. A small draw may show one side."""
+    gone, kept = (g == 0) & (r != 0), (g != 0) & (r == 0)
+    sides = int(bool(gone.any())) + int(bool(kept.any()))
+    if torch.equal(out, gone | kept) and sides >= (1 if again else 2):
+        yield "its zeros stand in other places than they should, and nothing else is wrong: backward uses another mask than forward"
 
 
 Sizes = Mapping[str, Any]
@@ -99,9 +108,14 @@ def _from(n: str, failed: Sequence[Sizes], passed: Sequence[Sizes]) -> Holds:
 
 
 def rows(case: Case, g: Tensor, r: Tensor) -> Iterator[str]:
-    """What integer a row carries where the rows are wrong, and in no other: a label, or one that another row has too."""
+    """What integer a row carries where the rows are wrong, and in no other: a label, or one that another row has too; or an entry,
+    of a mask."""
     out = wrong_entries(g, r, EXACT)
     for other, leaf in case.leaves.items():
+        if leaf.shape == out.shape and not leaf.is_floating_point() and bool(out.any()) and not bool(out.all()):
+            values = torch.unique(leaf[out])
+            if len(values) == 1 and torch.equal(out, leaf == values):
+                yield f"out exactly where {other} is {values.item()}"
         if not _counts(leaf) or not leaf.ndim or leaf.shape != out.shape[: leaf.ndim] or leaf.ndim == out.ndim:
             continue
         wrong = out.flatten(leaf.ndim).any(-1)
@@ -165,7 +179,7 @@ def _indexed(case: Case, out: Tensor, again: bool) -> Iterator[str]:
     """Where an integer input points: the entry of each row that a label selects (on `again` some may be out by too little to
     tell), or rows that it names more than once."""
     for other, leaf in case.leaves.items():
-        if not _counts(leaf):
+        if not _counts(leaf) or leaf.shape == out.shape:  # a mask names no index
             continue
         index = leaf.long()
         for axis, size in enumerate(out.shape):

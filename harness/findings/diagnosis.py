@@ -14,7 +14,8 @@ from harness.case import Case
 from harness.domain import BackwardRaised, Refused
 from harness.draws import directions_like
 from harness.findings.conditions import FROM, conditions, rows
-from harness.findings.likeness import FIT, along, elsewhere, explains, likenesses, output_beside, wrong_entries
+from harness.findings.likeness import ENOUGH, FIT, along, elsewhere, explains, likenesses, output_beside, wrong_entries
+from harness.findings.multiples import derivative, few, nearly, powers
 from harness.findings.residuals import axes_named, crossed, sets, shifted, structured
 
 
@@ -35,8 +36,11 @@ def kinds(case: Case, name: str, claimed: Tensor, expected: Tensor, again: bool 
         structured(case, name, g, r, again),
         crossed(case, x, g, r),
         conditions(case, name, g, r, again),
+        few(g, r, 1 if again else ENOUGH),
         elsewhere(case, name, g, r),
+        derivative(case, g, r),
         _unsummed(case, name),
+        nearly(g, r),
     )
     yield from (found for kind in tried if (found := list(kind)))
 
@@ -71,6 +75,9 @@ STILL = (
     "the forward stands still around here, as a step does: if backward is the derivative of another function on purpose (a "
     "surrogate, straight-through), name that, LayerSpec(..., derivative_of=f)"
 )
+
+PLACE = "only "
+"""How a sentence on where something is out begins: a place tells nothing that no other draw confirms."""
 
 OWN = 1e-3
 """How far the factors of indices may be from multiples of a norm or a variance."""
@@ -180,8 +187,8 @@ def _factored(case: Case, name: str, g: Tensor, r: Tensor) -> Iterator[str]:
     """A factor entry by entry, of the input or the output there; or one of each index along an axis."""
     x, y = case.leaves[name].double(), output_beside(case, g.shape)
     stands = [(name, x), *([] if y is None else [("y", y.double())])]
-    powers = [(what, text, t) for what, leaf in stands for text, t in _powers(what, leaf)]
-    for what, text, t in [*powers, *_beside(case, name, g)]:
+    raised = [(what, text, t) for what, leaf in stands for text, t in powers(what, leaf)]
+    for what, text, t in [*raised, *_beside(case, name, g)]:
         # what is divided by may be 0, as 1 - y² in saturation: the claim is multiplied by it
         for said, model, claimed, right in ((text, t * r, g, r), (f"1/{text}", r, t * g, t * r)):
             by = _scale(model, claimed)
@@ -221,12 +228,6 @@ def _own_factor(factor: Tensor, x: Tensor, others: tuple[int, ...]) -> str:
             if bool(share.isfinite().all()) and float((share / share.mean() - 1).abs().max()) < OWN:
                 return f", a multiple of {text}"
     return ""
-
-
-def _powers(n: str, t: Tensor) -> Iterator[tuple[str, Tensor]]:
-    """The factors that people forget or write once too often."""
-    yield from {n: t, f"{n}²": t**2, f"(1-{n})": 1 - t, f"(1+{n})": 1 + t}.items()
-    yield from {f"(1-{n}²)": 1 - t**2, f"(1+{n}²)": 1 + t**2, f"√(1-{n}²)": (1 - t**2).sqrt()}.items()
 
 
 def _beside(case: Case, name: str, g: Tensor) -> Iterator[tuple[str, str, Tensor]]:

@@ -12,7 +12,7 @@ from harness.base import Base
 from harness.case import Case
 from harness.domain import BackwardRaised, Refused
 from harness.draws import directions_like
-from harness.findings.diagnosis import common, kinds, varying
+from harness.findings.diagnosis import PLACE, common, kinds, varying
 from harness.findings.reproduce import script
 from harness.judgement.judge import Judge
 from harness.judgement.verdict import Verdict
@@ -100,6 +100,10 @@ def _tested(
     fresh = FRESH if claimed.numel() <= (COSTLY if session.judge.trusted is None else LARGE) else 1
     draws = [*others[: 2 * fresh], *(f for k in range(1, fresh + 1) if (f := session.fresh(k)) is not None)]
     found = [s for other in draws[: 2 * fresh] if (s := _shown(other, name, judge, followed)) is not None]
+    if not found:  # at one draw a place is as good as a value
+        kind = [s for s in kind if not s.startswith(PLACE)] or next(
+            (k for k in first if not k[0].startswith(PLACE)), []
+        )
     others_say = [list(chain.from_iterable(kinds(c, name, g, r, again=True))) for c, g, r in found]
     same = varying(kind, others_say) if claimed.numel() >= TELLING else ()
     # one multiple for all is simpler than whatever else then fits, as a multiple for each row

@@ -211,7 +211,11 @@ def elsewhere(case: Case, name: str, g: Tensor, r: Tensor) -> Iterator[str]:
 def _altered(case: Case, name: str) -> Iterator[tuple[str, dict[str, Tensor]]]:
     """Other points that people take for this one; what is differentiated by is not left out of its own gradient."""
     for n, leaf in case.leaves.items():
-        if case.subject.leaves[n].role == "input" or not leaf.is_floating_point():
+        if not leaf.is_floating_point():
+            continue
+        if n != name and bool((leaf < 0).any()):
+            yield f"|{n}| for {n}", {n: leaf.abs()}
+        if case.subject.leaves[n].role == "input":
             continue
         for value in (1, 0):
             if n != name and bool((leaf != value).any()):

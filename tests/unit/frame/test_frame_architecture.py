@@ -134,6 +134,7 @@ RANKS = [
         "judgement.edges",
         "oracles.nudge",
         "judgement.pieces",
+        "findings.multiples",
         "findings.residuals",
         "examples.special",
         "judgement.verdict",
