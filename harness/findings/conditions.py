@@ -107,6 +107,21 @@ def _from(n: str, failed: Sequence[Sizes], passed: Sequence[Sizes]) -> Holds:
     return f"{n} is {least} or more (right up to {most})", lambda s: bool(s[n] > most > 1)
 
 
+def mislabelled(case: Case, g: Tensor, r: Tensor, again: bool) -> Iterator[str]:
+    """Rows in which two entries are out by opposite amounts, one of which a label selects: it is subtracted elsewhere."""
+    out, off = wrong_entries(g, r, EXACT), g - r
+    for other, leaf in case.leaves.items():
+        for axis, size in enumerate(out.shape) if _counts(leaf) and bool(out.any()) else ():
+            rest = (*out.shape[:axis], *out.shape[axis + 1 :])
+            if leaf.shape != rest or size < (2 if again else 3) or int(leaf.min()) < 0 or int(leaf.max()) >= size:
+                continue
+            wrong, index = out.any(axis), leaf.long().unsqueeze(axis)
+            two = (out.sum(axis) == 2) & out.gather(axis, index).squeeze(axis)
+            opposite = off.sum(axis).abs() <= EXACT * off.abs().amax(axis)
+            if bool((two & opposite)[wrong].all()):
+                yield f"in each row that is out, what belongs to the entry that {other} selects along axis {axis} stands at another entry"
+
+
 def rows(case: Case, g: Tensor, r: Tensor) -> Iterator[str]:
     """What integer a row carries where the rows are wrong, and in no other: a label, or one that another row has too; or an entry,
     of a mask."""

@@ -13,7 +13,7 @@ from torch import Tensor
 from harness.case import Case
 from harness.domain import BackwardRaised, Refused
 from harness.draws import directions_like
-from harness.findings.conditions import FROM, conditions, rows
+from harness.findings.conditions import FROM, conditions, mislabelled, rows
 from harness.findings.likeness import ENOUGH, FIT, along, elsewhere, explains, likenesses, output_beside, wrong_entries
 from harness.findings.multiples import derivative, few, nearly, powers
 from harness.findings.residuals import axes_named, crossed, sets, shifted, structured
@@ -31,6 +31,7 @@ def kinds(case: Case, name: str, claimed: Tensor, expected: Tensor, again: bool 
         likenesses(case, name, g, r),
         shifted(g, r),
         _local(g, r),
+        mislabelled(case, g, r, again),
         rows(case, g, r),
         _factored(case, name, g, r),
         structured(case, name, g, r, again),

@@ -135,3 +135,41 @@ def test_a_place_that_no_other_draw_confirms_is_not_told():
 
     found = check(LayerSpec(Cut, "B D"), seed=1, only=("input_gradient",)).failures
     assert not any("index" in s for r in found for s in r.finding.diagnosis)
+
+
+class CrossEntropy:
+    """The mean of −log softmax at labels, whose backward subtracts 1 at what it makes of them."""
+
+    def __init__(self, seen):
+        self.seen = seen
+
+    def forward(self, z, t):
+        e = np.exp(z - z.max(1, keepdims=True))
+        self.p, self.t = e / e.sum(1, keepdims=True), t
+        return -np.log(self.p[np.arange(len(t)), t]).mean()
+
+    def backward(self, up=1.0):
+        d = self.p.copy()
+        d[np.arange(len(d)), self.seen(self.t)] -= 1
+        return up * d / len(d)
+
+
+@pytest.mark.parametrize("seen", [lambda t: t - 1, np.sort])
+def test_a_label_that_is_another_one_in_backward_is_told(seen):
+    report = gradcheck(CrossEntropy(seen), X.numpy(), np.array([3, 0, 4, 2, 2, 1]), raise_exception=False)
+    found = report.failures[0].finding
+    assert found is not None
+    assert found.diagnosis == (
+        "in each row that is out, what belongs to the entry that t selects along axis 1 stands at another entry",
+    )
+
+
+def test_a_label_that_is_added_is_no_other_label():
+    class Added(CrossEntropy):
+        def backward(self, up=1.0):
+            d = self.p.copy()
+            d[np.arange(len(d)), self.t] += 1
+            return up * d / len(d)
+
+    report = gradcheck(Added(None), X.numpy(), np.array([3, 0, 4, 2, 2, 1]), raise_exception=False)
+    assert report.failures[0].finding.diagnosis == ("out exactly at the entries that t selects along axis 1",)
