@@ -239,3 +239,37 @@ def test_a_kink_that_curvature_hides_from_coarse_steps_is_one(kink, at_zero):
 
     report = gradcheck(run, np.array([[0.0, 0.5, -1.0, 0.0]]), raise_exception=False)
     assert bool(report.failures) == (not 0 <= at_zero <= 1), str(report)
+
+
+class Opacity:
+    """What is left of each falling step of a steep sigmoid, as in NeuS: next to saturation a tie is a kink far below the others."""
+
+    def __init__(self, slope=0.0):
+        self.slope = slope
+        """Which of the slopes at a kink is taken."""
+
+    def forward(self, x):
+        self.c = 1 / (1 + np.exp(-10 * x))
+        self.a = (self.c[:, :-1] - self.c[:, 1:]) / (self.c[:, :-1] + 1e-5)
+        return np.maximum(self.a, 0)
+
+    def backward(self, d):
+        c, g = self.c, np.zeros_like(self.c)
+        d = d * np.where(self.a == 0, self.slope, self.a > 0)
+        g[:, :-1] += d * (c[:, 1:] + 1e-5) / (c[:, :-1] + 1e-5) ** 2
+        g[:, 1:] -= d / (c[:, :-1] + 1e-5)
+        return g * 10 * c * (1 - c)
+
+
+STEPS = np.array([[1.6, 1.6, 0.1891, 0.1891, -0.4131, -0.4131, -2.4415]])
+
+
+def test_the_other_entry_of_a_kink_too_small_to_be_looked_for_is_no_failure():
+    for seed in range(4):
+        assert not (report := gradcheck(Opacity(), STEPS, raise_exception=False, seed=seed)).failures, str(report)
+
+
+@pytest.mark.parametrize("slope", [1.5, -0.5])
+def test_a_slope_beside_both_sides_of_larger_kinks_fails(slope):
+    for seed in range(4):
+        assert gradcheck(Opacity(slope), STEPS, raise_exception=False, seed=seed).failures
