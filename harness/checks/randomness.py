@@ -12,7 +12,7 @@ from harness.case import Case
 from harness.checks import Check
 from harness.domain import Refused
 from harness.draws import rng_of, signed_like
-from harness.findings.chances import UNLIKELY, dependent, share_kept, shares
+from harness.findings.chances import UNLIKELY, dependent, of_maps, share_kept, shares
 from harness.outcome import Outcome
 from harness.reading.masks import RATES
 from harness.report import Finding
@@ -197,8 +197,10 @@ def _seen(session: Session, expected: Tensor, identity: bool) -> Observation:
 
 def _shown(case: Case, drawn: Tensor, expected: Tensor, identity: bool) -> Observation:
     """What so many draws show."""
-    shared = "shared_mask" in case.promises
-    if identity and not shared and (why := dependent(drawn, expected, case.base.outputs[0].shape)):
+    shared, shape = "shared_mask" in case.promises, case.base.outputs[0].shape
+    if identity and not shared:
+        drawn, expected, shape = of_maps(drawn, expected, shape)
+    if identity and not shared and (why := dependent(drawn, expected, shape)):
         meant = ('where entries are meant to share a draw: LayerSpec(..., promises=("shared_mask",))',)
         finding = Finding(("output", None), why, "independent entries", "exact", 1, 1, meant)
         return Observation(Outcome.FAIL, reason=why, finding=finding)

@@ -46,6 +46,22 @@ def shares(n: int, g: float) -> tuple[float, float]:
     return g * farthest(0.0), g * farthest(1.0)
 
 
+def of_maps(drawn: Tensor, expected: Tensor, shape: torch.Size) -> tuple[Tensor, Tensor, torch.Size]:
+    """One entry of each channel, of images and volumes whose channels are kept and dropped as a whole, as by torch's Dropout2d:
+    there these are what is drawn. Else what is given."""
+    if len(shape) < IMAGES or not bool((expected != 0).all()):
+        return drawn, expected, shape
+    maps = (drawn != 0).reshape(len(drawn), *shape[:2], -1)
+    if maps.shape[-1] < 2 or not torch.equal(maps.any(-1), maps.all(-1)):
+        return drawn, expected, shape
+    first = torch.arange(expected.numel()).reshape(*shape[:2], -1)[..., 0].flatten()
+    return drawn[:, first], expected[first], shape[:2]
+
+
+IMAGES = 4
+"""From how many axes on a tensor is one of images: examples, channels, and two or three of space."""
+
+
 def dependent(drawn: Tensor, expected: Tensor, shape: torch.Size) -> str:
     """What is said where neighbours along an axis, or entries half its length apart, are kept and dropped together, or never
     together; empty where they are not."""

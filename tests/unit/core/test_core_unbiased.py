@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from harness import LayerSpec, Outcome, check, floats
+from harness import LayerSpec, Outcome, check, floats, gradcheck
 from harness.findings.chances import UNLIKELY, shares
 
 
@@ -267,3 +267,38 @@ def test_where_evaluation_is_a_multiple_the_mean_is_it_too(build, outcome, seed)
     report = check(LayerSpec(build, "B D"), only=("unbiased",), seed=seed)
     found = {r.mode: r.outcome for r in report.results}["train"]
     assert found is outcome or (build is Leaking and found is not Outcome.FAIL)
+
+
+class OfChannels(Dropout):
+    """Dropout2d: whole channels of images."""
+
+    over = (2, 3)
+    """The axes along which the mask is one number."""
+
+    def draw(self, x):
+        shape = [1 if axis in self.over else n for axis, n in enumerate(x.shape)]
+        return super().draw(x.new_ones(shape)).expand(x.shape)
+
+
+class OfRows(OfChannels):
+    over = (3,)
+
+
+class UncompensatedChannels(OfChannels):
+    def draw(self, x):
+        return super().draw(x).bool().to(x)
+
+
+def of_images(layer):
+    return gradcheck(layer(), torch.randn(4, 6, 3, 5), battery=True, raise_exception=False)
+
+
+def test_whole_channels_of_images_need_no_promise():
+    report = of_images(OfChannels)
+    assert report.ok, str(report)
+    assert any(r.check == "unbiased" and r.outcome is Outcome.PASS for r in report.results)
+
+
+@pytest.mark.parametrize("layer", [OfRows, UncompensatedChannels])
+def test_other_masks_of_images_fail(layer):
+    assert "unbiased" in {r.check for r in of_images(layer).failures}
