@@ -147,6 +147,12 @@ class Ladders:
         first = 2.0 ** -(FIRST + 2) * LEAST
         return backward + self.along(name).rounding / first / self.differences.unit(name)
 
+    def stationary(self, name: str) -> float:
+        """How small the gradient of a function at an extremum must be known to be, as of a loss where what is predicted is what
+        is wanted: nothing beside the slope from afar. Its digits hide more than they would of a slope. 0 for a claim that is
+        more than rounding."""
+        return COARSEST * self.case.tau * self.differences.secant(name) if self.zero(name) else 0.0
+
     def line(self, name: str, d: Direction, first: int | None = None) -> Line:
         """What the ladder says along a direction through one tensor."""
         need, ladder = self.need(name, self.claim.sizes[name]), Ladder(self.along(name), self.claim.gradients, d)
