@@ -77,7 +77,7 @@ class Place:
 
     def by_entries(self, name: str, scale: float, entries: list[int] | None = None) -> Verdict:
         """Entry by entry, many at a time where they do not interact; those at a kink together too."""
-        g, need = self.judge.claim.gradients[name], self.judge.need(name, scale)
+        g, need = self.judge.claim.gradients[name], max(self.judge.need(name, scale), self.judge.stationary(name))
         blocks = self.judge.blocks(name) if entries is None and g.numel() > FEW else None
         if blocks is not None:
             found, alone = self._together(name, need, blocks)
