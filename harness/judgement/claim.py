@@ -66,8 +66,14 @@ class Claim:
         places = bad.flatten().nonzero().flatten().tolist()
         if len(places) > SINGULAR:
             places = rng_of(self.case.seed, 43).choice(places, SINGULAR, replace=False).tolist()
-        if not all(Edges(self.differences).diverges(name, k) for k in places):
+        edges = Edges(self.differences)
+        diverging = [k for k in places if edges.diverges(name, k)]
+        if not diverging:
             return False
+        if others := [k for k in places if k not in diverging]:
+            torn = edges.torn(name, diverging)
+            if not all(edges.moves(name, k, torn) for k in others):
+                return False
         self.differences.held[name] = bad
         self.gradients[name] = g.masked_fill(bad, 0.0)
         self.sizes[name] = rms(self.gradients[name])

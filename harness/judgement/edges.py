@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from harness.oracles.differences import Differences
 from harness.oracles.estimate import Direction
+from harness.tensors.arrays import rms
 
 REACH = 4.0
 """How far from the point, in units of the spread, a plateau's end is looked for."""
@@ -35,6 +37,9 @@ says that there are any."""
 
 AT_ONCE = (2.0**-20, 2.0**-26, 2.0**-32)
 """The steps over which outputs that jump at the point itself move by as much as each other."""
+
+TEARING = (60, 61, 62, 63)
+"""Along which directions outputs are looked at that jump: at the foot of one all do along some."""
 
 STAIR = 2.0**-12
 """Of the outputs' size: coarser than any arithmetic but 16-bit."""
@@ -90,6 +95,24 @@ class Edges:
         of (x, y) at the origin on the side on which it jumps: then there is no slope, whatever the other side says."""
         sides = [q for side in (1.0, -1.0) if (q := self._quotients(self.f.one(name, k), side))]
         return any(bool(_grows(torch.tensor(q, dtype=torch.float64))) for q in sides)
+
+    def torn(self, name: str, entries: Sequence[int]) -> Tensor:
+        """The outputs that jump at the very point along directions through these entries: they have no gradient there, though
+        along an entry that leaves what jumps as it is (the row of a matrix whose other rows are zeros, of its singular
+        vectors) they may have a slope."""
+        mask = torch.zeros_like(self.f.y, dtype=torch.bool)
+        for number in TEARING:
+            d = self.f.direction(number, [name])[name]
+            part = torch.zeros_like(d).flatten().index_copy(0, torch.tensor(entries), d.flatten()[list(entries)])
+            changes = [self.f.change(self.f.spread({name: part.reshape(d.shape)}, h)) for h in AT_ONCE]
+            moved = torch.stack([torch.zeros_like(self.f.y) if c is None else (self.f.v * c).abs() for c in changes])
+            mask |= moved.amin(0) > torch.clamp(moved.amax(0) / 2, min=STAIR * rms(self.f.v * self.f.y))
+        return mask
+
+    def moves(self, name: str, k: int, outputs: Tensor) -> bool:
+        """Whether one entry moves any of these outputs."""
+        change = self.f.change(self.f.spread(self.f.one(name, k), QUOTIENTS[0]))
+        return change is not None and bool(change[outputs].any())
 
     def singular(self, name: str) -> Tensor | None:
         """The entries at which a one-sided quotient grows without end though the outputs do not jump, as √x at 0 whatever its
