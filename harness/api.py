@@ -27,6 +27,7 @@ from harness.examples.sample import layer_name, modes_of
 from harness.options import usable_device
 from harness.outcome import Outcome, SpecError
 from harness.reading.signatures import spelt
+from harness.replay.settings import settings_kept
 from harness.replay.sources import globals_preserved
 from harness.report import Report, Result
 from harness.single import Single
@@ -114,6 +115,7 @@ def undisturbed() -> Iterator[None]:
         globals_preserved(),
         torch.inference_mode(False) if torch.is_inference_mode_enabled() else nullcontext(),
         nullcontext() if torch.is_grad_enabled() else torch.enable_grad(),
+        settings_kept(),
         np.errstate(all="ignore"),
         warnings.catch_warnings(),
     ):

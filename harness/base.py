@@ -2,14 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from harness.replay.settings import Change
 from harness.subject import Gradients
 from harness.tensors.arrays import same_bytes
+
+
+class Left(NamedTuple):
+    """What forward or backward left otherwise than it was."""
+
+    what: str
+    found: str
+    expected: str
+
+
+def left_changed(by: str, changes: Iterable[Change]) -> list[Left]:
+    """What is said of settings that forward or backward changed."""
+    return [Left(c.what, f"{c.after} after {by}", c.expected) for c in changes]
+
+
+def put_elsewhere(by: str, names: Iterable[str]) -> list[Left]:
+    """What is said of global generators that forward or backward seeded."""
+    return [Left(f"the global generator of {name}", f"seeded by {by}", ONWARD) for name in names]
+
+
+def switched(by: str, modes: tuple[str, str] | None) -> list[Left]:
+    """What is said of a layer that puts itself into another mode."""
+    return (
+        [] if modes is None else [Left("the layer's mode", f"{modes[1]!r} after {by}", f"{modes[0]!r}, as before it")]
+    )
+
+
+ONWARD = "left to go on (all that draws from it after that draws the same at every call; seed a generator of the layer's own)"
 
 
 @dataclass(frozen=True)
@@ -29,6 +59,8 @@ class Base:
     outputs_after: tuple[Tensor, ...]
     """The outputs as backward left them."""
     parameters_after: Mapping[str, Tensor]
+    left: tuple[Left, ...]
+    """What is not its own and was left otherwise than it was: settings, global generators, its mode."""
     buffers_after_forward: Mapping[str, Tensor]
     buffers_after_backward: Mapping[str, Tensor]
 

@@ -11,11 +11,13 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from harness.base import Base, as_real, integers_among
+from harness.base import Base, as_real, integers_among, left_changed, put_elsewhere, switched
 from harness.domain import Refused, backward_may_raise, forward_may_refuse
 from harness.draws import cotangents_like
 from harness.functions.reference import Reference
 from harness.once import once
+from harness.replay.settings import settings_kept, unlike_usual
+from harness.replay.sources import reseeded, unwatched
 from harness.subject import Evaluation, Gradients, Subject
 from harness.tensors.arrays import all_finite
 
@@ -40,17 +42,28 @@ class Evaluated:
             Refused: the forward raised or is not finite here.
             BackwardRaised: the backward raised.
         """
-        return self.evaluate(1)
+        with unlike_usual():
+            return self.evaluate(1, watched=True)
 
-    def evaluate(self, cotangent_seed: int, given: tuple[Tensor, ...] | None = None) -> Base:
+    def evaluate(self, cotangent_seed: int, given: tuple[Tensor, ...] | None = None, watched: bool = False) -> Base:
         """One forward and one backward with the cotangent of that number, or with those given.
+
+        Args:
+            cotangent_seed: the number.
+            given: the cotangents.
+            watched: whether global generators are looked at, which takes as long as a forward of a small layer.
 
         Raises:
             Refused: the forward raised or is not finite here.
             BackwardRaised: the backward raised.
         """
         handed = {n: t.clone() for n, t in self.leaves.items()}
-        evaluation = self._run(handed, self.seed)
+        generators = reseeded if watched else unwatched
+        with settings_kept() as by_forward, generators() as seeded:
+            evaluation = self._run(handed, self.seed)
+        seeded += [n for n, modes in self.subject.reseeds.items() if {None, self.mode} & set(modes)]
+        left = [*put_elsewhere("forward", dict.fromkeys(seeded)), *left_changed("forward", by_forward)]
+        left += switched("forward", evaluation.switched())
         outputs = tuple(y.detach().clone() for y in evaluation.outputs)
         sums = [float(y.sum()) for y in outputs]
         if not all(map(math.isfinite, sums)) and not all(map(all_finite, outputs)):
@@ -58,8 +71,10 @@ class Evaluated:
         after_forward = evaluation.buffers()
         cotangents = self._cotangents(outputs, cotangent_seed, sums) if given is None else given
         handed_cotangents = tuple(v.clone() for v in cotangents)
-        with backward_may_raise():
+        with settings_kept() as by_backward, generators() as elsewhere, backward_may_raise():
             gradients = evaluation.pullback(handed_cotangents)
+        left += [*left_changed("backward", by_backward), *put_elsewhere("backward", elsewhere)]
+        left += [] if left else switched("backward", evaluation.switched())
         integers = integers_among(gradients, self.leaves)
         return Base(
             outputs=outputs,
@@ -71,6 +86,7 @@ class Evaluated:
             handed_cotangents=tuple(v.clone() for v in handed_cotangents),
             outputs_after=tuple(y.detach().clone() for y in evaluation.outputs),
             parameters_after=evaluation.now(),
+            left=tuple(left),
             buffers_after_forward=after_forward,
             buffers_after_backward=evaluation.buffers(),
         )

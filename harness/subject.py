@@ -45,6 +45,8 @@ class Evaluation:
     """The buffers at the time of the call."""
     now: Callable[[], Mapping[str, Tensor]] = dict
     """The leaves as they are in the layer at the time of the call: what forward and backward have left of them."""
+    switched: Callable[[], tuple[str, str] | None] = lambda: None
+    """The mode that it was put into and the one that it is in at the time of the call, where that is another."""
     memory: Callable[[], Mapping[Place, Tensor]] | None = None
     """The last pullback's gradients and the parameters on the layer's own memory; None where that can't be seen."""
 
@@ -145,6 +147,8 @@ class Subject:
     """Whether it holds a random generator, or was seen to move a global one."""
     strays: str = ""
     """The global generator that it was seen to draw from instead of the one that it holds; empty: none."""
+    reseeds: Mapping[str, Collection[str | None]] = field(default_factory=dict)
+    """{global generator that its forward was seen to seed: the modes in which it did, None where it was in any}."""
     replayed: Callable[[int], tuple[Any, ...]] | None = None
     """seed → generators like those that it draws from, in the states in which a run of that seed begins; None: unknown."""
     unclaimed: Mapping[str, str] = field(default_factory=dict)

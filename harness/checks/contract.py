@@ -88,8 +88,10 @@ def _elsewhere(case: Case) -> str:
 
 
 def unmutated(session: Session) -> Observation:
-    """Inputs, cotangents and parameters hold the same bytes after forward and backward, outputs after backward."""
+    """Inputs, cotangents and parameters hold the same bytes after forward and backward, outputs after backward; and the layer's
+    mode, settings that all of the program shares, and global generators are where they were, or draws have moved them."""
     case, base = session.case, session.case.base
+    problems = {left.what: exact(*left) for left in reversed(base.left)}
     pairs = {n: (t, base.handed[n]) for n, t in case.leaves.items() if case.subject.leaves[n].role == "input"}
     pairs |= {n: (case.leaves[n], t) for n, t in base.parameters_after.items() if n in case.leaves}
     pairs |= {
@@ -99,7 +101,6 @@ def unmutated(session: Session) -> Observation:
     pairs |= {
         "output" if len(base.outputs) == 1 else f"output{k}": (base.outputs[k], y) for k, y in base.overwritten.items()
     }
-    problems = {}
     for n, (before, after) in pairs.items():
         if not same_bytes(before, after):
             changed = int((before != after).sum()) if before.shape == after.shape else before.numel()

@@ -17,6 +17,7 @@ from harness.outcome import SpecError
 from harness.reading.modes import forward_of
 from harness.reading.scalars import is_node, node_advice
 from harness.reading.scopes import members, own_classes
+from harness.replay.settings import settings_kept
 from harness.request import Request, positional_names
 from harness.subject import Subject
 
@@ -36,7 +37,8 @@ def subject_of(request: Request) -> Subject:
     """
     for convention in conventions():
         if convention.recognises(request.layer):
-            made: Subject = convention.subject(request)
+            with settings_kept():  # what a first forward leaves changed would be no change in the next
+                made: Subject = convention.subject(request)
             return made
     raise SpecError(_unrecognised(request.layer))
 

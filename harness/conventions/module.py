@@ -20,6 +20,7 @@ from harness.functions.held import Held, registered, standing_in, tensors_beside
 from harness.functions.kept import CARRIED, Kept, carries, kept
 from harness.functions.sifting import moving
 from harness.outcome import SpecError
+from harness.reading.modes import EVAL, TRAIN, another
 from harness.replay.sources import Sources
 from harness.request import Request, call_arguments, outputs_of
 from harness.scripts import recipe
@@ -70,6 +71,7 @@ def subject(request: Request) -> Subject:
         draws=bool(work.sources),
         replayed=work.sources.replayed,
         strays=work.sources.strays,
+        reseeds=work.sources.reseeds,
         copied=True,
         partially=lambda some, of=None: work.running(some, partial(bare_pullback, some=of)),
         recipe=work.written,
@@ -181,7 +183,12 @@ class Working:
 
             copied, memory = looked_at(pulled)
             return Evaluation(
-                tuple(y.detach() for y in outputs), copied, lambda: _beside(held, after), lambda: now, memory
+                tuple(y.detach() for y in outputs),
+                copied,
+                lambda: _beside(held, after),
+                lambda: now,
+                lambda: another(mode or "", TRAIN if self.module.training else EVAL),
+                memory,
             )
 
         return run

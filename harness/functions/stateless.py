@@ -104,6 +104,7 @@ class Stateless:
             draws=bool(self.sources),
             replayed=self.sources.replayed,
             strays=self.sources.strays,
+            reseeds=self.sources.reseeds,
             recipe=self._recipe,
         )
 

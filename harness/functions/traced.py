@@ -76,6 +76,7 @@ def traced(
         draws=bool(work.sources),
         replayed=work.sources.replayed,
         strays=work.sources.strays,
+        reseeds=work.sources.reseeds,
         unclaimed=missing,
         partially=lambda some, of=None: work.running(some, partial(bare_pullback, some=of)),
         held={n: h.tensor for n, h in held.items()},

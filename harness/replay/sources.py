@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from harness.replay.generators import generators_around, generators_in
+from harness.replay.onward import went_on
 
 Seeder = Callable[[int], None]
 
@@ -96,6 +97,38 @@ _GLOBALS: dict[str, tuple[Callable[[], Any], Seeder]] = {
     "random": (random.getstate, random.seed),
 }
 
+
+@contextmanager
+def reseeded() -> Iterator[list[str]]:
+    """The names of the global generators that the block put elsewhere than its draws alone would have."""
+    for n in _GLOBALS.keys() - _replayed:
+        _DRAWS[n]()  # what was seeded by a call before would be where the next one puts it
+    before, names = {n: state() for n, (state, _) in _GLOBALS.items()}, list[str]()
+    _begun.append(before)
+    try:
+        yield names
+    finally:
+        _begun.pop()
+    names += [n for n, (state, _) in _GLOBALS.items() if not went_on(n, before[n], state())]
+
+
+@contextmanager
+def unwatched() -> Iterator[list[str]]:
+    """The same of a block in which it is not looked for."""
+    yield []
+
+
+_DRAWS: dict[str, Callable[[], object]] = {
+    "torch": lambda: torch.rand(1, generator=torch.default_generator, device="cpu"),
+    "numpy.random": np.random.random_sample,
+    "random": random.random,
+}
+
+_begun: list[dict[str, Any]] = []
+"""For each such block that is open, the states from which the layer draws."""
+
+_replayed: set[str] = set()
+"""Those that the layer that runs now is replayed with."""
 
 _to_restore: list[list[Callable[[], None]]] = []
 """For each `globals_preserved` that is open, how to give back the generators that were found since it was entered."""
@@ -199,18 +232,25 @@ class Sources:
         self._anew = [restore for r in roots if (restore := beginning(r)) is not None]
         self._seeders = [seeder(g) for g in found]
         self._globals: dict[str, Seeder] = {}
+        self.reseeds: dict[str, set[str | None]] = {}
+        """{global generator that it was seen to seed: the modes in which it did, None where it was in any}."""
 
     def begin_with(self, restore: Callable[[], None]) -> None:
         """Have this done whenever the generators are seeded."""
         self._anew.append(restore)
 
     @contextmanager
-    def watched(self) -> Iterator[None]:
-        """Note which generators move inside the block."""
-        before = {name: state() for name, (state, _) in _GLOBALS.items()}
+    def watched(self, mode: str | None = None) -> Iterator[None]:
+        """Note which generators move inside the block, of forwards in one mode."""
         own = [_state(g) for g in self._own]
         around = [(g, _state(g)) for g in self._around]
-        yield
+        _replayed.clear()
+        _replayed.update(self._globals)
+        with reseeded() as names:
+            before = {name: state() for name, (state, _) in _GLOBALS.items()}
+            yield
+        for name in names:
+            self.reseeds.setdefault(name, set()).add(mode)
         moved = [g for g, was in around if _state(g) != was]  # others may serve other layers
         self._around = [g for g in self._around if all(g is not m for m in moved)]
         self.drawn += moved
@@ -228,6 +268,10 @@ class Sources:
             reseed(seed + k)
         for reseed in self._globals.values():
             reseed(seed)
+        for before in _begun:
+            before.update({n: _GLOBALS[n][0]() for n in self._globals})
+        _replayed.clear()
+        _replayed.update(self._globals)
 
     def replayed(self, seed: int) -> tuple[Any, ...]:
         """Generators in the states that `seed` puts those into that are drawn from, in the order in which they are held."""

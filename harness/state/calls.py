@@ -14,7 +14,7 @@ from torch import Tensor
 from harness.domain import BackwardRaised
 from harness.outcome import SpecError
 from harness.reading.handed import memory_of
-from harness.reading.modes import EVAL, TRAIN, Switch, forward_of, switch_of
+from harness.reading.modes import EVAL, TRAIN, Switch, forward_of, said_mode, switch_of
 from harness.reading.parts import Reset, reset, resets_of
 from harness.reading.rates import rate, set_rate
 from harness.replay.sources import Sources
@@ -92,6 +92,11 @@ class Calls(Asking):
     def switch(self) -> Switch | None:
         """How the layer is put into a mode; None where it has none, or where the mode is a keyword of forward."""
         return None if self.request.modes else switch_of(self.layer)
+
+    @property
+    def said(self) -> str:
+        """The mode that the layer itself says it is in; empty where it says none."""
+        return "" if self.switch is None else said_mode(self.layer)
 
     def forward(self, leaves: Mapping[str, Tensor], mode: str | None) -> tuple[Tensor, ...]:
         """One forward with the inputs given."""

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from harness.reading.handed import predicted_first
-from harness.reading.modes import forward_of
+from harness.reading.modes import another, forward_of
 from harness.reading.rates import far_step
 from harness.replay.sources import Sources
 from harness.request import Request, gradient
@@ -146,9 +146,15 @@ class Stateful(Watched):
 
     def _evaluate(self, leaves: Mapping[str, Tensor], mode: str | None, seed: int) -> Evaluation:
         self.sources.seed(seed)
+        entered = self.said
         outputs = self.forward(leaves, mode)
         return Evaluation(
-            outputs, self.backward, lambda: self.read(self.buffers), lambda: self.read(self.parameters), self.memory
+            outputs,
+            self.backward,
+            lambda: self.read(self.buffers),
+            lambda: self.read(self.parameters),
+            lambda: another(entered, self.said),
+            self.memory,
         )
 
     def memory(self) -> dict[Place, Tensor]:
@@ -196,6 +202,7 @@ class Stateful(Watched):
             draws=bool(self.sources),
             replayed=self.sources.replayed,
             strays=self.sources.strays,
+            reseeds=self.sources.reseeds,
             kept=tuple(n for n, slot in self.gradients.items() if not is_returned(slot)),
             again=self.again,
             copied=True,

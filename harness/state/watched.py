@@ -77,7 +77,7 @@ class Watched(Calls):
             return
         self.watched.add(mode)
         # a mode that refuses these inputs shows nothing; the case will say so
-        with self.sources.watched(), suppress(Exception, SystemExit):
+        with self.sources.watched(mode), suppress(Exception, SystemExit):
             self._decoyed(mode)
 
     def _decoyed(self, mode: str | None) -> None:

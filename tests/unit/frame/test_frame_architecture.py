@@ -56,6 +56,8 @@ RANKS = [
         "dimensions",
         "domain",
         "replay.entropy",
+        "replay.onward",
+        "replay.settings",
         "explain",
         "fault",
         "functions.graph",
