@@ -20,6 +20,7 @@ from harness.outcome import Outcome
 from harness.report import Finding
 from harness.subject import Gradients, Subject
 from harness.tensors.arrays import dtype_name
+from harness.wavering import Wavering, wavering
 
 
 @dataclass(frozen=True)
@@ -121,6 +122,11 @@ class Session:
     def random(self) -> bool:
         """Whether the layer draws here."""
         return self.case.random
+
+    @cached_property
+    def wavering(self) -> Wavering | None:
+        """A call at the case's very point that answers otherwise than the first; asked where something fails or stays open."""
+        return wavering(self.case)
 
     def sparing(self, wrong: frozenset[str]) -> Session:
         """The same without judging the gradients of these; made once."""

@@ -21,6 +21,7 @@ from harness.session import Observation, Session
 from harness.subject import Evaluation, Gradients
 from harness.tensors.arrays import rms
 from harness.tensors.poison import poisoned
+from harness.wavering import Wavering
 
 
 def repeatable(session: Session) -> Observation:
@@ -39,11 +40,31 @@ def repeatable(session: Session) -> Observation:
     seen = same(session, "a second forward and backward", first, repeated=True)
     if seen.outcome is Outcome.FAIL:
         return seen
+    if "wavering" in vars(session) and session.wavering is not None:  # another check has asked
+        return _told(session.wavering)
+    cotangents = case.base.cotangents
     try:
-        second = evaluation.pullback(tuple(v.clone() for v in case.base.cotangents))
+        second = evaluation.pullback(tuple(v.clone() for v in cotangents))
     except (Exception, SystemExit):
         return replace(seen, reason="backward is for single use: a second call raises")
-    return _second(session, first, second)
+    found = _second(session, first, second)
+    if found.outcome is Outcome.FAIL or found.reason:
+        return found
+    with suppress(Exception, SystemExit):
+        for _ in range(MORE):
+            more = evaluation.pullback(tuple(v.clone() for v in cotangents))
+            if _second(session, first, more).outcome is Outcome.FAIL and session.wavering is not None:
+                return _told(session.wavering)  # else it pops what earlier forwards have left
+    return found
+
+
+MORE = 3
+"""How often one pullback is called after the second time: what a backward does at every fifth call is suspected."""
+
+
+def _told(other: Wavering) -> Observation:
+    finding = entry_farthest_off(other.name, other.found, other.first)
+    return Observation(Outcome.FAIL, reason=str(other), finding=finding)
 
 
 def _apart(case: Case) -> float:

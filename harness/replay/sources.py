@@ -269,7 +269,7 @@ class Sources:
         for reseed in self._globals.values():
             reseed(seed)
         for before in _begun:
-            before.update({n: _GLOBALS[n][0]() for n in self._globals})
+            before.update({n: state() for n, (state, _) in _GLOBALS.items()})  # a layer may hold one of them
         _replayed.clear()
         _replayed.update(self._globals)
 

@@ -102,6 +102,22 @@ class OwnGenerator(Dropout):
         self.rng = np.random.default_rng(42)
 
 
+class HoldsTheGlobalOne:
+    """Its generator, which is seeded before each run, is torch's global one."""
+
+    def __init__(self) -> None:
+        self.generator, self.training = torch.default_generator, True
+
+    def forward(self, x):
+        if not self.training:
+            return x
+        self.mask = 2 * (torch.rand(x.shape, generator=self.generator) > 0.5)
+        return x * self.mask
+
+    def backward(self, v):
+        return v * self.mask if self.training else v
+
+
 class Square:
     def forward(self, x: Tensor) -> Tensor:
         self.x = x
@@ -265,7 +281,9 @@ def test_drawing_replaying_and_changing_for_a_while_are_right(make, mode):
     assert not asked(layer, NX, mode=mode)
 
 
-@pytest.mark.parametrize("make", [GradOffInside, TorchForks, torch.nn.Dropout, torch.nn.RReLU, FrozenPart])
+@pytest.mark.parametrize(
+    "make", [HoldsTheGlobalOne, GradOffInside, TorchForks, torch.nn.Dropout, torch.nn.RReLU, FrozenPart]
+)
 def test_the_same_in_torch(make):
     assert not asked(make(), TX)
 

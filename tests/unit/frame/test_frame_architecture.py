@@ -131,6 +131,7 @@ RANKS = [
     {
         "oracles.blocks",
         "oracles.budget",
+        "wavering",
         "examples.cases",
         "findings.conditions",
         "judgement.edges",
