@@ -1,5 +1,8 @@
-"""The same again: from a fresh forward and backward, and from more calls of one backward, which may raise instead;
-at the same point with the same cotangent, where another check fails or stays open; and what the very first backward of a new layer gave, where one was run to find out whose gradient is whose.
+"""The same again: from a fresh forward and backward, and from a second call of one backward, which may raise instead.
+
+And what the very first backward of a new layer gave, where one was run to find out whose gradient is whose; and where another
+check fails or stays open, or further calls of one backward differ, eight calls at one point: a layer that goes by a count of
+its calls is named as that.
 
 Once more with memory that is allocated without being written to filled with NaN: what shows was read unwritten. torch fills all
 of its own, NumPy what `numpy.empty` and `numpy.empty_like` make; not filled is what `from numpy import empty`,

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from harness import Outcome, gradcheck
+from harness import LayerSpec, Outcome, check, gradcheck
 
 NX = np.random.default_rng(0).standard_normal((4, 3))
 TX = torch.from_numpy(NX)
@@ -116,6 +116,27 @@ def test_a_function_for_single_use():
 @INPUTS
 def test_a_count_that_nothing_depends_on_is_right(x):
     assert gradcheck(Counting(), x, battery=True).ok
+
+
+class Popping:
+    """A stack of what forwards keep: a backward too many takes what an earlier one left."""
+
+    def __init__(self) -> None:
+        self.kept = []
+
+    def forward(self, x):
+        self.kept.append(x)
+        return x * x
+
+    def backward(self, v):
+        return 2 * self.kept.pop() * v
+
+
+@INPUTS
+def test_a_stack_is_right(x):
+    """Further calls of one backward failed it: they pop what forwards on other inputs have left."""
+    assert gradcheck(Popping(), x, battery=True).ok
+    assert check(LayerSpec(build=Popping, inputs="B D"), examples=4, only=["contract"]).ok
 
 
 class Larger:
