@@ -20,23 +20,29 @@ class Left(NamedTuple):
     what: str
     found: str
     expected: str
+    spoils: bool
+    """Whether what runs later computes something else for it."""
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.found}, better {self.expected}"
 
 
 def left_changed(by: str, changes: Iterable[Change]) -> list[Left]:
     """What is said of settings that forward or backward changed."""
-    return [Left(c.what, f"{c.after} after {by}", c.expected) for c in changes]
+    return [Left(c.what, f"{c.after} after {by}", c.expected, c.spoils) for c in changes]
 
 
 def put_elsewhere(by: str, names: Iterable[str]) -> list[Left]:
-    """What is said of global generators that forward or backward seeded."""
-    return [Left(f"the global generator of {name}", f"seeded by {by}", ONWARD) for name in names]
+    """What is said of global generators that forward or backward seeded, as layers do whose forwards are to be compared: what
+    draws later draws the same at every call, and no gradient is wrong for it."""
+    return [Left(f"the global generator of {name}", f"seeded by {by}", ONWARD, False) for name in names]
 
 
 def switched(by: str, modes: tuple[str, str] | None) -> list[Left]:
     """What is said of a layer that puts itself into another mode."""
-    return (
-        [] if modes is None else [Left("the layer's mode", f"{modes[1]!r} after {by}", f"{modes[0]!r}, as before it")]
-    )
+    if modes is None:
+        return []
+    return [Left("the layer's mode", f"{modes[1]!r} after {by}", f"{modes[0]!r}, as before it", True)]
 
 
 ONWARD = "left to go on (all that draws from it after that draws the same at every call; seed a generator of the layer's own)"

@@ -89,9 +89,9 @@ def _elsewhere(case: Case) -> str:
 
 def unmutated(session: Session) -> Observation:
     """Inputs, cotangents and parameters hold the same bytes after forward and backward, outputs after backward; and the layer's
-    mode, settings that all of the program shares, and global generators are where they were, or draws have moved them."""
+    mode and settings that all of the program shares are as they were. What else is left changed is said."""
     case, base = session.case, session.case.base
-    problems = {left.what: exact(*left) for left in reversed(base.left)}
+    problems = {left.what: exact(left.what, left.found, left.expected) for left in reversed(base.left) if left.spoils}
     pairs = {n: (t, base.handed[n]) for n, t in case.leaves.items() if case.subject.leaves[n].role == "input"}
     pairs |= {n: (case.leaves[n], t) for n, t in base.parameters_after.items() if n in case.leaves}
     pairs |= {
@@ -105,7 +105,9 @@ def unmutated(session: Session) -> Observation:
         if not same_bytes(before, after):
             changed = int((before != after).sum()) if before.shape == after.shape else before.numel()
             problems[n] = exact(n, f"{changed} of {before.numel()} entries changed in place", "none changed")
-    return verdict(session, problems, list(pairs))
+    seen = verdict(session, problems, list(pairs))
+    said = "; ".join(str(left) for left in base.left if not left.spoils)
+    return replace(seen, reason=said) if seen.outcome is Outcome.PASS and said else seen
 
 
 WAYS = {"accumulates": "added up", "overwrites": "overwritten"}

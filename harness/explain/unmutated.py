@@ -4,11 +4,13 @@ A backward that multiplies the gradient it was handed in place spoils it for who
 connection), a forward that writes into its input changes the layer before, and a backward that works in the memory of
 its output changes the logits that somebody still holds. Exact: compared by bytes.
 
-What a layer changes for the whole program fails too: `np.random.seed(42)` or `torch.manual_seed(0)` inside forward or
-backward (dropout draws one mask for ever, and so does every layer after it; a state that is put back later is fine, and so
-is a generator of the layer's own), torch's grad mode, default dtype, determinism or threads and NumPy's error handling left
-otherwise than they were found (`with torch.no_grad():`, `with np.errstate(...):` put them back), and a layer that switches
-its own mode.
+A layer that switches its own mode fails too, and one that leaves torch's grad mode or default dtype otherwise than it
+found them (`with torch.no_grad():` puts it back): what runs after it computes something else.
+
+What else it changes for the whole program is said beside a PASS: `np.random.seed(42)` or `torch.manual_seed(0)` inside
+forward or backward, as layers have whose forwards are to be compared (all that draws after it draws the same at every
+call; a state that is put back and a generator of the layer's own are better), and determinism, threads, anomaly detection
+or NumPy's error handling left otherwise than they were.
 """
 
 from harness import LayerSpec

@@ -16,6 +16,7 @@ class Change(NamedTuple):
     what: str
     after: str
     expected: str
+    spoils: bool
 
 
 def _set_deterministic(how: tuple[bool, bool]) -> None:
@@ -27,13 +28,17 @@ class _Setting(NamedTuple):
     what: str
     get: Callable[[], Any]
     put: Callable[[Any], object]
+    spoils: bool = False
+    """Whether what runs later computes something else for it."""
     instead: str = ""
     """What changes it for a while."""
 
 
 _SETTINGS = (
-    _Setting("torch.is_grad_enabled()", torch.is_grad_enabled, torch._C._set_grad_enabled, "with torch.no_grad():"),
-    _Setting("torch.get_default_dtype()", torch.get_default_dtype, torch.set_default_dtype, "dtype="),
+    _Setting(
+        "torch.is_grad_enabled()", torch.is_grad_enabled, torch._C._set_grad_enabled, True, "with torch.no_grad():"
+    ),
+    _Setting("torch.get_default_dtype()", torch.get_default_dtype, torch.set_default_dtype, True, "dtype="),
     _Setting(
         "torch.are_deterministic_algorithms_enabled()",
         lambda: (torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()),
@@ -41,7 +46,7 @@ _SETTINGS = (
     ),
     _Setting("torch.is_anomaly_enabled()", torch.is_anomaly_enabled, torch.autograd.set_detect_anomaly),
     _Setting("torch.get_num_threads()", torch.get_num_threads, torch.set_num_threads),
-    _Setting("numpy.geterr()", np.geterr, lambda how: np.seterr(**how), "with np.errstate(...):"),
+    _Setting("numpy.geterr()", np.geterr, lambda how: np.seterr(**how), instead="with np.errstate(...):"),
 )
 
 
@@ -52,7 +57,9 @@ def _change(setting: _Setting, before: Any, after: Any) -> Change:
         was = "as it was"
     else:
         said, was = str(after), str(before)
-    return Change(setting.what, said, f"{was} ({setting.instead} is enough)" if setting.instead else was)
+    return Change(
+        setting.what, said, f"{was} ({setting.instead} is enough)" if setting.instead else was, setting.spoils
+    )
 
 
 @contextmanager
