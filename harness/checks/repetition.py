@@ -14,6 +14,7 @@ from harness.checks import Check
 from harness.checks.contract import exact
 from harness.domain import BackwardRaised, Refused, backward_may_raise
 from harness.judgement.comparison import agreement, entry_farthest_off
+from harness.judgement.verdict import ROUNDINGS
 from harness.oracles.differences import Differences
 from harness.outcome import Outcome
 from harness.report import Finding
@@ -175,11 +176,16 @@ def _left_by_rounding(case: Case, outputs: tuple[Tensor, ...]) -> bool:
     """Whether outputs differ by no more than the last digits of what they change by over a step of the spread: what rounding
     leaves of larger numbers, as of 1 − cos of two equal rows, is as coarse as they."""
     f, sizes = Differences(case), [y.numel() for y in outputs]
-    changes = [torch.split(c, sizes) for side in (1.0, -1.0) if (c := f.far(case.wanted, side)) is not None]
+    changes = [torch.split(c.abs(), sizes) for side in (1.0, -1.0) if (c := f.far(case.wanted, side)) is not None]
+    noise = torch.split(f.noise, sizes)
+
+    def left(k: int, z: Tensor) -> float:
+        far = max((rms(c[k]) for c in changes), default=0.0)
+        near = ROUNDINGS * float(noise[k].amax())  # a constant row's, normalised
+        return max(case.tau * rms(z), 64 * case.u * far, near if near <= case.tau * far else 0.0)
+
     return all(
-        y.shape == z.shape
-        and float((y - z).abs().amax() if y.numel() else 0.0)
-        <= max([case.tau * rms(z), *(64 * case.u * rms(c[k]) for c in changes)])
+        y.shape == z.shape and float((y - z).abs().amax() if y.numel() else 0.0) <= left(k, z)
         for k, (y, z) in enumerate(zip(outputs, case.base.outputs, strict=True))
     )
 

@@ -90,3 +90,26 @@ def test_a_gradient_beside_zero_at_the_target_fails(loss, tilt):
 def test_the_order_of_memory_shows_in_outputs_that_are_nothing_but_rounding():
     report = gradcheck(Cosine(of_memory=1e-12), rows(0), rows(0), battery=True, raise_exception=False)
     assert "input_layout" in {r.check for r in report.failures}
+
+
+def normalised():
+    """Rows without their mean and spread."""
+
+    def run(x):
+        c = x - x.mean(1, keepdims=True)
+        i = 1 / np.sqrt((c * c).mean(1, keepdims=True) + 1e-5)
+        h = c * i
+
+        def pullback(d):
+            return i * (d - d.mean(1, keepdims=True) - h * (d * h).mean(1, keepdims=True))
+
+        return h, pullback
+
+    return run
+
+
+def test_what_a_normalisation_leaves_of_equal_numbers_may_differ_with_their_memory():
+    for seed in range(4):
+        x = np.full((3, 8), np.random.default_rng(seed).normal())
+        report = gradcheck(normalised(), x, seed=seed, battery=True, raise_exception=False)
+        assert "input_layout" not in {r.check for r in report.failures}, str(report)
