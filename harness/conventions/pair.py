@@ -12,7 +12,7 @@ from harness.conventions.derivative import of_functions
 from harness.functions.sifting import beside
 from harness.functions.stateless import Stateless
 from harness.outcome import SpecError
-from harness.reading.handed import CACHES, GRADIENT, arranged, memory_of
+from harness.reading.handed import CACHES, GRADIENT, OUTPUTS, arranged, memory_of
 from harness.request import Request, is_output, positional_names, required_names
 from harness.scripts.recipe import Pulling
 from harness.subject import Subject
@@ -54,7 +54,7 @@ def subject(request: Request) -> Subject:
         if roles := _without_cache(backward, list(given)):
             pulling[0] = partial(_script, roles, [*given], "None")
             return result, _Pulling(backward, roles, given)
-        if again := memory_of(_asked(backward), given):  # sigmoid_backward(y, dy)
+        if (again := memory_of(_asked(backward), given)).lower() in OUTPUTS:  # sigmoid_backward(y, dy)
             roles = ["cache" if n == again else "" for n in _asked(backward)]
             pulling[0] = partial(_script, roles, [*given], "y")
             return result, _Pulling(backward, roles, given, result)
