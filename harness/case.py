@@ -23,6 +23,10 @@ from harness.tensors.arrays import RESOLUTION, rms, unit_roundoff
 REPLAYS = 16
 """How many forwards show by how much they differ from one another."""
 
+APART = (1, 12, 45, 170)
+"""How far neighbours lie apart in float64, in 4 u: numbers that are subtracted from one another may round alike over the first
+dozen, and what a gradient itself changes by over all of them is below 10⁻¹²."""
+
 CHANCE = 16
 """Of how many entries two masks are alike by chance no more."""
 
@@ -97,10 +101,10 @@ class Case(Evaluated):
         return self.at(leaves=self.nearby(number)).evaluate(1, tuple(v * factor for v in self.base.cotangents))
 
     def _factor(self, number: int) -> float:
-        return 1 + 4 * (number + 1) * self.u
+        return 1 + 4 * (APART[number % len(APART)] if self.u < 1e-10 else number + 1) * self.u
 
     def nearby(self, number: int) -> dict[str, Tensor]:
-        """The leaves with every real entry larger by 2(number + 1) units in its last place, rounded.
+        """The leaves with every real entry larger by 2(number + 1) units in its last place, rounded; in float64 by twice `APART`.
 
         Zeros stay zeros, equal entries equal and signs signs, and all neighbours lie on one side: a kink or a jump at the
         point itself does not tell them apart.

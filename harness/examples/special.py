@@ -23,7 +23,8 @@ THRESHOLDS = (0.0, -0.0, 0.5, -0.5, 1.0, -1.0, 1.5, -1.5, 2.0, -2.0, 2.5, -2.5, 
 
 SIZES = ((8.0, 12.0), (30.0, 50.0))
 """Saturation: from 8 on GELU and sigmoid are flat to seven digits; from 30 on 1 + e⁻ˣ is 1 to thirteen, and exp-like code
-often branches. One sign and one size a point: beside e⁵⁰ nothing is seen of e⁸."""
+often branches. One sign and one size a point: beside e⁵⁰ nothing is seen of e⁸. Of several inputs one alone is as large as
+that: their products, of some thousands, leave exp(q·k − log Σ exp(q·k)) few digits, and its derivative fewer."""
 
 OCTAVES = (-20, -10, 10)
 """Scales 2ᵏ of the values: 10⁻⁶, 10⁻³, 10³."""
@@ -130,7 +131,8 @@ def _of_inputs(case: Case, number: int, make: Make) -> Special | None:
 
     Over 25 examples each of the three scales is met with probability 1 − (5/6)²⁵ = 0.99 and each of the four kinds of
     magnitudes with 1 − (3/4)²⁵ = 0.999; ties, zeros and equal indices at every one. Where there are several inputs all of
-    them or one alone are special, at equal odds; where two have one shape they are equal in place of ties, at equal odds.
+    them or one alone are special, at equal odds, and one alone is very large: one of two with 1 − (7/8)²⁵ = 0.96. Where two
+    have one shape they are equal in place of ties, at equal odds.
     """
     rng = rng_of(case.seed, 17, number)
     reals = [n for n in case.subject.wanted("input") if case.leaves[n].is_floating_point() and _drawn_freely(case, n)]
@@ -141,8 +143,11 @@ def _of_inputs(case: Case, number: int, make: Make) -> Special | None:
         first, second = pair
         changed[second], reals = case.leaves[first].clone(), []
         said += [f"{second} equal to {first}"] * (not _same(changed[second], case.leaves[second]))
+    made = {n: make(case.leaves[n], range_of(case, n), rng) for n in reals}
+    if make is magnitudes and (large := [n for n, (x, _) in made.items() if _saturated(x, case.leaves[n])]):
+        reals = [str(rng.choice(large))]
     for n in reals:
-        changed[n], words = make(case.leaves[n], range_of(case, n), rng)
+        changed[n], words = made[n]
         said += [words.format(n)] * (not _same(changed[n], case.leaves[n]))
     for n in _indices(case):
         changed[n] = indices(case, n, number, rng)
@@ -169,6 +174,11 @@ def _alike(case: Case, names: list[str], rng: np.random.Generator) -> tuple[str,
 def _exchangeable(case: Case, a: str, b: str) -> bool:
     x, y = case.leaves[a], case.leaves[b]
     return (x.shape, x.dtype, x.device) == (y.shape, y.dtype, y.device) and bool(range_of(case, b).holds(x).all())
+
+
+def _saturated(new: Tensor, x: Tensor) -> bool:
+    """Whether some entries are put beyond the larger size."""
+    return bool(((new.abs() >= SIZES[1][0]) & (new != x)).any())
 
 
 def _smaller(new: Tensor, x: Tensor) -> bool:
