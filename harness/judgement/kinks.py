@@ -87,10 +87,13 @@ class Kinks:
         """
         f = self.judge.differences
         unit = min(f.unit(n) for n in kinks)
+        others = any(len(entries) < self.judge.claim.gradients[n].numel() for n, entries in kinks.items())
         for number in (None, *range(40, 40 + KINK_DIRECTIONS)):
             ladder = Ladder(f, self.judge.claim.gradients, self._over(kinks, unit, number))
             line = Line.settle(ladder, unit, need).forgiven(self._cancelled(ladder, unit))
-            if line.bound <= need:  # a kink so small that none is looked for, whose other entries stay behind
+            if (
+                others and line.bound <= need
+            ):  # a kink so small that none is looked for, whose other entries stay behind
                 continue
             # neighbours keep ties, so that what backward does at them is none of its rounding
             if line.outside and line.forgiven(sum(self.judge.slack(n, ladder.d) for n in kinks)).outside:
