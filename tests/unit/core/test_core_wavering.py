@@ -57,10 +57,10 @@ class InOutputs(Counting):
 
 
 class Warming(InBackward):
-    """Its first gradients are small."""
+    """Its gradients are too small for longer than it is looked at."""
 
     def off(self):
-        return min(1.0, self.calls / 30)
+        return min(1.0, self.calls / 200)
 
 
 def function():
