@@ -102,8 +102,13 @@ SPEC_ONLY = ("empty_batch",)
 """Checks that ask for what a spec alone says: which axis is the batch."""
 
 
-PROMISED = ("overwrites_where_it_promises_to_add", "input_scaled_out_of_range")
-"""Faults that break what a spec promises, and nothing else."""
+PROMISED = (
+    "overwrites_where_it_promises_to_add",
+    "input_scaled_out_of_range",
+    "input_guarded_by_what_float16_has_not",
+    "parameter_guarded_by_what_float16_has_not",
+)
+"""Faults that break what a spec promises, and nothing else: without `stable` a product below float16's range is SKIP."""
 
 
 def shows_at_an_input(fault: Fault) -> bool:
