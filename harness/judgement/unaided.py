@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from harness.domain import Refused
+from harness.judgement.acceptance import ZERO
 from harness.judgement.coarse import UnsettledError
 from harness.judgement.edges import REACH
 from harness.judgement.fine import Fine, TruncatedError, kinds_of
-from harness.judgement.judge import ZERO
 from harness.judgement.verdict import Verdict
 from harness.oracles.differences import SECOND, Differences
 from harness.oracles.estimate import FINE_STEP

@@ -145,7 +145,7 @@ RANKS = [
     {"low_precision.neighbours", "judgement.claim", "findings.diagnosis", "examples.sample", "judgement.surroundings"},
     {"judgement.inside", "judgement.line", "low_precision.precision", "low_precision.upcast"},
     {"judgement.kinks", "judgement.ladders", "judgement.together"},
-    {"low_precision.outputs", "judgement.place", "low_precision.scales"},
+    {"judgement.acceptance", "low_precision.outputs", "judgement.place", "low_precision.scales"},
     {"judgement.judge"},
     {"judgement.comparison", "session"},
     {"judgement.accord", "aggregate", "checks", "judgement.coarse", "echo", "findings.evidence"},
