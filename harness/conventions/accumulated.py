@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import inspect
-from dataclasses import replace
 from types import FunctionType
 from typing import Any
 
 import torch
 
-from harness.conventions import attributes
+from harness.conventions.around import subject_around
 from harness.reading.members import asked_by, is_method
 from harness.reading.scopes import members, own_classes
 from harness.request import Request
-from harness.scripts import recipe
 from harness.state.stateful import has_backward
-from harness.subject import Recipe, Subject
+from harness.subject import Subject
 
 ORDER = 28
 
@@ -43,17 +41,9 @@ def _second(layer: Any) -> str:
 def subject(request: Request) -> Subject:
     """The layer as a subject, its backward the two, one after the other."""
     layer = InTwo(request.layer)
-    made: Subject = attributes.subject(replace(request, layer=layer))
-    said = f"backward is taken to be backward and {layer.second}"
-    if (plain := made.recipe) is None:
-        return replace(made, name=type(request.layer).__name__, notes=(said, *made.notes))
-
-    def written() -> Recipe:
-        forward = ["self.outputs = self.wrapped.forward(*inputs, **words)"]
-        back = ["d = self.wrapped.backward(v[0])", f"self.wrapped.{layer.second}()", "return d"]
-        return recipe.adapted(plain(), request.layer, request.made, forward, back)
-
-    return replace(made, name=type(request.layer).__name__, recipe=written, notes=(said, *made.notes))
+    forward = ["self.outputs = self.wrapped.forward(*inputs, **words)"]
+    back = ["d = self.wrapped.backward(v[0])", f"self.wrapped.{layer.second}()", "return d"]
+    return subject_around(request, layer, forward, back, f"backward is taken to be backward and {layer.second}")
 
 
 class InTwo:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
-from dataclasses import replace
 from dis import get_instructions
 from itertools import pairwise
 from types import FunctionType
@@ -15,12 +14,11 @@ from typing import Any
 
 import torch
 
-from harness.conventions import attributes
+from harness.conventions.around import subject_around
 from harness.reading.modes import forward_of
 from harness.request import Request, required_names
-from harness.scripts import recipe
 from harness.state.stateful import has_backward
-from harness.subject import Recipe, Subject
+from harness.subject import Subject
 
 ORDER = 32
 
@@ -46,17 +44,10 @@ def _accesses(layer: Any, operation: str) -> Iterator[bool]:
 def subject(request: Request) -> Subject:
     """The layer as a subject, the cotangent put where its backward looks for it."""
     kind = Marked if any(_accesses(request.layer, "LOAD_ATTR")) else MarkedLoss
-    made: Subject = attributes.subject(replace(request, layer=kind(request.layer)))
-    if (plain := made.recipe) is None:
-        return replace(made, name=type(request.layer).__name__)
-
-    def written() -> Recipe:
-        forward = ["self.outputs = self.wrapped(*inputs, **words)"]
-        mark = [f"self.outputs.{MARK} = v[0]"] if kind is Marked else []
-        back = [*mark, "self.wrapped.backward()", f"return [getattr(x, {MARK!r}, None) for x in self.inputs]"]
-        return recipe.adapted(plain(), request.layer, request.made, forward, back)
-
-    return replace(made, name=type(request.layer).__name__, recipe=written)
+    forward = ["self.outputs = self.wrapped(*inputs, **words)"]
+    mark = [f"self.outputs.{MARK} = v[0]"] if kind is Marked else []
+    back = [*mark, "self.wrapped.backward()", f"return [getattr(x, {MARK!r}, None) for x in self.inputs]"]
+    return subject_around(request, kind(request.layer), forward, back)
 
 
 class _Carrying:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import inspect
-from dataclasses import replace
 from typing import Any
 
 import torch
 
-from harness.conventions import attributes
+from harness.conventions.around import subject_around
 from harness.reading.members import updates_of
 from harness.request import Request
-from harness.scripts import recipe
 from harness.state.stateful import has_backward
-from harness.subject import Recipe, Subject
+from harness.subject import Subject
 
 ORDER = 30
 
@@ -27,19 +25,10 @@ def recognises(layer: Any) -> bool:
 def subject(request: Request) -> Subject:
     """The layer as a subject, its backward the last two methods, one after the other."""
     layer = Updated(request.layer)
-    made: Subject = attributes.subject(replace(request, layer=layer))
+    forward = [f"self.outputs = self.wrapped.{layer.forward}(*inputs, **words)"]
+    first, *others = (f"self.wrapped.{n}(*self.inputs, v[0])" for n in layer.back)
     said = f"backward is taken to be {' and '.join(layer.back)}"
-
-    if (plain := made.recipe) is None:
-        return replace(made, name=type(request.layer).__name__, notes=(said, *made.notes))
-
-    def written() -> Recipe:
-        given = "*self.inputs, v[0]"
-        back = [f"d = self.wrapped.{layer.back[0]}({given})", *(f"self.wrapped.{n}({given})" for n in layer.back[1:])]
-        forward = [f"self.outputs = self.wrapped.{layer.forward}(*inputs, **words)"]
-        return recipe.adapted(plain(), request.layer, request.made, forward, [*back, "return d"])
-
-    return replace(made, name=type(request.layer).__name__, recipe=written, notes=(said, *made.notes))
+    return subject_around(request, layer, forward, [f"d = {first}", *others, "return d"], said)
 
 
 class Updated:
