@@ -247,7 +247,7 @@ def observe(check: Check, session: Session) -> Observation:
 def _truly(check: Check, session: Session, seen: Observation) -> Observation:
     """The same, said of the calls where a layer answers otherwise from call to call: it is not what the check changes that
     makes the difference, nor rounding."""
-    if check.name in _OF_ONE or seen.outcome not in (Outcome.FAIL, Outcome.INCONCLUSIVE):
+    if check.name in (*_OF_ONE, *_OF_CALLS) or seen.outcome not in (Outcome.FAIL, Outcome.INCONCLUSIVE):
         return seen
     if check.group in ("precision", "random", "device") or (seen.failed is not None and check.name in _BY_BOUND):
         return seen
@@ -261,6 +261,9 @@ _UNREPLAYED = Observation(Outcome.INCONCLUSIVE, reason=UNREPLAYED)
 
 _OF_ONE = ("shapes", "dtypes", "unmutated", "aliasing")
 """The checks that see all in one evaluation."""
+
+_OF_CALLS = ("accumulation",)
+"""Those that ask what one call leaves for the next, and say it better."""
 
 _BY_BOUND = ("input_gradient", "parameter_gradient", "autograd")
 """Those whose bounds hold what forwards under one seed differ by."""
