@@ -32,17 +32,17 @@ def left_changed(by: str, changes: Iterable[Change]) -> list[Left]:
     return [Left(c.what, f"{c.after} after {by}", c.expected, c.spoils) for c in changes]
 
 
-def put_elsewhere(by: str, names: Iterable[str]) -> list[Left]:
-    """What is said of global generators that forward or backward seeded, as layers do whose forwards are to be compared: what
+def put_elsewhere(names: Iterable[str]) -> list[Left]:
+    """What is said of global generators that forward was seen to seed, as layers do whose forwards are to be compared: what
     draws later draws the same at every call, and no gradient is wrong for it."""
-    return [Left(f"the global generator of {name}", f"seeded by {by}", ONWARD, False) for name in names]
+    return [Left(f"the global generator of {name}", "seeded by forward", ONWARD, False) for name in names]
 
 
-def switched(by: str, modes: tuple[str, str] | None) -> list[Left]:
+def switched(modes: tuple[str, str] | None) -> list[Left]:
     """What is said of a layer that puts itself into another mode."""
     if modes is None:
         return []
-    return [Left("the layer's mode", f"{modes[1]!r} after {by}", f"{modes[0]!r}, as before it", True)]
+    return [Left("the layer's mode", f"{modes[1]!r} after forward and backward", f"{modes[0]!r}, as before", True)]
 
 
 ONWARD = "left to go on (all that draws from it after that draws the same at every call; seed a generator of the layer's own)"

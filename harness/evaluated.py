@@ -16,8 +16,7 @@ from harness.domain import Refused, backward_may_raise, forward_may_refuse
 from harness.draws import cotangents_like
 from harness.functions.reference import Reference
 from harness.once import once
-from harness.replay.settings import settings_kept, unlike_usual
-from harness.replay.sources import reseeded, unwatched
+from harness.replay.settings import put_back, settings
 from harness.subject import Evaluation, Gradients, Subject
 from harness.tensors.arrays import all_finite
 
@@ -42,28 +41,23 @@ class Evaluated:
             Refused: the forward raised or is not finite here.
             BackwardRaised: the backward raised.
         """
-        with unlike_usual():
-            return self.evaluate(1, watched=True)
+        return self.evaluate(1)
 
-    def evaluate(self, cotangent_seed: int, given: tuple[Tensor, ...] | None = None, watched: bool = False) -> Base:
+    def evaluate(self, cotangent_seed: int, given: tuple[Tensor, ...] | None = None) -> Base:
         """One forward and one backward with the cotangent of that number, or with those given.
-
-        Args:
-            cotangent_seed: the number.
-            given: the cotangents.
-            watched: whether global generators are looked at, which takes as long as a forward of a small layer.
 
         Raises:
             Refused: the forward raised or is not finite here.
             BackwardRaised: the backward raised.
         """
         handed = {n: t.clone() for n, t in self.leaves.items()}
-        generators = reseeded if watched else unwatched
-        with settings_kept() as by_forward, generators() as seeded:
+        standing = settings()
+        try:
             evaluation = self._run(handed, self.seed)
-        seeded += [n for n, modes in self.subject.reseeds.items() if {None, self.mode} & set(modes)]
-        left = [*put_elsewhere("forward", dict.fromkeys(seeded)), *left_changed("forward", by_forward)]
-        left += switched("forward", evaluation.switched())
+        finally:
+            by_forward = put_back(standing)
+        seeded = [n for n, modes in self.subject.reseeds.items() if {None, self.mode} & set(modes)]
+        left = [*put_elsewhere(seeded), *left_changed("forward", by_forward)]
         outputs = tuple(y.detach().clone() for y in evaluation.outputs)
         sums = [float(y.sum()) for y in outputs]
         if not all(map(math.isfinite, sums)) and not all(map(all_finite, outputs)):
@@ -71,10 +65,13 @@ class Evaluated:
         after_forward = evaluation.buffers()
         cotangents = self._cotangents(outputs, cotangent_seed, sums) if given is None else given
         handed_cotangents = tuple(v.clone() for v in cotangents)
-        with settings_kept() as by_backward, generators() as elsewhere, backward_may_raise():
-            gradients = evaluation.pullback(handed_cotangents)
-        left += [*left_changed("backward", by_backward), *put_elsewhere("backward", elsewhere)]
-        left += [] if left else switched("backward", evaluation.switched())
+        try:
+            with backward_may_raise():
+                gradients = evaluation.pullback(handed_cotangents)
+        finally:
+            by_backward = put_back(standing)
+        left += left_changed("backward", by_backward)
+        left += switched(evaluation.switched())
         integers = integers_among(gradients, self.leaves)
         return Base(
             outputs=outputs,

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 
 
@@ -46,37 +45,35 @@ _SETTINGS = (
     ),
     _Setting("torch.is_anomaly_enabled()", torch.is_anomaly_enabled, torch.autograd.set_detect_anomaly),
     _Setting("torch.get_num_threads()", torch.get_num_threads, torch.set_num_threads),
-    _Setting("numpy.geterr()", np.geterr, lambda how: np.seterr(**how), instead="with np.errstate(...):"),
 )
 
 
 def _change(setting: _Setting, before: Any, after: Any) -> Change:
-    """What is said of it: of NumPy's only the kinds that are handled otherwise."""
-    if isinstance(before, dict):
-        said = ", ".join(f"{k}={v!r}" for k, v in after.items() if v != before[k])
-        was = "as it was"
-    else:
-        said, was = str(after), str(before)
-    return Change(
-        setting.what, said, f"{was} ({setting.instead} is enough)" if setting.instead else was, setting.spoils
-    )
+    """What is said of it."""
+    was = f"{before} ({setting.instead} is enough)" if setting.instead else str(before)
+    return Change(setting.what, str(after), was, setting.spoils)
+
+
+def settings() -> list[Any]:
+    """All of them, as they are."""
+    return [s.get() for s in _SETTINGS]
+
+
+def put_back(before: list[Any]) -> list[Change]:
+    """Have all as they were; what was otherwise."""
+    if (now := settings()) == before:
+        return []
+    changed = [(s, was, is_) for s, was, is_ in zip(_SETTINGS, before, now, strict=True) if was != is_]
+    for setting, was, _ in changed:
+        setting.put(was)
+    return [_change(*each) for each in changed]
 
 
 @contextmanager
 def settings_kept() -> Iterator[list[Change]]:
     """What the block leaves changed is put back as it was, and noted."""
-    before, changes = [s.get() for s in _SETTINGS], list[Change]()
+    before, changes = settings(), list[Change]()
     try:
         yield changes
     finally:
-        for setting, was in zip(_SETTINGS, before, strict=True):
-            if (now := setting.get()) != was:
-                changes.append(_change(setting, was, now))
-                setting.put(was)
-
-
-@contextmanager
-def unlike_usual() -> Iterator[None]:
-    """NumPy's errors are handled as nobody asks for, and passed over: whoever asks for something changes it."""
-    with np.errstate(all="call", call=lambda *_: None):
-        yield
+        changes += put_back(before)

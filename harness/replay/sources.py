@@ -98,26 +98,6 @@ _GLOBALS: dict[str, tuple[Callable[[], Any], Seeder]] = {
 }
 
 
-@contextmanager
-def reseeded() -> Iterator[list[str]]:
-    """The names of the global generators that the block put elsewhere than its draws alone would have."""
-    for n in _GLOBALS.keys() - _replayed:
-        _DRAWS[n]()  # what was seeded by a call before would be where the next one puts it
-    before, names = {n: state() for n, (state, _) in _GLOBALS.items()}, list[str]()
-    _begun.append(before)
-    try:
-        yield names
-    finally:
-        _begun.pop()
-    names += [n for n, (state, _) in _GLOBALS.items() if not went_on(n, before[n], state())]
-
-
-@contextmanager
-def unwatched() -> Iterator[list[str]]:
-    """The same of a block in which it is not looked for."""
-    yield []
-
-
 _DRAWS: dict[str, Callable[[], object]] = {
     "torch": lambda: torch.rand(1, generator=torch.default_generator, device="cpu"),
     "numpy.random": np.random.random_sample,
@@ -126,9 +106,6 @@ _DRAWS: dict[str, Callable[[], object]] = {
 
 _begun: list[dict[str, Any]] = []
 """For each such block that is open, the states from which the layer draws."""
-
-_replayed: set[str] = set()
-"""Those that the layer that runs now is replayed with."""
 
 _to_restore: list[list[Callable[[], None]]] = []
 """For each `globals_preserved` that is open, how to give back the generators that were found since it was entered."""
@@ -242,23 +219,26 @@ class Sources:
     @contextmanager
     def watched(self, mode: str | None = None) -> Iterator[None]:
         """Note which generators move inside the block, of forwards in one mode."""
+        for n in _GLOBALS.keys() - self._globals:
+            _DRAWS[n]()  # what was seeded by a call before would be where the next one puts it
         own = [_state(g) for g in self._own]
         around = [(g, _state(g)) for g in self._around]
-        _replayed.clear()
-        _replayed.update(self._globals)
-        with reseeded() as names:
-            before = {name: state() for name, (state, _) in _GLOBALS.items()}
+        before = {name: state() for name, (state, _) in _GLOBALS.items()}
+        _begun.append(begun := dict(before))
+        try:
             yield
-        for name in names:
-            self.reseeds.setdefault(name, set()).add(mode)
+        finally:
+            _begun.pop()
+        after = {name: state() for name, (state, _) in _GLOBALS.items()}
+        for name, now in after.items():
+            if not went_on(name, begun[name], now):
+                self.reseeds.setdefault(name, set()).add(mode)
         moved = [g for g, was in around if _state(g) != was]  # others may serve other layers
         self._around = [g for g in self._around if all(g is not m for m in moved)]
         self.drawn += moved
         self._seeders += [seeder(g) for g in moved]
         self._own_moved = self._own_moved or own != [_state(g) for g in self._own]
-        for name, (state, seed) in _GLOBALS.items():
-            if state() != before[name]:
-                self._globals[name] = seed
+        self._globals |= {name: seed for name, (_, seed) in _GLOBALS.items() if after[name] != before[name]}
 
     def seed(self, seed: int) -> None:
         """Put every generator into a state of its own that depends on `seed` alone, and what is kept where it began."""
@@ -270,8 +250,6 @@ class Sources:
             reseed(seed)
         for before in _begun:
             before.update({n: state() for n, (state, _) in _GLOBALS.items()})  # a layer may hold one of them
-        _replayed.clear()
-        _replayed.update(self._globals)
 
     def replayed(self, seed: int) -> tuple[Any, ...]:
         """Generators in the states that `seed` puts those into that are drawn from, in the order in which they are held."""

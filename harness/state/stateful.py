@@ -146,14 +146,13 @@ class Stateful(Watched):
 
     def _evaluate(self, leaves: Mapping[str, Tensor], mode: str | None, seed: int) -> Evaluation:
         self.sources.seed(seed)
-        entered = self.said
         outputs = self.forward(leaves, mode)
         return Evaluation(
             outputs,
             self.backward,
             lambda: self.read(self.buffers),
             lambda: self.read(self.parameters),
-            lambda: another(entered, self.said),
+            lambda: another(mode or "", self.said),
             self.memory,
         )
 
