@@ -4,32 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from harness.replay.settings import Change
+from harness.replay.settings import Left
 from harness.subject import Gradients
 from harness.tensors.arrays import same_bytes
-
-
-class Left(NamedTuple):
-    """What forward or backward left otherwise than it was."""
-
-    what: str
-    found: str
-    expected: str
-    spoils: bool
-    """Whether what runs later computes something else for it."""
-
-    def __str__(self) -> str:
-        return f"{self.what}: {self.found}, better {self.expected}"
-
-
-def left_changed(by: str, changes: Iterable[Change]) -> list[Left]:
-    """What is said of settings that forward or backward changed."""
-    return [Left(c.what, f"{c.after} after {by}", c.expected, c.spoils) for c in changes]
 
 
 def put_elsewhere(names: Iterable[str]) -> list[Left]:
@@ -38,11 +19,11 @@ def put_elsewhere(names: Iterable[str]) -> list[Left]:
     return [Left(f"the global generator of {name}", "seeded by forward", ONWARD, False) for name in names]
 
 
-def switched(modes: tuple[str, str] | None) -> list[Left]:
-    """What is said of a layer that puts itself into another mode."""
-    if modes is None:
+def switched(entered: str | None, now: str) -> list[Left]:
+    """What is said of a layer that puts itself into another mode than the one asked for."""
+    if not entered or not now or entered == now:
         return []
-    return [Left("the layer's mode", f"{modes[1]!r} after forward and backward", f"{modes[0]!r}, as before", True)]
+    return [Left("the layer's mode", f"{now!r} after forward and backward", f"{entered!r}, as before", True)]
 
 
 ONWARD = "left to go on (all that draws from it after that draws the same at every call; seed a generator of the layer's own)"

@@ -101,7 +101,7 @@ class Case(Evaluated):
         return self.at(leaves=self.nearby(number)).evaluate(1, tuple(v * factor for v in self.base.cotangents))
 
     def _factor(self, number: int) -> float:
-        return 1 + 4 * (APART[number % len(APART)] if self.u < 1e-10 else number + 1) * self.u
+        return 1 + 4 * (APART[number] if self.u < 1e-10 else number + 1) * self.u
 
     def nearby(self, number: int) -> dict[str, Tensor]:
         """The leaves with every real entry larger by 2(number + 1) units in its last place, rounded; in float64 by twice `APART`.

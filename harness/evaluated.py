@@ -11,7 +11,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from harness.base import Base, as_real, integers_among, left_changed, put_elsewhere, switched
+from harness.base import Base, as_real, integers_among, put_elsewhere, switched
 from harness.domain import Refused, backward_may_raise, forward_may_refuse
 from harness.draws import cotangents_like
 from harness.functions.reference import Reference
@@ -55,9 +55,9 @@ class Evaluated:
         try:
             evaluation = self._run(handed, self.seed)
         finally:
-            by_forward = put_back(standing)
+            by_forward = put_back(standing, "forward")
         seeded = [n for n, modes in self.subject.reseeds.items() if {None, self.mode} & set(modes)]
-        left = [*put_elsewhere(seeded), *left_changed("forward", by_forward)]
+        left = [*put_elsewhere(seeded), *by_forward]
         outputs = tuple(y.detach().clone() for y in evaluation.outputs)
         sums = [float(y.sum()) for y in outputs]
         if not all(map(math.isfinite, sums)) and not all(map(all_finite, outputs)):
@@ -69,9 +69,8 @@ class Evaluated:
             with backward_may_raise():
                 gradients = evaluation.pullback(handed_cotangents)
         finally:
-            by_backward = put_back(standing)
-        left += left_changed("backward", by_backward)
-        left += switched(evaluation.switched())
+            by_backward = put_back(standing, "backward")
+        left += [*by_backward, *switched(self.mode, evaluation.mode())]
         integers = integers_among(gradients, self.leaves)
         return Base(
             outputs=outputs,

@@ -45,8 +45,8 @@ class Evaluation:
     """The buffers at the time of the call."""
     now: Callable[[], Mapping[str, Tensor]] = dict
     """The leaves as they are in the layer at the time of the call: what forward and backward have left of them."""
-    switched: Callable[[], tuple[str, str] | None] = lambda: None
-    """The mode that it was put into and the one that it is in at the time of the call, where that is another."""
+    mode: Callable[[], str] = str
+    """The mode that the layer says it is in at the time of the call; empty where it says none."""
     memory: Callable[[], Mapping[Place, Tensor]] | None = None
     """The last pullback's gradients and the parameters on the layer's own memory; None where that can't be seen."""
 
@@ -175,6 +175,10 @@ class Subject:
     def wanted(self, role: str | None = None) -> list[str]:
         """The names of the leaves whose gradient is claimed, of one role or of both."""
         return [n for n, leaf in self.leaves.items() if leaf.wanted and role in (None, leaf.role)]
+
+    def real_inputs(self) -> list[str]:
+        """The names of the inputs that are no integers, whether their gradient is claimed or not."""
+        return [n for n, leaf in self.leaves.items() if leaf.role == "input" and leaf.value.is_floating_point()]
 
     def values(self) -> dict[str, Tensor]:
         """The leaves' values, copied."""

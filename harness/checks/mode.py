@@ -144,7 +144,7 @@ def _reads(session: Session, name: str, mode: str) -> bool:
 def _follows(session: Session) -> bool:
     """Whether the outputs depend on the inputs: normalised by a batch of one they are zero, whatever they are multiplied by."""
     case = session.case
-    real = [n for n, leaf in case.subject.leaves.items() if leaf.role == "input" and leaf.value.is_floating_point()]
+    real = case.subject.real_inputs()
     stretch = {n: torch.linspace(0.5, 1.5, case.leaves[n].numel()).reshape(case.leaves[n].shape) for n in real}
     other = {n: case.leaves[n] * by.to(case.leaves[n]) for n, by in stretch.items()}
     outputs = case.outputs_at({**case.leaves, **other})

@@ -90,7 +90,7 @@ def _second(session: Session, first: Gradients, second: Gradients) -> Observatio
 def _goes_back_in_order(session: Session) -> bool:
     """Whether a second call answers for the forward before, as one that takes from a stack does: it is none of this one's."""
     case = session.case
-    real = [n for n, leaf in case.subject.leaves.items() if leaf.role == "input" and leaf.value.is_floating_point()]
+    real = case.subject.real_inputs()
     before = case.at(leaves={**case.leaves, **{n: 0.75 * case.leaves[n] for n in real}})
     returned = [n for n in case.wanted if n not in case.subject.kept]
     try:

@@ -6,10 +6,8 @@ import inspect
 from types import FunctionType
 from typing import Any
 
-import torch
-
 from harness.conventions.around import subject_around
-from harness.reading.members import asked_by, is_method
+from harness.reading.members import asked_by, is_method, is_object
 from harness.reading.scopes import members, own_classes
 from harness.request import Request
 from harness.state.stateful import has_backward
@@ -26,8 +24,7 @@ NAMES = (
 
 def recognises(layer: Any) -> bool:
     """Whether it is an object with both, where no method calls the other itself."""
-    plain = not isinstance(layer, (type, torch.nn.Module, torch.Tensor, tuple, list)) and not hasattr(layer, "__code__")
-    return plain and has_backward(layer) and bool(_second(layer))
+    return is_object(layer) and has_backward(layer) and bool(_second(layer))
 
 
 def _second(layer: Any) -> str:

@@ -19,7 +19,7 @@ from harness.domain import backward_may_raise, forward_may_refuse
 from harness.kinds import Const
 from harness.outcome import SpecError
 from harness.reading.handed import GRADIENT, PREDICTED, TARGETS
-from harness.reading.members import derivative_of, is_named_derivative
+from harness.reading.members import derivative_of, is_named_derivative, is_object
 from harness.request import Request, call_arguments, positional_names, required_names
 from harness.state.derived import Derived, product, shape_of
 from harness.state.stateful import has_backward
@@ -32,8 +32,7 @@ def recognises(layer: Any) -> bool:
     """Whether it is an object with both, and neither a backward nor a module's; or a function and its derivative."""
     if isinstance(layer, tuple):
         return of_functions(layer)
-    plain = not isinstance(layer, (type, torch.nn.Module, torch.Tensor, tuple, list)) and not hasattr(layer, "__code__")
-    return plain and not has_backward(layer) and derivative_of(layer) is not None
+    return is_object(layer) and not has_backward(layer) and derivative_of(layer) is not None
 
 
 def of_functions(layer: Any) -> bool:

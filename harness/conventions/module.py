@@ -20,7 +20,7 @@ from harness.functions.held import Held, registered, standing_in, tensors_beside
 from harness.functions.kept import CARRIED, Kept, carries, kept
 from harness.functions.sifting import moving
 from harness.outcome import SpecError
-from harness.reading.modes import EVAL, TRAIN, another
+from harness.reading.modes import EVAL, TRAIN
 from harness.replay.sources import Sources
 from harness.request import Request, call_arguments, outputs_of
 from harness.scripts import recipe
@@ -187,7 +187,7 @@ class Working:
                 copied,
                 lambda: _beside(held, after),
                 lambda: now,
-                lambda: another(mode or "", TRAIN if self.module.training else EVAL),
+                lambda: TRAIN if self.module.training else EVAL,
                 memory,
             )
 

@@ -14,10 +14,18 @@ from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
-import torch
-
 from harness.conventions import attributes
-from harness.reading.members import ALL_COTANGENTS, ALL_INPUTS, CONTEXTS, NODES, ONE, PAIRS, asked_by, operation_of
+from harness.reading.members import (
+    ALL_COTANGENTS,
+    ALL_INPUTS,
+    CONTEXTS,
+    NODES,
+    ONE,
+    PAIRS,
+    asked_by,
+    is_object,
+    operation_of,
+)
 from harness.request import Request, call_arguments, positional_names
 from harness.scripts import recipe
 from harness.subject import Recipe, Subject
@@ -30,8 +38,7 @@ INDEXES = ("indexes", "indices", "target_input_indexes", "target_input_indices")
 
 def recognises(layer: Any) -> bool:
     """Whether it has methods under one of these pairs of names that ask for what a graph would give them."""
-    plain = not isinstance(layer, (type, torch.nn.Module, torch.Tensor, tuple, list)) and not hasattr(layer, "__code__")
-    return plain and operation_of(layer) is not None
+    return is_object(layer) and operation_of(layer) is not None
 
 
 def subject(request: Request) -> Subject:

@@ -5,10 +5,8 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
-import torch
-
 from harness.conventions.around import subject_around
-from harness.reading.members import updates_of
+from harness.reading.members import is_object, updates_of
 from harness.request import Request
 from harness.state.stateful import has_backward
 from harness.subject import Subject
@@ -18,8 +16,7 @@ ORDER = 30
 
 def recognises(layer: Any) -> bool:
     """Whether it is an object with the first two, and no forward and backward made of them."""
-    plain = not isinstance(layer, (type, torch.nn.Module, torch.Tensor, tuple, list)) and not hasattr(layer, "__code__")
-    return plain and not has_backward(layer) and updates_of(layer) is not None
+    return is_object(layer) and not has_backward(layer) and updates_of(layer) is not None
 
 
 def subject(request: Request) -> Subject:

@@ -131,8 +131,8 @@ def case_of(
         raised.example = str(example)
         raise
     case = _drawn(spec, example, mode, made.subject, reference)
-    case = case.at(sizes={**rates_of(request.layer), **case.sizes})
-    return case.at(buffers=moved_buffers(case, spec, example)), made
+    sizes, buffers = {**rates_of(request.layer), **case.sizes}, moved_buffers(case, spec, example)
+    return case.at(sizes=sizes, buffers=buffers), made
 
 
 def _drawn(spec: LayerSpec, example: Example, mode: str | None, subject: Subject, reference: Reference | None) -> Case:

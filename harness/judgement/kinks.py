@@ -91,9 +91,8 @@ class Kinks:
         for number in (None, *range(40, 40 + KINK_DIRECTIONS)):
             ladder = Ladder(f, self.judge.claim.gradients, self._over(kinks, unit, number))
             line = Line.settle(ladder, unit, need).forgiven(self._cancelled(ladder, unit))
-            if (
-                others and line.bound <= need
-            ):  # a kink so small that none is looked for, whose other entries stay behind
+            # a kink may be so small that none is looked for, and its other entries stay behind
+            if others and line.bound <= need:
                 continue
             # neighbours keep ties, so that what backward does at them is none of its rounding
             if line.outside and line.forgiven(sum(self.judge.slack(n, ladder.d) for n in kinks)).outside:

@@ -6,6 +6,8 @@ import inspect
 from collections.abc import Sequence
 from typing import Any
 
+import torch
+
 from harness.reading.signatures import parameters_of
 
 FUNCTIONS = (
@@ -129,3 +131,8 @@ def _asks_of_graph(forward: Sequence[str], backward: Sequence[str]) -> bool:
     gathered = forward[:1] != backward[:1] or len(backward) == 2
     tuples = len(forward) == 1 and gathered and bool({*backward} & {*ALL_COTANGENTS}) and len(backward) > 1
     return saved or tuples or bool({*backward} & {*NODES}) or (len(backward) == 2 and backward[1] in ONE)
+
+
+def is_object(layer: Any) -> bool:
+    """Whether it is an object of some class that is no module, tensor, function, tuple or list."""
+    return not isinstance(layer, (type, torch.nn.Module, torch.Tensor, tuple, list)) and not hasattr(layer, "__code__")

@@ -62,11 +62,6 @@ def said_mode(layer: Any) -> str:
     return named.present if (named := _by_name(layer)) else ""
 
 
-def another(entered: str, now: str) -> tuple[str, str] | None:
-    """Both modes, where a layer is said to be in another than it was put into."""
-    return (entered, now) if entered and now and entered != now else None
-
-
 def _of_parts(layer: Any) -> Switch | None:
     """All the layers inside a network at once, where they are in one mode now."""
     found = [(code, s) for code, part in parts_of(layer) if (s := switch_of(part)) is not None]

@@ -9,13 +9,17 @@ from typing import Any, NamedTuple
 import torch
 
 
-class Change(NamedTuple):
-    """A setting, as it was left and as it should have been."""
+class Left(NamedTuple):
+    """What a layer left otherwise than it was."""
 
     what: str
-    after: str
+    found: str
     expected: str
     spoils: bool
+    """Whether what runs later computes something else for it."""
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.found}, better {self.expected}"
 
 
 def _set_deterministic(how: tuple[bool, bool]) -> None:
@@ -31,6 +35,11 @@ class _Setting(NamedTuple):
     """Whether what runs later computes something else for it."""
     instead: str = ""
     """What changes it for a while."""
+
+    def left(self, found: str, was: Any) -> Left:
+        """What is said of it."""
+        expected = f"{was} ({self.instead} is enough)" if self.instead else str(was)
+        return Left(self.what, found, expected, self.spoils)
 
 
 _SETTINGS = (
@@ -48,32 +57,28 @@ _SETTINGS = (
 )
 
 
-def _change(setting: _Setting, before: Any, after: Any) -> Change:
-    """What is said of it."""
-    was = f"{before} ({setting.instead} is enough)" if setting.instead else str(before)
-    return Change(setting.what, str(after), was, setting.spoils)
-
-
 def settings() -> list[Any]:
     """All of them, as they are."""
     return [s.get() for s in _SETTINGS]
 
 
-def put_back(before: list[Any]) -> list[Change]:
-    """Have all as they were; what was otherwise."""
+def put_back(before: list[Any], by: str) -> list[Left]:
+    """Have all as they were; what `by` had left otherwise."""
     if (now := settings()) == before:
         return []
-    changed = [(s, was, is_) for s, was, is_ in zip(_SETTINGS, before, now, strict=True) if was != is_]
-    for setting, was, _ in changed:
-        setting.put(was)
-    return [_change(*each) for each in changed]
+    found = list[Left]()
+    for setting, was, after in zip(_SETTINGS, before, now, strict=True):
+        if after != was:
+            setting.put(was)
+            found.append(setting.left(f"{after} after {by}", was))
+    return found
 
 
 @contextmanager
-def settings_kept() -> Iterator[list[Change]]:
+def settings_kept() -> Iterator[list[Left]]:
     """What the block leaves changed is put back as it was, and noted."""
-    before, changes = settings(), list[Change]()
+    before, changes = settings(), list[Left]()
     try:
         yield changes
     finally:
-        changes += put_back(before)
+        changes += put_back(before, "the block")

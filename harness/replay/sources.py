@@ -98,6 +98,10 @@ _GLOBALS: dict[str, tuple[Callable[[], Any], Seeder]] = {
 }
 
 
+def _states() -> dict[str, Any]:
+    return {name: state() for name, (state, _) in _GLOBALS.items()}
+
+
 _DRAWS: dict[str, Callable[[], object]] = {
     "torch": lambda: torch.rand(1, generator=torch.default_generator, device="cpu"),
     "numpy.random": np.random.random_sample,
@@ -223,13 +227,13 @@ class Sources:
             _DRAWS[n]()  # what was seeded by a call before would be where the next one puts it
         own = [_state(g) for g in self._own]
         around = [(g, _state(g)) for g in self._around]
-        before = {name: state() for name, (state, _) in _GLOBALS.items()}
+        before = _states()
         _begun.append(begun := dict(before))
         try:
             yield
         finally:
             _begun.pop()
-        after = {name: state() for name, (state, _) in _GLOBALS.items()}
+        after = _states()
         for name, now in after.items():
             if not went_on(name, begun[name], now):
                 self.reseeds.setdefault(name, set()).add(mode)
@@ -249,7 +253,7 @@ class Sources:
         for reseed in self._globals.values():
             reseed(seed)
         for before in _begun:
-            before.update({n: state() for n, (state, _) in _GLOBALS.items()})  # a layer may hold one of them
+            before.update(_states())  # a layer may hold one of them
 
     def replayed(self, seed: int) -> tuple[Any, ...]:
         """Generators in the states that `seed` puts those into that are drawn from, in the order in which they are held."""

@@ -88,14 +88,19 @@ class Asking:
         return [n for n, leaf in self.leaves.items() if not leaf.value.is_floating_point()]
 
     @cached_property
+    def required(self) -> list[str]:
+        """What backward can't do without."""
+        return required_names(self.layer.backward)
+
+    @cached_property
     def asked(self) -> list[str]:
         """The cotangents that backward can't do without."""
-        return [n for n in required_names(self.layer.backward) if n not in (self.rate, self.cached)]
+        return [n for n in self.required if n not in (self.rate, self.cached)]
 
     @cached_property
     def cached(self) -> str:
         """The argument of backward that forward returns beside its outputs; empty where it asks for none."""
-        name = cache_of(required_names(self.layer.backward))
+        name = cache_of(self.required)
         return "" if name in self.arguments else name
 
     def returns_for(self, name: str) -> None:
@@ -109,7 +114,7 @@ class Asking:
     @property
     def cache_first(self) -> bool:
         """Whether it stands before the cotangents."""
-        return bool(self.cached) and required_names(self.layer.backward)[:1] == [self.cached]
+        return bool(self.cached) and self.required[:1] == [self.cached]
 
     @property
     def output_again(self) -> str:

@@ -18,7 +18,7 @@ from harness.reading.modes import EVAL, TRAIN, Switch, forward_of, said_mode, sw
 from harness.reading.parts import Reset, reset, resets_of
 from harness.reading.rates import rate, set_rate
 from harness.replay.sources import Sources
-from harness.request import call_arguments, is_dense, is_output, outputs_of, required_names
+from harness.request import call_arguments, is_dense, is_output, outputs_of
 from harness.scripts.recipe import cotangents_of, passed
 from harness.state.asking import Asking
 from harness.state.history import History
@@ -121,7 +121,7 @@ class Calls(Asking):
             self.output = next((n for n in OUTPUTS if getattr(self.layer, n, None) is not None), "")
             result = getattr(self.layer, self.output, None)
         if not self.cached and isinstance(result, tuple) and len(result) == 2:
-            self.returns_for(memory_of(required_names(self.layer.backward), self.arguments))
+            self.returns_for(memory_of(self.required, self.arguments))
         if self.cached:
             result = self._without_cache(result)
         outputs = outputs_of(result, self.name)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from harness.reading.handed import predicted_first
-from harness.reading.modes import another, forward_of
+from harness.reading.modes import forward_of
 from harness.reading.rates import far_step
 from harness.replay.sources import Sources
 from harness.request import Request, gradient
@@ -152,7 +152,7 @@ class Stateful(Watched):
             self.backward,
             lambda: self.read(self.buffers),
             lambda: self.read(self.parameters),
-            lambda: another(mode or "", self.said),
+            lambda: self.said,
             self.memory,
         )
 
