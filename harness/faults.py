@@ -7,6 +7,7 @@ and regions that examples may never visit.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -40,6 +41,12 @@ def _clipped(v: Tensor) -> Tensor:
     return v if size <= limit else v * (limit / size)
 
 
+def _once_along(axis: int, v: Tensor) -> Tensor:
+    """One number for many along one axis alone, as the mean over that axis sends it, counted as one."""
+    alone = v.ndim > 1 and v.stride(axis) == 0 and any(v.stride())
+    return v / v.shape[axis] if alone else v
+
+
 def _cotangent_faults() -> list[Fault]:
     changes: dict[str, tuple[str, Callable[[Tensor], Tensor]]] = {
         "absolute": ("input_gradient", torch.abs),
@@ -60,6 +67,8 @@ def _cotangent_faults() -> list[Fault]:
         "memory_in_order": ("cotangent_layout", memory_in_order),
         "offset_ignored": ("cotangent_layout", lambda v: v.as_strided(v.shape, v.stride(), 0).clone()),
         "expanded_seen_once": ("cotangent_layout", lambda v: v / v.numel() if v.ndim and not any(v.stride()) else v),
+        "expanded_rows_seen_once": ("cotangent_layout", partial(_once_along, 0)),
+        "expanded_columns_seen_once": ("cotangent_layout", partial(_once_along, -1)),
     }
     return [Fault(f"cotangent_{n}", check, recotangent(c), "cotangent") for n, (check, c) in changes.items()]
 

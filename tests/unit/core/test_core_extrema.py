@@ -87,6 +87,18 @@ def test_a_gradient_beside_zero_at_the_target_fails(loss, tilt):
         assert gradcheck(loss(tilt), rows(seed), rows(seed), seed=seed, raise_exception=False).failures
 
 
+ENTRY_BY_ENTRY = [(Cosine, 5, (2, 2), 1e3), (Similarity, 6, (1, 4), 1e-3), (Divergence, 2, (1, 4), 1.0)]
+"""Where the directions through a tensor leave it open, and its entries settle it."""
+
+
+@pytest.mark.parametrize(("loss", "seed", "shape", "scale"), ENTRY_BY_ENTRY)
+def test_nor_need_an_entry_be_known_better_than_the_tensor(loss, seed, shape, scale):
+    x = scale * np.random.default_rng(seed).random(shape)
+    report = gradcheck(loss(), x, x.copy(), seed=seed, raise_exception=False)
+    assert report.ok, str(report)
+    assert gradcheck(loss(1e-8 / scale), x, x.copy(), seed=seed, raise_exception=False).failures
+
+
 def test_the_order_of_memory_shows_in_outputs_that_are_nothing_but_rounding():
     report = gradcheck(Cosine(of_memory=1e-12), rows(0), rows(0), battery=True, raise_exception=False)
     assert "input_layout" in {r.check for r in report.failures}
