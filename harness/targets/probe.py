@@ -14,6 +14,7 @@ from harness.domain import BackwardRaised, Refused
 from harness.examples.cases import case_of
 from harness.examples.design import Example, examples
 from harness.examples.sample import modes_of
+from harness.kinds import Floats
 from harness.outcome import SpecError
 from harness.spec import LayerSpec
 from harness.targets.candidates import Candidate, is_whole
@@ -54,7 +55,8 @@ def probe(candidate: Candidate, device: str = "cpu") -> Probed:
 
 
 def _probed(candidate: Candidate, device: str) -> Probed:
-    """The first guess at which forward and backward go through, best where every gradient has its tensor's shape.
+    """The first guess at which forward and backward go through, best where every gradient has its tensor's shape, and what sees
+    differences alone is given no probabilities.
 
     After that, where it has but some examples are refused (a batch of one has no variance).
     """
@@ -91,7 +93,8 @@ def _probed(candidate: Candidate, device: str) -> Probed:
 
 
 def _goes(spec: LayerSpec, mode: str | None, device: torch.device) -> tuple[bool, int]:
-    """Whether every gradient of the layer has its tensor's shape, and how many of a few examples are refused.
+    """Whether every gradient of the layer has its tensor's shape, at inputs that it is made for, and how many of a few examples
+    are refused.
 
     Raises:
         Refused, BackwardRaised, SpecError: the layer is not made and called so.
@@ -103,11 +106,25 @@ def _goes(spec: LayerSpec, mode: str | None, device: torch.device) -> tuple[bool
         for shift in (0, 1):
             sizes = {n: SIZES[(k + shift) % len(SIZES)] for k, n in enumerate(names)}
             case = _case(spec, Example(sizes, {}, seed=shift), mode, device)
+            shaped = shaped and not _of_logits(case)
             shaped = shaped and all(
                 (g := case.base.gradients.get(n)) is not None and g.shape == case.leaves[n].shape for n in case.wanted
             )
         refused = sum(_refuses(spec, example, mode, device) for example in examples(spec, FEW, 0))
     return shaped, refused
+
+
+def _of_logits(case: Case) -> bool:
+    """Whether a loss that is given numbers between 0 and 1 sees nothing but their differences: no probabilities then, and as
+    large as they like."""
+    name = next(iter(case.leaves), "")
+    if not isinstance(kind := case.domains.get(name), Floats) or (kind.low, kind.high) != (0, 1):
+        return False
+    try:
+        moved = case.forward({**case.leaves, name: case.leaves[name] + 1}).outputs
+    except Refused:
+        return False
+    return all(torch.allclose(a, b, rtol=1e-9, atol=0.0) for a, b in zip(moved, case.base.outputs, strict=True))
 
 
 def _case(spec: LayerSpec, example: Example, mode: str | None, device: torch.device) -> Case:

@@ -447,3 +447,30 @@ def test_any_number_of_inputs_a_keyword_and_units_are_tried(command, folder, fac
     for name in ("Epfl", "Named", "Dense"):
         assert f"{name}: {outcome}" in answer.out
     assert answer.status == int(factor) - 1
+
+
+LOSS = """
+import numpy as np
+
+
+def softmax(x):
+    e = np.exp(x - x.max(1, keepdims=True))
+    return e / e.sum(1, keepdims=True)
+
+
+class CrossEntropy:
+    def forward(self, x, y):
+        self.p, self.y = {p}, y
+        return -(y * np.log(self.p)).sum() / len(y)
+
+    def backward(self):
+        return {d} / len(self.y)
+"""
+
+
+@pytest.mark.parametrize(
+    ("p", "d", "first"), [("softmax(x)", "(self.p - self.y)", "B D"), ("x", "(-self.y / self.p)", UNIT)]
+)
+def test_a_loss_that_sees_differences_alone_takes_logits_whatever_its_name(check, folder, p, d, first):
+    (folder / "loss.py").write_text(LOSS.format(p=p, d=d), encoding="utf-8")
+    assert f"--inputs '{first}' '{ONE_HOT}'" in check("loss.py", "--list").out
