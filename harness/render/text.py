@@ -76,7 +76,7 @@ def report_text(report: Report, files: str = "") -> str:
         shown = [r for r in shown if r.outcome not in (Outcome.PASS, Outcome.SKIP)][:ROWS] or shown[:ROWS]
     parts = [verdict_line(report), indent(table(shown), "  ")]
     if len(shown) < len(rows):
-        parts.append(f"  … and {len(rows) - len(shown)} more results: {count_line([report])}")
+        parts.append(f"  … and {len(rows) - len(shown)} more results; in all {count_line([report])}")
     parts += _evidence(report, files) or _open(report)
     parts += [f"  note: {shorten(note, 200)}" for note in report.notes[:3]]
     return "\n".join(parts)

@@ -169,7 +169,7 @@ def test_a_report_fits_in_one_screen(outcome, count):
 def test_a_report_that_does_not_fit_shows_what_did_not_pass():
     text = str(report(*[PASS] * 30, result(INCONCLUSIVE, check="the_one")))
     assert "the_one" in text
-    assert "30 more results: 30 PASS, 0 FAIL, 1 INCONCLUSIVE, 0 SKIP, 0 ERROR" in text
+    assert "30 more results; in all 30 PASS, 0 FAIL, 1 INCONCLUSIVE, 0 SKIP, 0 ERROR" in text
 
 
 # Data
