@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -22,6 +23,15 @@ AT_ONCE = 50
 
 STEPS = (FIRST, FIRST + 4, INSIDE)
 """The steps along it: a block in which the function is smooth on the scale of none is looked at entry by entry."""
+
+MANY = 8
+"""From how many entries of a block on it is asked at once where autograd is no second opinion, along so many"""
+
+DIRECTIONS = 3
+"""directions: as the whole is, each within what is allowed."""
+
+FINE = (FIRST, FIRST + 4, INSIDE, 16, 20, 24, 28)
+"""The steps along these: of many windows of a maximum a few have ties within any step but the finest."""
 
 
 @dataclass
@@ -129,7 +139,9 @@ class Together:
         found = Entries.of(self.g)
         found.settled |= self.need >= self.seen
         if self.vouched is not None:
-            self._at_once(found, self.vouched & ~found.settled)
+            self._at_once(found, self.vouched & ~found.settled, 1, STEPS)
+        elif len(self.blocks.entries) > MANY:
+            self._at_once(found, ~found.settled, DIRECTIONS, FINE)
         found = self._climbed(found)
         for units in () if bool(found.done.all()) else self.blocks.units(self.differences, self.name):
             found.width.zero_()
@@ -139,16 +151,28 @@ class Together:
                 break
         return found
 
-    def _at_once(self, found: Entries, vouched: Tensor) -> None:
-        """Settle the blocks all of whose entries autograd agrees on, and of which one direction through all entries of all
-        blocks shows as much as single entries would."""
+    def _at_once(self, found: Entries, asked: Tensor, directions: int, steps: Sequence[int]) -> None:
+        """Settle the blocks all of whose entries are asked for, and of which directions through all entries of all blocks show
+        as much as single entries would."""
+        entries = self.blocks.entries
+        open_, worst = asked[entries].all(0), torch.zeros_like(self.need[entries[0]])
+        for number in range(AT_ONCE, AT_ONCE + directions):
+            met = self._met(self.differences.direction(number, [self.name]), open_, steps)
+            open_, worst = met.isfinite(), torch.maximum(met, worst)
+        settled = entries[:, open_].reshape(-1)
+        found.settled[settled] = True
+        found.error[settled] = worst[open_].expand_as(entries[:, open_]).reshape(-1)
+
+    def _met(self, d: Direction, asked: Tensor, steps: Sequence[int]) -> Tensor:
+        """By how much an entry of each block may be off that meets the claim along a direction at one of these steps; infinite
+        where none does."""
         f, entries = self.differences, self.blocks.entries
-        d, open_ = f.direction(AT_ONCE, [self.name]), vouched[entries].all(0)
+        off, open_ = torch.full_like(self.need[entries[0]], torch.inf), asked.clone()
         hidden = self.slack.clamp(min=f.floor(self.name))[entries].amin(0)
         fine = torch.maximum(self.need[entries].amin(0), hidden)
-        for h in (2.0**-k for k in STEPS):
+        for h in (2.0**-k for k in steps):
             if not bool(open_.any()):
-                return
+                break
             with suppress(Refused):
                 stencil, e = self._stencil(d, h)
                 moved = (e[self.name].double().reshape(-1) / (h / 4))[entries]
@@ -159,8 +183,9 @@ class Together:
                 still = good & (stencil.flow == 0)
                 if bool(still.any()) and Edges(f).jumps(self._along(entries[:, still].reshape(-1))):
                     good = good & ~still
-                found.settled[entries[:, good].reshape(-1)] = True
+                off = torch.where(good, (out + error) / least, off)
                 open_ = open_ & ~good
+        return off
 
     def _climbed(self, found: Entries) -> Entries:
         """Every entry, each down the ladder of steps as far as needed."""
