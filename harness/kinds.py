@@ -161,10 +161,13 @@ def kind_of(given: Any) -> InputKind:
 
 def dimension_names(kind: InputKind) -> tuple[str, ...]:
     """The dimensions that its shape and bounds name."""
-    if isinstance(kind, Drawn):
-        return ()
+    return () if isinstance(kind, Drawn) else (*kind.dims.names, *bound_names(kind))
+
+
+def bound_names(kind: InputKind) -> tuple[str, ...]:
+    """The dimensions that bound its values: labels of C classes, indices of V rows."""
     bounds = (kind.below, kind.low) if isinstance(kind, Ints) else ()
-    return (*kind.dims.names, *(n for b in bounds if isinstance(b, str) for n in Dimensions(b).names))
+    return tuple(n for b in bounds if isinstance(b, str) for n in Dimensions(b).names)
 
 
 def size_expression(bound: int | str, sizes: Sizes) -> int:

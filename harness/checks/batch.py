@@ -19,7 +19,10 @@ from harness.report import Finding
 from harness.session import Observation, Session, observed
 from harness.tensors.arrays import rms
 
-UNKNOWN = "no dimension is known to be the batch: it is the first of a LayerSpec's first input, unless the layer is built with it"
+UNKNOWN = (
+    "no dimension is known to be the batch: it is the first of a LayerSpec's first input, unless the layer is built with it or "
+    "indices go up to it"
+)
 
 
 def empty_batch(session: Session) -> Observation:

@@ -20,7 +20,7 @@ from harness.draws import parameter_like, real_values, rng_of
 from harness.examples.design import Example
 from harness.examples.prepare import DTYPES, Prepared, prepared
 from harness.functions.reference import Reference
-from harness.kinds import Const, Drawn, Floats, InputKind, Ints, size_expression
+from harness.kinds import Const, Drawn, Floats, InputKind, Ints, bound_names, size_expression
 from harness.outcome import SpecError
 from harness.reading.masks import rates_of
 from harness.replay.sources import forget_kept_normal, seed_torch
@@ -161,14 +161,24 @@ BATCHES = frozenset({"B", "N", "batch", "batch_size"})
 
 
 def batch_dimension(spec: LayerSpec) -> str:
-    """The dimension that begins the first input's shape and that the layer is not built with, a starred one if more come after
-    it; empty where none does, or where a later one is named as the batch (examples that stand in columns)."""
-    kind = spec.kinds[0]
+    """The dimension that begins the first input's shape; empty where none does, or where a later one is named as the batch
+    (examples that stand in columns). Where the layer is built with it or indices go up to it (a table, and the rows to take
+    of it) it is the one that begins another input's shape, if it is named as the batch."""
+    no_batch = {*spec.build_arguments(), *(n for kind in spec.kinds for n in bound_names(kind))}
+    name, columns = _first_dimension(spec.kinds[0])
+    if columns or name not in no_batch:
+        return "" if columns else name
+    others = (_first_dimension(kind)[0] for kind in spec.kinds[1:])
+    return next((n for n in others if n in BATCHES - no_batch), "")
+
+
+def _first_dimension(kind: InputKind) -> tuple[str, bool]:
+    """The dimension that an input's shape begins with, a starred one if more come after it; and whether a later one is named as
+    the batch and it is not."""
     first, *rest = (None,) if isinstance(kind, Drawn) or not kind.dims.parts else kind.dims.parts
     name = first.id if isinstance(first, ast.Name) else first if isinstance(first, str) and rest else ""
     later = {part.id for part in rest if isinstance(part, ast.Name)}
-    columns = name not in BATCHES and later & BATCHES
-    return "" if columns or name in spec.build_arguments() else name
+    return name, name not in BATCHES and bool(later & BATCHES)
 
 
 def domains(spec: LayerSpec, subject: Subject) -> dict[str, InputKind]:

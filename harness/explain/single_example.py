@@ -1,7 +1,7 @@
 """A batch of one has right gradients, and in evaluation an example gives alone what it gives among others.
 
-Asked of the first dimension of a LayerSpec's first input, unless the layer is built with it. `squeeze()` without an axis,
-and a branch for batches of one, are wrong there alone; statistics of the batch have no place in evaluation.
+Asked of the first dimension of a LayerSpec's first input, unless the layer is built with it or indices go up to it. `squeeze()` without
+an axis, and a branch for batches of one, are wrong there alone; statistics of the batch have no place in evaluation.
 """
 
 from harness import LayerSpec

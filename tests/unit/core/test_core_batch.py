@@ -4,7 +4,7 @@ import pytest
 import torch
 from core_layers import Affine
 
-from harness import LayerSpec, Outcome, check, floats, gradcheck
+from harness import LayerSpec, Outcome, check, floats, gradcheck, ints
 
 
 class LargestFirst(Affine):
@@ -328,3 +328,40 @@ def test_a_layer_may_refuse_a_layout():
     assert found.outcome in (Outcome.PASS, Outcome.SKIP), found.reason
     assert "refuses inputs in" in found.reason
     assert report.ok, str(report)
+
+
+class Rows(torch.autograd.Function):
+    """The rows of a table that indices name."""
+
+    @staticmethod
+    def forward(ctx, w, ids):
+        ctx.save_for_backward(ids)
+        ctx.size = w.shape
+        return w[ids]
+
+    @staticmethod
+    def backward(ctx, g):
+        (ids,) = ctx.saved_tensors
+        return g.new_zeros(ctx.size).index_add_(0, ids.reshape(-1), g.reshape(-1, ctx.size[1])), None
+
+
+class RowsOfSome(torch.autograd.Function):
+    """It looks for the largest entry of the cotangent, of which there is none in an empty batch."""
+
+    @staticmethod
+    def forward(ctx, w, ids):
+        return Rows.forward(ctx, w, ids)
+
+    @staticmethod
+    def backward(ctx, g):
+        g.max()
+        return Rows.backward(ctx, g)
+
+
+def test_indices_that_go_up_to_a_dimension_make_it_no_batch():
+    """A table without rows, beside indices that name some, was taken for an empty batch: IndexError, and a FAIL."""
+    inputs = ("V D", ints("B T", below="V"))
+    assert check(LayerSpec(build=lambda: Rows, inputs=inputs), examples=5).ok
+    report = check(LayerSpec(build=lambda: RowsOfSome, inputs=inputs), examples=5, only=["empty_batch"])
+    assert [r.outcome for r in report.results] == [Outcome.FAIL]
+    assert "max()" in report.results[0].reason
