@@ -13,10 +13,10 @@ from harness.subject import Gradients
 from harness.tensors.arrays import same_bytes
 
 
-def put_elsewhere(names: Iterable[str]) -> list[Left]:
-    """What is said of global generators that forward was seen to seed, as layers do whose forwards are to be compared: what
-    draws later draws the same at every call, and no gradient is wrong for it."""
-    return [Left(f"the global generator of {name}", "seeded by forward", ONWARD, False) for name in names]
+def put_elsewhere(names: Iterable[str], by: str) -> list[Left]:
+    """What is said of global generators that forward or backward was seen to seed, as layers do whose forwards are to be
+    compared: what draws later draws the same at every call, and no gradient is wrong for it."""
+    return [Left(f"the global generator of {name}", f"seeded by {by}", ONWARD, False) for name in names]
 
 
 def switched(entered: str | None, now: str) -> list[Left]:

@@ -57,7 +57,7 @@ class Evaluated:
         finally:
             by_forward = put_back(standing, "forward")
         seeded = [n for n, modes in self.subject.reseeds.items() if {None, self.mode} & set(modes)]
-        left = [*put_elsewhere(seeded), *by_forward]
+        left = [*put_elsewhere(seeded, "forward"), *by_forward]
         outputs = tuple(y.detach().clone() for y in evaluation.outputs)
         sums = [float(y.sum()) for y in outputs]
         if not all(map(math.isfinite, sums)) and not all(map(all_finite, outputs)):
@@ -67,10 +67,11 @@ class Evaluated:
         handed_cotangents = tuple(v.clone() for v in cotangents)
         try:
             with backward_may_raise():
-                gradients = evaluation.pullback(handed_cotangents)
+                gradients = self.subject.pulled(self.mode, lambda: evaluation.pullback(handed_cotangents))
         finally:
             by_backward = put_back(standing, "backward")
-        left += [*by_backward, *switched(self.mode, evaluation.mode())]
+        seeded = list(self.subject.reseeds_backward.get(self.mode, ()))
+        left += [*put_elsewhere(seeded, "backward"), *by_backward, *switched(self.mode, evaluation.mode())]
         integers = integers_among(gradients, self.leaves)
         return Base(
             outputs=outputs,

@@ -149,6 +149,10 @@ class Subject:
     """The global generator that it was seen to draw from instead of the one that it holds; empty: none."""
     reseeds: Mapping[str, Collection[str | None]] = field(default_factory=dict)
     """{global generator that its forward was seen to seed: the modes in which it did, None where it was in any}."""
+    reseeds_backward: Mapping[str | None, Collection[str]] = field(default_factory=dict)
+    """{mode: the global generators that its backward was seen to seed in it}, of those in which `pulled` has looked."""
+    pulled: Callable[[str | None, Callable[[], Gradients]], Gradients] = lambda _, pull: pull()
+    """What a backward in this mode gives: the first in each is watched for what it seeds."""
     replayed: Callable[[int], tuple[Any, ...]] | None = None
     """seed → generators like those that it draws from, in the states in which a run of that seed begins; None: unknown."""
     unclaimed: Mapping[str, str] = field(default_factory=dict)

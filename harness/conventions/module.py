@@ -72,6 +72,8 @@ def subject(request: Request) -> Subject:
         replayed=work.sources.replayed,
         strays=work.sources.strays,
         reseeds=work.sources.reseeds,
+        reseeds_backward=work.sources.reseeds_backward,
+        pulled=work.sources.pulled,
         copied=True,
         partially=lambda some, of=None: work.running(some, partial(bare_pullback, some=of)),
         recipe=work.written,

@@ -8,7 +8,7 @@ A layer that switches its own mode fails too, and one that leaves torch's grad m
 found them (`with torch.no_grad():` puts it back): what runs after it computes something else.
 
 What else it changes for the whole program is said beside a PASS: `np.random.seed(42)` or `torch.manual_seed(0)` inside
-forward, as layers have whose forwards are to be compared (all that draws after it draws the same at every
+forward or backward, as layers have whose forwards are to be compared (all that draws after it draws the same at every
 call; a state that is put back and a generator of the layer's own are better), and determinism, threads and anomaly
 detection left otherwise than they were.
 """

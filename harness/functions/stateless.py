@@ -105,6 +105,8 @@ class Stateless:
             replayed=self.sources.replayed,
             strays=self.sources.strays,
             reseeds=self.sources.reseeds,
+            reseeds_backward=self.sources.reseeds_backward,
+            pulled=self.sources.pulled,
             recipe=self._recipe,
         )
 

@@ -77,6 +77,8 @@ def traced(
         replayed=work.sources.replayed,
         strays=work.sources.strays,
         reseeds=work.sources.reseeds,
+        reseeds_backward=work.sources.reseeds_backward,
+        pulled=work.sources.pulled,
         unclaimed=missing,
         partially=lambda some, of=None: work.running(some, partial(bare_pullback, some=of)),
         held={n: h.tensor for n, h in held.items()},

@@ -7,7 +7,7 @@ import ctypes
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ import torch
 from harness.replay.generators import generators_around, generators_in
 from harness.replay.onward import went_on
 
+T = TypeVar("T")
 Seeder = Callable[[int], None]
 
 
@@ -96,6 +97,10 @@ _GLOBALS: dict[str, tuple[Callable[[], Any], Seeder]] = {
     "numpy.random": (_numpy_state, lambda seed: np.random.seed(seed % 2**32)),
     "random": (random.getstate, random.seed),
 }
+
+
+_QUICK = {name: _GLOBALS[name][0] for name in ("torch", "numpy.random")}
+"""Those whose state is read in no time: that of Python's own takes as long as a backward of a small layer."""
 
 
 def _states() -> dict[str, Any]:
@@ -215,6 +220,8 @@ class Sources:
         self._globals: dict[str, Seeder] = {}
         self.reseeds: dict[str, set[str | None]] = {}
         """{global generator that it was seen to seed: the modes in which it did, None where it was in any}."""
+        self.reseeds_backward: dict[str | None, list[str]] = {}
+        """{mode: the global generators that backward was seen to seed in it}, of those in which one was looked at."""
 
     def begin_with(self, restore: Callable[[], None]) -> None:
         """Have this done whenever the generators are seeded."""
@@ -223,8 +230,7 @@ class Sources:
     @contextmanager
     def watched(self, mode: str | None = None) -> Iterator[None]:
         """Note which generators move inside the block, of forwards in one mode."""
-        for n in _GLOBALS.keys() - self._globals:
-            _DRAWS[n]()  # what was seeded by a call before would be where the next one puts it
+        self._nudge()
         own = [_state(g) for g in self._own]
         around = [(g, _state(g)) for g in self._around]
         before = _states()
@@ -243,6 +249,22 @@ class Sources:
         self._seeders += [seeder(g) for g in moved]
         self._own_moved = self._own_moved or own != [_state(g) for g in self._own]
         self._globals |= {name: seed for name, (_, seed) in _GLOBALS.items() if after[name] != before[name]}
+
+    def _nudge(self) -> None:
+        """Have the global generators that it does not draw from elsewhere than where a call before may have put them: the next
+        one would put them there again."""
+        for n in _GLOBALS.keys() - self._globals:
+            _DRAWS[n]()
+
+    def pulled(self, mode: str | None, pull: Callable[[], T]) -> T:
+        """What a backward gives; which global generators it seeds is noted at the first in each mode."""
+        if mode in self.reseeds_backward:
+            return pull()
+        self._nudge()
+        before = [(n, state, state()) for n, state in _QUICK.items()]
+        found = pull()
+        self.reseeds_backward[mode] = [n for n, state, was in before if not went_on(n, was, state())]
+        return found
 
     def seed(self, seed: int) -> None:
         """Put every generator into a state of its own that depends on `seed` alone, and what is kept where it began."""

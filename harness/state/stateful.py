@@ -202,6 +202,8 @@ class Stateful(Watched):
             replayed=self.sources.replayed,
             strays=self.sources.strays,
             reseeds=self.sources.reseeds,
+            reseeds_backward=self.sources.reseeds_backward,
+            pulled=self.sources.pulled,
             kept=tuple(n for n, slot in self.gradients.items() if not is_returned(slot)),
             again=self.again,
             copied=True,

@@ -174,6 +174,46 @@ class TorchForks(Square):
         return super().forward(x)
 
 
+class TorchSeedsBackward(Square):
+    def backward(self, v):
+        torch.manual_seed(0)
+        return super().backward(v)
+
+
+class NumpySeedsBackward(Square):
+    def backward(self, v):
+        np.random.seed(0)  # noqa: NPY002
+        return super().backward(v)
+
+
+class SeedsBackward(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x * x
+
+    @staticmethod
+    def backward(ctx, v):
+        torch.manual_seed(3)
+        return 2 * ctx.saved_tensors[0] * v
+
+
+class SeedsDropoutBackward(Dropout):
+    """Its forward goes on with the generator that backward seeds."""
+
+    def backward(self, v):
+        np.random.seed(0)  # noqa: NPY002
+        return super().backward(v)
+
+
+class ForksBackward(Square):
+    def backward(self, v):
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            self.noise = torch.rand(3)
+        return super().backward(v)
+
+
 def seeding(x: Tensor) -> Tensor:
     torch.manual_seed(1)
     return x * x
@@ -221,6 +261,22 @@ NOTED = {
     "numpy.random put back by forward": (RewindsForward, NX, "the global generator of numpy.random: seeded by forward"),
     "torch seeded by forward": (TorchSeeds, TX, "the global generator of torch: seeded by forward"),
     "torch seeded by a function": (lambda: seeding, TX, "the global generator of torch: seeded by forward"),
+    "torch seeded by backward": (TorchSeedsBackward, TX, "the global generator of torch: seeded by backward"),
+    "numpy.random seeded by backward": (
+        NumpySeedsBackward,
+        NX,
+        "the global generator of numpy.random: seeded by backward",
+    ),
+    "torch seeded by a Function's backward": (
+        lambda: SeedsBackward,
+        TX,
+        "the global generator of torch: seeded by backward",
+    ),
+    "numpy.random seeded by dropout's backward": (
+        SeedsDropoutBackward,
+        NX,
+        "the global generator of numpy.random: seeded by backward",
+    ),
     "threads": (Threads, TX, "torch.get_num_threads(): "),
     "deterministic": (Deterministic, TX, "torch.are_deterministic_algorithms_enabled(): (True, True) after backward"),
 }
@@ -275,7 +331,7 @@ def test_drawing_replaying_and_changing_for_a_while_are_right(make, mode):
 
 
 @pytest.mark.parametrize(
-    "make", [HoldsTheGlobalOne, GradOffInside, TorchForks, torch.nn.Dropout, torch.nn.RReLU, FrozenPart]
+    "make", [HoldsTheGlobalOne, GradOffInside, TorchForks, ForksBackward, torch.nn.Dropout, torch.nn.RReLU, FrozenPart]
 )
 def test_the_same_in_torch(make):
     assert asked(make(), TX) == ("PASS", "")
