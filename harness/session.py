@@ -84,13 +84,14 @@ class Session:
         return None if recast is None else self._made_again() or recast(self.case.dtype)
 
     def _made_again(self, doubled: bool = False) -> Subject | None:
-        """In the case's mode alone; None where that shows another layer: what only another mode shows to be a buffer may be missing."""
+        """In the case's mode alone; None where that shows another layer: what only another mode shows to be a buffer, or to be
+        given back before each run, may be missing."""
         subject = self.case.subject
         if subject.recast is None:
             return None
         made = subject.recast(self.case.dtype, (self.case.mode,), doubled)
         same = made.leaves.keys() == subject.leaves.keys() and made.buffers.keys() <= subject.buffers.keys()
-        return made if same else None
+        return made if same and made.carries == subject.carries else None
 
     def anew(self) -> Session:
         """The same point of the layer made again, or of the same one where it can't be: nothing evaluated yet."""

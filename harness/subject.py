@@ -167,6 +167,9 @@ class Subject:
     """`run` for a part of the gradients; None where backward always computes all of them."""
     held: Mapping[str, Tensor] = field(default_factory=dict)
     """The tensors that a function computes with beside its arguments, by the names of their leaves: a reference may hold the same."""
+    carries: bool = False
+    """Whether it keeps something else than arrays that a forward moves and the next one reads: a mode that moves none of it shows
+    none of it."""
     recast: Recast | None = None
     """The same layer made again, in another dtype or the same."""
     copied: bool = False

@@ -17,7 +17,7 @@ from torch.nn.parameter import is_lazy
 from harness.draws import parameter_like, rng_of
 from harness.functions.graph import Pulling, bare_pullback, graph_pullback, strangers, tracked, unfound_in
 from harness.functions.held import Held, registered, standing_in, tensors_beside
-from harness.functions.kept import CARRIED, Kept, carries, kept
+from harness.functions.kept import Kept, carries, kept
 from harness.functions.sifting import moving
 from harness.outcome import SpecError
 from harness.reading.modes import EVAL, TRAIN
@@ -26,6 +26,7 @@ from harness.request import Request, call_arguments, outputs_of
 from harness.scripts import recipe
 from harness.scripts.routes import seedings
 from harness.state.built import run as run_once
+from harness.state.history import CARRIED
 from harness.state.slots import walk
 from harness.subject import Evaluation, Gradients, Leaf, Recipe, Run, Subject, looked_at
 
@@ -54,6 +55,7 @@ def subject(request: Request) -> Subject:
     if [n for n, _ in work.module.named_parameters()] != list(work.parameters):  # it made them at its first forward
         return subject(replace(request, layer=work.module))
     said = work.begin_with(keeping, entered)
+    carries = bool(said)
     with suppress(Exception):  # values of other buffers that it refuses show nothing
         said += work.held_constant()
     others = work.sift(entered)
@@ -69,6 +71,7 @@ def subject(request: Request) -> Subject:
         unclaimed={n: _UNCLAIMED.format(n) for n in others} | missing,
         notes=(*([f"{', '.join(frozen)}: requires_grad is False, not judged"] if frozen else []), *said),
         draws=bool(work.sources),
+        carries=carries,
         replayed=work.sources.replayed,
         strays=work.sources.strays,
         reseeds=work.sources.reseeds,

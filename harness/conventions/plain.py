@@ -12,7 +12,7 @@ from torch import Tensor
 
 from harness.conventions.valued import of_parameters
 from harness.functions.held import held_by, tensors_held
-from harness.functions.kept import CARRIED, carries, kept
+from harness.functions.kept import carries, kept
 from harness.functions.sifting import Sifting, beside
 from harness.functions.stateless import Stateless
 from harness.functions.traced import traced
@@ -22,6 +22,7 @@ from harness.reading.parts import parts_of
 from harness.reading.scalars import is_node, node_advice
 from harness.replay.sources import beginning, begins_anew, forget_kept_normal, restored_later
 from harness.request import Request, positional_names
+from harness.state.history import CARRIED
 from harness.state.stateful import has_backward
 from harness.subject import Leaf, Subject
 from harness.tensors.nested import leaves_of

@@ -20,8 +20,6 @@ from harness.state.slots import Slot
 
 _PLAIN = (bool, int, float, str, bytes, type(None))
 
-CARRIED = "{} keeps {} from call to call, and the output depends on it: every call begins as the first did"
-
 FUNCTIONS = (FunctionType, MethodType, partial)
 
 

@@ -21,6 +21,7 @@ from harness.outcome import SpecError
 from harness.reading.lengths import lengths_in, told
 from harness.reading.naming import gradient_rank
 from harness.reading.rates import is_sure
+from harness.state.counted import give_back, moved_since, numbers_in
 from harness.state.dependence import depends, is_alias, known_arrays, matters
 from harness.state.orders import in_another_order
 from harness.state.owners import Owners
@@ -61,8 +62,10 @@ def _discovered(state: Stateful) -> Subject:
     """Sorted by one forward and one backward, and probes of what is in doubt after them. Raises what `discovered` does."""
     first = state.places()
     initial, homes = state.read(first), {n: s.get() for n, s in first.items()}
+    numbers = numbers_in(state.layer)
     state.probe()  # what is built at the first forward is there now
     mode, outputs = _first_forward(state)
+    numbers = moved_since(state, numbers)
     candidates = {n: s for n, s in state.places().items() if not state.history.holds(n)}
     start, answer = state.read(candidates), tuple(y.detach().clone() for y in outputs)
     with backward_may_raise():
@@ -73,6 +76,7 @@ def _discovered(state: Stateful) -> Subject:
     pulled = {n for n, t in found.items() if n not in start or not same_bytes(t, start[n])}
     written = _written(state, candidates, {n: found.get(n, t) for n, t in start.items()})
     _bring_back(candidates, {**start, **initial}, homes)
+    carried = give_back(state, numbers)
     own = {n: s for n, s in candidates.items() if n not in state.leaves}
     made = own.keys() - first.keys()
     owners = Owners.of(state.name, own, after, pulled, found, state.request.grads, made)
@@ -80,10 +84,18 @@ def _discovered(state: Stateful) -> Subject:
     _unnamed(state, owners)
     state.pulled = _of_inputs(state, given, after, pulled, found)
     rates = _by_steps(state, owners, pulled, written, outputs)
-    findings = {**owners.findings, **sorted_out(state, owners, written)}
+    findings = {**owners.findings, **sorted_out(state, owners, written | _moved(initial, start))}
     said, findings = state.outside.told(state.buffers, lambda s: owners.may_have(s, state.gradients), findings)
     strangers = owners.strangers(state.gradients.values())
-    notes = (*owners.notes, *strangers, *said, *_left_out(state, outputs), *in_another_order(state, found), *rates)
+    notes = (
+        *carried,
+        *owners.notes,
+        *strangers,
+        *said,
+        *_left_out(state, outputs),
+        *in_another_order(state, found),
+        *rates,
+    )
     state.homes = {n: homes[s.label] for n, s in state.buffers.items() if s.label in homes}
     _bring_back(candidates, initial, homes)  # the probes have left their values
     return state.subject(unclaimed=findings, notes=notes)
@@ -239,6 +251,12 @@ def _written(state: Stateful, slots: Mapping[str, Slot], start: Mapping[str, Ten
         state.forward({n: decoy(leaf.value) for n, leaf in state.leaves.items()}, state.probed[0])
     after = state.read(slots)
     return {n for n, t in start.items() if n not in after or not same_bytes(t, after[n])}
+
+
+def _moved(initial: Mapping[str, Tensor], start: Mapping[str, Tensor]) -> set[str]:
+    """What forwards have moved since the beginning: a mean of all batches so far stays where one has put it that another batch
+    gives too."""
+    return {n for n, t in start.items() if n in initial and not same_bytes(t, initial[n])}
 
 
 def sorted_out(state: Stateful, owners: Owners, written: Iterable[str] = ()) -> dict[str, str]:

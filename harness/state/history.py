@@ -15,6 +15,9 @@ RESETS = ("flush", "reset", "clear", "empty", "zero")
 """How the name of a method begins that starts a layer anew. Without one, a list that grows is the layer's own affair: one
 that answers with the first of its entries for ever is wrong."""
 
+CARRIED = "{} keeps {} from call to call, and the output depends on it: every call begins as the first did"
+"""What is said of what is given back before each run."""
+
 
 @dataclass
 class History:

@@ -26,7 +26,7 @@ from harness.state.slots import Slot, share_memory, standing
 from harness.state.views import places
 from harness.state.watched import Watched
 from harness.subject import Earliest, Evaluation, Leaf, Place, Recipe, Subject
-from harness.tensors.arrays import to_tensor
+from harness.tensors.arrays import is_array, to_tensor
 
 
 def has_backward(layer: Any) -> bool:
@@ -54,6 +54,8 @@ class Stateful(Watched):
     """The parameters in whose memory others lie: a script writes into them, and binds nothing else to their names."""
     outside: Outside = field(default_factory=Outside)
     """What its methods compute with that stands outside it."""
+    carried: list[tuple[Slot, Any]] = field(default_factory=list, init=False)
+    """Numbers that a forward moves and the next one reads, with what they are before each run."""
     earliest: Earliest | None = field(default=None, init=False)
     """What its first backward gave."""
 
@@ -156,6 +158,11 @@ class Stateful(Watched):
             self.memory,
         )
 
+    def recall(self) -> None:
+        """Give back the numbers that a forward moves."""
+        for slot, value in self.carried:
+            slot.put(value)
+
     def memory(self) -> dict[Place, Tensor]:
         """Where the last backward's gradients and the parameters lie."""
         parameters = {n: s.read() for n, s in self.parameters.items() if n not in self.numbers}
@@ -199,6 +206,7 @@ class Stateful(Watched):
             autograd_is_backward="" if self.library == "torch" else "the layer computes in NumPy",
             takes_cotangent=self.demand.takes_cotangent,
             draws=bool(self.sources),
+            carries=bool(self.carried) or not all(map(is_array, standing(self.buffers).values())),
             replayed=self.sources.replayed,
             strays=self.sources.strays,
             reseeds=self.sources.reseeds,
@@ -268,4 +276,5 @@ class Stateful(Watched):
             *([self.switch.line] if self.switch else []),
             *(f"{code} = 1.0" for _, _, code in (self.rates if self.stepped else [])),
             *self.history.lines(),
+            *(f"layer{s.code} = {v!r}" for s, v in self.carried),
         ]
