@@ -10,6 +10,8 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
+from torch import Tensor
+
 from harness.aggregate import Seen, result, smallest_failure, with_finding
 from harness.case import Case
 from harness.checks import Check
@@ -21,6 +23,7 @@ from harness.findings.conditions import sizes
 from harness.findings.evidence import finding_of
 from harness.judgement.comparison import entry_farthest_off, not_finite
 from harness.judgement.judge import UNREPLAYED
+from harness.judgement.verdict import Verdict
 from harness.low_precision.finer import finer
 from harness.outcome import Outcome, SpecError
 from harness.report import Result
@@ -119,7 +122,9 @@ def _result(
     seen += [
         Seen(s, finer(check, s, _at(check, s, sessions[0]), partial(_by_precision, s, sessions, checks))) for s in asked
     ]
-    seen = [replace(s, observation=_UNREPLAYED) if _by_chance(check, s, sessions) else s for s in seen]
+    chance = [s for s in seen if _by_chance(check, s, sessions)]
+    if chance and not _fails_alike(check, smallest_failure(chance)):
+        seen = [replace(s, observation=_UNREPLAYED) if s in chance else s for s in seen]
     failure = smallest_failure(seen)
     if failure is not None and check.name == "special_values":
         seen = [replace(s, observation=_not_alone(s.observation, asked)) for s in seen]
@@ -208,6 +213,40 @@ def _by_chance(check: Check, seen: Seen, sessions: Sequence[Session]) -> bool:
     if said.finding is None and said.failed is None:  # what was raised is no comparison
         return False
     return any(_differs(check, s) for s in sessions if s is not here and _options(s) == _options(here))
+
+
+ALIKE = 0.1
+"""By what share of the error two oracles' gradients may differ that find the same fault."""
+
+
+def _fails_alike(check: Check, seen: Seen | None) -> bool:
+    """Whether the layer made anew fails twice more by the same: what differs at another example is no draw then, but what that
+    example leaves in the layer, and an oracle that met a draw by accident would find another gradient each time."""
+    if (
+        seen is None
+        or seen.session is None
+        or (failed := seen.observation.failed) is None
+        or check.name not in _BY_BOUND
+    ):
+        return False
+    name, off = failed[0], _off_by(seen.session, failed)
+    for _ in range(2):
+        session = seen.session.anew()
+        again = check.observe(session).failed
+        if off is None or again is None or again[0] != name or (other := _off_by(session, again)) is None:
+            return False
+        if other.shape != off.shape or not bool((other - off).norm() <= ALIKE * off.norm()):
+            return False
+    return True
+
+
+def _off_by(session: Session, failed: tuple[str, Verdict]) -> Tensor | None:
+    """By how much a claim is off, where that is known."""
+    name, verdict = failed
+    claimed = (verdict.case or session.case).base.gradients.get(name)
+    if claimed is None or verdict.expected is None or claimed.shape != verdict.expected.shape:
+        return None
+    return (claimed.double() - verdict.expected.double()).nan_to_num(nan=0.0)
 
 
 def _differs(check: Check, session: Session) -> bool:
