@@ -156,9 +156,9 @@ def unbiased(session: Session) -> Observation:
             Outcome.SKIP,
             reason='asked under the promise "unbiased", or where evaluation is the identity or a multiple of it',
         )
-    seen = _seen(session, expected, identity)
+    seen, adds = _seen(session, expected, identity)
     promised = "unbiased" in case.promises
-    if seen.outcome is Outcome.FAIL and not promised and not _keeps_zeros(case):
+    if seen.outcome is Outcome.FAIL and not promised and not adds and not _keeps_zeros(case):
         return Observation(
             Outcome.SKIP, reason='it puts other numbers in place of entries: asked under the promise "unbiased"'
         )
@@ -178,33 +178,43 @@ def _is_multiple(case: Case, name: str, y: Tensor) -> bool:
     return bool(scaled) and all(bool(((out - t).abs() <= 8 * case.u * t.abs()).all()) for t, out in scaled)
 
 
-def _seen(session: Session, expected: Tensor, identity: bool) -> Observation:
-    """What the draws show."""
+def _adds(case: Case, drawn: Tensor, expected: Tensor) -> bool:
+    """Whether it adds noise that has nothing to do with its inputs: others under the same seed get the same."""
+    other = {**case.leaves, **{n: 1.25 * case.leaves[n] for n in case.subject.wanted("input")}}
+    noise = drawn - expected
+    again = case.outputs_at(other, case.seed + 101)[0].double().flatten() - 1.25 * expected
+    return bool(noise.any()) and bool(((noise - again).abs() <= 64 * case.u * (noise.abs() + expected.abs())).all())
+
+
+def _seen(session: Session, expected: Tensor, identity: bool) -> tuple[Observation, bool]:
+    """What the draws show, and whether they show noise that is added."""
     case = session.case
     if not session.random:
-        return _never_dropped(case, expected)
+        return _never_dropped(case, expected), False
     drawn = [case.outputs_at(case.leaves, case.seed + 101)[0].double().flatten()]
     if expected.shape != drawn[0].shape or not bool((expected != 0).any()):
-        return Observation(Outcome.SKIP, reason="the outputs in evaluation are zero, or of another shape")
+        return Observation(Outcome.SKIP, reason="the outputs in evaluation are zero, or of another shape"), False
+    dropped = bool((drawn[0] == 0)[expected != 0].any())
+    adds = identity and not dropped and _adds(case, drawn[0], expected)
     for look in LOOKS:
-        more = range(len(drawn), look)
+        more = range(len(drawn), look - (identity and not dropped))  # one more forward was asked whether it adds
         drawn += [case.outputs_at(case.leaves, case.seed + 101 + k)[0].double().flatten() for k in more]
-        seen = _shown(case, torch.stack(drawn), expected, identity)
+        seen = _shown(case, torch.stack(drawn), expected, identity, adds)
         if seen.outcome is Outcome.FAIL or seen.tensors.get("output", math.inf) <= ENOUGH:
             break
-    return seen
+    return seen, adds
 
 
-def _shown(case: Case, drawn: Tensor, expected: Tensor, identity: bool) -> Observation:
+def _shown(case: Case, drawn: Tensor, expected: Tensor, identity: bool, adds: bool) -> Observation:
     """What so many draws show."""
     shared, shape = "shared_mask" in case.promises, case.base.outputs[0].shape
     if identity and not shared:
         drawn, expected, shape = of_maps(drawn, expected, shape)
-    if identity and not shared and (why := dependent(drawn, expected, shape)):
+    if identity and not shared and (why := dependent(drawn, expected, shape, adds)):
         meant = ('where entries are meant to share a draw: LayerSpec(..., promises=("shared_mask",))',)
         finding = Finding(("output", None), why, "independent entries", "exact", 1, 1, meant)
         return Observation(Outcome.FAIL, reason=why, finding=finding)
-    return _mean(drawn, expected, identity, shared)
+    return _of_noise(drawn - expected, expected, shared) if adds else _mean(drawn, expected, identity, shared)
 
 
 def _keeps_zeros(case: Case) -> bool:
@@ -229,6 +239,19 @@ def _never_dropped(case: Case, expected: Tensor) -> Observation:
         return Observation(Outcome.SKIP, reason="it was not seen to draw here")
     said = f"in each of {draws} draws an entry is {gain:.4g} times the eval output, which the mean should be"
     finding = Finding(("output", None), f"always {gain:.4g} times", f"at most one in {gain:.4g} draws", "exact", 1, 1)
+    return Observation(Outcome.FAIL, reason=said, finding=finding)
+
+
+def _of_noise(noise: Tensor, expected: Tensor, shared: bool) -> Observation:
+    """Whether the mean of what is added is zero; its range is the one seen, with zero."""
+    spread, off = float(noise.max().clamp(min=0) - noise.min().clamp(max=0)), float(noise.mean())
+    count = len(noise) if shared else noise.numel()
+    smallest = math.sqrt(math.log(2 / UNLIKELY) / 2 / count) * spread
+    if abs(off) <= smallest:
+        said = f"a mean of {smallest:.2g} in the noise that is added would have been seen"
+        return Observation(Outcome.PASS, {"output": smallest / float(expected.abs().mean())}, reason=said)
+    said = f"the mean of the noise that is added is {off:.3g} in {len(noise)} draws, off 0 by more than {smallest:.2g}"
+    finding = Finding(("output", None), f"noise of mean {off:.4g}", "of mean 0", f"{smallest:.2g}", 1, 1)
     return Observation(Outcome.FAIL, reason=said, finding=finding)
 
 

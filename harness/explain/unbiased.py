@@ -1,10 +1,10 @@
 """The mean of train outputs over draws is the eval output, and each entry of a mask is drawn on its own.
 
-Asked of layers whose evaluation is the identity and that make zeros of zeros, and under the promise "unbiased": 7, 21 or 63
+Asked of layers whose evaluation is the identity and that make zeros of zeros or add noise, and under the promise "unbiased": 7, 21 or 63
 train forwards, as many as it takes to see a bias or that one of 1 % would be seen, against the bound of Chernoff's inequality
 for masks, and of Hoeffding's for other noise, at three false alarms in 10⁹; a PASS states the smallest bias that would have
-been seen. Channels of images that are dropped as a whole count as one entry each; other masks that are meant to be shared by
-several entries promise "shared_mask".
+been seen. Channels of images that are dropped as a whole count as one entry each; other masks, and noise, that are meant to be
+shared by several entries promise "shared_mask".
 """
 
 import torch

@@ -62,10 +62,15 @@ IMAGES = 4
 """From how many axes on a tensor is one of images: examples, channels, and two or three of space."""
 
 
-def dependent(drawn: Tensor, expected: Tensor, shape: torch.Size) -> str:
+def dependent(drawn: Tensor, expected: Tensor, shape: torch.Size, adds: bool = False) -> str:
     """What is said where neighbours along an axis, or entries half its length apart, are kept and dropped together, or never
-    together; empty where they are not."""
-    kept = ((drawn != 0) & (expected != 0)).double().reshape(len(drawn), *shape)
+    together; of noise, that is added or that all are multiplied by, where they get much and little of it together. Empty where
+    they do not."""
+    kept = (drawn != 0) & (expected != 0)
+    if noisy := adds or bool((kept == (expected != 0)).all()):
+        noise = drawn - expected if adds else torch.where(expected != 0, drawn / expected, 1.0)
+        kept = noise > noise.median()
+    kept = kept.double().reshape(len(drawn), *shape)
     off = kept - kept.mean()
     for axis in range(1, kept.ndim):
         n = kept.shape[axis]
@@ -77,5 +82,7 @@ def dependent(drawn: Tensor, expected: Tensor, shape: torch.Size) -> str:
             # the mean kept share is the draws' own, which makes the products a little smaller: no false alarm comes of it
             if abs(float((a * b).mean())) > math.sqrt(math.log(2 * len(apart) / UNLIKELY) / 2 / a.numel()):
                 which = "neighbours" if k == 1 else f"entries {k} apart"
+                if noisy:
+                    return f"{which} along axis {axis - 1} have much noise together: it is not drawn independently for each entry"
                 return f"{which} along axis {axis - 1} are dropped together: the mask's entries are not drawn independently"
     return ""

@@ -302,3 +302,90 @@ def test_whole_channels_of_images_need_no_promise():
 @pytest.mark.parametrize("layer", [OfRows, UncompensatedChannels])
 def test_other_masks_of_images_fail(layer):
     assert "unbiased" in {r.check for r in of_images(layer).failures}
+
+
+class Noisy:
+    """Gaussian noise is added in training."""
+
+    def __init__(self) -> None:
+        self.training = True
+
+    def train(self):
+        self.training = True
+
+    def eval(self):
+        self.training = False
+
+    def noise(self, x):
+        return torch.randn(x.shape, dtype=x.dtype)
+
+    def forward(self, x):
+        return x + self.noise(x) if self.training else x
+
+    def backward(self, v):
+        return 1 * v
+
+
+class Uniform(Noisy):
+    def noise(self, x):
+        return torch.rand(x.shape, dtype=x.dtype) - 0.5
+
+
+class OfRows(Noisy):
+    def noise(self, x):
+        return torch.randn(1, *x.shape[1:], dtype=x.dtype)
+
+
+class OfAll(Noisy):
+    def noise(self, x):
+        return torch.randn((), dtype=x.dtype)
+
+
+class OneSided(Noisy):
+    def noise(self, x):
+        return torch.rand(x.shape, dtype=x.dtype)
+
+
+class Multiplied(Noisy):
+    """Gaussian dropout."""
+
+    def forward(self, x):
+        self.gain = 1 + 0.3 * self.noise(x) if self.training else torch.ones_like(x)
+        return x * self.gain
+
+    def backward(self, v):
+        return v * self.gain
+
+
+class MultipliedOfRows(Multiplied):
+    noise = OfRows.noise
+
+
+@pytest.mark.parametrize("kind", [Noisy, Uniform, Multiplied])
+def test_noise_of_mean_zero_for_each_entry_is_right(kind):
+    for seed in range(3):
+        (found,) = check(
+            LayerSpec(build=kind, inputs="B D", modes=("train",)), examples=25, seed=seed, only=["mask"]
+        ).results
+        assert found.outcome is Outcome.PASS
+        report = check(LayerSpec(build=kind, inputs="B D"), examples=25, seed=seed, only=["unbiased"])
+        assert not report.failures
+
+
+@pytest.mark.parametrize(
+    ("kind", "why"),
+    [
+        (OfRows, "have much noise together"),
+        (OfAll, "have much noise together"),
+        (MultipliedOfRows, "have much noise together"),
+        (OneSided, "the mean of the noise that is added is"),
+    ],
+)
+def test_noise_that_entries_share_or_whose_mean_is_not_zero_fails(kind, why):
+    (found,) = check(LayerSpec(build=kind, inputs="B D"), examples=25, only=["unbiased"]).failures
+    assert why in found.reason
+
+
+def test_noise_that_is_meant_to_be_shared_is_promised():
+    report = check(LayerSpec(build=OfRows, inputs="B D", promises=("shared_mask",)), examples=25, only=["unbiased"])
+    assert not report.failures
