@@ -191,22 +191,34 @@ def _beyond(what: str, size: str, first: float) -> str:
 
 
 def _indexed(case: Case, out: Tensor, again: bool) -> Iterator[str]:
-    """Where an integer input points: the entry of each row that a label selects (on `again` some may be out by too little to
-    tell), or rows that it names more than once."""
+    """The entry of each row that a label selects; on `again` some may be out by too little to tell."""
+    for other, index, axis in _pointing(case, out):
+        if index.shape == (*out.shape[:axis], *out.shape[axis + 1 :]):
+            selected = torch.zeros_like(out).scatter_(axis, index.unsqueeze(axis), True)
+            if torch.equal(selected, out) or (again and bool(selected[out].all())):
+                yield f"out exactly at the entries that {other} selects along axis {axis}"
+
+
+def repeated(case: Case, name: str, g: Tensor, r: Tensor, again: bool) -> Iterator[str]:
+    """Rows of a parameter that an integer input names more than once; of an input, unless it has as many: labels name none."""
+    out = wrong_entries(g, r, EXACT)
+    for other, index, axis in _pointing(case, out):
+        if case.subject.leaves[name].role == "input" and index.shape == out.shape[: index.ndim]:
+            continue
+        more = torch.bincount(index.flatten(), minlength=out.shape[axis]) > 1
+        if bool(more.any()) and (again or not bool(more.all())) and torch.equal(along(out, axis), more):
+            yield (
+                f"out exactly where {other} names an index along axis {axis} more than once: they have to be added up "
+                "(index_add_, np.add.at), an assignment keeps one"
+            )
+
+
+def _pointing(case: Case, out: Tensor) -> Iterator[tuple[str, Tensor, int]]:
+    """Integer inputs that may point along an axis."""
     for other, leaf in case.leaves.items():
         if not _counts(leaf) or leaf.shape == out.shape:  # a mask names no index
             continue
         index = leaf.long()
         for axis, size in enumerate(out.shape):
-            if int(index.min()) < 0 or int(index.max()) >= size:
-                continue
-            if index.shape == (*out.shape[:axis], *out.shape[axis + 1 :]):
-                selected = torch.zeros_like(out).scatter_(axis, index.unsqueeze(axis), True)
-                if torch.equal(selected, out) or (again and bool(selected[out].all())):
-                    yield f"out exactly at the entries that {other} selects along axis {axis}"
-            repeated = torch.bincount(index.flatten(), minlength=size) > 1
-            if bool(repeated.any()) and (again or not bool(repeated.all())) and torch.equal(along(out, axis), repeated):
-                yield (
-                    f"out exactly where {other} names an index along axis {axis} more than once: they have to be added up "
-                    "(index_add_, np.add.at), an assignment keeps one"
-                )
+            if int(index.min()) >= 0 and int(index.max()) < size:
+                yield other, index, axis

@@ -13,7 +13,7 @@ from torch import Tensor
 from harness.case import Case
 from harness.domain import BackwardRaised, Refused
 from harness.draws import directions_like
-from harness.findings.conditions import FROM, conditions, mislabelled, rows
+from harness.findings.conditions import FROM, conditions, mislabelled, repeated, rows
 from harness.findings.likeness import ENOUGH, FIT, along, elsewhere, explains, likenesses, output_beside, wrong_entries
 from harness.findings.multiples import derivative, few, nearly, powers
 from harness.findings.residuals import axes_named, crossed, sets, shifted, structured
@@ -30,6 +30,7 @@ def kinds(case: Case, name: str, claimed: Tensor, expected: Tensor, again: bool 
         _whole(case, name, g, r),
         likenesses(case, name, g, r),
         shifted(g, r),
+        repeated(case, name, g, r, again),
         _local(g, r),
         mislabelled(case, g, r, again),
         rows(case, g, r),
@@ -98,7 +99,7 @@ def _whole(case: Case, name: str, g: Tensor, r: Tensor) -> Iterator[str]:
         return
     factor = float((g * r).sum() / r.square().sum())
     if explains(factor * r, g, r):
-        for text in named_factors(factor, case.sizes):
+        for text in named_factors(factor, {**case.sizes, **_numbers(case, name)}):
             yield f"every entry is {text} times what it should be"
         size, rest = f"{factor:.6g}", factor - 1
         size = f"1 {'+' if rest > 0 else '-'} {abs(rest):.2g}" if size == "1" else size
@@ -123,12 +124,27 @@ def _steps(case: Case, name: str) -> bool:
     return not all(map(torch.equal, outputs, case.base.outputs))
 
 
+def _numbers(case: Case, name: str) -> dict[str, float]:
+    """What else is one number: a temperature, a scale."""
+    leaves = {n: t for n, t in case.leaves.items() if n != name and t.numel() == 1 and t.is_floating_point()}
+    return {n: float(t) for n, t in leaves.items() if n not in case.sizes and float(t)}
+
+
 def _shapes(case: Case) -> dict[str, int]:
-    """The sizes of the inputs, where no spec names them; one that an earlier input has too goes by that. Every draw has the
-    same, so that what equals a factor here may do so by chance."""
+    """The sizes of the inputs, where no spec names them, and of parameters; one that a real input has too goes by that. Every draw
+    has the same, so that what equals a factor here may do so by chance."""
+    roles = {n: (leaf.role, case.leaves[n].is_floating_point()) for n, leaf in case.subject.leaves.items()}
+    real, *others = (
+        _sizes({n: case.leaves[n].shape for n, role in roles.items() if role == wanted})
+        for wanted in (("input", True), ("parameter", True), ("input", False))
+    )
+    return real | {n: s for sizes in others for n, s in sizes.items() if s not in real.values()}
+
+
+def _sizes(shapes: Mapping[str, torch.Size]) -> dict[str, int]:
+    """Each size under the first name that it has."""
     found: dict[str, int] = {}
-    for n in (n for n, leaf in case.subject.leaves.items() if leaf.role == "input"):
-        shape = case.leaves[n].shape
+    for n, shape in shapes.items():
         found |= {f"{n}.shape[{k}]": s for k, s in enumerate(shape) if s > 1 and s not in found.values()}
     return found
 

@@ -113,9 +113,13 @@ def _tested(
 
 
 def _tells(session: Session, name: str) -> bool:
-    """Whether a tensor is large enough for its entries to tell one sentence from another: two are a multiple of any two."""
-    leaf, role = session.case.leaves[name], session.case.subject.leaves[name].role
+    """Whether a tensor is large enough for its entries to tell one sentence from another: two are a multiple of any two. Of one
+    number, a temperature, whether the inputs are: what it is off by is a size of theirs."""
+    case = session.case
+    leaf, role = case.leaves[name], case.subject.leaves[name].role
     axes = [n for n in leaf.shape if n > 1 or role == "input"]  # γ may be of shape (1, D)
+    if not axes and leaf.numel() == 1:
+        axes = [n for other in case.subject.real_inputs() for n in case.leaves[other].shape]
     return bool(axes) and min(axes) >= TELLING and leaf.numel() <= LARGE
 
 

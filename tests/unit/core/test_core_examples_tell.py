@@ -383,8 +383,11 @@ def test_one_multiple_for_all_is_no_factor_of_each_row():
 
         def backward(self, d: Tensor) -> Tensor:
             self.da = -(d * self.x.sin()).sum()
-            return self.a * d * self.x.cos()
+            return self.wrong(self.a) * d * self.x.cos()
 
+    Scaled.wrong = staticmethod(lambda a: a)
+    assert diagnosis(Scaled(), X) == ("every entry is a/(1-a) times what it should be",)
+    Scaled.wrong = staticmethod(lambda a: a.sin())
     (said,) = diagnosis(Scaled(), X)
     assert said.startswith("every entry is the same multiple of what it should be, another one in each example (")
 
