@@ -11,6 +11,7 @@ from torch import Tensor
 
 from harness.domain import Refused
 from harness.judgement.edges import Edges
+from harness.judgement.outrun import outran
 from harness.oracles.differences import DOWN, FIRST, UP, Differences
 from harness.oracles.estimate import FINE_STEP, Direction, Estimate, Residual
 from harness.oracles.stencil import NOISES, weighed
@@ -74,6 +75,7 @@ class Surroundings:
             self._absorbed(gradients, d, found)
             or self._in_jumps(gradients, d, found)
             or self._hidden(gradients, d, [r for r in (found, coarser) if r is not None])
+            or outran(self.f, d, found)
         )
 
     def _steps(self, slope: float) -> list[float]:

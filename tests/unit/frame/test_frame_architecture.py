@@ -134,7 +134,7 @@ RANKS = [
         "wavering",
         "examples.cases",
         "findings.conditions",
-        "judgement.edges",
+        "judgement.edges", "judgement.outrun",
         "oracles.nudge",
         "judgement.pieces",
         "findings.multiples",
