@@ -23,7 +23,7 @@ from harness.tensors.arrays import RESOLUTION, rms, unit_roundoff
 REPLAYS = 16
 """How many forwards show by how much they differ from one another."""
 
-APART = (1, 12, 45, 170)
+APART = (1, 12, 45, 170, *range(5, 165, 8))
 """How far neighbours lie apart in float64, in 4 u: numbers that are subtracted from one another may round alike over the first
 dozen, and what a gradient itself changes by over all of them is below 10⁻¹²."""
 

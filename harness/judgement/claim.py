@@ -22,6 +22,13 @@ so many drawn by the case's seed, for each costs a dozen forwards."""
 NEIGHBOURS = 4
 """At how many neighbouring points the backward's rounding is measured."""
 
+LARGE = 2**14
+"""Up to how many entries of a tensor: of more, so many gradients take memory, and some show their rounding."""
+
+MORE = 24
+"""At how many before a claim is failed: of numbers that mostly round to nothing, as do·v − do·o where one weight is 1, four points
+may show none."""
+
 
 class Claim:
     """What one backward says of one case."""
@@ -31,6 +38,7 @@ class Claim:
         found, held = self.case.base.gradients, differences.held
         given = {n: g.contiguous() for n in self.case.wanted if (g := found.get(n)) is not None}
         self.gradients = {n: g.masked_fill(held[n], 0.0) if n in held else g for n, g in given.items()}
+        self.neighbours = NEIGHBOURS
 
     @once
     def malformed(self) -> dict[str, Verdict]:
@@ -90,7 +98,7 @@ class Claim:
 
         Their spread, not their distance from the claim: a claim that is wrong at this very point alone stands out.
         """
-        near = [self.case.neighbour(k).gradients for k in range(NEIGHBOURS)]
+        near = [self.case.neighbour(k).gradients for k in range(self.neighbours)]
         found = {}
         for n, g in self.gradients.items():
             others = [h.double() for near_by in near if (h := near_by.get(n)) is not None and h.shape == g.shape]
@@ -104,3 +112,12 @@ class Claim:
         """The rounding of each entry of the claimed gradients: never less than the median entry's, as a spread over few
         points may be small by chance."""
         return {n: s + s.median() if s.numel() else s for n, s in self.spreads.items()}
+
+    def coarser(self, name: str) -> bool:
+        """Whether at more points the rounding of some entry of a tensor is seen to be larger; it counts as that from here on."""
+        if self.neighbours == MORE or self.gradients[name].numel() > LARGE:
+            return False
+        before, self.neighbours = self.rounding, MORE
+        for kept in ("spreads", "rounding"):
+            self.__dict__.pop(kept, None)
+        return bool((self.rounding[name] > before[name]).any())

@@ -90,16 +90,29 @@ class Judge(Acceptance):
 
     def escalated(self, name: str) -> Verdict:
         """Judged in full, with every cotangent."""
-        first = self._thorough(name)
+        first = self._sure(name)
         if first.outcome is Outcome.FAIL:
             return first
-        others = [(o.claim.malformed.get(name) or o._thorough(name)) for o in self.rotated]
+        others = [(o.claim.malformed.get(name) or o._sure(name)) for o in self.rotated]
         # each by its own claim: what is expected there is of other cotangents
         told = [said_of_float32(o, name, v) for v, o in zip(others, self.rotated, strict=True)]
         failed = [replace(v, case=o.case) for v, o in zip(told, self.rotated, strict=True) if v.outcome is Outcome.FAIL]
         return failed[0] if failed else first
 
     # Everything else: estimates with bounds
+
+    def _sure(self, name: str) -> Verdict:
+        """In full, and once more where the backward rounds more coarsely than four points have shown of one that fails."""
+        verdict = self._thorough(name)
+        unsure = verdict.outcome is Outcome.FAIL and self.claim.coarser(name) and not self._beyond(name, verdict)
+        return self._thorough(name) if unsure else verdict
+
+    def _beyond(self, name: str, verdict: Verdict) -> bool:
+        """Whether an entry is off by what no rounding of it explains, however it is measured."""
+        if verdict.expected is None or verdict.allowed is None:
+            return False
+        off = (self.claim.gradients[name].double() - verdict.expected).abs() - verdict.allowed
+        return bool((off > 2 * ROUNDINGS * self.claim.rounding[name]).any())
 
     def _thorough(self, name: str) -> Verdict:
         """Directions through this tensor alone, then its entries."""
