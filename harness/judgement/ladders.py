@@ -36,6 +36,12 @@ WITHIN = 36
 """The step, 2⁻³⁶ of the spread: nearly always within one step of float32's staircase."""
 
 
+NEARER = 1 / 16
+"""How far from the point, as a share of where outputs show how large numbers inside may be, these are looked at once more."""
+
+GROWTH = NEARER**-6
+"""By how much larger than there they may be: as far as a polynomial of degree six grows, and no exponential."""
+
 ROUGH = 64
 """By how much outputs that are nothing but rounding may vary less next to the point than a spread away, where numbers are
 larger; those of a slope vary 2¹⁶ times less."""
@@ -128,9 +134,10 @@ class Ladders:
         As a slope times the unit of a step; what is in dispute below it is not refuted: of softmax's p − 1 no digit is left
         where p is nearly 1, whatever autograd makes of it."""
         step = {name: differences.direction(1, [name])[name] * units.reach.to(self.case.leaves[name])}
-        sides = [c.abs() for side in (1.0, -1.0) if (c := differences.change(step, side)) is not None]
-        sides = [torch.where(c.isfinite(), c, 0.0) for c in (*sides, self.level(name, self.blocks(name)).abs())]
-        numbers = torch.stack(sides).amax(0)
+        far = torch.maximum(_largest(differences, step, 1.0), self.level(name, self.blocks(name)).abs())
+        # exp(x) one spread away says nothing of the numbers at x
+        plain = max(1.0, float(differences.y.abs().amax()), float(self.case.leaves[name].abs().amax()))
+        numbers = torch.minimum(far, (GROWTH * _largest(differences, step, NEARER)).clamp(min=plain))
         return (
             64 * self.case.u * float((differences.v * (numbers.clamp(min=1.0) if still else numbers)).norm()) / SECOND
         )
@@ -299,3 +306,9 @@ class Ladders:
         if worst.kinked:
             return "the function has kinks here, and the tensor is too large to look at each entry"
         return "the differences are no finer: the forward's own rounding hides it"
+
+
+def _largest(differences: Differences, step: Direction, share: float) -> Tensor:
+    """By how much each output changes over a share of a step to either side, 0 where that is unknown."""
+    sides = [c for side in (share, -share) if (c := differences.change(step, side)) is not None]
+    return torch.stack([torch.zeros_like(differences.y), *(c.abs().nan_to_num(0.0, 0.0) for c in sides)]).amax(0)

@@ -29,7 +29,7 @@ def outran(f: Differences, d: Direction, found: Residual) -> bool:
         return False
     open_ = coarse.isfinite()
     apart = torch.zeros_like(f.y)
-    for h in FINER:
+    for h in (h for h in FINER if h < found.step / 4):
         slope, nearer = _slope(f, d, h), _slope(f, d, h / 2)
         if slope is None or nearer is None:
             continue
