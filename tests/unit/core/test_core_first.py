@@ -166,3 +166,23 @@ def test_the_first_backward_of_a_new_layer_gives_what_later_ones_do(layer, right
 def test_a_layer_that_goes_by_what_it_has_seen_is_no_fault_of_its_first_backward():
     report = check(LayerSpec(Wandering, "B D"), examples=4, only="repeatable")
     assert not any("first backward" in r.reason for r in report.results)
+
+
+class MaskBeneath:
+    """A mask that no output shows: its slopes are lost beside 10³⁰ + x₀."""
+
+    def __init__(self):
+        self.rng = np.random.default_rng(0)
+
+    def forward(self, x):
+        self.mask = (self.rng.random(x.shape) > 0.5) * 2.0
+        return 1e30 + x * self.mask
+
+    def backward(self, d):
+        return d * self.mask
+
+
+def test_a_mask_that_no_output_shows_is_drawn_anew():
+    x = np.random.default_rng(1).standard_normal((5, 4))
+    report = gradcheck(MaskBeneath(), x, battery=True, raise_exception=False)
+    assert not any(r.outcome is Outcome.FAIL for r in report.results if r.check == "repeatable")
