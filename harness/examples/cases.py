@@ -27,7 +27,7 @@ from harness.replay.sources import forget_kept_normal, seed_torch
 from harness.request import Request
 from harness.spec import LayerSpec
 from harness.subject import Subject
-from harness.tensors.library import library_of, meant_for
+from harness.tensors.library import imported_beside, library_of, meant_for
 
 
 def request_of(spec: LayerSpec, example: Example, mode: str | None, device: torch.device) -> Request:
@@ -94,16 +94,23 @@ def _input(kind: Floats | Ints | Drawn, example: Example, position: int) -> Any:
     return kind.draw(**{n: known[n] for n in inspect.signature(kind.draw).parameters})
 
 
+def _in_the_other(x: Any) -> Any:
+    """A tensor as a NumPy array, an array as a tensor."""
+    return x.numpy() if isinstance(x, Tensor) else torch.as_tensor(x) if isinstance(x, np.ndarray) else x
+
+
 def _prepared_in_either(request: Request, dtype: torch.dtype | None) -> Prepared:
     """Prepared; where nothing tells which library the layer computes with, NumPy's arrays are tried if it refuses tensors, or
-    its backward raises with them."""
+    its backward raises with them, and tensors if its keywords alone speak for NumPy: torch takes `axis` and `keepdims` too."""
     try:
         return prepared(request, dtype)
     except (Refused, BackwardRaised):
-        told = library_of(request.layer) or meant_for(request.layer)
-        if told is not None or not any(isinstance(x, Tensor) for x in request.inputs):
+        if library_of(request.layer) is not None:
             raise
-        inputs = tuple(x.numpy() if isinstance(x, Tensor) else x for x in request.inputs)
+        tensors = any(isinstance(x, Tensor) for x in request.inputs)
+        if (tensors and meant_for(request.layer) is not None) or imported_beside(request.layer) is not None:
+            raise
+        inputs = tuple(_in_the_other(x) for x in request.inputs)
         with suppress(Refused, BackwardRaised):
             return prepared(replace(request, inputs=inputs), dtype)
         raise

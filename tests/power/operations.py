@@ -152,7 +152,10 @@ ELEMENTWISE = [
     unary("gauss", "{X}.exp(-{a} * {a})", "-2 * {g} * {a} * {y}", "-{g} * {a} * {y}"),
     unary("laplace", "{X}.exp(-{X}.abs({a}))", "-{g} * {X}.sign({a}) * {y}", "{g} * {X}.sign({a}) * {y}"),
     unary("clip", "{X}.clip({a}, -1, 1)", "{g} * ({a} > -1) * ({a} < 1)", "{g} * ({a} < 1)", "{g} * ({a} > -1.2) * ({a} < 1)"),
-    unary("hard sigmoid", "{X}.clip({a} / 6 + 0.5, 0, 1)", "{g} / 6 * (abs({a}) < 3)", "{g} * (abs({a}) < 3)", "{g} / 6 * (abs({a}) < 2.5)"),
+    unary(
+        "hard sigmoid", "{X}.clip({a} / 6 + 0.5, 0, 1)", "{g} / 6 * (abs({a}) < 3)",
+        "{g} * (abs({a}) < 3)", "{g} / 6 * (abs({a}) < 2.5)",
+    ),
     unary("relu²", "{X}.clip({a}, 0, None) ** 2", "2 * {g} * {X}.clip({a}, 0, None)", "2 * {g} * ({a} > 0)"),
     unary("softsign", "{a} / (1 + {X}.abs({a}))", "{g} / (1 + {X}.abs({a})) ** 2", "{g} / (1 + {X}.abs({a}))"),
     unary("exp", "{X}.exp({a})", "{g} * {y}", "{g}", gives_positive=True),
@@ -177,10 +180,6 @@ PAIRS = [
     Operation(
         "divide", "{a} / {b}", ("{g} / {b}", "-{g} * {y} / {b}"), positive=True, weight=3,
         wrong=((1, "{g} * {y} / {b}"), (1, "-{g} * {a} / {b}"), (0, "{g} * {b}")),
-    ),
-    Operation(
-        "power", "{a} ** {b}", ("{g} * {b} * {a} ** ({b} - 1)", "{g} * {y} * {X}.log({a})"),
-        lambda a, b: same(a, b), ((1, "{g} * {X}.log({a})"), (0, "{g} * {a} ** ({b} - 1)")), weight=0,
     ),
     Operation(
         "maximum", "{X}.maximum({a}, {b})", ("{g} * ({a} >= {b})", "{g} * ({a} < {b})"),
@@ -240,7 +239,10 @@ ROWS = [
         "variance", f"({CENTRED} ** 2).mean(axis=-1, keepdims=True)", f"2 * {{g}} * {CENTRED} / {{a}}.shape[-1]",
         f"2 * {{g}} * {CENTRED} / ({{a}}.shape[-1] + 1)", "2 * {g} * {a} / {a}.shape[-1]", shape=kept,
     ),
-    unary("norm", "{X}.sqrt(({a} * {a}).sum(axis=-1, keepdims=True) + 1e-6)", "{g} * {a} / {y}", "{g} * {a}", shape=kept, gives_positive=True),
+    unary(
+        "norm", "{X}.sqrt(({a} * {a}).sum(axis=-1, keepdims=True) + 1e-6)", "{g} * {a} / {y}", "{g} * {a}",
+        shape=kept, gives_positive=True,
+    ),
     unary("centre", CENTRED, "{g} - {g}.mean(axis=-1, keepdims=True)", "1 * {g}", shape=rows),
     normalisation("layer norm", -1, rows),
     normalisation("batch norm", 0, batch),
@@ -282,17 +284,14 @@ ROWS = [
         "attend", "{a} @ {b}", ("{g} @ {b}.swapaxes(-1, -2)", "{a}.swapaxes(-1, -2) @ {g}"), mixed, weight=6,
     ),
     Operation(
-        "mean squared error", "(({a} - {b}) ** 2).mean()", ("2 * {g} * ({a} - {b}) * shared({a} - {b})", "-2 * {g} * ({a} - {b}) * shared({a} - {b})"),
+        "mean squared error", "(({a} - {b}) ** 2).mean()",
+        ("2 * {g} * ({a} - {b}) * shared({a} - {b})", "-2 * {g} * ({a} - {b}) * shared({a} - {b})"),
         number, ((0, "2 * {g} * ({a} - {b})"), (0, "{g} * ({a} - {b}) * shared({a} - {b})")),
     ),
     unary(
         "cross-entropy", "-(({X}.log({s}) * hot({a}, labels)).sum() / {a}.shape[0])", "{g} * ({s} - hot({a}, labels)) / {a}.shape[0]",
         "{g} * ({s} - hot({a}, labels))", "{g} * ({s} - hot({a}, labels)) / {a}.shape[-1]", "({s} - hot({a}, labels)) / {a}.shape[0]",
         "{g} * {s} / {a}.shape[0]", saved="soft({a})", shape=labelled,
-    ),
-    unary(
-        "log likelihood", "({s} * hot({a}, labels)).sum()", "{g} * (hot({a}, labels) - {X}.exp({s}))", "{g} * hot({a}, labels)",
-        "{g} * ({X}.exp({s}) - hot({a}, labels))", saved="{X}.log(soft({a}) + 0)", shape=labelled, weight=0,
     ),
 ]  # fmt: skip
 OPERATIONS = [*ELEMENTWISE, *PAIRS, *ROWS]

@@ -134,7 +134,9 @@ class Program:
         g, a = f"d_{step.out}", step.args[j]
         e = step.filled(template, f"X.ones_like({g})" if kind == "upstream ignored" else g)
         if step.operation in BROADCASTING and self.axes[a] != same(*(self.axes[b] for b in step.args)):
-            how = {"narrowed by mean": "narrowed_by_mean", "narrowed to first": "narrowed_to_first"}.get(kind, "narrowed")
+            how = {"narrowed by mean": "narrowed_by_mean", "narrowed to first": "narrowed_to_first"}.get(
+                kind, "narrowed"
+            )
             e = f"{how}({e}, {a})"
         return WRAPPED[kind].format(e=f"({e})", a=a, y=step.out) if kind in WRAPPED else e
 
@@ -157,14 +159,14 @@ class Program:
         path = f"<program {self.seed} {self.fault}>"
         linecache.cache[path] = (len(code), None, code.splitlines(keepends=True), path)
         scope: dict[str, Any] = {"__name__": "programs_drawn"}
-        exec(compile(code, path, "exec"), scope)  # noqa: S102  (written above)
+        exec(compile(code, path, "exec"), scope)
         return scope[name] if self.style != "pair" else (scope["forward"], scope["backward"])
 
     def with_fault(self, fault: Fault) -> Program:
         return replace(self, fault=fault)
 
 
-HARMED = '''
+HARMED = """
 def narrowed_by_mean(g, like):
     n = narrowed(X.ones_like(g), like)
     return narrowed(g, like) / n
@@ -179,7 +181,7 @@ def narrowed_to_first(g, like):
 
 def halved(e):
     return e.astype(np.float16).astype(e.dtype) if X is np else e.half().to(e.dtype)
-'''
+"""
 WRAPPED = {
     "sign": "-{e}", "1e-5": "{e} * (1 + 1e-5)", "1.1": "{e} * 1.1", "2": "{e} * 2", "zero": "{e} * 0",
     "mean": "{e} / {a}.shape[-1]", "batch mean": "{e} / {a}.shape[0]", "roll": "X.roll({e}, 1, -1)",
@@ -208,7 +210,10 @@ def _class(p: Program, name: str, forward: list[str], backward: list[str], kept:
     if p.by_name:
         stale = p.fault is not None and p.fault.kind == "stale"
         stays = kept[p.fault.at % len(kept)] if stale and p.fault else ""
-        keep = [f"if not hasattr(self, 'kept_{n}'): self.kept_{n} = {n}" if n == stays else f"self.kept_{n} = {n}" for n in kept]
+        keep = [
+            f"if not hasattr(self, 'kept_{n}'): self.kept_{n} = {n}" if n == stays else f"self.kept_{n} = {n}"
+            for n in kept
+        ]
         recall = [f"{n} = self.kept_{n}" for n in kept]
     else:
         keep = [f"self.kept = [{', '.join(kept)}]"]
@@ -230,7 +235,9 @@ def _pair(p: Program, name: str, forward: list[str], backward: list[str], kept: 
     )  # fmt: skip
 
 
-def _function(p: Program, name: str, forward: list[str], backward: list[str], kept: list[str], out: str, gs: str) -> str:
+def _function(
+    p: Program, name: str, forward: list[str], backward: list[str], kept: list[str], out: str, gs: str
+) -> str:
     """An autograd.Function."""
     back = ", ".join("None" if x == "labels" else f"d_{x}" for x in p.arguments)
     return (
@@ -241,7 +248,7 @@ def _function(p: Program, name: str, forward: list[str], backward: list[str], ke
     )  # fmt: skip
 
 
-DRAWN = '''
+DRAWN = """
 def drawn(k, axes, D, dtype):
     shape = tuple(eval(n, {"D": D}) for n in axes)
     rng = np.random.default_rng(k)
@@ -250,7 +257,7 @@ def drawn(k, axes, D, dtype):
     w = np.asarray(w).astype(dtype)
     return w if X is np else torch.tensor(w)
 
-'''
+"""
 WRITTEN: dict[str, Callable[..., str]] = {"class": _class, "pair": _pair, "function": _function}
 
 
@@ -281,7 +288,11 @@ def _joined(p: Program) -> None:
     while True:
         used = {a for s in p.steps for a in s.args}
         last = p.steps[-1].out
-        loose = [n for n in p.axes if n not in used and n != last and (made := add.shape(p.axes[n], p.axes[last])) is not None]
+        loose = [
+            n
+            for n in p.axes
+            if n not in used and n != last and (made := add.shape(p.axes[n], p.axes[last])) is not None
+        ]
         if not loose:
             return
         made, out = add.shape(p.axes[loose[0]], p.axes[last]), f"v{len(p.steps)}"
@@ -301,7 +312,10 @@ def _step(p: Program, rng: random.Random, positive: set[str]) -> Step | None:
         args[-1] = rng.choice(sorted(positive))
     axes = [p.axes[a] for a in args]
     if operation.name == "matrix product" or (
-        operation in BROADCASTING and not operation.positive and operation.name != "mean squared error" and rng.random() < 0.4
+        operation in BROADCASTING
+        and not operation.positive
+        and operation.name != "mean squared error"
+        and rng.random() < 0.4
     ):
         w = _parameter(p, operation, axes[0], rng)
         if w is None:
@@ -310,14 +324,18 @@ def _step(p: Program, rng: random.Random, positive: set[str]) -> Step | None:
     if operation.positive and args[-1] not in positive:
         return None
     shape = operation.shape(*axes)
-    if shape is None or len(set(args)) < len(args) and operation.name in ("subtract", "squared distance", "mean squared error"):
+    if shape is None or (
+        len(set(args)) < len(args) and operation.name in ("subtract", "squared distance", "mean squared error")
+    ):
         return None
     out = f"v{len(p.steps)}"
     if len(args) == 2 and args[1].startswith("w") and args[1] not in p.parameters:
         p.parameters.append(args[1])
         p.axes[args[1]] = axes[1]
     p.axes[out] = shape
-    if operation.gives_positive or (operation.name in ("mean", "sum", "max", "divide", "sum over the batch", "turn") and set(args) <= positive):
+    if operation.gives_positive or (
+        operation.name in ("mean", "sum", "max", "divide", "sum over the batch", "turn") and set(args) <= positive
+    ):
         positive.add(out)
     return Step(operation, tuple(args), out)
 
@@ -376,7 +394,7 @@ def sizes(rng: random.Random) -> dict[str, int]:
 
 
 def shape_of(axes: Axes, at: dict[str, int]) -> tuple[int, ...]:
-    return tuple(eval(n, dict(at)) for n in axes)  # noqa: S307  (names of axes)
+    return tuple(eval(n, dict(at)) for n in axes)
 
 
 def values(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
@@ -422,7 +440,9 @@ def layer(p: Program, at: dict[str, int], dtype: str) -> Any:
     return made(at["D"], dtype) if p.style == "class" else made
 
 
-def evaluated(p: Program, made: Any, given: list[Any], seed: int = 0, cotangents: list[Any] | None = None) -> tuple[list[Any], list[Any]]:
+def evaluated(
+    p: Program, made: Any, given: list[Any], seed: int = 0, cotangents: list[Any] | None = None
+) -> tuple[list[Any], list[Any]]:
     """Outputs, and the gradients of inputs and parameters, as NumPy arrays, without the harness."""
     np.random.seed(seed)  # noqa: NPY002  (the pairs draw from it)
     torch.manual_seed(seed)

@@ -160,3 +160,27 @@ def test_code_that_names_neither_library_is_judged_in_the_one_whose_keywords_it_
     spec = LayerSpec(lambda: layer(less), "B D", dims={"D": range(2, 7)})
     assert bool(check(spec, examples=6, only="input_gradient")) is right
     assert meant_for(layer) == ("numpy" if layer is Standardised else "torch")
+
+
+class DrawnWithNumpy:
+    """Torch under NumPy's keywords, beside a W that NumPy has drawn."""
+
+    def __init__(self, D, factor=1.0):
+        self.W = torch.tensor(np.random.default_rng(0).standard_normal((D, D)))
+        self.factor = factor
+
+    def forward(self, x):
+        self.x = x
+        return torch.tanh(x @ self.W).sum(axis=-1, keepdims=True)
+
+    def backward(self, g):
+        δ = g * (1 - torch.tanh(self.x @ self.W) ** 2)
+        self.dW = self.factor * self.x.T @ δ
+        return δ @ self.W.T
+
+
+@pytest.mark.parametrize("factor", [1.0, 1.1])
+def test_torch_under_numpys_keywords_is_handed_tensors(factor):
+    spec = LayerSpec(lambda D: DrawnWithNumpy(D, factor), "B D")
+    report = check(spec, examples=6, only="parameter_gradient")
+    assert report.results[0].outcome is (Outcome.PASS if factor == 1 else Outcome.FAIL)
