@@ -64,6 +64,9 @@ class ValueAndGrad:
         result = self.f(*inputs, **keywords)
         if not isinstance(result, tuple) or len(result) < 2:
             raise SpecError(f"{self.__name__} must return (loss, grads); it returned {type(result).__name__}")
+        if isinstance(result[0], (Mapping, list, tuple)):
+            kinds = ", ".join(type(part).__name__ for part in result)
+            raise SpecError(f"{self.__name__} must return (loss, grads), the loss first; it returned ({kinds})")
         loss, self.came = result[0], result[1] if len(result) == 2 else result[1:]
         return loss
 

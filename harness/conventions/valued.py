@@ -60,7 +60,8 @@ def of_parameters(layer: ValueAndGrad, came: Any, inputs: Mapping[str, Leaf]) ->
     own = {n.replace("self.", "model.", 1): slot.get() for n, slot in held_by(layer.f).items()}
     f = f"model.{layer.__name__}" if isinstance(layer.f, MethodType) else layer.__name__
     if isinstance(came, Mapping):
-        known = {alias for n in inputs for alias in (n, *gradient_names(n))}
+        given = {part for n in inputs for part in (n, n.rpartition(".")[2])}  # a dict of parameters is an input too
+        known = {alias for n in given for alias in (n, *gradient_names(n))}
         names = [str(k) for k in came if k not in known]
         return f"value_and_grad({f}, params={_by_name(names, own)})" if names else ""
     parts = [np.shape(g) for g in (came if isinstance(came, (tuple, list)) else [came])]

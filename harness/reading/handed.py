@@ -87,8 +87,20 @@ def unnamed(asked: Sequence[str], inputs: Container[str], outputs: int) -> str:
 def arranged(asked: Sequence[str], inputs: Container[str], cached: bool) -> list[str] | None:
     """What a backward's arguments are, one by one: "cache", the name of an input, or "" for a cotangent; None: no cotangent.
 
-    The cache is what is called so, or the last one.
+    The cache is what is called so; else the one whose name is neither an input's nor a cotangent's; else the last one, unless that
+    is the cotangent and all others are inputs: `backward(params, x, dy)` asks for none.
     """
-    cache = next((n for n in asked if n.lower() in CACHES), asked[-1] if asked else "") if cached else ""
+    cache = _cache(asked, inputs) if cached else ""
     found = ["cache" if n == cache else n if n in inputs else "" for n in asked]
     return found if "" in found else None
+
+
+def _cache(asked: Sequence[str], inputs: Container[str]) -> str:
+    own = [n for n in asked if n not in inputs]
+    others = [n for n in own if not GRADIENT.search(n.lower())]
+    if named := next((n for n in asked if n.lower() in CACHES), ""):
+        return named
+    if len(others) == 1 < len(own):
+        return others[0]
+    alone = len(asked) > 1 and own == [*asked[-1:]] and not others
+    return "" if alone else next(reversed(asked), "")

@@ -27,7 +27,8 @@ from harness.reading.members import (
 )
 from harness.reading.modes import KEYWORDS
 from harness.reading.titles import renamed
-from harness.spec import RESERVED, LayerSpec
+from harness.spec import LayerSpec
+from harness.targets.factories import gives_pullback, made_by
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,10 @@ class Candidate:
     layer: Any
     module: ModuleType
     source: str
-    """The expression that is the layer, or the class that makes it."""
+    """The expression that is the layer, or the class or function that makes it."""
+
+    factory: Any = None
+    """The function that makes it; `layer` is then a class of such, or functions that ask for the same."""
 
     @property
     def namespace(self) -> Mapping[str, Any]:
@@ -48,8 +52,8 @@ class Candidate:
 
     @property
     def makes(self) -> bool:
-        """Whether the layer is made by calling a class."""
-        return isinstance(self.layer, type) and not _is_function(self.layer)
+        """Whether the layer is made by calling a class or function."""
+        return self.factory is not None or (isinstance(self.layer, type) and not _is_function(self.layer))
 
     @property
     def forward(self) -> Any:
@@ -58,6 +62,8 @@ class Candidate:
             return self.layer._init_fn
         if isinstance(self.layer, ValueAndGrad):
             return self.layer.f
+        if inspect.isfunction(self.layer):
+            return self.layer
         return self.layer[0] if isinstance(self.layer, tuple) else getattr(self.layer, self._forward)
 
     @property
@@ -80,12 +86,12 @@ class Candidate:
         """The parameters without a default that the constructor has."""
         if not self.makes:
             return []
-        parameters = _parameters(self.layer)
-        return [p for p in parameters if p.default is p.empty and p.name not in RESERVED]
+        parameters = _parameters(self.factory or self.layer)
+        return [p for p in parameters if p.default is p.empty]
 
     def variadic(self) -> str:
         """What its constructor takes any number of, such as layers; empty where it takes no such thing, or passes it on."""
-        parameters = _all_parameters(self.layer) if self.makes else []
+        parameters = _all_parameters(self.factory or self.layer) if self.makes else []
         return next((p.name for p in parameters if p.kind is p.VAR_POSITIONAL and p.name not in ("args", "_")), "")
 
     def inputs(self) -> list[str]:
@@ -95,7 +101,7 @@ class Candidate:
         if _is_function(self.layer):
             own = "setup_context" in {n for c in self.layer.__mro__[:-1] if not _is_torchs(c) for n in vars(c)}
             parameters = parameters if own else parameters[1:]
-        elif self.makes and inspect.isfunction(inspect.getattr_static(self.layer, self._forward)):
+        elif isinstance(self.layer, type) and inspect.isfunction(inspect.getattr_static(self.layer, self._forward)):
             parameters = parameters[1:]
         if self.makes and parameters and parameters[0].name in CONTEXTS:
             parameters = parameters[1:]
@@ -153,9 +159,21 @@ def _in(module: ModuleType) -> Iterator[Candidate]:
                     yield Candidate(name, (value, own[derived[0]]), module, f"({name}, {derived[0]})")
                 elif _gives_both(value):
                     yield Candidate(name, value_and_grad(value), module, f"value_and_grad({name})")
+                elif (made := made_by(value, _is_layer, _is_pair)) is not None:
+                    yield Candidate(name, made, module, name, value)
+                elif gives_pullback(value.__code__) and not name.startswith("_"):
+                    yield Candidate(name, value, module, name)
     for name, value in vars(module).items():
         if _is_operator(value) and value._init_fn.__module__ == module.__name__:
             yield Candidate(name, value, module, name)
+
+
+def _is_layer(kind: type) -> bool:
+    return not _is_function(kind) and _has_both(kind)
+
+
+def _is_pair(forward: str, backward: str) -> bool:
+    return backward in {other for _, other in _counterparts(forward)}
 
 
 LOSSES = ("loss", "entropy", "criterion", "cost")

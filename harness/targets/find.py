@@ -10,14 +10,14 @@ import importlib.util
 import inspect
 import pkgutil
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 from harness.builds import from_string
-from harness.kinds import floats, ints
+from harness.kinds import dimension_names, floats, ints
 from harness.models import chain, value_and_grad
 from harness.outcome import SpecError
 from harness.spec import RESERVED, LayerSpec
@@ -210,8 +210,9 @@ def spec_from_words(module: ModuleType, name: str | None, build: str | None, inp
         raise SpecError(f"there is no {name!r} in {module.__name__}; it has {', '.join(_public(module)) or 'nothing'}")
     kinds = tuple(kind_of(word, vars(module)) for word in inputs)
     if build is None:  # the class itself: what it asks for beside dimensions is told
-        return LayerSpec(build=getattr(module, source), inputs=kinds, name=name)
-    shape = LayerSpec(build=object, inputs=kinds)
+        return LayerSpec(build=getattr(module, source), inputs=kinds, name=name, dims=sizes_drawn(kinds))
+    drawn = sizes_drawn(kinds)
+    shape = LayerSpec(build=object, inputs=kinds, dims=drawn)
     own = [
         n for n in _sizes_of_class(source, module) if n not in {*shape.sizes, *shape.starred, *RESERVED, *vars(module)}
     ]
@@ -223,7 +224,15 @@ def spec_from_words(module: ModuleType, name: str | None, build: str | None, inp
             f"--build {source!r}: {stranger!r} is neither in {module.__name__} ({', '.join(_public(module))}) nor a "
             f"dimension of --inputs ({', '.join(shape.sizes)}) nor reserved ({', '.join(RESERVED)})"
         )
-    return LayerSpec(build=made, inputs=kinds, name=name, dims={n: range(1, 7) for n in own})
+    return LayerSpec(build=made, inputs=kinds, name=name, dims=drawn | {n: range(1, 7) for n in own})
+
+
+def sizes_drawn(kinds: Iterable[Any]) -> dict[str, Sequence[int]]:
+    """What functions among the inputs ask for that stands in no shape, as in `lambda n_in, n_out: init(n_in, n_out)`: sizes."""
+    kinds = list(kinds)
+    named = {n for kind in kinds if hasattr(kind, "dims") for n in dimension_names(kind)}
+    asked = [n for kind in kinds if callable(kind) for n in inspect.signature(kind).parameters]
+    return {n: range(1, 7) for n in asked if n not in named and n != "rng"}
 
 
 def _sizes_of_class(source: str, module: ModuleType) -> list[str]:
@@ -265,7 +274,7 @@ def _public(module: ModuleType) -> list[str]:
     return [n for n, v in vars(module).items() if callable(v) and getattr(v, "__module__", None) == module.__name__]
 
 
-def kind_of(word: str, namespace: dict[str, Any]) -> Any:
+def kind_of(word: str, namespace: Mapping[str, Any]) -> Any:
     """The input that `B D` stands for, or an expression such as `ints("B", below="C")`.
 
     Raises:

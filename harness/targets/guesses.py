@@ -13,23 +13,20 @@ from harness.reading.handed import FIRST, predicted_first
 from harness.reading.members import operation_of
 from harness.spec import RESERVED, LayerSpec
 from harness.targets.candidates import Candidate, is_whole
-from harness.targets.find import kind_of, names_in
+from harness.targets.find import kind_of, names_in, sizes_drawn
+from harness.targets.handed_over import DICTS as HANDED
+from harness.targets.handed_over import parameters_among, written_over
 from harness.targets.made import LAYERS, asked_for, layers_written, parts_of, sizes_inside, written_as
+from harness.targets.shapes import STEPS, WINDOWS, first_inputs, lookups, other_inputs
 from harness.tensors.library import library_of
 
 RATES = ("p", "rate", "prob", "keep", "ratio", "drop", "slope", "alpha", "momentum", "scale", "temperature", "beta")
 """How constructors' parameters that are no sizes begin, or end after an underscore: 0.5 does for all of them."""
 
-WINDOWS = ("kernel", "window", "pool", "filter", "ksize", "k")
-"""How those begin that an image must not be smaller than."""
-
 MATRICES = ("W", "w", "weight", "weights", "param")
 VECTORS = ("b", "bias", "biases", "beta", "shift")
 SCALES = ("gamma",)
 """What constructors' parameters are called that are arrays; a bias is one beside a weight."""
-
-STEPS = ("stride", "pad", "dilat", "scale_factor", "upscale_factor", "factor")
-"""How those begin that no input has for a size."""
 
 SWITCHES = ("bias", "use_bias", "affine", "causal")
 """Those that are on or off."""
@@ -58,11 +55,8 @@ GIVEN = "{'mode': 'train', 'p': 0.5}"
 SCALARS = {"float": "lambda B: 0.5", "int": "lambda B: 2", "bool": "lambda B: True"}
 """What forward is given that is annotated so. A graph's operations call their arrays numbers (minitorch)."""
 
-ONE_HOT = "lambda B, {0}, rng: (rng.integers(0, {0}, (B, 1)) == range({0})) * 1.0"
 ENTROPIES = ("entropy", "nll", "bce", "kl", "divergence", "logloss", "likelihood")
 """What losses are called, without case or underscores, that take probabilities or their logarithms, and one-hot targets."""
-
-POSITIVE = 'floats("B {0}", low=0, high=1, low_open=True, high_open=True)'
 
 
 @dataclass(frozen=True)
@@ -74,11 +68,12 @@ class Guess:
 
     def spec(self, candidate: Candidate) -> LayerSpec:
         """The spec that they make."""
-        kinds = tuple(kind_of(word, {}) for word in self.inputs)
-        sizes = LayerSpec(build=object, inputs=kinds)
+        kinds = tuple(kind_of(word, candidate.namespace) for word in self.inputs)
+        drawn = sizes_drawn(kinds)
+        sizes = LayerSpec(build=object, inputs=kinds, dims=drawn)
         own = [d for d in _dimensions(candidate) if d in names_in(self.build)]
         made = from_string(self.build, {*sizes.sizes, *own, *RESERVED}, dict(candidate.namespace))
-        dims = {n: range(1, 7) for n in own if n not in sizes.sizes}
+        dims = drawn | {n: range(1, 7) for n in own if n not in sizes.sizes}
         return LayerSpec(build=made, inputs=kinds, name=candidate.name, dims=dims)
 
     @classmethod
@@ -91,7 +86,10 @@ class Guess:
         if is_whole(candidate.layer):
             build = f"(lambda model: value_and_grad(model.loss, params=model.params))({build})"
             return cls(build, ("…", "…"))
-        return cls(build, tuple("…" for _ in candidate.inputs()) or ("…",))
+        words = [
+            "lambda rng: …" if n.lower() in HANDED and len(candidate.inputs()) > 1 else "…" for n in candidate.inputs()
+        ]
+        return cls(build, tuple(words) or ("…",))
 
     def words(self) -> str:
         """As they are given to the command line."""
@@ -101,8 +99,12 @@ class Guess:
 def guesses(candidate: Candidate) -> Iterator[Guess]:
     """What people commonly write, the likelier first."""
     inputs = candidate.inputs()
+    if any(p.name == "mode" for p in candidate.construction()):  # of pooling, say: which there are nobody knows
+        return
     if told := _told(candidate, inputs):
         yield from _beside(told, [n for n in inputs if not n.endswith(DICTS)])
+    elif parameters_among(candidate):
+        yield from (Guess(candidate.source, words) for words in written_over(candidate))
     elif inputs and not any(name.endswith(SETTINGS) for name in inputs):
         yield from _beside(candidate, inputs)
 
@@ -182,8 +184,8 @@ def _guesses_of(
     dims = [written.get(d, d) for d in _dimensions(candidate) if d not in arrays and not (divided and d in DIVISORS)]
     named = {n: "bool" if n in SWITCHES else "float" for n in inputs[1:] if n in (*SWITCHES, *SMALL)}
     scalars = {} if candidate.makes and operation_of(candidate.layer) else {**named, **candidate.scalars()}
-    firsts = _first(["D", *dims] if arrays and dims else dims)
-    firsts = [*firsts, *_lookups(["D"])] if arrays else firsts
+    firsts = first_inputs(["D", *dims] if arrays and dims else dims)
+    firsts = [*firsts, *lookups(["D"])] if arrays else firsts
     if "embed" in candidate.name.lower():  # some take real numbers too, and cut off what is no whole one
         firsts = sorted(firsts, key=lambda first: not first[0].startswith("ints"))
     firsts = [(f"{shape}+1 W+1", f"{shape}+1 W+1") for shape in ("B D H",)] + firsts if "2, 2)" in build else firsts
@@ -192,7 +194,7 @@ def _guesses_of(
     elif len(inputs) == 2 and inputs[1].lower() in FIRST and _of_probabilities(candidate):
         yield from (Guess(build, words) for words in _losses(inputs[1], firsts, candidate, dims))
     for word, shape in chain(firsts, _inside(candidate, build) if not arrays else ()):
-        others = [_other(name, shape, dims) for name in inputs[1:]]
+        others = [other_inputs(name, shape, dims) for name in inputs[1:]]
         others = [
             [SCALARS[scalars[n]]] if n in scalars else _rated(words, candidate) if _is_rate(n) else words
             for n, words in zip(inputs[1:], others, strict=True)
@@ -205,7 +207,8 @@ def _guesses_of(
             yield Guess(build, (word, *rest))
         if candidate.gathers:
             yield from (
-                Guess(build, (word, *rest)) for rest in ([word], [word, word], *([w] for w in _other("", shape, dims)))
+                Guess(build, (word, *rest))
+                for rest in ([word], [word, word], *([w] for w in other_inputs("", shape, dims)))
             )
 
 
@@ -234,14 +237,14 @@ def _losses(
     probable = _of_probabilities(candidate)
     within = probable and "logit" not in candidate.name.lower()
     for word, shape in sorted(firsts, key=lambda first: "floats" not in first[0]) if within else firsts:
-        labels, one_hot, *plain = _other(target.lower(), shape, dims)
+        labels, one_hot, *plain = other_inputs(target.lower(), shape, dims)
         yield from ((word, other) for other in ([one_hot, labels] if probable else [*plain, one_hot, labels]))
 
 
 def _dimensions(candidate: Candidate) -> list[str]:
     parameters = asked_for(candidate)
     arrays = _arrays(parameters)
-    return [p.name for p in parameters if _argument(p) == p.name and p.name not in arrays]
+    return [p.name for p in parameters if _argument(p) == p.name and p.name not in (*arrays, *RESERVED)]
 
 
 def _argument(parameter: inspect.Parameter) -> str:
@@ -259,42 +262,3 @@ def _rated(words: Sequence[str], candidate: Candidate) -> list[str]:
 def _is_rate(name: str) -> bool:
     parts = name.split("_")
     return bool({parts[0], parts[-1]} & set(RATES)) and parts[-1] != "factor"
-
-
-def _first(dims: Sequence[str]) -> list[tuple[str, str]]:
-    """The first input: how it is written, and its shape."""
-    windows = [d for d in dims if d.startswith(WINDOWS)]
-    widths = [d for d in dims if d not in windows and not d.startswith(STEPS)] or ["D"]
-    grown = f"+{windows[0]}" if windows else ""
-    shapes = [f"B {d}" for d in widths]
-    columns = [f"{d} B" for d in widths] + [f"{d} 1" for d in widths]
-    images = [f"B {d} H{grown} W{grown}" for d in widths] + [f"B {d} T{grown}" for d in widths]
-    images += [] if windows else [f"B {d} 2*H 2*W" for d in widths]  # what pools by 2 without being told
-    images += [f"B {d} H{grown} W{grown} Z{grown}" for d in widths]
-    shapes = (
-        [*images, *shapes]
-        if windows
-        else [*shapes, *columns, *(f"1 {d}" for d in widths), *(f"B T {d}" for d in widths), *images]
-    )
-    shapes += [f"B H{grown} W{grown} {d}" for d in widths] + widths + [f"B {'D' if dims else 'T'}", "B"]
-    lookups = _lookups(dims)
-    others = [(POSITIVE.format(d), f"B {d}") for d in widths]
-    few = [] if dims else [(f'ints("{shape}", below=2)', shape) for shape in ("B", "B T")]  # a table of a fixed size
-    return [*((shape, shape) for shape in dict.fromkeys(shapes)), *lookups, *others, *few]
-
-
-def _lookups(dims: Sequence[str]) -> list[tuple[str, str]]:
-    return [(f'ints("{shape}", below="{d}")', shape) for d in dims for shape in ("B", "B T")]
-
-
-def _other(name: str, first: str, dims: Sequence[str]) -> list[str]:
-    """How a further input may be written, beside a first of this shape; `dims`: the sizes that the constructor has."""
-    *most, last = first.split()
-    column = len(most) == 1 and last in ("B", "1")
-    size = most[0] if column else last if last.isalnum() else "D"
-    labels = f'ints("B", below="{size}")'
-    if name.lower() in FIRST:
-        return [labels, ONE_HOT.format(size) if size != "B" else "B", first, "B"]
-    states = [f"{d} {last}" if column else f"B {d}" for d in dims if d != size and not d.startswith(WINDOWS)]
-    weights = [] if dims else [f"M {size}", "M 1"] if column else [f"{size} M", "M", f"M {size}"]
-    return list(dict.fromkeys([first, *states, size, *weights, "B", labels]))

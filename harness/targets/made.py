@@ -11,9 +11,12 @@ from keyword import iskeyword
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+
 from harness.builds import from_string
 from harness.reading.members import is_named_derivative
 from harness.reading.signatures import parameters_of
+from harness.spec import RESERVED
 from harness.state.slots import walk
 from harness.targets.candidates import Candidate, candidates, is_whole
 
@@ -39,10 +42,11 @@ def parts_of(candidate: Candidate) -> list[Candidate]:
 
 
 @lru_cache(maxsize=256)
-def _parts(module: ModuleType, kind: type) -> list[Candidate]:
-    others = [c for c in candidates(module, []) if c.makes and not issubclass(c.layer, kind)]
+def _parts(module: ModuleType, kind: Any) -> list[Candidate]:
+    others = [c for c in candidates(module, []) if c.makes and c.factory is None]
+    others = [c for c in others if not (isinstance(kind, type) and issubclass(c.layer, kind))]
     others = [c for c in others if len(c.inputs()) == 1 and not c.variadic() and not is_whole(c.layer)]
-    asked = {c.name: [p.name for p in c.construction()] for c in others}
+    asked = {c.name: [p.name for p in c.construction() if p.name not in RESERVED] for c in others}
     sized = [c for c in others if 1 <= len(asked[c.name]) <= 2 and not {*asked[c.name]} & {*LAYERS, *OBJECTS}]
     plain = [c for c in others if not asked[c.name]]
     return [*sized[:1], *plain[:1]]
@@ -75,7 +79,9 @@ def _functions(candidate: Candidate) -> Iterator[Any]:
     kinds = [
         v for v in vars(candidate.module).values() if isinstance(v, type) and v.__module__ == candidate.module.__name__
     ]
-    for kind in dict.fromkeys([candidate.layer, *kinds]):
+    if candidate.factory is not None:
+        yield candidate.factory
+    for kind in dict.fromkeys([*([candidate.layer] if isinstance(candidate.layer, type) else []), *kinds]):
         yield from (v for v in vars(kind).values() if inspect.isfunction(v))
 
 
@@ -131,7 +137,8 @@ def sizes_inside(candidate: Candidate, build: str, asked: list[str]) -> list[tup
     can't be made."""
     chosen = {n: 11 + 2 * k for k, n in enumerate(asked)}
     try:
-        made = from_string(build, chosen, candidate.namespace)(**chosen) if candidate.makes else candidate.layer
+        given = {"rng": np.random.default_rng(0), **chosen}
+        made = from_string(build, given, candidate.namespace)(**given) if candidate.makes else candidate.layer
         shapes = [tuple(slot.get().shape) for slot in walk(made)]
     except Exception:  # said where it is tried
         return []
@@ -149,5 +156,5 @@ def sizes_inside(candidate: Candidate, build: str, asked: list[str]) -> list[tup
 def _numbers(candidate: Candidate, made: Any) -> list[int]:
     """The whole numbers that an object keeps, or that its constructor takes unless told otherwise."""
     kept = [n for v in getattr(made, "__dict__", {}).values() for n in (v if isinstance(v, (list, tuple)) else [v])]
-    defaults = [p.default for p in parameters_of(candidate.layer)] if candidate.makes else []
+    defaults = [p.default for p in parameters_of(candidate.factory or candidate.layer)] if candidate.makes else []
     return [n for n in (*defaults, *kept) if type(n) is int]

@@ -62,6 +62,7 @@ RANKS = [
         "fault",
         "functions.graph",
         "tensors.layouts",
+        "targets.factories",
         "targets.notebook",
         "options",
         "tensors.poison",
@@ -109,7 +110,8 @@ RANKS = [
     },
     {"functions.kept", "state.meaning", "models", "state.outside", "state.returned", "state.whole"},
     {"state.asking", "targets.candidates", "targets.find"},
-    {"targets.made"},
+    {"targets.made", "targets.shapes"},
+    {"targets.handed_over"},
     {"targets.guesses", "state.calls"},
     {"state.watched"},
     {

@@ -1,0 +1,55 @@
+"""How inputs may be written: their shapes, by the sizes that a constructor has."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from harness.reading.handed import FIRST
+
+WINDOWS = ("kernel", "window", "pool", "filter", "ksize", "k")
+"""How those begin that an image must not be smaller than."""
+
+STEPS = ("stride", "pad", "dilat", "scale_factor", "upscale_factor", "factor")
+"""How those begin that no input has for a size."""
+
+ONE_HOT = "lambda B, {0}, rng: (rng.integers(0, {0}, (B, 1)) == range({0})) * 1.0"
+POSITIVE = 'floats("B {0}", low=0, high=1, low_open=True, high_open=True)'
+
+
+def first_inputs(dims: Sequence[str]) -> list[tuple[str, str]]:
+    """The first input: how it is written, and its shape."""
+    windows = [d for d in dims if d.startswith(WINDOWS)]
+    widths = [d for d in dims if d not in windows and not d.startswith(STEPS)] or ["D"]
+    grown = f"+{windows[0]}" if windows else ""
+    shapes = [f"B {d}" for d in widths]
+    columns = [f"{d} B" for d in widths] + [f"{d} 1" for d in widths]
+    images = [f"B {d} H{grown} W{grown}" for d in widths] + [f"B {d} T{grown}" for d in widths]
+    images += [] if windows else [f"B {d} 2*H 2*W" for d in widths]  # what pools by 2 without being told
+    images += [f"B {d} H{grown} W{grown} Z{grown}" for d in widths]
+    shapes = (
+        [*images, *shapes]
+        if windows
+        else [*shapes, *columns, *(f"1 {d}" for d in widths), *(f"B T {d}" for d in widths), *images]
+    )
+    shapes += [f"B H{grown} W{grown} {d}" for d in widths] + widths + [f"B {'D' if dims else 'T'}", "B"]
+    others = [(POSITIVE.format(d), f"B {d}") for d in widths]
+    few = [] if dims else [(f'ints("{shape}", below=2)', shape) for shape in ("B", "B T")]  # a table of a fixed size
+    return [*((shape, shape) for shape in dict.fromkeys(shapes)), *lookups(dims), *others, *few]
+
+
+def lookups(dims: Sequence[str]) -> list[tuple[str, str]]:
+    """Indices below each size."""
+    return [(f'ints("{shape}", below="{d}")', shape) for d in dims for shape in ("B", "B T")]
+
+
+def other_inputs(name: str, first: str, dims: Sequence[str]) -> list[str]:
+    """How a further input may be written, beside a first of this shape; `dims`: the sizes that the constructor has."""
+    *most, last = first.split()
+    column = len(most) == 1 and last in ("B", "1")
+    size = most[0] if column else last if last.isalnum() else "D"
+    labels = f'ints("B", below="{size}")'
+    if name.lower() in FIRST:
+        return [labels, ONE_HOT.format(size) if size != "B" else "B", first, "B"]
+    states = [f"{d} {last}" if column else f"B {d}" for d in dims if d != size and not d.startswith(WINDOWS)]
+    weights = [] if dims else [f"M {size}", "M 1"] if column else [f"{size} M", "M", f"M {size}"]
+    return list(dict.fromkeys([first, *states, size, *weights, "B", labels]))
