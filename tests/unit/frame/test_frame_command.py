@@ -295,6 +295,19 @@ def test_python_m_runs_beside_files_named_like_python_s_own_modules(folder, fact
     assert (done.returncode, done.stderr) == (factor - 1, "")
 
 
+@pytest.mark.parametrize("factor", [1, 2])
+def test_the_command_runs_beside_a_file_that_stops_python_m(folder, tmp_path_factory, factor):
+    layer = "class Layer:\n    def forward(self, x): return 3 * x\n    def backward(self, v): return FACTOR * 3 * v\n"
+    (folder / "types.py").write_text(layer.replace("FACTOR", str(factor)))
+    script = tmp_path_factory.mktemp("bin") / "harness"  # as pip writes it
+    script.write_text("import sys\nfrom harness.cli import main\nsys.exit(main())\n")
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONSAFEPATH"}
+    for start in ([script], ["-P", "-m", "harness"]):
+        command = [sys.executable, *start, "check", "types.py", "--examples", "2", "--only", "input_gradient"]
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, env=environment)
+        assert (done.returncode, done.stderr) == (factor - 1, "")
+
+
 @pytest.mark.parametrize("option", ["--only", "--skip"])
 def test_a_file_after_the_names_of_checks_is_the_target(check, specs, option):
     specs("Scale")
