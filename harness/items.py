@@ -59,6 +59,8 @@ class Item:
     run: Run
     check: str
     inconclusive: str = "fail"
+    asked: list[bool] = field(default_factory=list, compare=False)
+    """Not empty once its result was asked for."""
 
     @property
     def id(self) -> str:
@@ -73,6 +75,7 @@ class Item:
     @property
     def result(self) -> Result:
         """This item's result; the first of a (layer, mode) runs them all."""
+        self.asked.append(True)
         return next(r for r in self.run.report.results if r.check == self.check)
 
     def __call__(self) -> None:
@@ -117,6 +120,7 @@ class Unbuilt:
     why: str
     run: None = None
     gap: None = None
+    asked: list[bool] = field(default_factory=list, compare=False)
 
     @property
     def id(self) -> str:
@@ -126,6 +130,7 @@ class Unbuilt:
     def __call__(self) -> None:
         """Raise `GradientError` with what build raised."""
         __tracebackhide__ = True
+        self.asked.append(True)
         raise GradientError(f"the spec {self.name} builds no layer: {self.why}")
 
     def __repr__(self) -> str:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pickle
 from argparse import ArgumentTypeError
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
 from typing import TYPE_CHECKING, Any
 
+import pluggy
 import pytest
 
 from harness.options import OPTIONS, add_to_pytest, usable_device
@@ -55,6 +56,26 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     runs = {id(item.run): item.run for item in items if item.run is not None}
     metafunc.config.stash[_RUNS].extend((metafunc.definition.nodeid, run) for run in runs.values())
     metafunc.parametrize("case", [pytest.param(item, id=item.id, marks=_marks(item)) for item in items])
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """A method of a unittest.TestCase is not parametrized by pytest."""
+    if hasattr(getattr(item, "function", None), "_harness") and not hasattr(item, "callspec"):
+        pytest.fail(
+            f"{item.name}: pytest parametrizes no method of a unittest.TestCase; write a function, or a method of a plain class",
+            pytrace=False,
+        )
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, pluggy.Result[object]]:
+    """A test that never calls its case has verified nothing."""
+    done = yield
+    case = pyfuncitem.funcargs.get("case")
+    if hasattr(pyfuncitem.function, "_harness") and done.exception is None and not getattr(case, "asked", True):
+        pytest.fail(
+            f"{pyfuncitem.name} has not called its case, so that nothing was checked: write case()", pytrace=False
+        )
 
 
 def _marks(item: Item | Unbuilt) -> list[pytest.MarkDecorator]:

@@ -112,7 +112,7 @@ COLUMNS = "it takes examples in columns"
 """How a note begins that explains all else."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Report:
     """Every result of one `gradcheck` or `check`.
 
@@ -187,6 +187,11 @@ class Report:
         from harness.render.html import fragment
 
         return fragment(self)
+
+    def __repr__(self) -> str:
+        from harness.render.text import one_line
+
+        return f"<Report {one_line(self)}>"
 
     def __str__(self) -> str:
         from harness.render.text import report_text

@@ -23,6 +23,16 @@ NO_KERNEL = ("not implemented for", "is unsupported in linalg")
 """What torch and NumPy say where they have no kernel of a dtype: that backward asked for one is no fault of its own."""
 
 
+NOT_IN_NUMPY = "unsupported ScalarType"
+"""What torch says where NumPy has no such dtype."""
+
+
+def _refused(short: str, refusal: Refused) -> str:
+    if NOT_IN_NUMPY in str(refusal):
+        return f"the layer computes in NumPy, which has no {short}"
+    return f"the layer does not take this example in {short}: {refusal}"
+
+
 def precision(dtype: torch.dtype, session: Session) -> Observation:
     """Every gradient in `dtype`, against the same layer in the case's precision at the same numbers.
 
@@ -44,7 +54,7 @@ def precision(dtype: torch.dtype, session: Session) -> Observation:
     try:
         low = _recast(session, dtype, alone)
     except Refused as refusal:
-        return _skip(f"the layer does not take this example in {short}: {refusal}")
+        return _skip(_refused(short, refusal))
     try:
         with _kernels():
             _ = low.base
@@ -54,7 +64,7 @@ def precision(dtype: torch.dtype, session: Session) -> Observation:
             if "stable" in case.promises:
                 return _failed(finding, said)
             return _skip(f'{said}: numbers inside leave its range, which is a fault under the promise "stable" alone')
-        return _skip(f"the layer does not take this example in {short}: {refusal}")
+        return _skip(_refused(short, refusal))
     try:
         _ = low.expected
     except Refused as refusal:

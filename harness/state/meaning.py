@@ -21,6 +21,8 @@ from harness.tensors.arrays import Library, is_real, to_native, to_tensor
 from harness.tensors.nested import leaves_of
 
 COTANGENT = "the cotangent"
+NOTHING = "nothing"
+"""What a backward is given that asks for no more than the inputs again, or for nothing."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class Meaning:
     """What the argument is given."""
 
     given: str
-    """COTANGENT, the name of an input, or the attribute of the layer (`.output`)."""
+    """COTANGENT, NOTHING, the name of an input, or the attribute of the layer (`.output`)."""
     over: str = ""
     """Of losses of several examples: whether the gradient is that of their "mean" or "sum"; empty for one number."""
 
@@ -39,6 +41,8 @@ class Meaning:
 
     def of(self, layer: Any, called: Mapping[str, Any]) -> Any:
         """What it is given."""
+        if self.given == NOTHING:
+            return None
         return getattr(layer, self.given[1:]) if self.given[0] == "." else called[self.given]
 
     def note(self, argument: str) -> str:
@@ -47,6 +51,8 @@ class Meaning:
             return ""
         what = f"layer{self.given}" if self.given[0] == "." else f"the input {self.given}"
         judged = f"; the gradient is that of the {self.over} of its losses" if self.over else ""
+        if self.given == NOTHING:
+            return f"backward takes no cotangent{judged}"
         return f"backward is given {what} as {argument}{judged}"
 
 
@@ -79,6 +85,15 @@ class Question:
         if (found := self._gradient(self.layer, self.called, meaning)) is None:
             return None
         return meaning if not y.dim() else self._over(meaning, found)
+
+    def reduced(self, outputs: Sequence[Tensor]) -> Meaning | None:
+        """What the gradient is of where backward takes no cotangent of several losses, one an example; None where that can't be told."""
+        x = next(iter(self.called.values()))
+        if len(outputs) != 1 or outputs[0].dim() != 1 or not is_real(x) or not x.ndim or len(outputs[0]) != len(x):
+            return None
+        meaning = Meaning(NOTHING)
+        found = self._gradient(self.layer, self.called, meaning) if len(x) else None
+        return None if found is None else self._over(meaning, found)
 
     def linear(self, outputs: Sequence[Tensor]) -> bool:
         """Whether backward is linear in its argument, as in the cotangent of one output."""

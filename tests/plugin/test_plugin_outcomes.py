@@ -114,3 +114,20 @@ def test_the_exceptions_can_be_caught(items):
 
     assert raised("Twice") is GradientError
     assert raised("Hidden") is NotVerified
+
+
+def test_a_test_that_never_calls_its_case_fails(suite):
+    result = suite(text("Scale").replace("case()", "pass"))
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*has not called its case, so that nothing was checked: write case()"])
+
+
+def test_one_that_reads_its_result_has_asked_for_it(suite):
+    suite(text("Scale").replace("case()", "assert case.result.outcome.value == 'PASS'")).assert_outcomes(passed=1)
+
+
+def test_a_method_of_a_testcase_is_told(suite):
+    method = text("Scale").strip().replace("(case)", "(self, case)").replace("\n", "\n    ")
+    result = suite(f"import unittest\nclass TestLayers(unittest.TestCase):\n    {method}\n")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*pytest parametrizes no method of a unittest.TestCase; write a function*"])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from twins import NX, Twins, pair, randn
 
-from harness import GradientError, NotVerified, SpecError, gradcheck
+from harness import GradientError, LayerSpec, NotVerified, SpecError, check, floats, gradcheck, ints
 
 ALL = "x W b"
 LABELS, IDS = np.array([0, 2, 1, 1]), np.array([[0, 3], [3, 1]])
@@ -199,6 +199,24 @@ def test_and_a_wrong_one_is_failed():
 )
 def test_what_an_argument_is_given_whose_name_does_not_tell_is_said(kind, said):
     assert f"backward is given {said}" in gradcheck(kind(), PROBABLE, LABELS).notes
+
+
+@pytest.mark.parametrize(
+    ("kind", "over"),
+    [(layers.CrossentropyOfInputs, "mean"), (layers.CrossentropyOfNothing, "mean"), (layers.SumOfNothing, "sum")],
+)
+def test_losses_one_an_example_whose_backward_takes_no_cotangent_are_judged_by_their_mean_or_sum(kind, over):
+    report = gradcheck(kind(), PROBABLE, LABELS)
+    assert f"backward takes no cotangent; the gradient is that of the {over} of its losses" in report.notes
+    wrong = kind()
+    wrong.factor = 2.0
+    report = gradcheck(wrong, PROBABLE, LABELS, raise_exception=False)
+    assert [r.check for r in report.failures] == ["input_gradient"]
+    spec = LayerSpec(
+        build=kind,
+        inputs=(floats("B D", low=0, high=1, low_open=True, high_open=True), ints("B", below="D")),
+    )
+    assert check(spec, examples=6, only=["gradient", "contract"]).ok
 
 
 def test_an_argument_that_may_be_anything_is_asked_for_and_a_closure_serves():

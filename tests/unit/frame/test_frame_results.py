@@ -26,6 +26,15 @@ FINDING = Finding(
 )
 
 
+def test_a_report_is_one_line_where_an_assertion_shows_it():
+    failed = result(FAIL, check="parameter_gradient", reason="W: 3 of 12 entries are out", finding=FINDING)
+    assert repr(report(PASS, failed)) == (
+        "<Report Layer: WRONG, 1 of 2 checks failed (parameter_gradient: W: 3 of 12 entries are out "
+        "→ every entry is 2 times what it should be)>"
+    )
+    assert "\n" not in repr(report(PASS))
+
+
 def test_the_script_that_is_named_is_one_that_is_there():
     bare = replace(FINDING, reproduce="")
     made = report(result(FAIL, check="shapes", finding=bare), result(FAIL, finding=FINDING))
