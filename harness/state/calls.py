@@ -137,7 +137,7 @@ class Calls(Asking):
             self.meaning = Meaning(COTANGENT)  # called so all the same
         if self.meaning is None and self.demand.unnamed:
             self.meaning = self._asked_meaning(outputs)
-        if self.meaning is None and not self.demand.takes_cotangent and outputs[0].dim() == 1:
+        if self.meaning is None and not self.demand.takes_cotangent and outputs[0].dim() in (1, 2):
             self.meaning = self._question().reduced([y.detach() for y in outputs])
         if self.meaning is not None and self.meaning.over:
             return (getattr(outputs[0], self.meaning.over)(),)

@@ -78,7 +78,8 @@ class Question:
         if self._is_linear(y):
             return Meaning(COTANGENT)
         first, x = next(iter(self.called.items()))
-        if not is_real(x) or y.dim() > 1 or y.dim() >= x.ndim or (y.dim() and len(y) != len(x)):
+        column = y.dim() == 2 and y.shape[1] == 1
+        if not is_real(x) or (y.dim() > 1 or y.dim() >= x.ndim) > column or (y.dim() and len(y) != len(x)):
             return None  # no loss, or one of something else than its first input
         given = next((f".{n}" for n in self.kept if _is_like(getattr(self.layer, n, None), x)), first)
         meaning = Meaning(given)
@@ -89,7 +90,7 @@ class Question:
     def reduced(self, outputs: Sequence[Tensor]) -> Meaning | None:
         """What the gradient is of where backward takes no cotangent of several losses, one an example; None where that can't be told."""
         x = next(iter(self.called.values()))
-        if len(outputs) != 1 or outputs[0].dim() != 1 or not is_real(x) or not x.ndim or len(outputs[0]) != len(x):
+        if len(outputs) != 1 or not is_real(x) or not x.ndim or tuple(outputs[0].shape) not in ((len(x),), (len(x), 1)):
             return None
         meaning = Meaning(NOTHING)
         found = self._gradient(self.layer, self.called, meaning) if len(x) else None
