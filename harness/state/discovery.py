@@ -7,7 +7,7 @@ a changed array whether the output depends on it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -74,13 +74,15 @@ def _discovered(state: Stateful) -> Subject:
     after = state.places() | {s.label: s for s in beside(state, state.leaves, state.inputs)}
     found = state.read(after)
     pulled = {n for n, t in found.items() if n not in start or not same_bytes(t, start[n])}
+    stood = {n: s.get() for n, s in candidates.items()}  # by which what forward makes anew shows
     written = _written(state, candidates, {n: found.get(n, t) for n, t in start.items()})
+    rebound = {n for n, s in candidates.items() if is_array(s.get()) and not share_memory(s.get(), stood[n])}
     _bring_back(candidates, {**start, **initial}, homes)
     carried = give_back(state, numbers)
     own = {n: s for n, s in candidates.items() if n not in state.leaves}
     made = own.keys() - first.keys()
     owners = Owners.of(state.name, own, after, pulled, found, state.request.grads, made)
-    _adopt(state, owners, written)
+    _adopt(state, owners, written, rebound)
     _unnamed(state, owners)
     state.pulled = _of_inputs(state, given, after, pulled, found)
     rates = _by_steps(state, owners, pulled, written, outputs)
@@ -101,7 +103,7 @@ def _discovered(state: Stateful) -> Subject:
     return state.subject(unclaimed=findings, notes=notes)
 
 
-def _adopt(state: Stateful, owners: Owners, written: Iterable[str]) -> None:
+def _adopt(state: Stateful, owners: Owners, written: Iterable[str], rebound: Container[str]) -> None:
     """Take the pairs of a parameter and its gradient over, but those whose first is none."""
     state.parameters, state.gradients, state.wholes = {}, {}, owners.wholes
     outside = state.outside.places().keys()
@@ -109,7 +111,8 @@ def _adopt(state: Stateful, owners: Owners, written: Iterable[str]) -> None:
     for name, (slot, place) in owners.pairs.items():
         # what forward writes itself is state, even where the next forward reads it; and of `W` and `w = W/2`, which a forward
         # writes alike on any inputs, one is no owner of `dW`; nor is a global that some other method computes with
-        alone = claims[place.label] == 1 and slot.label not in outside
+        # and zeros that each forward makes anew, as a first hidden state, only look as if they were kept
+        alone = claims[place.label] == 1 and slot.label not in outside and slot.label not in rebound
         if slot.label not in written and (alone or matters(state, slot)):
             state.parameters[name], state.gradients[name] = slot, place
 

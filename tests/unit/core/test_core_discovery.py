@@ -149,3 +149,65 @@ def test_a_gradient_belongs_to_what_the_output_depends_on() -> None:
     # were it held to be the gradient of w, this would be right
     failed = gradcheck(Halved(1.0), X.numpy(), raise_exception=False).failures
     assert [(r.check, r.finding.where[0]) for r in failed if r.finding] == [("parameter_gradient", "W")]
+
+
+class Recurrent:
+    """Its first hidden state is zeros that each forward makes anew; backward leaves the gradient of it for whoever asks."""
+
+    factor = 1.0
+
+    def __init__(self):
+        rng = np.random.default_rng(0)
+        self.U, self.W = rng.normal(size=(3, 4)), rng.normal(size=(4, 4))
+
+    def forward(self, x):
+        h = np.zeros((len(x), 4))
+        self.x, self.h_init, self.h = x, h, [h]
+        for t in range(x.shape[1]):
+            h = np.tanh(x[:, t] @ self.U + h @ self.W)
+            self.h.append(h)
+        return h
+
+    def backward(self, dh):
+        self.dU, self.dW, dx = np.zeros_like(self.U), np.zeros_like(self.W), np.zeros_like(self.x)
+        for t in reversed(range(self.x.shape[1])):
+            dz = dh * (1 - self.h[t + 1] ** 2)
+            self.dU += self.x[:, t].T @ dz
+            self.dW += self.factor * self.h[t].T @ dz
+            dx[:, t], dh = dz @ self.U.T, dz @ self.W.T
+        self.dh_init = dh
+        return dx
+
+
+def test_zeros_that_each_forward_makes_anew_are_no_parameter():
+    x = np.random.default_rng(1).normal(size=(2, 3, 3))
+    assert gradcheck(Recurrent(), x).results[1].tensors.keys() == {"U", "W"}
+    wrong = Recurrent()
+    wrong.factor = 0.5
+    assert [r.finding.where[0] for r in gradcheck(wrong, x, raise_exception=False).failures] == ["W"]
+
+
+class Cast:
+    """A parameter that each forward binds anew, and reads."""
+
+    factor = 1.0
+
+    def __init__(self):
+        self.W = np.random.default_rng(0).normal(size=(3, 4))
+
+    def forward(self, x):
+        self.W = self.W.astype(x.dtype)
+        self.x = x
+        return x @ self.W
+
+    def backward(self, dy):
+        self.dW = self.factor * self.x.T @ dy
+        return dy @ self.W.T
+
+
+def test_a_parameter_that_each_forward_binds_anew_is_one():
+    x = np.random.default_rng(1).normal(size=(2, 3))
+    assert gradcheck(Cast(), x).results[1].tensors.keys() == {"W"}
+    wrong = Cast()
+    wrong.factor = 0.5
+    assert [r.finding.where[0] for r in gradcheck(wrong, x, raise_exception=False).failures] == ["W"]
