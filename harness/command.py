@@ -69,6 +69,9 @@ def _show(arguments: Namespace, target: str, report: Report) -> None:
 def _tell(left: Sequence[Left]) -> None:
     """The layers that were found and not checked, each with the command that checks it."""
     for row in left:
+        if "\n" in row.why:  # what to write instead
+            print(f"{row.label}: NOT CHECKED, {row.why}", end="\n\n")
+            continue
         print(
             f"{row.label}: NOT CHECKED, it has no LayerSpec and can't be tried out ({shorten(row.why, 160)}); write, say"
         )
@@ -88,13 +91,18 @@ def _list(arguments: Namespace) -> int:
             if isinstance(m, Listed):
                 rows.append((target, m.label, m.how))
             elif isinstance(m, Left):
-                rows.append((target, m.label, f"not without words of yours: {m.command}"))
+                rows.append((target, m.label, f"not without words of yours: {_first_line(m.why) or m.command}"))
             elif isinstance(m, Done):
                 rows.append((target, m.report.layer, m.report.results[0].reason))
             elif isinstance(m, Unusable):
                 rows.append((target, "", m.why))
     print(tabulate(rows, tablefmt="plain", disable_numparse=True))
     return VERIFIED
+
+
+def _first_line(why: str) -> str:
+    """Of what is said in several lines."""
+    return why.partition(". Write")[0] if "\n" in why else ""
 
 
 def _rows(arguments: Namespace) -> Iterator[tuple[str, Iterator[Done | Left | LeftOut]]]:

@@ -84,3 +84,7 @@ class SpecError(ValueError):
         Traceback (most recent call last):
         harness.outcome.SpecError: floats(low=1, high=0): the domain is empty; low must be below high
     """
+
+
+class ElsewhereError(SpecError):
+    """What is wanted is computed elsewhere: what to write instead, whatever the inputs."""

@@ -8,14 +8,19 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
+import torch
+
 from harness.conventions.derivative import of_functions
 from harness.functions.sifting import beside
 from harness.functions.stateless import Stateless
-from harness.outcome import SpecError
+from harness.outcome import ElsewhereError, SpecError
 from harness.reading.handed import CACHES, GRADIENT, OUTPUTS, arranged, memory_of
 from harness.request import Request, is_output, positional_names, required_names
 from harness.scripts.recipe import Pulling
+from harness.state.whole import NAMES as TARGETS
 from harness.subject import Subject
+from harness.tensors.arrays import is_real, to_tensor
+from harness.tensors.nested import leaves_of
 
 ORDER = 10
 
@@ -45,6 +50,8 @@ def subject(request: Request) -> Subject:
         if isinstance(result, tuple) and len(result) == 2 and not _asks_instead(backward, given, result):
             out, cache = result
             roles = arranged(_asked(backward), given, True)
+            if said := _of_targets(name, forward, _Pulling(backward, roles, given, cache), roles, given, out):
+                raise ElsewhereError(said)
             plain = roles is None or (roles[-1] == "cache" and not any(roles[:-1]))
             pulling[0] = partial(_script, None if plain else roles, [*given], "")
             return out, _Pulling(backward, roles, given, cache)
@@ -96,6 +103,36 @@ def _asked(backward: Callable[..., Any]) -> list[str]:
     with suppress(TypeError, ValueError):  # a builtin has none
         return required_names(backward)
     return []
+
+
+def _of_targets(
+    name: str,
+    forward: Callable[..., Any],
+    pulling: _Pulling,
+    roles: Sequence[str] | None,
+    given: Mapping[str, Any],
+    out: Any,
+) -> str:
+    """What to write where what looks like the cotangent are targets: `backward_propagation(parameters, cache, X, Y)` gives the
+    gradient of a loss that is computed elsewhere; empty where it is the cotangent by its name, or backward is linear in it."""
+    asked = _asked(pulling.backward)
+    left = [n for n, role in zip(asked, roles or [], strict=False) if not role]
+    if len(left) != 1 or left[0].lower() not in TARGETS or left[0].lower() in OUTPUTS[1:] or not is_output(out):
+        return ""
+    with suppress(Exception):  # what it raises is told where it is judged
+        once, twice = ([to_tensor(g, name) for g in leaves_of(pulling(out * by)) if is_real(g)] for by in (1.0, 2.0))
+        if all(torch.allclose(b, 2 * a, rtol=1e-3) for a, b in zip(once, twice, strict=True)):
+            return ""
+    words, y, back = ", ".join(given), left[0], getattr(pulling.backward, "__name__", "backward")
+    called = ", ".join("cache" if role == "cache" else n for n, role in zip(asked, roles or [], strict=False))
+    return (
+        f"{back} asks for {y}, which {getattr(forward, '__name__', name)} takes no input for: it gives the gradient of a loss that is "
+        f"computed elsewhere. Write the two together:\n"
+        f"    def loss({words}, {y}):\n"
+        f"        out, cache = {getattr(forward, '__name__', name)}({words})\n"
+        f"        return ..., {back}({called})  # for ... the loss of out and {y}\n"
+        f"    gradcheck(value_and_grad(loss), {words}, {y})"
+    )
 
 
 def _asks_instead(backward: Callable[..., Any], inputs: Container[str], result: tuple[Any, Any]) -> bool:

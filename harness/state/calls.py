@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from harness.domain import BackwardRaised
-from harness.outcome import SpecError
+from harness.outcome import ElsewhereError, SpecError
 from harness.reading.handed import memory_of
 from harness.reading.modes import EVAL, TRAIN, Switch, forward_of, said_mode, switch_of
 from harness.reading.parts import Reset, reset, resets_of
@@ -133,7 +133,7 @@ class Calls(Asking):
             self.bundled = most == len(self.asked) == 1 and self._takes_all(outputs)
         if self.meaning is None and self._targets:
             if not (len(self.asked) == self.given == 1 and self._question().linear([y.detach() for y in outputs])):
-                raise SpecError(advice(self.request.layer, self._targets))
+                raise ElsewhereError(advice(self.request.layer, self._targets))
             self.meaning = Meaning(COTANGENT)  # called so all the same
         if self.meaning is None and self.demand.unnamed:
             self.meaning = self._asked_meaning(outputs)

@@ -106,6 +106,8 @@ class Candidate:
         if self.makes and parameters and parameters[0].name in CONTEXTS:
             parameters = parameters[1:]
         found = [p.name for p in parameters if p.default is p.empty]
+        if self.makes:  # `forward(inputs, training)`: a mode, with a default or without
+            found = [n for n in found if n not in KEYWORDS] or found
         others = [p for p in _all_parameters(self.forward) if p.default is p.empty]
         by_keyword = [p.name for p in others if p.kind is p.KEYWORD_ONLY and p.name not in KEYWORDS]
         any_number = [p.name for p in others if p.kind is p.VAR_POSITIONAL and self.makes]

@@ -15,7 +15,7 @@ from harness.examples.cases import case_of
 from harness.examples.design import Example, examples
 from harness.examples.sample import modes_of
 from harness.kinds import Floats
-from harness.outcome import SpecError
+from harness.outcome import ElsewhereError, SpecError
 from harness.spec import LayerSpec
 from harness.targets.candidates import Candidate, is_whole
 from harness.targets.guesses import Guess, guesses
@@ -75,6 +75,8 @@ def _probed(candidate: Candidate, device: str) -> Probed:
             if first is None:
                 first, mode = guess, modes_of(spec)[0]
             shaped, refused = _goes(spec, mode, torch.device(device))
+        except ElsewhereError as error:
+            return Probed(Guess.blank(candidate), None, str(error))
         except (Refused, BackwardRaised, SpecError) as error:
             why = why or told(error, device)
             continue

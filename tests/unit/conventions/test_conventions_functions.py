@@ -266,3 +266,49 @@ def hinges(x, y):
 def wrong_hinges(x, y):
     loss, d = hinges(x, y)
     return loss, 2 * d
+
+
+PARAMETERS = {"W": np.random.default_rng(3).normal(size=(1, 3))}
+COLUMNS = np.random.default_rng(4).normal(size=(3, 5))
+TARGETS = (np.random.default_rng(5).random((1, 5)) > 0.5) * 1.0
+
+
+def forward_propagation(X, parameters):
+    A = 1 / (1 + np.exp(-parameters["W"] @ X))
+    return A, {"A": A}
+
+
+def backward_propagation(parameters, cache, X, Y):
+    return {"dW": (cache["A"] - Y) @ X.T / X.shape[1]}
+
+
+def test_a_pair_that_goes_back_from_targets_is_told_to_write_its_loss_beside_it():
+    said = r"(?s)backward_propagation asks for Y, .*return \.\.\., backward_propagation\(parameters, cache, X, Y\)"
+    with pytest.raises(SpecError, match=said):
+        gradcheck((forward_propagation, backward_propagation), COLUMNS, PARAMETERS)
+
+
+@pytest.mark.parametrize("factor", [1.0, 2.0])
+def test_and_that_loss_is_judged(factor):
+    def loss(X, parameters, Y):
+        A, cache = forward_propagation(X, parameters)
+        grads = backward_propagation(parameters, cache, X, Y)
+        cost = -np.mean(Y * np.log(A) + (1 - Y) * np.log(1 - A))
+        return cost, {k: factor * g for k, g in grads.items()}
+
+    report = gradcheck(value_and_grad(loss), COLUMNS, PARAMETERS, TARGETS, raise_exception=False)
+    assert report.ok == (factor == 1.0)
+    assert report.ok or [r.finding.where[0] for r in report.failures] == ["parameters.W"]
+
+
+@pytest.mark.parametrize("factor", [1.0, 2.0])
+def test_a_cotangent_that_is_called_like_a_target_is_one(factor):
+    def scaled_forward(X, parameters):
+        return parameters["W"] @ X, None
+
+    def scaled_backward(parameters, cache, X, Y):
+        return {"X": factor * parameters["W"].T @ Y, "dW": Y @ X.T}
+
+    report = gradcheck((scaled_forward, scaled_backward), COLUMNS, PARAMETERS, raise_exception=False)
+    assert report.ok == (factor == 1.0)
+    assert report.ok or [r.finding.where[0] for r in report.failures] == ["X"]

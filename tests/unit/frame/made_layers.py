@@ -19,6 +19,20 @@ class Dense:
         return dout @ self.W.T
 
 
+class Told:
+    """Its forward asks for the mode, without a default."""
+
+    def __init__(self, rate):
+        self.rate, self.rng = rate, np.random.default_rng(0)
+
+    def forward(self, x, training):
+        self.mask = (self.rng.random(x.shape) > self.rate) / (1 - self.rate) if training else np.ones_like(x)
+        return x * self.mask
+
+    def backward(self, dout):
+        return dout * self.mask
+
+
 def make_dense(n_in, n_out):
     return Dense(n_in, n_out, np.random.default_rng(0))
 
@@ -164,3 +178,11 @@ def linear_backward(params, x, dy):
 def loss_and_grads(params, x, y):
     out, cache = mlp_forward(params, x)
     return 0.5 * ((out - y) ** 2).sum(), mlp_backward(params, cache, out - y)[0]
+
+
+def forward_propagation(X, parameters):
+    return 1 / (1 + np.exp(-parameters["W1"].T @ X)), None
+
+
+def backward_propagation(parameters, cache, X, Y):
+    return {"dW1": X @ (1 / (1 + np.exp(-parameters["W1"].T @ X)) - Y).T / X.shape[1]}

@@ -12,6 +12,7 @@ from harness.targets.probe import probe
 DRAWN = "lambda n_in, n_hidden, n_out, rng: init_params(n_in, n_hidden, n_out, rng)"
 GUESSES = {
     "Dense": ("Dense(n_in, n_out, rng)", "B n_in"),
+    "Told": ("Told(0.5)", "B D"),
     "make_dense": ("make_dense(n_in, n_out)", "B n_in"),
     "make_shifted": ("make_shifted(n_in, n_out)", "B n_in"),
     "make_mlp": ("make_mlp((D, 3))", "B D"),
@@ -40,7 +41,13 @@ FOUND = {c.name: c for c in candidates(made_layers, [])}
 
 
 def test_what_makes_a_layer_is_listed_and_no_program():
-    assert FOUND.keys() == GUESSES.keys()
+    assert FOUND.keys() == GUESSES.keys() | {"propagation"}
+
+
+def test_a_backward_of_targets_is_told_what_to_write():
+    probed = probe(FOUND["propagation"])
+    assert probed.spec is None
+    assert probed.why.startswith("backward_propagation asks for Y, which forward_propagation takes no input for")
 
 
 @pytest.mark.parametrize("name", GUESSES)
