@@ -54,7 +54,10 @@ def operator(call: Any) -> tuple[str, str]:
 
 def constructed(kind: type, made: Mapping[str, Any] | None) -> str:
     """How a layer of this class is made: with the arguments that a spec gave it, or none where none are needed."""
-    parameters = inspect.signature(kind).parameters.values()
+    try:
+        parameters = inspect.signature(kind).parameters.values()
+    except ValueError:  # a builtin has none
+        return f"{kind.__qualname__}(...)  # fill in its arguments"
     given = {n: code for n, v in (made or {}).items() if (code := expression(v))}
     # without a spec nobody knows which defaults were overridden
     open_ = [p for p in parameters if p.name not in given and (made is None or p.default is p.empty)]

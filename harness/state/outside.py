@@ -152,6 +152,7 @@ def _of_methods(layer: Any) -> Iterator[Slot]:
     for code, part in parts_of(layer):
         steps.setdefault(type(part), code.removeprefix("layer"))
     seen: set[Any] = set()
+    yield from _of_own_functions(layer, seen)
     for own, step in steps.items():
         for kind in () if is_bare(own) else own.__mro__:
             if kind not in seen and not _is_others(kind.__module__):
@@ -161,6 +162,19 @@ def _of_methods(layer: Any) -> Iterator[Slot]:
                 for m in there:
                     if isinstance(m.thing, FunctionType):
                         yield from _of_function(m.thing, f"{step}.{m.name}", seen)
+
+
+def _of_own_functions(layer: Any, seen: set[Any]) -> Iterator[Slot]:
+    """The names that functions load which stand on an object: SimpleNamespace(forward=forward, backward=backward). What stands on
+    it as well is inside."""
+    parts = [("", layer), *((code.removeprefix("layer"), part) for code, part in parts_of(layer))]
+    own = [(step, n, thing) for step, part in parts if hasattr(part, "__dict__") for n, thing in vars(part).items()]
+    functions = [(f"{step}.{n}", thing) for step, n, thing in own if isinstance(thing, FunctionType)]
+    if not functions:
+        return
+    inside = {id(thing) for _, _, thing in own} | {id(slot.get()) for slot in walk(layer)}
+    for code, function in functions:
+        yield from (s for s in _of_function(function, code, seen) if not _is_bound(s) or id(s.get()) not in inside)
 
 
 def _of_class(there: Iterable[Named], code: str) -> Iterator[Slot]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from types import SimpleNamespace
 
 import layers_outside as layers
 import numpy as np
@@ -132,3 +133,45 @@ def test_constants_stay_what_they_are_in_every_example_and_dtype():
     assert {"float32", "float16", "input_gradient"} <= {r.check for r in right.results if r.outcome.name == "PASS"}
     assert "input_gradient" in {r.check for r in failed.failures}
     assert gradcheck(layers.Tanh(), X).ok
+
+
+GAMMA = np.array([1.5, 2.0, 0.5])
+
+
+def made(library, factor, attribute):
+    """An object of two functions, whose parameters stand in their closure; as an `attribute`, on the object as well."""
+    W = np.random.default_rng(0).normal(size=(3, 2))
+    params, grads, cache = {"W": torch.tensor(W) if library == "torch" else W}, {}, {}
+    gamma = torch.tensor(GAMMA) if library == "torch" else GAMMA
+
+    def forward(x):
+        cache["x"] = x * gamma
+        return cache["x"] @ params["W"]
+
+    def backward(dout):
+        grads["W"] = factor * cache["x"].T @ dout
+        return dout @ params["W"].T * gamma
+
+    return SimpleNamespace(
+        forward=forward, backward=backward, **({"params": params, "grads": grads} if attribute else {})
+    )
+
+
+@pytest.mark.parametrize("attribute", [True, False])
+@pytest.mark.parametrize("library", ["numpy", "torch"])
+def test_what_functions_on_an_object_hold_is_found(library, attribute):
+    x = np.random.default_rng(1).normal(size=(4, 3))
+    x = torch.tensor(x) if library == "torch" else x
+    report = gradcheck(made(library, 1.0, attribute), x)
+    assert [n.rpartition(".")[2] for n in report.results[1].tensors] == ["W"]
+    assert any("`gamma` changes the output and has no gradient" in note for note in report.notes)
+    wrong = gradcheck(made(library, 2.0, attribute), x, raise_exception=False)
+    assert "parameter_gradient" in [r.check for r in wrong.failures]
+    assert "SimpleNamespace(...)  # fill in its arguments" in wrong.failures[0].finding.reproduce
+
+
+def test_a_constant_that_functions_on_an_object_read_stays_as_it_was():
+    before = GAMMA.tobytes()
+    layer = SimpleNamespace(forward=lambda x: x * GAMMA, backward=lambda v: v * GAMMA)
+    assert "`GAMMA` changes the output and has no gradient" in " ".join(gradcheck(layer, np.ones((4, 3))).notes)
+    assert GAMMA.tobytes() == before
