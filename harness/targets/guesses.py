@@ -59,6 +59,10 @@ ENTROPIES = ("entropy", "nll", "bce", "kl", "divergence", "logloss", "likelihood
 """What losses are called, without case or underscores, that take probabilities or their logarithms, and one-hot targets."""
 
 
+WITH_LOSS = "(lambda model: value_and_grad(model.loss, params=model.params))({})"
+"""A whole model, whose loss returns its gradients too."""
+
+
 @dataclass(frozen=True)
 class Guess:
     """`--build` and `--inputs` as they would be written."""
@@ -84,8 +88,7 @@ class Guess:
             asked.append(f"{named}…")
         build = f"{candidate.source}({', '.join(asked)})" if candidate.makes else candidate.source
         if is_whole(candidate.layer):
-            build = f"(lambda model: value_and_grad(model.loss, params=model.params))({build})"
-            return cls(build, ("…", "…"))
+            return cls(WITH_LOSS.format(build), ("…", "…"))
         words = [
             "lambda rng: …" if n.lower() in HANDED and len(candidate.inputs()) > 1 else "…" for n in candidate.inputs()
         ]
@@ -99,6 +102,9 @@ class Guess:
 def guesses(candidate: Candidate) -> Iterator[Guess]:
     """What people commonly write, the likelier first."""
     inputs = candidate.inputs()
+    if is_whole(candidate.layer):
+        yield from _of_whole(candidate)
+        return
     if any(p.name == "mode" for p in candidate.construction()):  # of pooling, say: which there are nobody knows
         return
     if told := _told(candidate, inputs):
@@ -107,6 +113,17 @@ def guesses(candidate: Candidate) -> Iterator[Guess]:
         yield from (Guess(candidate.source, words) for words in written_over(candidate))
     elif inputs and not any(name.endswith(SETTINGS) for name in inputs):
         yield from _beside(candidate, inputs)
+
+
+def _of_whole(candidate: Candidate) -> Iterator[Guess]:
+    """A model and its targets, by the sizes that stand in it: classes first, as many as the last of them."""
+    build = WITH_LOSS.format(f"{candidate.source}({', '.join(_arguments(candidate, {}))})")
+    words = [shape for _, shape in _inside(candidate, build)]
+    sizes = [w.removeprefix("B ") for w in words if w.startswith("B ") and w.count(" ") == 1]
+    labels = [f'ints("B", below={size})' for size in reversed(sizes) if size.isdigit()]
+    labels += [f'ints("B", below="{size}")' for size in reversed(sizes) if not size.isdigit()]
+    for word in dict.fromkeys(words):
+        yield from (Guess(build, (word, target)) for target in (*labels, *(f"B {n}" for n in sizes), "B"))
 
 
 def _told(candidate: Candidate, inputs: Sequence[str]) -> Candidate | None:

@@ -17,7 +17,7 @@ from harness.examples.sample import modes_of
 from harness.kinds import Floats
 from harness.outcome import ElsewhereError, SpecError
 from harness.spec import LayerSpec
-from harness.targets.candidates import Candidate, is_whole
+from harness.targets.candidates import Candidate
 from harness.targets.guesses import Guess, guesses
 from harness.targets.made import LAYERS, parts_of
 from harness.wanted import told
@@ -60,8 +60,6 @@ def _probed(candidate: Candidate, device: str) -> Probed:
 
     After that, where it has but some examples are refused (a batch of one has no variance).
     """
-    if is_whole(candidate.layer):
-        return Probed(Guess.blank(candidate), None, "it is a whole model, whose loss is to return its gradients too")
     if (named := candidate.variadic()) and not (named in LAYERS and parts_of(candidate)):
         return Probed(Guess.blank(candidate), None, f"its constructor takes any number of {named}")
     first: Guess | None = None

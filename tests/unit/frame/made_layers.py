@@ -33,6 +33,32 @@ class Told:
         return dout * self.mask
 
 
+class Model:
+    """Whole: its loss returns the gradients of its parameters too."""
+
+    factor = 1.0
+
+    def __init__(self, input_dim=6, hidden_dim=5, num_classes=3):
+        rng = np.random.default_rng(0)
+        self.params = {"W1": rng.normal(size=(input_dim, hidden_dim)), "W2": rng.normal(size=(hidden_dim, num_classes))}
+
+    def loss(self, X, y=None):
+        h = X @ self.params["W1"]
+        scores = h @ self.params["W2"]
+        if y is None:
+            return scores
+        p = np.exp(scores - scores.max(1, keepdims=True))
+        p /= p.sum(1, keepdims=True)
+        loss = -np.log(p[np.arange(len(y)), y]).mean()
+        d = (p - np.eye(p.shape[1])[y]) / len(y)
+        dh = d @ self.params["W2"].T
+        return loss, {"W1": self.factor * X.T @ dh, "W2": h.T @ d}
+
+
+class WrongModel(Model):
+    factor = 2.0
+
+
 def make_dense(n_in, n_out):
     return Dense(n_in, n_out, np.random.default_rng(0))
 

@@ -10,7 +10,10 @@ from harness.targets.guesses import Guess
 from harness.targets.probe import probe
 
 DRAWN = "lambda n_in, n_hidden, n_out, rng: init_params(n_in, n_hidden, n_out, rng)"
+WHOLE = "(lambda model: value_and_grad(model.loss, params=model.params))({}())"
 GUESSES = {
+    "Model": (WHOLE.format("Model"), "B 6", 'ints("B", below=3)'),
+    "WrongModel": (WHOLE.format("WrongModel"), "B 6", 'ints("B", below=3)'),
     "Dense": ("Dense(n_in, n_out, rng)", "B n_in"),
     "Told": ("Told(0.5)", "B D"),
     "make_dense": ("make_dense(n_in, n_out)", "B n_in"),
@@ -36,7 +39,7 @@ GUESSES = {
         "lambda B, n_out, rng: (rng.integers(0, n_out, (B, 1)) == range(n_out)) * 1.0",
     ),
 }
-WRONG = ("make_wrong", "linear")
+WRONG = ("WrongModel", "make_wrong", "linear")
 FOUND = {c.name: c for c in candidates(made_layers, [])}
 
 

@@ -225,12 +225,18 @@ class Other:
 
 
 @pytest.mark.parametrize("factor", [1, 2])
-def test_a_whole_model_is_listed_with_what_to_fill_in(check, folder, factor):
+def test_a_whole_model_is_tried_at_the_sizes_that_stand_in_it(check, folder, factor):
     (folder / "whole.py").write_text(WHOLE.replace("FACTOR", str(factor)))
+    answer = check("whole.py", "--only", "parameter_gradient")
+    assert answer.status == factor - 1, answer.out
+    build = "(lambda model: value_and_grad(model.loss, params=model.params))(Net())"
+    assert f"found by trying: --build '{build}' --inputs 'B 4' 'ints(\"B\", below=3)'" in answer.out
+    assert "Other" not in answer.out
+
+
+def test_one_whose_parameters_have_another_name_is_listed_with_what_to_fill_in(check, folder):
+    (folder / "whole.py").write_text(WHOLE.replace("FACTOR", "1").replace("self.params", "self.theta"))
     answer = check("whole.py")
     assert answer.status == 3
     build = "(lambda model: value_and_grad(model.loss, params=model.params))(Net())"
     assert f"\n  harness check whole.py:Net --build '{build}' --inputs '…' '…'\n" in answer.out
-    assert "Other" not in answer.out
-    words = ("--build", build, "--inputs", "B 4", 'ints("B", below=3)', "--only", "parameter_gradient")
-    assert check("whole.py:Net", *words).status == factor - 1
