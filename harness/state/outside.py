@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -168,13 +168,20 @@ def _of_own_functions(layer: Any, seen: set[Any]) -> Iterator[Slot]:
     """The names that functions load which stand on an object: SimpleNamespace(forward=forward, backward=backward). What stands on
     it as well is inside."""
     parts = [("", layer), *((code.removeprefix("layer"), part) for code, part in parts_of(layer))]
-    own = [(step, n, thing) for step, part in parts if hasattr(part, "__dict__") for n, thing in vars(part).items()]
+    parts = [(step, p) for step, p in parts if hasattr(p, "__dict__") and not type(p).__module__.startswith("harness.")]
+    own = [(step, n, thing) for step, part in parts for n, thing in vars(part).items()]
     functions = [(f"{step}.{n}", thing) for step, n, thing in own if isinstance(thing, FunctionType)]
     if not functions:
         return
     inside = {id(thing) for _, _, thing in own} | {id(slot.get()) for slot in walk(layer)}
     for code, function in functions:
-        yield from (s for s in _of_function(function, code, seen) if not _is_bound(s) or id(s.get()) not in inside)
+        yield from (s for s in _of_function(function, code, seen) if not _is_bound(s) or not _shares(s.get(), inside))
+
+
+def _shares(thing: Any, inside: Container[int]) -> bool:
+    """Whether it, or an array in it, is one of these."""
+    within = walk(thing) if has_parts(thing) else ()
+    return id(thing) in inside or any(id(slot.get()) in inside for slot in within)
 
 
 def _of_class(there: Iterable[Named], code: str) -> Iterator[Slot]:
