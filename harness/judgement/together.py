@@ -25,10 +25,10 @@ STEPS = (FIRST, FIRST + 4, INSIDE)
 """The steps along it: a block in which the function is smooth on the scale of none is looked at entry by entry."""
 
 MANY = 8
-"""From how many entries of a block on it is asked at once where autograd is no second opinion, along so many"""
+"""Blocks of more entries are asked at once where autograd is no second opinion too."""
 
 DIRECTIONS = 3
-"""directions: as the whole is, each within what is allowed."""
+"""Along how many directions these must meet the claim within what is allowed, as the whole must."""
 
 FINE = (FIRST, FIRST + 4, INSIDE, 16, 20, 24, 28)
 """The steps along these: of many windows of a maximum a few have ties within any step but the finest."""

@@ -32,14 +32,13 @@ POINTS = 8
 DRAWS = 20
 """How many faults until one shows at the point."""
 IN_PLACE = ("cotangent in place", "input in place")
-DEGENERATE = {
-    1919: "softplus' backward by tanh has no digits left at −65 (mended in the generator)",
+UNDERSTOOD = {
     3305: "of minimum(x, |elu x|) at 0 the slopes chosen inside make none of the whole",
     3847: "of minimum(x, relu² x) at 0 likewise",
     4673: "of relu of a centred row of zeros likewise",
     3058: "a kink of 10⁻⁶ of the slope at equal numbers of 4·10⁻⁴, hidden by curvature at all steps: known, not mended",
 }
-"""Programs whose FAIL is understood."""
+"""Right programs whose FAIL was read, and what it is: said in the page beside them. They fail the campaign as any does."""
 
 
 def defined(p: Program) -> tuple[list[Any], dict[str, int], str, list[Any], list[Any]] | None:
@@ -148,7 +147,7 @@ def page(rows: list[dict[str, Any]]) -> str:
         )
     failed = [r for r in rows if r["kind"] == "right" and r["verdict"] in ("FAIL", "ERROR")]
     passed = [r for r in rows if r["kind"] == "wrong" and r["verdict"] == "PASS"]
-    listed = [[r["seed"], r["bad"][0][0], r["bad"][0][2][:120], DEGENERATE.get(r["seed"], "")] for r in failed]
+    listed = [[r["seed"], r["bad"][0][0], r["bad"][0][2][:120], UNDERSTOOD.get(r["seed"], "")] for r in failed]
     open_ = Counter(re.sub(r"[\d.e+-]+", "#", r["bad"][0][2])[:70] for r in rows if r["verdict"] == "INCONCLUSIVE")
     misses = [[r["seed"], r["fault"], f"{r['off']:.1e}", f"{r['resolution']:.1e}"] for r in passed if missed(r)]
     return "\n\n".join(
@@ -195,9 +194,7 @@ def main() -> int:
     if len(rows) == len(tasks):
         ledger.unlink()
     print(page(rows))
-    alarms = [
-        r for r in rows if r["kind"] == "right" and r["verdict"] in ("FAIL", "ERROR") and r["seed"] not in DEGENERATE
-    ]
+    alarms = [r for r in rows if r["kind"] == "right" and r["verdict"] in ("FAIL", "ERROR")]
     return 1 if alarms or any(map(missed, rows)) else 0
 
 

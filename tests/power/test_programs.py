@@ -7,23 +7,22 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from commit import turn
 from programs import evaluated, layer, program, shape_of
-from programs_campaign import DEGENERATE, missed, row
+from programs_campaign import missed, row
 
-FRESH = 100_000 + 12 * turn(1000)
-"""Others at each commit."""
+SEEDS = range(6000, 6008)
+"""Of no program that anything was mended for."""
 CAUGHT = (2, 5, 7, 11, 13, 17)
 """Seeds at which a program's twin differs by far more than is allowed."""
 
 
-@pytest.mark.parametrize("seed", range(FRESH, FRESH + 8))
+@pytest.mark.parametrize("seed", SEEDS)
 def test_a_right_program_is_not_failed(seed: int):
     found = row("right", seed)
-    assert found["verdict"] in ("PASS", "INCONCLUSIVE", "undefined") or seed in DEGENERATE, found["bad"]
+    assert found["verdict"] in ("PASS", "INCONCLUSIVE", "undefined"), found["bad"]
 
 
-@pytest.mark.parametrize("seed", range(FRESH, FRESH + 8))
+@pytest.mark.parametrize("seed", SEEDS)
 def test_no_twin_is_missed(seed: int):
     assert not missed(row("wrong", seed))
 
