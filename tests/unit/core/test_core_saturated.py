@@ -8,7 +8,8 @@ import torch
 from harness import LayerSpec, check
 from harness.examples.cases import case_of
 from harness.examples.design import examples
-from harness.examples.special import SIZES, special_points
+from harness.examples.special import special_points
+from harness.examples.values import SIZES
 
 
 class Flash(torch.autograd.Function):

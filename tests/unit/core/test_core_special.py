@@ -15,7 +15,8 @@ from harness.checks.inputs import FORWARDS, judged
 from harness.draws import rng_of
 from harness.examples.cases import case_of
 from harness.examples.design import examples
-from harness.examples.special import Range, magnitudes, range_of, special_points, thresholds_or_scale, ties, zeros
+from harness.examples.special import range_of, special_points
+from harness.examples.values import Range, magnitudes, thresholds_or_scale, ties, zeros
 from harness.judgement.judge import Judge
 from harness.oracles.budget import Budget
 

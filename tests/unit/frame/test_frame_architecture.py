@@ -36,7 +36,7 @@ RANKS = [
         "targets",
         "tensors",
     },  # a docstring each
-    {"spelling"},
+    {"spelling", "examples.values"},
     {"reading.holders", "once", "reading.scopes", "reading.signatures"},
     {"reading.members", "reading.parts", "reading.scalars"},
     {
