@@ -68,6 +68,7 @@ def subject(request: Request) -> Subject:
         raise SpecError(
             f"{name}: the forward of a pair must return (out, cache); it returned {type(result).__name__}"
             + (f" of {len(result)}" if isinstance(result, tuple) else _as_derivative(forward, backward, inputs))
+            + _kept_elsewhere(forward, backward)
         )
 
     def written(xs: Sequence[str], vs: Sequence[str]) -> Pulling | None:
@@ -162,6 +163,14 @@ def _as_derivative(forward: Any, backward: Any, inputs: tuple[Any, ...]) -> str:
     f, df = names
     given = ", ".join(asked)
     return f"; if {df} is its derivative, entry by entry, check lambda {given}: ({f}({given}), lambda v: v * {df}({given}))"
+
+
+def _kept_elsewhere(forward: Any, backward: Any) -> str:
+    """What to write where backward asks for one argument: it may have what forward left outside of both, as a global."""
+    f, df = (getattr(f, "__name__", "") for f in (forward, backward))
+    if len(_asked(backward)) != 1 or not (f.isidentifier() and df.isidentifier()):
+        return ""
+    return f"; if {df} has from a global what {f} left there, check types.SimpleNamespace(forward={f}, backward={df})"
 
 
 class _Pulling:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
+import types
 from functools import partial
 
 import layers_functions as layers
@@ -312,3 +313,28 @@ def test_a_cotangent_that_is_called_like_a_target_is_one(factor):
     report = gradcheck((scaled_forward, scaled_backward), COLUMNS, PARAMETERS, raise_exception=False)
     assert report.ok == (factor == 1.0)
     assert report.ok or [r.finding.where[0] for r in report.failures] == ["X"]
+
+
+LEFT: dict[str, np.ndarray] = {}
+
+
+def leaving_forward(x):
+    LEFT["x"] = x
+    return x**2
+
+
+def left_backward(d):
+    return 2 * d * LEFT["x"]
+
+
+def wrong_left_backward(d):
+    return 3 * d * LEFT["x"]
+
+
+@pytest.mark.parametrize("backward", [left_backward, wrong_left_backward])
+def test_a_pair_that_keeps_what_backward_needs_in_a_global_is_told_how_it_is_judged(backward):
+    with pytest.raises(SpecError, match="from a global what leaving_forward left there") as told:
+        gradcheck((leaving_forward, backward), X)
+    code = str(told.value).rpartition("check ")[2]
+    layer = eval(code, {"types": types, **{f.__name__: f for f in (leaving_forward, backward)}})
+    assert gradcheck(layer, X, raise_exception=False).ok == (backward is left_backward)
