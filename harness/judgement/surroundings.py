@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -142,9 +143,22 @@ class Surroundings:
                 return True
         # up to where there are more jumps than over which the claim need be right
         widest = min(1.0, MANY * weight * most / abs(found.off)) if found.off else 0.0
+        return self._right_over_jumps(gradients, d, found, widest, most, 0.5)
+
+    def stairs(self, gradients: Mapping[str, Tensor], d: Direction) -> bool:
+        """Whether the claim is right over steps in which an output jumps, by however much, and not over finer ones: what digits
+        leave that have run out (of 1 − A at A = 1 − 10⁻¹⁵ five values), or what is rounded on purpose."""
+        found = self.f.quick(gradients, d, FINE_STEP)
+        return self._right_over_jumps(gradients, d, found, 1.0, math.inf, 0.1)
+
+    def _right_over_jumps(
+        self, gradients: Mapping[str, Tensor], d: Direction, found: Residual, widest: float, most: float, share: float
+    ) -> bool:
+        """Whether over some step up to the widest the claim is off by no more than that share of what is in dispute, and an output
+        jumps within, by no more than `most`, and not too often."""
         steps = [h for k in range(1, 50) if (h := found.step * 2**k) <= widest]
         offs = zip(steps, self._offs(gradients, d, steps), strict=False)
-        h = next((h for h, off in offs if abs(off) < 0.5 * abs(off - found.off)), None)
+        h = next((h for h, off in offs if abs(off) < share * abs(off - found.off)), None)
         jump, whole = self._jump(d, h) if h is not None else (0.0, 0.0)
         return whole / MANY < jump <= most
 

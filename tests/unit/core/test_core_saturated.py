@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
-from harness import LayerSpec, check
+from harness import LayerSpec, check, gradcheck, value_and_grad
 from harness.examples.cases import case_of
 from harness.examples.design import examples
 from harness.examples.special import special_points
@@ -106,3 +107,24 @@ def test_numbers_that_round_alike_next_to_the_point_are_no_failure():
     """A row of one: do·v − do·o is one last digit at this point and a dozen units to its side, and 0 elsewhere."""
     report = check(LayerSpec(SelfAttention, "B T D"), examples=25, seed=7, only=("special_values",))
     assert not report.failures, str(report)
+
+
+def logistic(factor=1.0):
+    """Naive log(1 − A), as of a first course; its gradient off by a factor where weights are large."""
+
+    def loss(X, parameters, Y):
+        W = parameters["W"]
+        A = 1 / (1 + np.exp(-W @ X))
+        dW = (A - Y) @ X.T / X.shape[1] * (factor if np.abs(W).max() > 7 else 1.0)
+        return -np.mean(Y * np.log(A) + (1 - Y) * np.log(1 - A)), {"dW": dW}
+
+    return value_and_grad(loss)
+
+
+@pytest.mark.parametrize(("seed", "factor"), [(2, 1.0), (25, 1.0), (32, 1.0), (32, 1.5), (36, 1.5), (55, 1.5)])
+def test_where_digits_have_run_out_a_claim_that_is_right_over_jumps_is_not_failed(seed, factor):
+    rng = np.random.RandomState(seed)
+    X, W, Y = rng.randn(3, 7), rng.randn(1, 3), (rng.rand(1, 7) > 0.5) * 1.0
+    with np.errstate(all="ignore"):
+        report = gradcheck(logistic(factor), X, {"W": W}, Y, battery=True, seed=seed, raise_exception=False)
+    assert [r.check for r in report.failures] == ([] if factor == 1 else ["special_values"]), str(report)
