@@ -63,10 +63,16 @@ def _returned(code: CodeType) -> list[list[str]]:
     for step in dis.get_instructions(code):
         if step.opname == "RETURN_VALUE":
             found.append(made.get(names[0], names) if len(names) == 1 else names)
-        if step.opname.startswith(("STORE_FAST", "STORE_DEREF")) and isinstance(step.argval, str):
-            made |= {step.argval: names} if names and step.argval not in names else {}
+        if step.opname.startswith(("STORE_FAST", "STORE_DEREF")):
+            stored = step.argval[0] if isinstance(step.argval, tuple) else step.argval
+            made |= {stored: names} if names and stored not in names else {}
         if step.opname.startswith(("STORE_", "POP_TOP", "RETURN_", "POP_JUMP", "JUMP_", "FOR_ITER", "END_FOR")):
             names = []
+            if step.opname == "STORE_FAST_LOAD_FAST":  # both in one, from Python 3.13 on
+                names = [step.argval[1]]
+        elif isinstance(step.argval, CodeType):
+            while names and names[-1] in step.argval.co_freevars:  # loaded for the closure, from Python 3.13 on
+                names = names[:-1]
         else:
             names = [*names, *_loaded(step)]
     return found
