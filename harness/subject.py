@@ -167,6 +167,8 @@ class Subject:
     """`run` for a part of the gradients; None where backward always computes all of them."""
     held: Mapping[str, Tensor] = field(default_factory=dict)
     """The tensors that a function computes with beside its arguments, by the names of their leaves: a reference may hold the same."""
+    reduces: str = ""
+    """What its losses, one an example, are taken over where backward takes no cotangent of each: "mean" or "sum"; empty: nothing."""
     carries: bool = False
     """Whether it keeps something else than arrays that a forward moves and the next one reads: a mode that moves none of it shows
     none of it."""

@@ -102,6 +102,8 @@ class Reference:
         arguments = self._arguments(subject, self._grouped({n: native[n] for n in inputs}, named), named)
         with self._beside(subject, leaves):
             outputs = outputs_of(self.function(*arguments[0], **arguments[1]), "the reference")
+        if subject.reduces:
+            outputs = tuple(getattr(y, subject.reduces)() for y in outputs)
         return outputs, {n: to_tensor(t, n).detach() for n, t in state.items()}
 
     def _draws(self, subject: Subject, seed: int) -> dict[str, Any]:

@@ -110,7 +110,10 @@ class Question:
         return all(_close(twice[n], 2 * once[n]) and _close(back[n], -once[n]) for n in once)
 
     def _over(self, meaning: Meaning, found: Tensor) -> Meaning | None:
-        """Whether every gradient is halved where each example stands there twice: then it is that of the mean."""
+        """Whether every gradient is halved where each example stands there twice: then it is that of the mean. Of nothing but zeros
+        that can't be told."""
+        if not bool(found.any()):
+            return None
         count, layer = len(found), copy.deepcopy(self.layer)
         doubled = {n: _twice(x, count) for n, x in self.called.items()}
         try:

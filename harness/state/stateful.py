@@ -205,6 +205,7 @@ class Stateful(Watched):
             self.modes,
             autograd_is_backward="" if self.library == "torch" else "the layer computes in NumPy",
             takes_cotangent=self.demand.takes_cotangent,
+            reduces=self.meaning.over if self.meaning is not None else "",
             draws=bool(self.sources),
             carries=bool(self.carried) or not all(map(is_array, standing(self.buffers).values())),
             replayed=self.sources.replayed,

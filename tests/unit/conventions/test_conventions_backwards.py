@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from twins import NX, Twins, pair, randn
 
-from harness import GradientError, LayerSpec, NotVerified, SpecError, check, floats, gradcheck, ints
+from harness import GradientError, LayerSpec, NotVerified, SpecError, check, const, floats, gradcheck, ints
 
 ALL = "x W b"
 LABELS, IDS = np.array([0, 2, 1, 1]), np.array([[0, 3], [3, 1]])
@@ -239,3 +239,39 @@ def test_an_argument_that_may_be_anything_is_asked_for_and_a_closure_serves():
         return np.mean(-np.log(output[range(len(inputs)), y_true])), pullback
 
     assert gradcheck(run, NX, LABELS)
+
+
+class Squares:
+    """A loss for each example, or each model; what its reference gives is taken over them as its own outputs are."""
+
+    def __init__(self, factor=1.0):
+        self.factor = factor
+
+    def forward(self, x, y):
+        self.d = x - y
+        return (self.d**2).sum(1)
+
+    def backward(self):
+        return 2 * self.factor * self.d
+
+
+@pytest.mark.parametrize(("factor", "outcome"), [(1.0, "PASS"), (2.0, "FAIL")])
+def test_a_reference_gives_a_loss_for_each_example_too(factor, outcome):
+    report = gradcheck(
+        Squares(factor), NX, const(NX + 1), reference=lambda x, y: ((x - y) ** 2).sum(1), raise_exception=False
+    )
+    assert next(r.outcome.value for r in report.results if r.check == "reference") == outcome
+
+
+def test_a_gradient_of_nothing_tells_no_mean_from_a_sum():
+    class Single(Squares):
+        def forward(self, x, y):
+            super().forward(x, y)
+            return 0.0 * self.d.sum(1)
+
+        def backward(self):
+            return 0.0 * self.d
+
+    report = gradcheck(Single(), NX, const(NX + 1), raise_exception=False)
+    assert report.ok
+    assert not any("of its losses" in n for n in report.notes)
