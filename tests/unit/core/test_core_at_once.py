@@ -43,6 +43,6 @@ def test_many_windows_cost_no_ladder_for_each_of_their_entries(images):
 
 
 def test_the_one_window_of_many_that_is_wrong_is_found(images):
-    report = gradcheck(MaxPool(wrong=1), images, raise_exception=False)
+    report = gradcheck(MaxPool(wrong=1), images[:2, :50], raise_exception=False)
     assert "input_gradient" in {r.check for r in report.failures}
     assert report.failures[0].finding.wrong == 2
