@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import compress
 from typing import Any
 
 from torch import Tensor
@@ -122,9 +123,9 @@ def _result(
     seen += [
         Seen(s, finer(check, s, _at(check, s, sessions[0]), partial(_by_precision, s, sessions, checks))) for s in asked
     ]
-    chance = [s for s in seen if _by_chance(check, s, sessions)]
-    if chance and not _fails_alike(check, smallest_failure(chance)):
-        seen = [replace(s, observation=_UNREPLAYED) if s in chance else s for s in seen]
+    chance = [_by_chance(check, s, sessions) for s in seen]
+    if any(chance) and not _fails_alike(check, smallest_failure(list(compress(seen, chance)))):
+        seen = [replace(s, observation=_UNREPLAYED) if c else s for s, c in zip(seen, chance, strict=True)]
     failure = smallest_failure(seen)
     if failure is not None and check.name == "special_values":
         seen = [replace(s, observation=_not_alone(s.observation, asked)) for s in seen]

@@ -189,9 +189,8 @@ def _forms(n: str, value: float) -> dict[str, float]:
         f"√(1-{n})": lambda v: max(1 - v, 0.0) ** 0.5,
         f"1/√(1-{n})": lambda v: max(1 - v, 0.0) ** -0.5,
     }
-    if n.endswith(
-        "]"
-    ):  # a size of some axis: it is no share, which has a rest, and what it squares to is mostly another one
+    if n.endswith("]"):
+        # the size of an axis is no share, which has a rest, and what it squares to is mostly another size
         forms = {text: form for text, form in forms.items() if "(1-" not in text and "²" not in text}
     found = {}
     for text, form in forms.items():

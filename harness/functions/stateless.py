@@ -101,12 +101,7 @@ class Stateless:
             self.run,
             tuple(self.request.modes) or (None,),
             autograd_is_backward="" if self.library == "torch" else "the function computes in NumPy",
-            draws=bool(self.sources),
-            replayed=self.sources.replayed,
-            strays=self.sources.strays,
-            reseeds=self.sources.reseeds,
-            reseeds_backward=self.sources.reseeds_backward,
-            pulled=self.sources.pulled,
+            **self.sources.told(),
             recipe=self._recipe,
         )
 

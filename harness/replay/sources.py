@@ -291,6 +291,11 @@ class Sources:
         """The global generator that is drawn from in the place of those that the layer holds; empty where none is."""
         return next(iter(self._globals), "") if self._own and not self._own_moved else ""
 
+    def told(self) -> dict[str, Any]:
+        """What a subject says of them, by its own names."""
+        names = ("replayed", "strays", "reseeds", "reseeds_backward", "pulled")
+        return {"draws": bool(self), **{n: getattr(self, n) for n in names}}
+
     def __bool__(self) -> bool:
         return bool(self._seeders or self._globals)
 
