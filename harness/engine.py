@@ -5,14 +5,10 @@ from __future__ import annotations
 import re
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import compress
-from typing import Any
 
-from torch import Tensor
-
+from harness import chance
 from harness.aggregate import Seen, result, smallest_failure, with_finding
 from harness.case import Case
 from harness.checks import Check
@@ -22,9 +18,7 @@ from harness.events import Event, Finished, Noted, Started
 from harness.events import Refused as RefusedEvent
 from harness.findings.conditions import sizes
 from harness.findings.evidence import finding_of
-from harness.judgement.comparison import entry_farthest_off, not_finite
-from harness.judgement.judge import UNREPLAYED
-from harness.judgement.verdict import Verdict
+from harness.judgement.comparison import not_finite
 from harness.low_precision.finer import finer
 from harness.outcome import Outcome, SpecError
 from harness.report import Result
@@ -48,35 +42,53 @@ class Plan:
     """Where the cases lie."""
 
 
+@dataclass
+class Prepared:
+    """The cases of one mode: those that can be asked, and why the others can't."""
+
+    sessions: list[Session] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+    broken: list[str] = field(default_factory=list)
+    """Of those whose backward raises: each fails every check."""
+    accepted: list[str] = field(default_factory=list)
+    """Of those refused that the reference accepts: each fails the check of that name."""
+
+    def take(self, make: MakeCase, mode: str | None, device: str) -> str | None:
+        """One more case; why it was refused, if it was."""
+        session: Session | None = None
+        try:
+            session = Session(make(mode))
+            _ = session.case.base
+        except BackwardRaised as raised:
+            raised.example = raised.example or (session.case.label if session is not None else "")
+            self.broken.append(clean(told(raised, device, raised.told())))
+        except Refused as refusal:
+            self.refused.append(clean(told(refusal, device)))
+            self.accepted += _accepted(session) if session is not None else _contested(refusal)
+            return self.refused[-1]
+        else:
+            self.sessions.append(session)
+        return None
+
+    def failures(self, check: Check) -> list[str]:
+        """Why a check fails before anything is asked."""
+        return [*self.broken, *(self.accepted if check.name == "reference" else ())]
+
+
 def events(plan: Plan) -> Iterator[Event]:
     """The run of a plan, one event after the other."""
     said: set[str] = set()
     for mode in plan.modes:
         yield Started(plan.layer, mode, len(plan.cases))
-        sessions: list[Session] = []
-        refused: list[str] = []
-        broken: list[str] = []
-        accepted: list[str] = []
+        prepared = Prepared()
         for make in plan.cases:
-            session: Session | None = None
-            try:
-                session = Session(make(mode))
-                _ = session.case.base
-            except BackwardRaised as raised:
-                raised.example = raised.example or (session.case.label if session is not None else "")
-                broken.append(clean(told(raised, plan.device, raised.told())))
-            except Refused as refusal:
-                refused.append(clean(told(refusal, plan.device)))
-                accepted += _accepted(session) if session is not None else _contested(refusal)
-                yield RefusedEvent(plan.layer, mode, "", refused[-1])
-            else:
-                sessions.append(session)
+            if (why := prepared.take(make, mode, plan.device)) is not None:
+                yield RefusedEvent(plan.layer, mode, "", why)
         for note in [n for n in plan.notes if n not in said]:
             said.add(note)
             yield Noted(plan.layer, note)
         for check in plan.checks:
-            failed = [*broken, *(accepted if check.name == "reference" else ())]
-            yield Finished(_result(plan.layer, check, mode, sessions, failed, refused, plan.checks))
+            yield Finished(_result(plan, check, mode, prepared))
 
 
 def _contested(refusal: Refused) -> list[str]:
@@ -109,41 +121,44 @@ def _accepted(session: Session) -> list[str]:
     return [clean(_REFUSES.format(case.label, why))]
 
 
-def _result(
-    layer: str,
-    check: Check,
-    mode: str | None,
-    sessions: list[Session],
-    broken: list[str],
-    refused: list[str],
-    checks: Sequence[Check],
-) -> Result:
-    seen = [Seen(None, Observation(Outcome.FAIL, reason=why)) for why in broken]
-    asked = [s for s in sessions if check.echoes or not s.case.echo]
-    seen += [
-        Seen(s, finer(check, s, _at(check, s, sessions[0]), partial(_by_precision, s, sessions, checks))) for s in asked
-    ]
-    chance = [_by_chance(check, s, sessions) for s in seen]
-    if any(chance) and not _fails_alike(check, smallest_failure(list(compress(seen, chance)))):
-        seen = [replace(s, observation=_UNREPLAYED) if c else s for s, c in zip(seen, chance, strict=True)]
+def _result(plan: Plan, check: Check, mode: str | None, prepared: Prepared) -> Result:
+    sessions = [s for s in prepared.sessions if check.echoes or not s.case.echo]
+    seen = [Seen(None, Observation(Outcome.FAIL, reason=why)) for why in prepared.failures(check)]
+    seen += [Seen(s, _found(plan, check, s, prepared.sessions)) for s in sessions]
+    seen = chance.over_all(check, seen, prepared.sessions)
+    if check.name == "special_values" and smallest_failure(seen) is not None:
+        seen = [replace(s, observation=_not_alone(s.observation, sessions)) for s in seen]
+    return result(plan.layer, check.name, mode, _told_first(check, seen), prepared.refused)
+
+
+def _found(plan: Plan, check: Check, session: Session, sessions: Sequence[Session]) -> Observation:
+    """What a check sees at one of the points."""
+    by_precision = partial(_by_precision, session, sessions, plan.checks)
+    return finer(check, session, _at(check, session, sessions[0]), by_precision)
+
+
+def _told_first(check: Check, seen: list[Seen]) -> list[Seen]:
+    """The same, the smallest failure first, with its evidence."""
     failure = smallest_failure(seen)
-    if failure is not None and check.name == "special_values":
-        seen = [replace(s, observation=_not_alone(s.observation, asked)) for s in seen]
-    if failure is not None and failure.observation.failed is not None and failure.session is not None:
-        name, verdict = failure.observation.failed
-        others = [s.session for s in seen if s is not failure and s.observation.outcome is Outcome.FAIL and s.session]
-        judge = "reference_judge" if check.name == "reference" else "judge"
-        try:
-            finding = finding_of(failure.session, name, verdict, others, judge)
-            found = with_finding(
-                failure, replace(finding, diagnosis=(*finding.diagnosis, *_where(seen, name, bool(finding.diagnosis))))
-            )
-        except Exception as error:  # what explains a failure must not hide it
-            why = f"{failure.observation.reason} (no evidence: {type(error).__name__}: {error})"
-            found = replace(failure, observation=replace(failure.observation, reason=clean(why)))
-        seen = [found if s is failure else s for s in seen]
-        seen.sort(key=lambda s: s is not found)
-    return result(layer, check.name, mode, seen, refused)
+    if failure is None or failure.session is None or (failed := failure.observation.failed) is None:
+        return seen
+    try:
+        finding = finding_of(failure.session, *failed, _other_failures(failure, seen), _judge_of(check))
+        where = _where(seen, failed[0], bool(finding.diagnosis))
+        found = with_finding(failure, replace(finding, diagnosis=(*finding.diagnosis, *where)))
+    except Exception as error:  # what explains a failure must not hide it
+        why = f"{failure.observation.reason} (no evidence: {type(error).__name__}: {error})"
+        found = replace(failure, observation=replace(failure.observation, reason=clean(why)))
+    return [found, *(s for s in seen if s is not failure)]
+
+
+def _other_failures(failure: Seen, seen: Sequence[Seen]) -> list[Session]:
+    return [s.session for s in seen if s is not failure and s.observation.outcome is Outcome.FAIL and s.session]
+
+
+def _judge_of(check: Check) -> str:
+    """The judge of a session whose verdict the check reports."""
+    return "reference_judge" if check.name == "reference" else "judge"
 
 
 def _where(seen: Sequence[Seen], name: str, known: bool) -> tuple[str, ...]:
@@ -189,88 +204,10 @@ def _once(check: Check, session: Session) -> Observation:
     return session.seen[check.name]
 
 
-def _stands(check: Check, session: Session) -> bool:
-    """Whether what a check fails may be failed: it needs no second forward, its bound holds what two differ by, or none do."""
-    if check.name in _OF_ONE or (check.name in _BY_BOUND and session.case.steady):
-        return True
-    return session.case.replays_still
-
-
-def _again(check: Check, session: Session) -> bool:
-    """Whether a failure is no accident: of a layer that asks what no seed replays, the same layer made anew fails too.
-
-    One that draws often is seen to differ from forward to forward; one that draws seldom seldom fails by it, and three times in
-    a row hardly ever. A layer that asks no such thing fails the first time.
-    """
-    return not session.case.unreplayable or all(check.observe(session.anew()).outcome is Outcome.FAIL for _ in range(2))
-
-
-def _by_chance(check: Check, seen: Seen, sessions: Sequence[Session]) -> bool:
-    """Whether what was compared may differ by chance alone: the layer, its options as here, answers one forward otherwise than the
-    next at another example. Where two agreed here, that was luck, as of a mask that seldom drops or has few entries."""
-    here, said = seen.session, seen.observation
-    if here is None or said.outcome is not Outcome.FAIL or check.name in _OF_ONE:
-        return False
-    if said.finding is None and said.failed is None:  # what was raised is no comparison
-        return False
-    return any(_differs(check, s) for s in sessions if s is not here and _options(s) == _options(here))
-
-
-ALIKE = 0.1
-"""By what share of the error two oracles' gradients may differ that find the same fault."""
-
-
-def _fails_alike(check: Check, seen: Seen | None) -> bool:
-    """Whether the layer made anew fails twice more by the same: what differs at another example is no draw then, but what that
-    example leaves in the layer, and an oracle that met a draw by accident would find another gradient each time."""
-    if (
-        seen is None
-        or seen.session is None
-        or (failed := seen.observation.failed) is None
-        or check.name not in _BY_BOUND
-    ):
-        return False
-    name, off = failed[0], _off_by(seen.session, failed)
-    for _ in range(2):
-        session = seen.session.anew()
-        again = check.observe(session).failed
-        if off is None or again is None or again[0] != name or (other := _off_by(session, again)) is None:
-            return False
-        if other.shape != off.shape or not bool((other - off).norm() <= ALIKE * off.norm()):
-            return False
-    return True
-
-
-def _off_by(session: Session, failed: tuple[str, Verdict]) -> Tensor | None:
-    """By how much a claim is off, where that is known."""
-    name, verdict = failed
-    claimed = (verdict.case or session.case).base.gradients.get(name)
-    if claimed is None or verdict.expected is None or claimed.shape != verdict.expected.shape:
-        return None
-    return (claimed.double() - verdict.expected.double()).nan_to_num(nan=0.0)
-
-
-def _differs(check: Check, session: Session) -> bool:
-    """Whether forwards under one seed differ there, by more than the check's bounds hold."""
-    with suppress(Refused):
-        return not (session.case.steady if check.name in _BY_BOUND else session.case.replays)
-    return False
-
-
-def _options(session: Session) -> dict[str, Any]:
-    """What it is built with beside sizes."""
-    return {n: v for n, v in session.case.sizes.items() if not isinstance(v, (int, tuple)) or isinstance(v, bool)}
-
-
 def observe(check: Check, session: Session) -> Observation:
     """One check of one case. Whatever the check itself raises is the harness's own error."""
     try:
-        seen = _truly(check, session, check.observe(session))
-        if seen.outcome is Outcome.FAIL and not _stands(check, session):
-            return _UNREPLAYED
-        if seen.outcome is Outcome.FAIL and check.name not in _OF_ONE and not _again(check, session):
-            return _UNREPLAYED
-        return seen
+        return chance.at_one(check, session, check.observe(session))
     except BackwardRaised as raised:
         raised.example = raised.example or session.case.label
         return Observation(Outcome.FAIL, reason=clean(raised.told()))
@@ -282,31 +219,6 @@ def observe(check: Check, session: Session) -> Observation:
         last = traceback.extract_tb(error.__traceback__)[-1]
         place = f"{last.name}, line {last.lineno}"
         return Observation(Outcome.ERROR, reason=clean(f"in {check.name} ({place}): {type(error).__name__}: {error}"))
-
-
-def _truly(check: Check, session: Session, seen: Observation) -> Observation:
-    """The same, said of the calls where a layer answers otherwise from call to call: it is not what the check changes that
-    makes the difference, nor rounding."""
-    if check.name in (*_OF_ONE, *_OF_CALLS) or seen.outcome not in (Outcome.FAIL, Outcome.INCONCLUSIVE):
-        return seen
-    if check.group in ("precision", "random", "device") or (seen.failed is not None and check.name in _BY_BOUND):
-        return seen
-    if (other := session.wavering) is None:
-        return seen
-    finding = entry_farthest_off(other.name, other.found, other.first) if seen.outcome is Outcome.FAIL else None
-    return replace(seen, reason=str(other), failed=None, finding=finding)
-
-
-_UNREPLAYED = Observation(Outcome.INCONCLUSIVE, reason=UNREPLAYED)
-
-_OF_ONE = ("shapes", "dtypes", "unmutated", "aliasing")
-"""The checks that see all in one evaluation."""
-
-_OF_CALLS = ("accumulation",)
-"""Those that ask what one call leaves for the next, and say it better."""
-
-_BY_BOUND = ("input_gradient", "parameter_gradient", "autograd")
-"""Those whose bounds hold what forwards under one seed differ by."""
 
 
 def clean(text: str) -> str:

@@ -154,7 +154,7 @@ RANKS = [
     {"judgement.accord", "aggregate", "checks", "judgement.coarse", "echo", "findings.evidence"},
     {"judgement.fine"},
     {"judgement.unaided"},
-    {"checks.*", "low_precision.finer"},
+    {"chance", "checks.*", "low_precision.finer"},
     {"arguments", "engine", "examples.columns", "points"},
     {"single"},
     {"api"},
