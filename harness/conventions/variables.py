@@ -5,6 +5,8 @@ from __future__ import annotations
 import inspect
 from dataclasses import replace
 from dis import get_instructions
+from functools import lru_cache
+from types import CodeType
 from typing import Any
 
 import numpy as np
@@ -39,18 +41,24 @@ def recognises(layer: Any) -> bool:
     return not isinstance(layer, type) and has_backward(layer) and bool(_kept(layer))
 
 
-def _kept(layer: Any) -> set[str]:
+def _kept(layer: Any) -> frozenset[str]:
     kind = type(layer)
     called, forward, backward = (getattr(kind, n, None) for n in ("__call__", "forward", "backward"))
     if called is None or forward is None or kind.__module__.startswith("torch."):
-        return set()
+        return frozenset()
     kept = _attributes(called, "STORE_ATTR") - _attributes(forward, "STORE_ATTR")
     return kept & _attributes(backward, "LOAD_ATTR", "LOAD_METHOD") & {*INPUTS, *OUTPUTS}
 
 
-def _attributes(function: Any, *operations: str) -> set[str]:
+def _attributes(function: Any, *operations: str) -> frozenset[str]:
     code = getattr(function, "__code__", None)
-    return set() if code is None else {i.argval for i in get_instructions(code) if i.opname in operations}
+    return _named(code, operations) if isinstance(code, CodeType) else frozenset()
+
+
+@lru_cache(256)
+def _named(code: CodeType, operations: tuple[str, ...]) -> frozenset[str]:
+    """What the operations in it name: read once, and asked of a layer's class at every example."""
+    return frozenset(i.argval for i in get_instructions(code) if i.opname in operations)
 
 
 def subject(request: Request) -> Subject:
