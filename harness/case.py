@@ -56,6 +56,9 @@ class Case(Evaluated):
     """Whether it stands beside another point of the same layer that is judged in full: other parameters, same inputs."""
     spared: frozenset[str] = frozenset()
     """The leaves whose gradient was found wrong at that other point, and is not judged again."""
+    known_wrong: bool = False
+    """Whether it is known from another point that a gradient is wrong, and asked what is there instead: two steps that refute one
+    are enough."""
 
     @once
     def wanted(self) -> list[str]:

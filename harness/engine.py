@@ -19,9 +19,10 @@ from harness.events import Refused as RefusedEvent
 from harness.findings.conditions import sizes
 from harness.findings.evidence import finding_of
 from harness.judgement.comparison import not_finite
+from harness.judgement.verdict import Verdict
 from harness.low_precision.finer import finer
 from harness.outcome import Outcome, SpecError
-from harness.report import Result
+from harness.report import Finding, Result
 from harness.session import Observation, Session
 from harness.wanted import told
 
@@ -143,17 +144,22 @@ def _told_first(check: Check, seen: list[Seen]) -> list[Seen]:
     if failure is None or failure.session is None or (failed := failure.observation.failed) is None:
         return seen
     try:
-        finding = finding_of(failure.session, *failed, _other_failures(failure, seen), _judge_of(check))
-        where = _where(seen, failed[0], bool(finding.diagnosis))
-        found = with_finding(failure, replace(finding, diagnosis=(*finding.diagnosis, *where)))
+        found = with_finding(failure, _finding(check, failure, failed, seen))
     except Exception as error:  # what explains a failure must not hide it
         why = f"{failure.observation.reason} (no evidence: {type(error).__name__}: {error})"
         found = replace(failure, observation=replace(failure.observation, reason=clean(why)))
     return [found, *(s for s in seen if s is not failure)]
 
 
-def _other_failures(failure: Seen, seen: Sequence[Seen]) -> list[Session]:
-    return [s.session for s in seen if s is not failure and s.observation.outcome is Outcome.FAIL and s.session]
+def _finding(check: Check, failure: Seen, failed: tuple[str, Verdict], seen: Sequence[Seen]) -> Finding:
+    """What is wrong where, by the other examples that fail too."""
+    if (there := failure.observation.at) is not None:
+        return finding_of(there, *failed, [])
+    assert failure.session is not None
+    others = [s.session for s in seen if s is not failure and s.observation.outcome is Outcome.FAIL and s.session]
+    finding = finding_of(failure.session, *failed, others, _judge_of(check))
+    where = _where(seen, failed[0], bool(finding.diagnosis))
+    return replace(finding, diagnosis=(*finding.diagnosis, *where))
 
 
 def _judge_of(check: Check) -> str:

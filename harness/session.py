@@ -35,6 +35,8 @@ class Observation:
     reason: str = ""
     failed: tuple[str, Verdict] | None = None
     """The tensor that failed worst, with its verdict."""
+    at: Session | None = None
+    """Where it did, if not at the point that was asked of."""
     finding: Finding | None = None
     unanswered: bool = False
     """Whether it was skipped for want of an answer that was asked for: where no example has one, nothing is verified."""
@@ -136,7 +138,7 @@ class Session:
         return self._sparing[wrong]
 
     def fresh(self, number: int) -> Session | None:
-        """The same layer at other values of the same spread, to test a diagnosis on; None where it refuses them."""
+        """The same layer, known to be wrong, at other values of the same spread, to test a diagnosis on; None where it refuses them."""
         case = self.case
         leaves = {
             n: t
@@ -148,7 +150,7 @@ class Session:
             else t
             for k, (n, t) in enumerate(case.leaves.items())
         }
-        session = Session(case.at(leaves=leaves, seed=case.seed + 7919 * number))
+        session = Session(case.at(leaves=leaves, seed=case.seed + 7919 * number, known_wrong=True))
         try:
             _ = session.case.base
         except Refused:

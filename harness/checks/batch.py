@@ -13,7 +13,6 @@ from harness.case import Case
 from harness.checks import Check
 from harness.checks.contract import exact
 from harness.domain import BackwardRaised, Refused, backward_may_raise
-from harness.findings.evidence import finding_of
 from harness.outcome import Outcome
 from harness.report import Finding
 from harness.session import Observation, Session, observed
@@ -143,13 +142,8 @@ def single_example(session: Session) -> Observation:
 
 
 def _judged(session: Session) -> Observation:
-    """The gradients at a batch of one, with the finding there: the engine's would be of the whole batch."""
-    verdicts = session.judge.verdicts
-    seen = observed(verdicts)
-    if seen.failed is None:
-        return seen
-    name, verdict = seen.failed
-    return replace(seen, failed=None, finding=finding_of(session, name, verdict, []))
+    """The gradients at a batch of one."""
+    return replace(observed(session.judge.verdicts), at=session)
 
 
 def _among_others(case: Case, one: Case) -> Finding | None:

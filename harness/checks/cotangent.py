@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from harness.checks import Check
-from harness.findings.evidence import finding_of
 from harness.judgement.comparison import agreement, entry_farthest_off
 from harness.judgement.verdict import Verdict
 from harness.outcome import Outcome
@@ -64,7 +63,7 @@ def _one_number(session: Session, w: Cotangents, at_w: Gradients) -> Observation
         verdict = there.judge.verdicts[n]
         if verdict.outcome is Outcome.FAIL:
             reason = f"{n}: backward uses one number of the cotangent; of another cotangent with that number 0 it gives nothing"
-            return Observation(Outcome.FAIL, reason=reason, finding=finding_of(there, n, verdict, []))
+            return Observation(Outcome.FAIL, reason=reason, failed=(n, verdict), at=there)
     return None
 
 

@@ -15,7 +15,7 @@ from harness.checks import Check
 from harness.checks.repetition import moved_outputs, same_evaluation
 from harness.domain import BackwardRaised, Refused
 from harness.examples.special import Special, special_points
-from harness.findings.evidence import finding_of
+from harness.findings.evidence import placed
 from harness.judgement.accord import ASKING, agreed, as_autograd, bends
 from harness.judgement.comparison import not_finite
 from harness.judgement.edges import Edges
@@ -218,9 +218,8 @@ def _together(found: list[tuple[Special, Verdicts]]) -> Observation:
 
 def _failure(session: Session, point: Special, name: str, verdict: Verdict) -> Observation:
     """The finding at the special point; what is said beside it is that it is the point which matters."""
-    finding = finding_of(Session(point.case), name, verdict, [])
     # a sentence about the residual could not be tested: at fresh draws the point is no longer special
-    finding = replace(finding, diagnosis=_alone(session, point, name))
+    finding = replace(placed(point.case, name, verdict), diagnosis=_alone(session, point, name))
     return Observation(
         Outcome.FAIL, reason=f"{name}, at {point.what}: {verdict.reason}", finding=_named(finding, point)
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from itertools import chain
 
 import torch
@@ -39,8 +40,18 @@ TELLING = 3
 
 
 def finding_of(session: Session, name: str, verdict: Verdict, others: list[Session], judge: str = "judge") -> Finding:
-    """The finding for one tensor's failed verdict; `others` are failing sessions of other sizes."""
+    """The finding for one tensor's failed verdict, with what is wrong; `others` are failing sessions of other sizes."""
+    finding = placed(session.case, name, verdict)
     case = verdict.case or session.case
+    claimed = case.base.gradients.get(name) if name in case.leaves else None
+    if claimed is None or verdict.expected is None or verdict.allowed is None:
+        return finding
+    return replace(finding, diagnosis=_diagnosis(session, name, claimed.double(), verdict, others, judge))
+
+
+def placed(case: Case, name: str, verdict: Verdict) -> Finding:
+    """Where one tensor's failed verdict is worst, by how much, and a script that shows it."""
+    case = verdict.case or case
     claimed = case.base.outputs[0] if name not in case.leaves else case.base.gradients.get(name)
     if claimed is None or verdict.expected is None or verdict.allowed is None:
         return Finding((name, None), verdict.reason, "", "exact", 1, 1, example=case.label)
@@ -55,9 +66,8 @@ def finding_of(session: Session, name: str, verdict: Verdict, others: list[Sessi
         float(allowed[index]),
         wrong,
         int((~r.isnan()).sum()),
-        _diagnosis(session, name, g, verdict, others, judge) if name in case.leaves else (),
-        script(case, name, index, float(g[index]), float(r[index])) if name in case.leaves else "",
-        case.label,
+        reproduce=script(case, name, index, float(g[index]), float(r[index])) if name in case.leaves else "",
+        example=case.label,
     )
 
 

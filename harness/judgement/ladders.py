@@ -162,7 +162,8 @@ class Ladders:
 
     def line(self, name: str, d: Direction, first: int | None = None) -> Line:
         """What the ladder says along a direction through one tensor."""
-        need, ladder = self.need(name, self.claim.sizes[name]), Ladder(self.along(name), self.claim.gradients, d)
+        need = self.need(name, self.claim.sizes[name])
+        ladder = Ladder(self.along(name), self.claim.gradients, d, self.case.known_wrong, whole=True)
         return Line.settle(ladder, self.differences.unit(name), need, first=first)
 
     def blocks(self, name: str) -> Blocks | None:
@@ -264,7 +265,7 @@ class Ladders:
         units: Units,
         plain: bool = False,
     ) -> Line:
-        ladder = Ladder(differences, {name: g}, differences.one(name, k), plain)
+        ladder = Ladder(differences, {name: g}, differences.one(name, k), plain or self.case.known_wrong)
         line = Line.settle(ladder, differences.unit(name, k), need, least=1.0)
         if not line.refuted:
             return line.forgiven(slack)

@@ -49,6 +49,9 @@ class Ladder:
     d: Direction
     plain: bool = False
     """Whether two rungs that refute the claim are enough: it is known to be wrong, and asked where."""
+    whole: bool = False
+    """Whether it goes through all entries of a tensor: of a claim outside a kink's slopes these are then asked, one by one, if it
+    is that of a piece."""
 
     def rung(self, k: int) -> Residual | None:
         """Richardson's estimate with the largest step 2⁻ᵏ."""
@@ -63,6 +66,8 @@ class Ladder:
     def around(self) -> bool:
         """Whether the claim lies between the derivatives at points around, and at those nearer by too: farther ones differ by the
         function's curvature as well."""
+        if self.plain:
+            return False
         claim = self.differences.claimed(self.gradients, self.differences.spread(self.d, 1.0))
         between = (Pieces(self.differences).around(self.d, radius) for radius in RADII)
         return all(low <= claim <= high for low, high in between)
@@ -254,4 +259,5 @@ class _Climb:
         if kink is None:
             return Line.unknown(self.least)
         # at a kink of several pieces the claim may be the slope of a piece that no one-sided difference shows
-        return replace(kink, out=0.0) if kink.outside and self.ladder.around else kink
+        between = kink.outside and not self.ladder.whole and self.ladder.around
+        return replace(kink, out=0.0) if between else kink
