@@ -175,7 +175,7 @@ class Scales:
     def _weighed(self, allowance: Allowance) -> Verdict:
         """What is said of the error by what rounding may come to."""
         most, covered = self._share(allowance.rms), allowance.covers(self.error)
-        if not (covered and most <= VISIBLE) and self._vanishes():
+        if not (covered and most <= VISIBLE) and self._vanishes(allowance):
             return Verdict(Outcome.PASS, ROUNDINGS * self.low.u, f"zero up to rounding, in {self.short} too")
         return self._explained(allowance, most) if covered else self._unexplained(allowance, most)
 
@@ -228,10 +228,16 @@ class Scales:
             return False
         return allowance.widened(AGAIN, own).covers(self.error)
 
-    def _vanishes(self) -> bool:
+    def _vanishes(self, allowance: Allowance) -> bool:
         """Whether the gradient is a true zero (a bias in front of a centring), and what is left of it in the lower
-        precision no more than what is left of it in the wide one, in units of their last digits."""
+        precision no more than what is left of it in the wide one, in units of their last digits.
+
+        Where terms cancel there to the last digit (do·v − do·o of attention to a single key), that measures nothing, and
+        autograd may have no such terms: what is left is then what rounding every result of this very backward leaves.
+        """
         left = self.low.remainder(self.name)
+        if left == 0.0:
+            return self._recomputed(allowance)
         return left is not None and float(self.error.abs().max()) <= ROUNDINGS * left
 
     def _hidden(self, allowance: Allowance) -> float:

@@ -559,3 +559,31 @@ def test_a_numpy_gradient_within_the_resolution_of_float32_is_verified_whatever_
 
     assert float32(1.0).outcome is Outcome.PASS
     assert float32(1.01).outcome is not Outcome.PASS
+
+
+class SingleKey:
+    """Attention to one key that keeps its outputs in place of weights: of do·v − do·o nothing is left but rounding."""
+
+    def __init__(self, shift=0.0):
+        self.shift = shift
+
+    def forward(self, q, k, v):
+        score = q @ k.T
+        self.kept, self.most = (q, k, v), score.amax(1, keepdim=True)
+        self.o = torch.exp(score - self.most) @ v
+        return self.o
+
+    def backward(self, do):
+        q, k, v = self.kept
+        p = torch.exp(q @ k.T - self.most)
+        ds = p * (do @ v.T - (do * self.o).sum(1, keepdim=True)) + self.shift * (do.dtype == torch.bfloat16)
+        return ds @ k, ds.T @ q, p.T @ do
+
+
+@pytest.mark.parametrize(("shift", "outcome"), [(0.0, Outcome.PASS), (1.0, Outcome.FAIL)])
+def test_terms_that_cancel_exactly_in_float64_may_leave_rounding_in_lower_precision(shift, outcome):
+    torch.manual_seed(2)
+    q, k, v = (10 * torch.randn(1, 2, dtype=torch.float64) for _ in range(3))
+    found = results(SingleKey(shift), q, k, v, seed=2)
+    assert found["bfloat16"].outcome is outcome
+    assert found["float16"].outcome is Outcome.PASS
