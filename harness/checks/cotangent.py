@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from harness.checks import Check
-from harness.judgement.comparison import agreement, entry_farthest_off
+from harness.judgement.comparison import TIMES, agreement, entry_farthest_off, scatter_of_multiples
 from harness.judgement.verdict import Verdict
 from harness.outcome import Outcome
 from harness.session import Observation, Session
@@ -145,7 +145,7 @@ def cotangent_layout(session: Session) -> Observation:
     if skipped := _nothing_to_vary(session):
         return skipped
     v, g = session.case.base.cotangents, session.case.base.gradients
-    cases = [Asked(what, [lay(t) for t in v], _times(g, 1.0)) for what, lay in LAYOUTS.items()]
+    cases = [Asked(what, [lay(t) for t in v], _times(g, 1.0), lay=lay) for what, lay in LAYOUTS.items()]
     cases = [c for c in cases if any(moved(a, b) for a, b in zip(c.cotangents, v, strict=True))]
     cases += _expanded(session)
     if not cases:
@@ -202,6 +202,8 @@ class Asked:
     """The sizes of parts before they cancel."""
     found: Gradients | None = None
     """What backward gives, where that is known."""
+    lay: Callable[[Tensor], Tensor] | None = None
+    """What puts other cotangents in the same memory, where that is what is changed."""
 
 
 def _all(session: Session, asked: Sequence[Asked]) -> Observation:
@@ -213,7 +215,8 @@ def _all(session: Session, asked: Sequence[Asked]) -> Observation:
         for n in session.case.wanted:
             size = None if a.sizes is None else a.sizes[n]
             verdict = agreement(session.judge.claim, n, found.get(n), a.expected[n], size)
-            if verdict.outcome is Outcome.FAIL and size is not None and _last_digits(session, n, a.cotangents, verdict):
+            may_round = size is not None or a.lay is not None
+            if verdict.outcome is Outcome.FAIL and may_round and _last_digits(session, n, a, verdict):
                 open_[n] = verdict.resolution
                 continue
             if verdict.outcome is Outcome.FAIL:
@@ -227,28 +230,22 @@ def _all(session: Session, asked: Sequence[Asked]) -> Observation:
     return Observation(Outcome.PASS, good)
 
 
-FACTORS = (1.1, 0.9, 1.3, 0.7)
-"""Times which numbers are rounded otherwise; near enough to 1 that nothing else becomes of them."""
-
-TIMES = 8
-"""By how much a sum, which is rounded three times over, may be further out than one such change."""
-
-
-def _last_digits(session: Session, name: str, cotangents: Cotangents, verdict: Verdict) -> bool:
+def _last_digits(session: Session, name: str, asked: Asked, verdict: Verdict) -> bool:
     """Whether the gradient is no further out than rounding inside backward makes it: a softmax that is saturated subtracts
-    nearly equal numbers, of which what is left depends on the cotangent. Seen where a multiple of the cotangents, or of those
-    that they are the sum of, does not give what another multiple does; they themselves, which may be a special case to the
-    layer, are not asked again."""
-    case = session.case
-    found, expected = case.pulled(cotangents).get(name), verdict.expected
+    nearly equal numbers, of which what is left depends on the cotangent, and on the order in which memory makes it be summed.
+    Seen where a multiple of the cotangents, in that memory, or of those that they are the sum of, does not give what another
+    multiple does; they themselves, which may be a special case to the layer, are not asked again."""
+    case, lay = session.case, asked.lay or Tensor.contiguous
+    found, expected = case.pulled(asked.cotangents).get(name), verdict.expected
     if found is None or expected is None:
         return False
-    off, rounded = float((found.double() - expected).abs().amax()), 0.0
-    for part in (cotangents, case.base.cotangents, [1 - t for t in case.base.cotangents]):
-        multiples = [(c, case.pulled([c * t for t in part]).get(name)) for c in FACTORS]
-        same = [g.double() / c for c, g in multiples if g is not None]
-        rounded = max([rounded, *(float((other - same[0]).abs().amax()) for other in same[1:])])
-    return off <= TIMES * rounded
+
+    def rounded(part: Cotangents) -> float:
+        return scatter_of_multiples(lambda c: case.pulled([lay(c * t) for t in part]).get(name))
+
+    base = case.base.cotangents
+    off = float((found.double() - expected).abs().amax())
+    return off <= TIMES * max(map(rounded, (asked.cotangents, base, [1 - t for t in base])))
 
 
 def _times(gradients: Gradients, factor: float) -> dict[str, Tensor | None]:

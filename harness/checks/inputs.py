@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -12,12 +12,12 @@ from torch import Tensor
 from harness.aggregate import ENOUGH
 from harness.case import Case
 from harness.checks import Check
-from harness.checks.repetition import moved_outputs, same_evaluation
+from harness.checks.repetition import moved_outputs, pulled, same_evaluation
 from harness.domain import BackwardRaised, Refused
 from harness.examples.special import Special, special_points
 from harness.findings.evidence import placed
 from harness.judgement.accord import ASKING, agreed, as_autograd, bends
-from harness.judgement.comparison import not_finite
+from harness.judgement.comparison import TIMES, agreement, not_finite, scatter_of_multiples
 from harness.judgement.edges import Edges
 from harness.judgement.judge import Judge
 from harness.judgement.surroundings import Surroundings
@@ -27,6 +27,7 @@ from harness.oracles.budget import Budget, Spent
 from harness.outcome import Outcome
 from harness.report import Finding
 from harness.session import Observation, Session
+from harness.subject import Gradients
 from harness.tensors.arrays import rms
 from harness.tensors.layouts import LAYOUTS, dense, moved
 
@@ -90,6 +91,7 @@ def input_layout(session: Session) -> Observation:
         return Observation(Outcome.SKIP, reason="no two evaluations of it compare")
     inputs = [n for n, leaf in case.subject.leaves.items() if leaf.role == "input"]
     seen, redrawn, refused = Observation(Outcome.SKIP, reason="the inputs have one layout"), "", ""
+    coarse: Observation | None = None
     for what, lay in LAYOUTS.items():
         leaves = {n: lay(t) if n in inputs else t.clone() for n, t in case.leaves.items()}
         if any(moved(leaves[n], case.leaves[n]) for n in inputs):
@@ -104,8 +106,35 @@ def input_layout(session: Session) -> Observation:
                 continue
             seen = same_evaluation(session, f"inputs in {what}", evaluation)
             if seen.outcome is Outcome.FAIL:
-                return seen
+                of_gradient = seen.finding is not None and seen.finding.where[0] in case.wanted
+                if not of_gradient or (coarse := _coarse(session, leaves)) is None:
+                    return seen
+    if coarse is not None:
+        return coarse
     return replace(seen, reason=refused or redrawn) if refused or redrawn else seen
+
+
+def _coarse(session: Session, leaves: Mapping[str, Tensor]) -> Observation | None:
+    """What is said where gradients with inputs in other memory are no further out than rounding inside backward makes them there:
+    sums in another order leave something else of numbers that cancel (do·v − do·o of attention whose weights are 0 and 1)."""
+    case, claim = session.case, session.judge.claim
+
+    def found(times: float = 1.0) -> Gradients:
+        return pulled(case, case.forward(leaves), times)
+
+    def explained(name: str, at: Tensor | None, verdict: Verdict) -> bool:
+        if at is None or verdict.expected is None:
+            return False
+        off = float((at - verdict.expected).abs().amax())
+        return off <= TIMES * scatter_of_multiples(lambda c: found(c).get(name))
+
+    g, expected = found(), case.base.gradients
+    verdicts = {n: agreement(claim, n, g.get(n), expected.get(n)) for n in case.wanted}
+    out = {n: v for n, v in verdicts.items() if v.outcome is Outcome.FAIL}
+    if not out or not all(explained(n, g.get(n), v) for n, v in out.items()):
+        return None
+    why = f"{', '.join(out)}: of numbers that cancel inside backward only rounding is left"
+    return Observation(Outcome.INCONCLUSIVE, reason=why)
 
 
 def judged(point: Special, budget: Budget) -> Verdicts:

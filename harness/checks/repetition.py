@@ -207,14 +207,14 @@ def moved_outputs(case: Case, outputs: tuple[Tensor, ...]) -> Finding | None:
     return None
 
 
-def pulled(case: Case, evaluation: Evaluation) -> Gradients:
-    """The gradients of an evaluation for the case's own cotangents.
+def pulled(case: Case, evaluation: Evaluation, times: float = 1.0) -> Gradients:
+    """The gradients of an evaluation for the case's own cotangents, or a multiple of them.
 
     Raises:
         BackwardRaised: the backward raised.
     """
     with backward_may_raise():
-        return evaluation.pullback(tuple(v.clone() for v in case.base.cotangents))
+        return evaluation.pullback(tuple(times * v for v in case.base.cotangents))
 
 
 def same(

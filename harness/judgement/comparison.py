@@ -112,6 +112,20 @@ def _expressible(claim: Claim, name: str) -> float:
     return max(floor, finest) if math.isfinite(finest) else floor
 
 
+FACTORS = (1.1, 0.9, 1.3, 0.7)
+"""Times which numbers are rounded otherwise; near enough to 1 that nothing else becomes of them."""
+
+TIMES = 8
+"""By how much a sum, which is rounded three times over, may be further out than one such change."""
+
+
+def scatter_of_multiples(pulled: Callable[[float], Tensor | None]) -> float:
+    """By how much what backward gives for one multiple of a cotangent differs from what it gives for another, divided by the
+    multiple: by rounding, whatever a linear backward gets wrong."""
+    same = [g.double() / c for c in FACTORS if (g := pulled(c)) is not None]
+    return max((float((g - same[0]).abs().amax()) for g in same[1:]), default=0.0)
+
+
 def entry_farthest_off(name: str, found: Tensor | None, expected: Tensor | None) -> Finding:
     """What one backward gives beside what another implies."""
     if found is None or expected is None or found.shape != expected.shape:

@@ -274,6 +274,39 @@ def test_what_a_saturated_softmax_leaves_is_rounded_and_no_fault(of_ones, outcom
     assert result.outcome is outcome
 
 
+class FromOutputs:
+    """Attention that keeps its outputs in place of weights. Of do·v − do·o, where a weight is 1, memory in another order leaves
+    something else; `factor` is what it multiplies the gradient of v by in such memory."""
+
+    def __init__(self, factor=1.0):
+        self.factor = factor
+
+    def forward(self, q, k, v):
+        self.p = torch.softmax(q @ k.T, 1)
+        self.o, self.kept = self.p @ v, (q, k, v)
+        return self.o
+
+    def backward(self, do):
+        q, k, v = self.kept
+        ds = self.p * (do @ v.T - (do * self.o).sum(1, keepdim=True))
+        strided = not (do.is_contiguous() and v.is_contiguous())
+        return ds @ k, ds.T @ q, self.p.T @ do * (self.factor if strided else 1.0)
+
+
+@pytest.mark.parametrize("check", ["cotangent_layout", "input_layout"])
+@pytest.mark.parametrize("seed", [0, 2])
+def test_memory_in_another_order_leaves_other_rounding_of_what_cancels(check, seed):
+    draw = np.random.default_rng(seed)
+    x = [torch.tensor(30 * draw.uniform(-1, 1, size=size)) for size in ((2, 2), (2, 2), (2, 3))]
+
+    def outcome(factor):
+        report = gradcheck(FromOutputs(factor), *x, battery=True, raise_exception=False, seed=seed)
+        return next(r for r in report.results if r.check == check).outcome
+
+    assert outcome(1.0) is Outcome.INCONCLUSIVE
+    assert outcome(1.001) is Outcome.FAIL
+
+
 class CubeRoot:
     """Its slope at 0 is infinite; `seen` is what its backward makes of the cotangent."""
 
