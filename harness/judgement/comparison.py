@@ -82,9 +82,13 @@ def agreement(
     worst = float(apart.max()) / scale if scale else float("inf")
     # what grows with the cotangent is rounded in proportion
     grown = scale / claim.sizes[name] if claim.sizes[name] else 1.0
-    # a true zero (a bias in front of a centring) has no size before cancellation here: what the forward can express has
-    if bool((apart <= allowed + grown * claim.differences.floor(name)).all()):
+    if bool((apart <= allowed).all()):
         return Verdict(Outcome.PASS, worst)
+    # a true zero (a bias in front of a centring) has no size before cancellation here: what the forward can express has
+    floor = grown * claim.differences.floor(name)
+    if bool((apart <= allowed + floor).all()):
+        # relative to the slope of outputs that change by all of their size over the input's spread
+        return Verdict(Outcome.PASS, float(apart.max()) / max(scale, floor / (64 * claim.case.u)))
     # what has to be measured comes last
     rounding = torch.zeros(()) if repeated else _rounding(claim, name)
     allowed = allowed + grown * (rounding + _expressible(claim, name))

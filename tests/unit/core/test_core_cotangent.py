@@ -307,6 +307,15 @@ def test_memory_in_another_order_leaves_other_rounding_of_what_cancels(check, se
     assert outcome(1.001) is Outcome.FAIL
 
 
+def test_what_is_zero_up_to_rounding_is_compared_to_a_finite_resolution():
+    """Attention to one key: nothing is expected of q and k, and what is left has no size to be relative to."""
+    draw = np.random.default_rng(0)
+    x = [torch.tensor(3 * draw.uniform(-1, 1, size=size)) for size in ((3, 4), (1, 4), (1, 5))]
+    report = gradcheck(FromOutputs(), *x, battery=True, raise_exception=False)
+    found = {r.check: r.tensors for r in report.results if r.check in (*CHECKS, "input_layout")}
+    assert all(resolution <= 1e-12 for tensors in found.values() for resolution in tensors.values())
+
+
 class CubeRoot:
     """Its slope at 0 is infinite; `seen` is what its backward makes of the cotangent."""
 
