@@ -15,11 +15,11 @@ from torch import Tensor
 from harness.case import Case
 from harness.draws import rng_of
 from harness.examples.prepare import is_constant
-from harness.examples.values import SIZES, Make, Range, magnitudes, thresholds_or_scale, ties, zeros
+from harness.examples.values import SIZES, Make, Range, magnitudes, thresholds_or_scale, ties, turned, zeros
 from harness.kinds import Drawn, Floats, Ints, size_expression
 
-PARAMETERS = 1 / 3
-"""How often a point of the inputs makes room for one of the parameters: over 25 examples each of its two kinds is met with
+PARAMETERS = 1 / 2
+"""How often a point of the inputs makes room for one of the parameters: over 25 examples each of its three kinds is met with
 probability 1 − (5/6)²⁵ = 0.99."""
 
 LARGE = 64
@@ -65,19 +65,21 @@ def special_points(case: Case) -> Iterator[Special]:
 
 
 def _of_parameters(case: Case, constant: list[str]) -> Special | None:
-    """As the layer begins, which no draw is; or one or all of them with zeros, which a scale is where a branch begins shut."""
+    """As the layer begins, which no draw is; or one or all of them with zeros, which a scale is where a branch begins shut; or
+    with signs that it does not begin with, which no draw has either and no step of training avoids."""
     rng = rng_of(case.seed, 17, 4)
-    changed = dict(case.leaves)
-    if rng.random() < 0.5:
-        changed |= {n: case.subject.leaves[n].value.clone() for n in constant}
-        what = f"{', '.join(constant)} as the layer begins"
-    else:
-        chosen = [str(rng.choice(constant))] if rng.random() < 0.5 else constant
-        changed |= {n: zeros(case.leaves[n], Range(), rng)[0] for n in chosen}
-        what = f"zeros in {', '.join(chosen)}"
-    if all(_same(changed[n], case.leaves[n]) for n in constant):
+    changed = {n: case.subject.leaves[n].value.clone() for n in constant}
+    what = f"{', '.join(constant)} as the layer begins"
+    signed = [n for n in constant if bool(changed[n].any())]
+    kinds = [(constant, zeros)] + [(signed, turned)] * bool(signed)
+    if (kind := rng.integers(len(kinds) + 1)) < len(kinds):
+        names, make = kinds[kind]
+        names = [str(rng.choice(names))] if rng.random() < 0.5 else names
+        changed = {n: (made := make(case.leaves[n], Range(), rng))[0] for n in names}
+        what = made[1].format(", ".join(names))
+    if all(_same(t, case.leaves[n]) for n, t in changed.items()):
         return None
-    return _special(case, changed, what)
+    return _special(case, {**case.leaves, **changed}, what)
 
 
 def _of_inputs(case: Case, number: int, make: Make) -> Special | None:

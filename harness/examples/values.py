@@ -99,6 +99,11 @@ def zeros(x: Tensor, within: Range, rng: np.random.Generator) -> tuple[Tensor, s
     return torch.where(chosen, filled, _unsaturated(x, within)), "zeros in {}" if value == 0.0 else f"{value:g} in {{}}"
 
 
+def turned(x: Tensor, within: Range, rng: np.random.Generator) -> tuple[Tensor, str]:
+    """Some entries with the other sign."""
+    return torch.where(_some(x, rng) & within.holds(-x), -x, x), "other signs in {}"
+
+
 def thresholds_or_scale(x: Tensor, within: Range, rng: np.random.Generator) -> tuple[Tensor, str]:
     """Integers and halves, or the values times 2ᵏ."""
     scaled = rng.random() < 0.5

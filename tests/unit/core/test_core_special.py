@@ -456,7 +456,8 @@ class Affine:
         self.dgamma, self.dbeta = (d * x).sum(0), d.sum(0)
         if self.fault == "no bias yet" and not self.beta.any():
             self.dbeta = np.zeros_like(self.beta)
-        return d * self.gamma * (1.1 if self.fault == "no scale yet" and (self.gamma == 1).all() else 1)
+        gamma = np.abs(self.gamma) if self.fault == "scale taken for positive" else self.gamma
+        return d * gamma * (1.1 if self.fault == "no scale yet" and (self.gamma == 1).all() else 1)
 
 
 STARTING = {
@@ -474,3 +475,29 @@ def test_parameters_are_zero_and_as_the_layer_begins_at_some_points(fault, seed)
     [found] = check(spec, only="special_values", seed=seed).results
     assert found.outcome is (Outcome.FAIL if fault else Outcome.PASS), found.reason
     assert STARTING[fault] in found.reason
+
+
+class Spread(Affine):
+    """log γ + x/γ, which no negative γ has."""
+
+    def forward(self, x):
+        self.x = x
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.log(self.gamma) + x / self.gamma
+
+    def backward(self, d):
+        self.dgamma = (d * (1 / self.gamma - self.x / self.gamma**2)).sum(0)
+        return d / self.gamma
+
+
+SIGNED = 1
+"""A seed whose point of parameters has other signs in γ."""
+
+
+@pytest.mark.parametrize("layer", [Affine(3), Spread(3), Affine(3, "scale taken for positive")])
+def test_a_scale_that_begins_positive_is_negative_at_some_points(layer):
+    x = np.random.default_rng(0).standard_normal((4, 3))
+    report = gradcheck(layer, x, battery=True, seed=SIGNED, raise_exception=False)
+    [found] = [r for r in report.results if r.check == "special_values"]
+    assert found.outcome is (Outcome.FAIL if layer.fault else Outcome.PASS), found.reason
+    assert ("at other signs in gamma" in found.reason) is bool(layer.fault)
