@@ -50,7 +50,8 @@ def gradcheck(
 ) -> Report:
     """Verify the backward pass of one layer at one input. Takes the place of `torch.autograd.gradcheck`.
 
-    Every tensor is judged as given, and once more with constant parameters (γ = 1, β = 0) redrawn.
+    Every tensor is judged as given, and once more with constant parameters (γ = 1, β = 0) redrawn,
+    by the battery with all of them moved.
 
     Args:
         layer: an object with forward and backward, a pair (forward, backward) of functions, a torch.autograd.Function,

@@ -14,6 +14,7 @@ from harness.examples.prepare import is_constant
 from harness.functions.reference import Reference
 from harness.outcome import SpecError
 from harness.reading.modes import EVAL, TRAIN
+from harness.state.watched import decoy
 from harness.subject import Subject
 from harness.tensors.arrays import all_finite
 
@@ -55,10 +56,14 @@ def as_given(subject: Subject, mode: str | None, seed: int, resolution: float | 
 
 def redrawn(case: Case, names: Sequence[str], buffers: Mapping[str, Tensor] | None) -> Case:
     """The same inputs beside other values of these parameters, and with these buffers."""
-    moved = directions_like([case.leaves[n] for n in names], case.seed, 4)
-    leaves = {**case.leaves, **{n: constant_like(case.leaves[n], d) for n, d in zip(names, moved, strict=True)}}
-    done = (["constant parameters redrawn"] if names else []) + (["running statistics moved"] if buffers else [])
+    equal = [n for n in names if is_constant(case.leaves[n])]
+    moved = directions_like([case.leaves[n] for n in equal], case.seed, 4)
+    others = {n: decoy(case.leaves[n]) for n in names if n not in equal}
+    drawn = {n: constant_like(case.leaves[n], d) for n, d in zip(equal, moved, strict=True)}
+    said = {"constant parameters redrawn": equal, "other parameters moved": others, "running statistics moved": buffers}
+    done = [what for what, any_ in said.items() if any_]
     label = ", ".join(["the input as given", *done])
+    leaves = {**case.leaves, **others, **drawn}
     return case.at(leaves=leaves, buffers=buffers or case.buffers, label=label, seed=case.seed + 1, echo=True)
 
 

@@ -15,7 +15,7 @@ from harness.case import Case
 from harness.checks import Check, selected
 from harness.domain import BackwardRaised, Refused
 from harness.engine import Plan
-from harness.examples.prepare import Prepared, constants, prepared
+from harness.examples.prepare import Prepared, constants, parameters, prepared
 from harness.examples.sample import name_of
 from harness.once import once
 from harness.outcome import SpecError
@@ -106,10 +106,11 @@ class Single:
         return Plan(name_of(self.layer), (self.mode,), [partial(_raise, raised)], checks, said, str(self.device))
 
     def _of(self, made: Prepared, dtype: str) -> Plan:
-        """The point as given, and where constants hide a factor (γ = 1), one with these moved."""
+        """The point as given, and where constants hide a factor (γ = 1), one with these moved; for the battery with every
+        parameter, as a step would: what a backward keeps of them from an earlier call is old there."""
         base = made.trial
         assert base is not None
-        names, buffers = constants(base.subject), moved(base)
+        names, buffers = (parameters if self.battery else constants)(base.subject), moved(base)
         cases = [lambda _: base] + ([lambda _: redrawn(base, names, buffers)] if names or buffers else [])
         odd = [n for n, t in base.leaves.items() if t.is_floating_point() and not all_finite(t)]
         said = [f"{n} holds values that are infinite or NaN" for n in odd]

@@ -190,9 +190,14 @@ def walk_state(layer: Any) -> list[Tensor]:
     return [t for slot in walk(layer) if (t := slot.read()) is not None]
 
 
+def parameters(subject: Subject) -> list[str]:
+    """The parameters of real numbers."""
+    return [n for n, leaf in subject.leaves.items() if leaf.role == "parameter" and leaf.value.is_floating_point()]
+
+
 def constants(subject: Subject) -> list[str]:
     """The parameters whose entries are all equal, as γ = 1 and β = 0."""
-    return [n for n, leaf in subject.leaves.items() if leaf.role == "parameter" and is_constant(leaf.value)]
+    return [n for n in parameters(subject) if is_constant(subject.leaves[n].value)]
 
 
 def is_constant(t: Tensor) -> bool:

@@ -396,3 +396,35 @@ def test_a_second_call_that_is_for_the_forward_before_is_none_of_this_one_s(kind
     seen = repeatable(session)
     assert seen.outcome is outcome
     assert ("from a stack" in seen.reason) is (outcome is Outcome.PASS)
+
+
+class Product(Square):
+    """x W, right."""
+
+    def __init__(self):
+        self.W, self.turned = X[:3].clone().T, None
+
+    def forward(self, x):
+        self.x = x
+        return x @ self.W
+
+    def backward(self, dy):
+        self.dW = self.x.T @ dy
+        return dy @ self.W.T
+
+
+class TurnedOnce(Product):
+    """Turns W at its first backward and never again."""
+
+    def backward(self, dy):
+        super().backward(dy)
+        if self.turned is None:
+            self.turned = self.W.T.clone()
+        return dy @ self.turned
+
+
+@pytest.mark.parametrize("layer", [Product, TurnedOnce])
+def test_what_backward_keeps_of_parameters_is_old_once_they_move(layer):
+    found = outcome(layer(), "input_gradient")
+    assert found.outcome is (Outcome.PASS if layer is Product else Outcome.FAIL)
+    assert layer is Product or "other parameters moved" in found.finding.example
