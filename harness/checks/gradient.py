@@ -53,6 +53,9 @@ def parameter_gradient(session: Session) -> Observation:
     return observed(verdicts)
 
 
+LOST = "autograd through the forward gives infinite or NaN entries where backward gives numbers"
+
+
 def autograd(session: Session) -> Observation:
     """Autograd through the layer's own forward, which only vouches for a forward that differences confirm."""
     case, judge = session.case, session.judge
@@ -61,7 +64,7 @@ def autograd(session: Session) -> Observation:
     if case.echo and all(v.outcome is Outcome.PASS for v in judge.verdicts.values()):
         return Observation(Outcome.SKIP, reason="asked at the input as given")
     if judge.trusted is None:
-        return Observation(Outcome.SKIP, reason=str(case.autograd))
+        return Observation(Outcome.SKIP, reason=case.autograd if isinstance(case.autograd, str) else LOST)
     if not case.wanted:
         return Observation(Outcome.SKIP, reason="nothing wants a gradient")
     verdicts = {n: _beside_autograd(session, n) for n in case.wanted}

@@ -215,7 +215,7 @@ def _is_choice(session: Session, point: Special, name: str, verdict: Verdict) ->
         return False
     judge = Judge(point.case)
     g, r = judge.claim.gradients[name], there if isinstance(there, str) else there.get(name)
-    if isinstance(r, str) or r is None or float((g - r).abs().max()) > 64 * point.case.u * rms(r):
+    if isinstance(r, str) or r is None or not float((g - r).abs().max()) <= 64 * point.case.u * rms(r):
         return False
     off = (g.double() - verdict.expected).abs().nan_to_num(nan=0.0)
     return bends(judge, name, int(off.argmax()))

@@ -39,7 +39,15 @@ class Acceptance(Ladders):
         if not isinstance(found, dict):
             return None
         held = self.differences.held
-        return {n: r.masked_fill(held[n], 0.0) if n in held else r for n, r in found.items()}
+        found = {n: r.masked_fill(held[n], 0.0) if n in held else r for n, r in found.items()}
+        return None if any(map(self._lost, found, found.values())) else found
+
+    def _lost(self, name: str, r: Tensor) -> bool:
+        """Whether autograd has no number where the claim has one (eigenvectors at equal eigenvalues, a root in a branch that is
+        not taken): no difference could tell the two apart."""
+        if bool(r.isfinite().all()) or name in self.claim.malformed:
+            return False
+        return bool((self.claim.gradients[name].isfinite() & ~r.isfinite()).any())
 
     @once
     def tight(self) -> frozenset[str]:

@@ -533,3 +533,25 @@ def test_an_output_that_stands_still_hides_nothing_that_is_claimed_of_others(lar
     x = torch.randn(3, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(9))
     report = gradcheck(Apart(large, factor), x, raise_exception=False)
     assert {r.check: r.outcome for r in report.results}["parameter_gradient"] is outcome
+
+
+class RootOrLine:
+    """√x, and x/2 where x is negative: there autograd through the forward is NaN, for it multiplies 0 by 1/√x."""
+
+    def __init__(self, factor: float) -> None:
+        self.factor = factor
+
+    def forward(self, x):
+        self.x = x
+        return torch.where(x > 0, x.sqrt(), x / 2)
+
+    def backward(self, dy):
+        return dy * torch.where(self.x > 0, 0.5 / self.x.sqrt(), torch.full_like(self.x, 0.5 * self.factor))
+
+
+@pytest.mark.parametrize("factor", [1.0, 1.1])
+def test_autograd_that_gives_no_number_vouches_for_nothing(factor):
+    x = torch.linspace(-2, 2, 12, dtype=torch.float64).reshape(4, 3)
+    found = {r.check: r for r in gradcheck(RootOrLine(factor), x, raise_exception=False).results}
+    assert found["input_gradient"].outcome is (Outcome.PASS if factor == 1 else Outcome.FAIL)
+    assert "NaN entries" in found["autograd"].reason
