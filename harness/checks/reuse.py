@@ -27,6 +27,8 @@ def reuse(session: Session) -> Observation:
     if not case.replays or not case.wanted:
         return Observation(Outcome.SKIP, reason="no two evaluations of it compare")
     seen = Observation(Outcome.PASS, dict.fromkeys(case.wanted, 0.0))
+    if case.subject.partially is not None and (replaced := _replaced(session)).outcome is Outcome.FAIL:
+        return replaced
     stuck = _stuck(session)  # before the other layer sees anything like the case's inputs
     for what, evaluation in histories(session):
         seen = same_evaluation(session, what, evaluation)
@@ -57,6 +59,18 @@ def histories(session: Session) -> Iterator[tuple[str, Evaluation]]:
             # the later goes back first, as in a network: what all of a class keep may be a stack
             beside = pulled(case, case.at(subject=twin).forward(decoyed(case)))
         yield "with another layer of the class in between", _without(session, evaluation, beside)
+
+
+def _replaced(session: Session) -> Observation:
+    """Whether another forward replaces what the first left for its backward, in what autograd runs: there a graph keeps that for
+    each, and one layer at two places of a network goes forward twice. One that raises has said so."""
+    case = session.case
+    evaluation = case.fresh()
+    with suppress(Refused):
+        case.forward(decoyed(case))
+    with suppress(BackwardRaised):
+        return same_evaluation(session, "after a second forward", evaluation)
+    return Observation(Outcome.PASS)
 
 
 def _stuck(session: Session) -> Observation | None:

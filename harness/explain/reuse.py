@@ -4,7 +4,8 @@ Before: a forward and backward at other values, and of half and twice as many ro
 between: a forward and backward of another layer of the class, which finds what the first has left in globals and in the class.
 Beside it: one made anew whose first batches were others, and which answers otherwise if the layer goes by its first for good
 (its number of rows, a mask by shape). That a second forward replaces what the first kept is said, and is a failure only under
-the promise "reentrant"; so it is where functions that keep it in a closure are used twice.
+the promise "reentrant", and in what autograd runs (a Function, module or callable), whose graph keeps it for each forward; it is
+said too where functions that keep it in a closure are used twice.
 """
 
 from harness import LayerSpec

@@ -428,3 +428,39 @@ def test_what_backward_keeps_of_parameters_is_old_once_they_move(layer):
     found = outcome(layer(), "input_gradient")
     assert found.outcome is (Outcome.PASS if layer is Product else Outcome.FAIL)
     assert layer is Product or "other parameters moved" in found.finding.example
+
+
+class Scaled(torch.autograd.Function):
+    """tanh(x) s."""
+
+    @staticmethod
+    def forward(ctx, x, s):
+        ctx.save_for_backward(x, s)
+        return x.tanh() * s
+
+    @staticmethod
+    def backward(ctx, dy):
+        x, s = ctx.saved_tensors
+        return dy * s * (1 - x.tanh() ** 2), (dy * x.tanh()).sum(0)
+
+
+class KeptOnTheClass(Scaled):
+    """Its scale stands on the class, not on the context."""
+
+    @staticmethod
+    def forward(ctx, x, s):
+        KeptOnTheClass.s = s.detach()
+        return Scaled.forward(ctx, x, s)
+
+    @staticmethod
+    def backward(ctx, dy):
+        dx, ds = Scaled.backward(ctx, dy)
+        return dx / ctx.saved_tensors[1] * KeptOnTheClass.s, ds
+
+
+@pytest.mark.parametrize("function", [Scaled, KeptOnTheClass])
+def test_a_function_at_two_places_of_a_network_keeps_what_each_forward_left(function):
+    report = gradcheck(function, X, X[0], battery=True, raise_exception=False)
+    [found] = [r for r in report.results if r.check == "reuse"]
+    assert found.outcome is (Outcome.PASS if function is Scaled else Outcome.FAIL)
+    assert function is Scaled or "after a second forward" in found.reason
