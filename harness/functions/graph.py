@@ -61,7 +61,8 @@ def _pulled(
         again: whether it may be asked to once more, where that can be had: what is compiled may give its memory away.
     """
     try:
-        return torch.autograd.grad(outputs, leaves, cotangents, retain_graph=again, allow_unused=True)
+        found = torch.autograd.grad(outputs, leaves, cotangents, retain_graph=again, allow_unused=True)
+        return [None if g is None else _dense(g) for g in found]
     except RuntimeError as error:
         if again and "retain_graph=False" in str(error):
             return _pulled(outputs, leaves, cotangents)
@@ -129,6 +130,11 @@ _UNFOUND = (
 def tracked(leaves: Mapping[str, Tensor], wanted: Collection[str]) -> dict[str, Tensor]:
     """The leaves on the same memory, those that want a gradient requiring it."""
     return {n: t.detach().requires_grad_(n in wanted) if t.is_floating_point() else t for n, t in leaves.items()}
+
+
+def _dense(g: Tensor) -> Tensor:
+    """A gradient that is kept for the rows that were asked for alone (an embedding's, `sparse=True`) with all others, which are 0."""
+    return g if g.layout is torch.strided else g.to_dense()
 
 
 def vector_jacobian(

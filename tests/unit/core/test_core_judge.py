@@ -555,3 +555,22 @@ def test_autograd_that_gives_no_number_vouches_for_nothing(factor):
     found = {r.check: r for r in gradcheck(RootOrLine(factor), x, raise_exception=False).results}
     assert found["input_gradient"].outcome is (Outcome.PASS if factor == 1 else Outcome.FAIL)
     assert "NaN entries" in found["autograd"].reason
+
+
+class SparseTable(torch.nn.Module):
+    """Rows of a table, whose gradient holds the rows that were asked for alone."""
+
+    def __init__(self, kept: float) -> None:
+        super().__init__()
+        self.table, self.kept = torch.nn.Embedding(5, 3, sparse=True), kept
+
+    def forward(self, ids):
+        rows = self.table(ids)
+        return self.kept * rows + (1 - self.kept) * rows.detach()
+
+
+@pytest.mark.parametrize("kept", [1.0, 0.9])
+def test_a_sparse_gradient_is_judged_as_a_dense_one(kept):
+    report = gradcheck(SparseTable(kept), torch.tensor([0, 2, 2, 4]), raise_exception=False)
+    [found] = [r for r in report.results if r.check == "parameter_gradient"]
+    assert found.outcome is (Outcome.PASS if kept == 1 else Outcome.FAIL), found.reason
