@@ -1,6 +1,6 @@
 """Layers whose tensors carry their gradients as an attribute of their own: `self.inp.g = self.out.g @ self.w.t()`, fast.ai's `g`.
 
-Their backward is called without a cotangent: it stands on the tensor that forward returned.
+Their backward is called without a cotangent: it stands on the tensor that forward returned. So are models of such layers.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ import torch
 
 from harness.conventions.around import subject_around
 from harness.reading.modes import forward_of
-from harness.request import Request, required_names
+from harness.reading.parts import parts_of
+from harness.request import Request, call_arguments, required_names
+from harness.state.copies import own_copy
 from harness.state.stateful import has_backward
 from harness.subject import Subject
 
@@ -34,8 +36,10 @@ def recognises(layer: Any) -> bool:
 
 
 def _accesses(layer: Any, operation: str) -> Iterator[bool]:
-    """Whether each method has a line that writes, or reads, the `g` of something that is not the layer itself, `self.inp.g`."""
-    for code in (m.__code__ for k in type(layer).__mro__ for m in vars(k).values() if isinstance(m, FunctionType)):
+    """Whether each method, the layers' inside it too, has a line that writes, or reads, the `g` of something that is not the
+    object itself, `self.inp.g`."""
+    kinds = dict.fromkeys(k for part in (layer, *(p for _, p in parts_of(layer))) for k in type(part).__mro__)
+    for code in (m.__code__ for k in kinds for m in vars(k).values() if isinstance(m, FunctionType)):
         steps = [s for s in get_instructions(code) if s.opname != "CACHE"]
         named = [before.argval for before, s in pairwise(steps) if (s.opname, s.argval) == (operation, MARK)]
         yield any(name not in code.co_varnames[:1] for name in named)
@@ -43,11 +47,26 @@ def _accesses(layer: Any, operation: str) -> Iterator[bool]:
 
 def subject(request: Request) -> Subject:
     """The layer as a subject, the cotangent put where its backward looks for it."""
-    kind = Marked if any(_accesses(request.layer, "LOAD_ATTR")) else MarkedLoss
+    kind = Marked if any(_accesses(request.layer, "LOAD_ATTR")) and _awaits(request) else MarkedLoss
     forward = ["self.outputs = self.wrapped(*inputs, **words)"]
     mark = [f"self.outputs.{MARK} = v[0]"] if kind is Marked else []
     back = [*mark, "self.wrapped.backward()", f"return [getattr(x, {MARK!r}, None) for x in self.inputs]"]
     return subject_around(request, kind(request.layer), forward, back)
+
+
+def _awaits(request: Request) -> bool:
+    """Whether a backward goes through only where its outputs have the mark: a model with its loss inside reads those of its layers
+    alone, which it has put there itself."""
+    layer = own_copy(request.layer, request.dtype, request.device)
+    forward = forward_of(layer) or layer
+    arguments = request.arguments(forward)
+    values = {n: leaf.value.clone() for n, leaf in request.leaves(arguments).items()}
+    try:
+        forward(*call_arguments(arguments, values, request.library), **request.keywords)
+        layer.backward()
+    except Exception:
+        return True
+    return False
 
 
 class _Carrying:

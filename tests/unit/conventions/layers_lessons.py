@@ -271,6 +271,22 @@ class MarkedMse:
         self.inp.g = self.factor * 2.0 * (self.inp.squeeze(-1) - self.targ).unsqueeze(-1) / self.targ.shape[0]
 
 
+class MarkedModel:
+    """Layers that pass their gradients on by the tensors between them, and a loss where there is one."""
+
+    def __init__(self, *layers: Any, loss: Any = None) -> None:
+        self.layers, self.loss = layers, loss
+
+    def __call__(self, x: Any, *targ: Any) -> Any:
+        for layer in self.layers:
+            x = layer(x)
+        return self.loss(x, *targ) if self.loss else x
+
+    def backward(self) -> None:
+        for layer in reversed([*self.layers, self.loss] if self.loss else self.layers):
+            layer.backward()
+
+
 class Module:
     def __call__(self, *args: Any) -> Any:
         self.args = args

@@ -117,6 +117,18 @@ def test_a_spec_judges_them_too(kind):
         assert fails is any(r.check == "parameter_gradient" for r in report.failures)
 
 
+@pytest.mark.parametrize("loss", [None, layers.MarkedMse()])
+def test_a_model_of_layers_whose_gradients_are_marks_is_judged(loss):
+    relu, linear = layers.MarkedRelu(), layers.Marked()
+    linear.w, linear.b = linear.w[:, :1], linear.b[:1] + 4.0
+    model, inputs = layers.MarkedModel(linear, relu, loss=loss), (X, X[:, 1].clone()) if loss else (X,)
+    report = gradcheck(model, *inputs)
+    assert {n for r in report.results for n in r.tensors} == {"x", "layers.0.w", "layers.0.b"}
+    linear.factor = 2.0
+    report = gradcheck(model, *inputs, raise_exception=False)
+    assert {r.finding.where[0] for r in report.failures} == {"layers.0.w"}
+
+
 def test_what_backward_is_made_of_is_said():
     assert gradcheck(layers.Torch7(), NX).notes == ("backward is taken to be updateGradInput and accGradParameters",)
     assert gradcheck(layers.Snake(), NX).notes == ("backward is taken to be update_grad_input",)
