@@ -83,7 +83,7 @@ WEAK = 3
 """The rank of a name that says gradient to those alone who know that backward writes there, in the parameter's shape."""
 
 _FREE_BEFORE = re.compile(
-    r"d+|d[A-Z][A-Za-z]*_?d?_?|d[a-z]+_d_?|(partial|del|deriv|jac|jacobian|adj|adjoint|bar|grads|gradients)_?"
+    r"d+|D|d[A-Z][A-Za-z]*_?d?_?|d[a-z]+_d_?|(partial|del|deriv|jac|jacobian|adj|adjoint|bar|grads|gradients)_?"
 )
 _FREE_AFTER = re.compile(r"_?(bar|adj|adjoint|deriv|derivative|der|cotangent|delta|error|err)|_(g|d|ct)")
 _GATHERED = ("_acc", "_accum", "_sum", "_total")
@@ -108,9 +108,21 @@ def gradient_rank(place: str, parameter: str, weak: bool = False) -> int | None:
     return min(ranks, default=None)
 
 
+def alike(found: str, wanted: str) -> bool:
+    """Whether a word, with or without a mark of a gradient, is another but for its case, or means the same: `dx`, `X` and `input`."""
+    plain, own = {_plain(w) for w in (found, *_stems(found))}, _plain(wanted)
+    return own in plain or (own in _GROUP and _GROUP[own] in map(_GROUP.get, plain))
+
+
 def is_marked(place: str) -> bool:
     """Whether a part of a label says gradient at all: else it has a rank beside nothing, unless a weak one."""
     return any(is_gradients(part) or _stems(_private(part)[1].lstrip("_")) for part in place.split("."))
+
+
+def may_be_gradient(place: str) -> bool:
+    """Whether its name is another with any mark of a gradient, a weak one too, or stands among gradients."""
+    *above, word = place.split(".")
+    return any(map(is_gradients, (*above, word))) or bool({*_stems(word), *_freed(word)} - {word, ""})
 
 
 def owners_ends(place: str) -> frozenset[str]:

@@ -62,7 +62,7 @@ def depends(state: Stateful, slots: Iterable[Slot], mode: str | None, glimpse: G
     for moved in (False, True)[len(runs) :]:
         for slot, value in before.values():
             if slot.holds_like(value):  # else a cache that holds something else by now
-                slot.write(value * 1.125 + 0.0625 if moved else value)
+                slot.write(_moved(value) if moved else value)
         state.sources.seed(0)
         try:
             runs.append([y.clone() for y in state.forward({n: x.clone() for n, x in inputs.items()}, mode)])
@@ -74,3 +74,13 @@ def depends(state: Stateful, slots: Iterable[Slot], mode: str | None, glimpse: G
             slot.write(value)
     # a value that is refused tells that it is read, unless the mode refuses the inputs anyway
     return len(runs[0]) != len(runs[1]) or any(not torch.equal(a, b) for a, b in zip(*runs, strict=True))
+
+
+def _moved(value: Tensor) -> Tensor:
+    """Each entry by another amount, none below what it was: where all are equal, as zeros that a layer begins with, softmax does not
+    see one amount added to all."""
+    steps = torch.arange(1, value.numel() + 1, dtype=torch.float64, device=value.device).reshape(value.shape)
+    return (value * 1.125 + 0.0625 * (0.5 + steps * _GOLDEN % 1)).to(value.dtype)
+
+
+_GOLDEN = 0.6180339887498949

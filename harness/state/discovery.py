@@ -19,7 +19,7 @@ from torch import Tensor
 from harness.domain import BackwardRaised, Refused, backward_may_raise, forward_may_refuse
 from harness.outcome import SpecError
 from harness.reading.lengths import lengths_in, told
-from harness.reading.naming import gradient_rank
+from harness.reading.naming import gradient_rank, may_be_gradient
 from harness.reading.rates import is_sure
 from harness.state.counted import give_back, moved_since, numbers_in
 from harness.state.dependence import depends, is_alias, known_arrays, matters
@@ -71,6 +71,8 @@ def _discovered(state: Stateful) -> Subject:
     with backward_may_raise():
         given = state.backward([torch.ones_like(y) for y in outputs])
     state.earliest = Earliest(mode, answer, dict(given))
+    if _seems_idle(candidates, start):
+        given = _pulled_unevenly(state, mode, outputs)
     after = state.places() | {s.label: s for s in beside(state, state.leaves, state.inputs)}
     found = state.read(after)
     pulled = {n for n, t in found.items() if n not in start or not same_bytes(t, start[n])}
@@ -135,6 +137,22 @@ def _first_forward(state: Stateful) -> tuple[str | None, tuple[Tensor, ...]]:
             refused = refused or refusal
     assert refused is not None
     raise refused
+
+
+def _seems_idle(slots: Mapping[str, Slot], start: Mapping[str, Tensor]) -> bool:
+    """Whether zeros in the place of a gradient by its name are zeros after backward too: where softmax gives all classes alike, a
+    cotangent of ones has no other gradient."""
+    zeros = {n for n, t in start.items() if t.numel() > 1 and n in slots and not t.any() and may_be_gradient(n)}
+    return any((t := slots[n].read()) is not None and not t.any() for n in zeros)
+
+
+def _pulled_unevenly(state: Stateful, mode: str | None, outputs: Sequence[Tensor]) -> dict[str, Tensor | None]:
+    """A backward of cotangents that differ from entry to entry, after a forward of its own."""
+    leaves = {n: leaf.value.clone() for n, leaf in state.leaves.items()}
+    cotangents = [torch.linspace(0.5, 1.5, y.numel(), dtype=y.dtype, device=y.device).reshape(y.shape) for y in outputs]
+    with backward_may_raise():
+        state.forward(leaves, mode)
+        return state.backward(cotangents)
 
 
 def _by_steps(
@@ -241,8 +259,9 @@ def _of_inputs(
         called = [name, *(["inputs"] if name == state.inputs[0] else [])]  # `dinputs`, whatever its name
         while called and not fitting:
             word = called.pop(0)
-            ranked = {p: r for p in found if p in pulled - taken and (r := gradient_rank(p, word)) is not None}
-            fitting = [p for p in ranked if found[p].shape == state.leaves[name].value.shape]
+            shaped = [p for p in found if p in pulled - taken and found[p].shape == state.leaves[name].value.shape]
+            ranked = {p: r for p in shaped if (r := gradient_rank(p, word, weak=True)) is not None}
+            fitting = [*ranked]
         if fitting:
             places[name] = after[min(fitting, key=lambda p: ranked[p])]
     return places

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import is_dataclass
 from types import SimpleNamespace
 from typing import Any
 
 from torch import Tensor
 
-from harness.reading.naming import gradient_names, gradient_rank
+from harness.reading.naming import alike, gradient_names, gradient_rank
 from harness.request import holds_tensors, match
 from harness.state.slots import Slot
 from harness.state.views import Shown
@@ -26,6 +26,8 @@ def levelled(result: Any, arguments: Mapping[str, Any]) -> Any:
         result = vars(result)
     elif form == JOINED:
         result = (*result[0], *result[1:])
+    elif other := _called_otherwise(result, arguments):
+        result = {other.get(k, k): g for k, g in result.items()}
     nested = {n: v for n, v in arguments.items() if parts_in(v) is not None and holds_tensors(v)}
     if not nested:
         return result
@@ -58,11 +60,24 @@ def form_of(result: Any, arguments: Mapping[str, Any]) -> str:
     """How a script takes what backward returned for gradients one by one; {} stands for the call."""
     if (is_dataclass(result) or isinstance(result, SimpleNamespace)) and hasattr(result, "__dict__"):
         return FIELDS
+    if other := _called_otherwise(result, arguments):
+        return f"{{{{dict({[*other.items()]}).get(k, k): g for k, g in {{}}.items()}}}}"
     if not isinstance(result, (tuple, list)) or not result or not isinstance(first := result[0], (tuple, list)):
         return "{}"
     given = list(arguments.values())
     real = [x for x in given if is_real(x)]
     return JOINED if any(len(c) == len(first) and all(map(_has_shape, first, c)) for c in (given, real)) else "{}"
+
+
+def _called_otherwise(result: Any, arguments: Mapping[str, Any]) -> dict[Any, str]:
+    """{key: input} of gradients that are returned under another name than forward has for the input, `x` or `dx` for `input`."""
+    if isinstance(result, Tensor) or not isinstance(result, Mapping):
+        return {}
+    keys = [k for k in result if not _of_input(str(k), arguments)]
+    found = {
+        n: [k for k in keys if alike(str(k), n)] for n in arguments if not any(_of_input(str(k), [n]) for k in result)
+    }
+    return {own[0]: n for n, own in found.items() if len(own) == 1}
 
 
 def _has_shape(gradient: Any, x: Any) -> bool:
@@ -99,7 +114,7 @@ def inputs_of(result: Any, leaves: Mapping[str, Leaf], inputs: Sequence[str], wh
     return match(tuple(result[: _count(result, leaves, inputs)]), leaves, inputs, what)
 
 
-def _of_input(key: str, inputs: Sequence[str]) -> bool:
+def _of_input(key: str, inputs: Iterable[str]) -> bool:
     return any(key == n or gradient_rank(key, n) == 0 for n in inputs)
 
 

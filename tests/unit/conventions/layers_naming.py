@@ -51,6 +51,30 @@ def named(gradient_of_W: str, gradient_of_b: str, W: str = "W", b: str = "b") ->
     return Named
 
 
+class CapitalD:
+    """`DX`, `DW` and `Db`, which stand as zeros before: softmax regression that begins at zero, where all classes are alike and a
+    cotangent of ones has no gradient."""
+
+    factor = 1.0
+
+    def __init__(self) -> None:
+        self.W, self.b = np.zeros((3, 2)), np.zeros(2)
+        self.DW, self.Db = np.zeros((3, 2)), np.zeros(2)
+
+    def forward(self, X: Any) -> Any:
+        self.X, e = X, np.exp(X @ self.W + self.b)
+        return e / e.sum(1, keepdims=True)
+
+    def backward(self, Y: Any, DY: Any) -> None:
+        DZ = Y * (DY - (DY * Y).sum(1, keepdims=True))
+        self.DW[:], self.Db[:], self.DX = self.factor * (self.X.T @ DZ), DZ.sum(0), DZ @ self.W.T
+
+
+class NoGradients(CapitalD):
+    def backward(self, Y: Any, DY: Any) -> None:
+        self.DX = (Y * (DY - (DY * Y).sum(1, keepdims=True))) @ self.W.T
+
+
 class Tuples:
     """A list of (W, b), a new list of their gradients."""
 

@@ -59,6 +59,7 @@ KINDS = {
     "权重梯度": (layers.named("权重梯度", "偏置的梯度", "权重", "偏置"), "权重", "x 权重 偏置"),
     "梯度_权重": (layers.named("梯度_权重", "梯度偏置", "权重", "偏置"), "权重", "x 权重 偏置"),
     "gradiente_pesos": (layers.named("gradiente_pesos", "sesgo_gradiente", "pesos", "sesgo"), "pesos", "x pesos sesgo"),
+    "DW": (layers.CapitalD, "W", "X W b"),
     "layers and grads, lists of tuples": (layers.Tuples, "layers.0.0", "x layers.0.0 layers.0.1"),
     "objects with value": (layers.kept("value", "grad"), "W", "x W b"),
     "objects shown by a method": (layers.InMethod, "W", "x W b"),
@@ -112,6 +113,11 @@ def test_gradient_that_has_the_shape_and_another_name_is_suggested():
         gradcheck(layers.named("curvature", "db")(), NX)
     reason = next(r.reason for r in raised.value.report.results if r.check == "parameter_gradient")
     assert "write grads={'W': 'curvature'}" in reason
+
+
+def test_weights_that_are_zero_before_a_softmax_are_parameters():
+    with pytest.raises(NotVerified, match="W: `W` changes the output and has no gradient"):
+        gradcheck(layers.NoGradients(), NX)
 
 
 def test_gradient_of_nothing_is_named():
