@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from harness.reading.handed import FIRST
 from harness.reading.naming import gradient_rank
 from harness.state.views import places
 from harness.tensors.arrays import Library, is_real, to_native, to_tensor
@@ -78,14 +79,24 @@ class Question:
         if self._is_linear(y):
             return Meaning(COTANGENT)
         first, x = next(iter(self.called.items()))
-        column = y.dim() == 2 and y.shape[1] == 1
-        if not is_real(x) or (y.dim() > 1 or y.dim() >= x.ndim) > column or (y.dim() and len(y) != len(x)):
+        if not is_real(x) or (y.dim() and not self._is_loss_of(x, y)):
             return None  # no loss, or one of something else than its first input
         given = next((f".{n}" for n in self.kept if _is_like(getattr(self.layer, n, None), x)), first)
         meaning = Meaning(given)
         if (found := self._gradient(self.layer, self.called, meaning)) is None:
             return None
-        return meaning if not y.dim() else self._over(meaning, found)
+        if not y.dim():
+            return meaning
+        ways = {self._over(meaning, found, axis) for axis in range(y.dim()) if y.shape[axis] > 1 or not axis}
+        return ways.pop() if len(ways) == 1 else None
+
+    def _is_loss_of(self, x: Any, y: Tensor) -> bool:
+        """Whether there is a number for each row of x, or beside a target one for each entry."""
+        if len(y) != len(x):
+            return False
+        targets = [n for n in [*self.called][1:] if n.lower() in FIRST]
+        each = len(targets) == 1 and y.shape == tuple(x.shape)
+        return each or (y.dim() == 2 and y.shape[1] == 1) or y.dim() == 1 < x.ndim
 
     def reduced(self, outputs: Sequence[Tensor]) -> Meaning | None:
         """What the gradient is of where backward takes no cotangent of several losses, one an example; None where that can't be told."""
@@ -109,23 +120,24 @@ class Question:
         once, twice, back = answers
         return all(_close(twice[n], 2 * once[n]) and _close(back[n], -once[n]) for n in once)
 
-    def _over(self, meaning: Meaning, found: Tensor) -> Meaning | None:
+    def _over(self, meaning: Meaning, found: Tensor, axis: int = 0) -> Meaning | None:
         """Whether every gradient is halved where each example stands there twice: then it is that of the mean. Of nothing but zeros
-        that can't be told."""
+        that can't be told. Where each entry has a loss, so is each column."""
         if not bool(found.any()):
             return None
-        count, layer = len(found), copy.deepcopy(self.layer)
-        doubled = {n: _twice(x, count) for n, x in self.called.items()}
+        count, layer = found.shape[axis], copy.deepcopy(self.layer)
+        doubled = {n: _twice(x, count, axis) for n, x in self.called.items()}
         try:
             self.forward(layer, doubled)
         except Exception:  # a batch of this size alone
             return None
         more = self._gradient(layer, doubled, meaning)
-        if more is None or len(more) != 2 * count:
+        if more is None or more.shape[axis] != 2 * count:
             return None
-        if _close(2 * more[:count], found):
+        once = more.narrow(axis, 0, count)
+        if _close(2 * once, found):
             return Meaning(meaning.given, "mean")
-        return Meaning(meaning.given, "sum") if _close(more[:count], found) else None
+        return Meaning(meaning.given, "sum") if _close(once, found) else None
 
     def _gradient(self, layer: Any, called: Mapping[str, Any], meaning: Meaning) -> Tensor | None:
         """What backward gives that has the first input's shape."""
@@ -151,10 +163,12 @@ def _is_like(kept: Any, x: Any) -> bool:
     return is_real(kept) and tuple(kept.shape) == tuple(x.shape)
 
 
-def _twice(x: Any, count: int) -> Any:
-    if isinstance(x, Tensor) and x.dim() and len(x) == count:
-        return torch.cat([x, x])
-    return np.concatenate([x, x]) if isinstance(x, np.ndarray) and x.ndim and len(x) == count else x
+def _twice(x: Any, count: int, axis: int) -> Any:
+    if np.ndim(x) <= axis or x.shape[axis] != count:
+        return x
+    if isinstance(x, Tensor):
+        return torch.cat([x, x], axis)
+    return np.concatenate([x, x], axis) if isinstance(x, np.ndarray) else x
 
 
 def _close(a: Tensor, b: Tensor) -> bool:

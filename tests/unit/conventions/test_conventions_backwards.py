@@ -22,6 +22,7 @@ TWINS: dict[str, Twins] = {
     "tuple": pair(layers.InTuple, NX, tensor="W", verified=ALL),
     "list": pair(layers.InList, NX, tensor="W", verified=ALL),
     "dict": pair(layers.InDict, NX, tensor="W", verified=ALL),
+    "dict by another name": pair(layers.InDictByX, NX, tensor="input", verified="input"),
     "all in a tuple": pair(layers.AllInTuple, NX, tensor="W", verified=ALL),
     "all in a dict": pair(layers.AllInDict, NX, tensor="W", verified=ALL),
     "all in a dict by dW": pair(layers.AllInDictByD, NX, tensor="W", verified=ALL),
@@ -57,6 +58,9 @@ TWINS: dict[str, Twins] = {
     ),
     "predictions as dvalues, one-hot": pair(
         layers.CategoricalCrossentropy, PROBABLE, np.eye(3)[LABELS], tensor="y_pred", verified="y_pred"
+    ),
+    "predictions as dvalues, a loss an entry": pair(
+        layers.BinaryCrossentropy, PROBABLE, np.eye(3)[LABELS], tensor="y_pred", verified="y_pred"
     ),
     "predictions as dvalues, squares": pair(layers.MeanSquaredError, NX, NX + 1, tensor="y_pred", verified="y_pred"),
     "output as dvalues": pair(layers.SoftmaxCategoricalCrossentropy, NX, LABELS, tensor="inputs", verified="inputs"),
@@ -199,6 +203,11 @@ def test_and_a_wrong_one_is_failed():
 )
 def test_what_an_argument_is_given_whose_name_does_not_tell_is_said(kind, said):
     assert f"backward is given {said}" in gradcheck(kind(), PROBABLE, LABELS).notes
+
+
+def test_of_what_loss_the_gradient_is_can_not_be_told_where_it_is_of_a_mean_over_rows_alone():
+    with pytest.raises(SpecError, match=r"backward asks for 2 arguments \(dvalues, y_true\)"):
+        gradcheck(layers.OverRowsAlone(), PROBABLE, np.eye(3)[LABELS])
 
 
 @pytest.mark.parametrize(
