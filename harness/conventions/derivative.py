@@ -115,7 +115,8 @@ def _of(made: Derived, wanted: Sequence[str], found: Any) -> list[str]:
         return list(wanted)
     predicted = [n for n in wanted if any(word in n.lower() for word in PREDICTED)]
     beside = [n for n in wanted if n.lower() not in ("y", "t", *TARGETS)]
-    for named in (predicted, beside):
+    against = [n for n in wanted if n.lower() not in ("t", *TARGETS)]  # loss(y, t)
+    for named in (predicted, beside, against):
         if len(named) == 1:
             return named
     first, *others = wanted

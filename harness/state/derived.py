@@ -25,6 +25,9 @@ class Derived:
 
     def __init__(self, layer: Any, function: str, derivative: str, of: tuple[int, ...] = (0,)) -> None:
         self.wrapped, self._names, self._of = layer, (function, derivative), of
+        self._bare = (
+            False  # whether the derivative is called without what it may be given, and goes by the last forward
+        )
         self.__signature__ = inspect.signature(self.function)
 
     @property
@@ -86,13 +89,19 @@ class Derived:
     def derived(self, cotangent: Any = None) -> Any:
         """What the derivative returns at the inputs of the last forward."""
         known = {"y": self._outputs, "v": cotangent}
-        return self.derivative(*(self._inputs[r] if isinstance(r, int) else known[r] for r in self._roles()))
+        try:
+            return self.derivative(*(self._inputs[r] if isinstance(r, int) else known[r] for r in self._roles()))
+        except Exception:
+            if self._bare or self.asked:
+                raise
+        self._bare = True  # `derivative(input=None)` which asks `if input`
+        return self.derivative()
 
     def _roles(self) -> list[int | str]:
         """What the derivative is given: an input by its place, the outputs "y", or the cotangent "v"."""
         given: dict[str, int | str] = {n: k for k, n in enumerate(positional_names(self.function)[: len(self._inputs)])}
         given |= dict.fromkeys(self._cotangents()[:1], "v")
-        asked = self.asked or positional_names(self.derivative)[: len(self._inputs)]
+        asked = self.asked or ([] if self._bare else positional_names(self.derivative)[: len(self._inputs)])
         if any(n not in given and n not in OUTPUTS for n in asked) and len(asked) == len(self._inputs):
             return list(range(len(self._inputs)))  # the same inputs under other names
         if missing := [n for n in asked if n not in given and n not in OUTPUTS]:

@@ -10,7 +10,7 @@ from itertools import chain, product
 
 from harness.builds import from_string
 from harness.reading.handed import FIRST, predicted_first
-from harness.reading.members import operation_of
+from harness.reading.members import derivative_of, operation_of
 from harness.spec import RESERVED, LayerSpec
 from harness.targets.candidates import Candidate, is_whole
 from harness.targets.find import kind_of, names_in, sizes_drawn
@@ -206,6 +206,9 @@ def _guesses_of(
     if "embed" in candidate.name.lower():  # some take real numbers too, and cut off what is no whole one
         firsts = sorted(firsts, key=lambda first: not first[0].startswith("ints"))
     firsts = [(f"{shape}+1 W+1", f"{shape}+1 W+1") for shape in ("B D H",)] + firsts if "2, 2)" in build else firsts
+    of_inputs_alone = isinstance(candidate.layer, tuple) or derivative_of(candidate.layer)
+    if len(inputs) == 2 and inputs[1].lower() in FIRST and of_inputs_alone:
+        firsts = [first for first in firsts if not first[0].startswith("ints")]  # what is predicted is a real number
     if predicted_first(inputs) != list(inputs) and len(inputs) == 2:  # a loss's target stands before its prediction
         yield from (Guess(build, (word, shape)) for shape, word in _losses(inputs[0], firsts, candidate, dims))
     elif len(inputs) == 2 and inputs[1].lower() in FIRST and _of_probabilities(candidate):

@@ -106,6 +106,8 @@ def _goes(spec: LayerSpec, mode: str | None, device: torch.device) -> tuple[bool
         for shift in (0, 1):
             sizes = {n: SIZES[(k + shift) % len(SIZES)] for k, n in enumerate(names)}
             case = _case(spec, Example(sizes, {}, seed=shift), mode, device)
+            if not case.wanted:
+                raise SpecError(f"of {', '.join(case.leaves)} nothing has a gradient")
             shaped = shaped and not _of_logits(case)
             shaped = shaped and all(
                 (g := case.base.gradients.get(n)) is not None and g.shape == case.leaves[n].shape for n in case.wanted

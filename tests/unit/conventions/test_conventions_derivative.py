@@ -19,11 +19,13 @@ ENTRIES = (
     layers.Softmax,
     layers.Product,
     layers.Named,
+    layers.Optional,
 )
 TWINS = {kind.__name__: pair(kind, NX, tensor="x", verified="x") for kind in ENTRIES} | {
     "torch": pair(layers.Tanh, X, tensor="x", verified="x"),
     "loss an entry": pair(layers.SquareLoss, P, NX, tensor="y_pred", verified="y_pred"),
     "loss": pair(layers.CrossEntropy, P, P[::-1].copy(), tensor="p", verified="p"),
+    "loss of y and t": pair(layers.SquaresOfT, NX, P, tensor="y", verified="y"),
     "loss an example": pair(layers.PerExample, NX, P, tensor="output", verified="output"),
 }
 TWINS |= {
