@@ -19,10 +19,11 @@ from torch import Tensor
 from harness.domain import BackwardRaised, Refused, backward_may_raise, forward_may_refuse
 from harness.outcome import SpecError
 from harness.reading.lengths import lengths_in, told
-from harness.reading.naming import gradient_rank, may_be_gradient
+from harness.reading.naming import gradient_rank
 from harness.reading.rates import is_sure
 from harness.state.counted import give_back, moved_since, numbers_in
 from harness.state.dependence import depends, is_alias, known_arrays, matters
+from harness.state.idle import idle, stirred
 from harness.state.orders import in_another_order
 from harness.state.owners import Owners
 from harness.state.returned import beside, in_order
@@ -71,11 +72,11 @@ def _discovered(state: Stateful) -> Subject:
     with backward_may_raise():
         given = state.backward([torch.ones_like(y) for y in outputs])
     state.earliest = Earliest(mode, answer, dict(given))
-    if _seems_idle(candidates, start):
-        given = _pulled_unevenly(state, mode, outputs)
+    still = idle(candidates, start)
+    given, written_to = stirred(state, mode, outputs, still) if still else (given, set())
     after = state.places() | {s.label: s for s in beside(state, state.leaves, state.inputs)}
     found = state.read(after)
-    pulled = {n for n, t in found.items() if n not in start or not same_bytes(t, start[n])}
+    pulled = written_to | {n for n, t in found.items() if n not in start or not same_bytes(t, start[n])}
     stood = {n: s.get() for n, s in candidates.items()}  # by which what forward makes anew shows
     written = _written(state, candidates, {n: found.get(n, t) for n, t in start.items()})
     rebound = {n for n, s in candidates.items() if is_array(s.get()) and not share_memory(s.get(), stood[n])}
@@ -137,22 +138,6 @@ def _first_forward(state: Stateful) -> tuple[str | None, tuple[Tensor, ...]]:
             refused = refused or refusal
     assert refused is not None
     raise refused
-
-
-def _seems_idle(slots: Mapping[str, Slot], start: Mapping[str, Tensor]) -> bool:
-    """Whether zeros in the place of a gradient by its name are zeros after backward too: where softmax gives all classes alike, a
-    cotangent of ones has no other gradient."""
-    zeros = {n for n, t in start.items() if t.numel() > 1 and n in slots and not t.any() and may_be_gradient(n)}
-    return any((t := slots[n].read()) is not None and not t.any() for n in zeros)
-
-
-def _pulled_unevenly(state: Stateful, mode: str | None, outputs: Sequence[Tensor]) -> dict[str, Tensor | None]:
-    """A backward of cotangents that differ from entry to entry, after a forward of its own."""
-    leaves = {n: leaf.value.clone() for n, leaf in state.leaves.items()}
-    cotangents = [torch.linspace(0.5, 1.5, y.numel(), dtype=y.dtype, device=y.device).reshape(y.shape) for y in outputs]
-    with backward_may_raise():
-        state.forward(leaves, mode)
-        return state.backward(cotangents)
 
 
 def _by_steps(

@@ -127,7 +127,7 @@ RANKS = [
         "functions.traced",
     },
     {"evaluated"},
-    {"case", "state.counted", "state.dependence", "state.orders", "functions.sifting", "state.steps"},
+    {"case", "state.counted", "state.dependence", "state.idle", "state.orders", "functions.sifting", "state.steps"},
     {"conventions", "state.discovery"},
     {"conventions.*", "oracles.differences", "findings.likeness", "examples.prepare", "findings.reproduce"},
     {
