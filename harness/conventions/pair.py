@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Container, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -43,10 +44,17 @@ def subject(request: Request) -> Subject:
     name = getattr(forward, "__name__", type(forward).__name__).removesuffix("_forward")
     names = positional_names(forward)
     pulling: list[Callable[[Sequence[str], Sequence[str]], Pulling | None]] = [lambda _, __: None]
+    told = [""]  # of the last call
 
     def call(*inputs: Any, **keywords: Any) -> tuple[Any, Any]:
         result = forward(*inputs, **keywords)
         given = {**dict(zip(names, inputs, strict=False)), **keywords}
+        if roles := _roles_beside_several(result, backward, given):
+            *outputs, cache = result
+            count = roles.count("")
+            told[0] = _LEFT_OUT.format(count, len(outputs)) if count < len(outputs) else ""
+            pulling[0] = partial(_script, roles, [*given], "", outputs=count)
+            return tuple(outputs[:count]), _Pulling(backward, roles, given, cache)
         if isinstance(result, tuple) and len(result) == 2 and not _asks_instead(backward, given, result):
             out, cache = result
             roles = arranged(_asked(backward), given, True)
@@ -76,11 +84,43 @@ def subject(request: Request) -> Subject:
 
     stateless = Stateless.of(request, name, forward, call)
     stateless.pulling = written
-    return beside(stateless, forward, stateless.subject())
+    made = beside(stateless, forward, stateless.subject())
+    return replace(made, notes=(*made.notes, *filter(None, told)))
+
+
+_LEFT_OUT = "backward takes {} of the cotangents and the forward gives {} outputs; the others are not judged"
+
+
+def _roles_beside_several(result: Any, backward: Callable[..., Any], given: Mapping[str, Any]) -> list[str] | None:
+    """What backward's arguments are where forward returns several outputs and then, by its name, the cache for it: `return h, y,
+    cache`; None where it does not, or where backward takes all cotangents in one tuple."""
+    asked = _asked(backward)
+    if not isinstance(result, tuple) or len(result) < 3 or not any(n.lower() in CACHES for n in asked):
+        return None
+    *outputs, cache = result
+    roles = arranged(asked, given, True)
+    if roles is None or not all(map(is_output, outputs)) or _takes_all(backward, roles, given, outputs, cache):
+        return None
+    return roles
+
+
+def _takes_all(backward: Any, roles: list[str], given: Mapping[str, Any], outputs: list[Any], cache: Any) -> bool:
+    """Whether a backward of one cotangent goes through with those of all outputs in one tuple, and gives gradients of the inputs'
+    shapes."""
+    shapes = {x.shape for x in leaves_of([*given.values()]) if is_real(x)}
+    with suppress(Exception):  # it takes one cotangent
+        found = leaves_of(_Pulling(backward, roles, given, cache)(tuple(outputs)))
+        return roles.count("") == 1 and all(g.shape in shapes for g in found if g is not None)
+    return False
 
 
 def _script(
-    roles: Sequence[str] | None, given: Sequence[str], kept: str, inputs: Sequence[str], cotangents: Sequence[str]
+    roles: Sequence[str] | None,
+    given: Sequence[str],
+    kept: str,
+    inputs: Sequence[str],
+    cotangents: Sequence[str],
+    outputs: int = 0,
 ) -> Pulling | None:
     """How a script calls a backward with these roles; None where it is called with cotangents and cache.
 
@@ -89,6 +129,7 @@ def _script(
         kept: what forward keeps, where it returns no cache.
         inputs: the code of forward's arguments.
         cotangents: the code of the cotangents.
+        outputs: how many outputs are judged of a forward that returns them side by side, before the cache.
     """
     if roles is None:
         return None
@@ -97,7 +138,7 @@ def _script(
     if any(role and role not in known for role in roles):
         return None
     codes = [known[role] if role else next(rest) for role in roles]
-    return Pulling(f"backward_({', '.join([*codes, *rest])})", kept)
+    return Pulling(f"backward_({', '.join([*codes, *rest])})", kept, outputs)
 
 
 def _asked(backward: Callable[..., Any]) -> list[str]:
@@ -115,17 +156,23 @@ def _of_targets(
     out: Any,
 ) -> str:
     """What to write where what looks like the cotangent are targets: `backward_propagation(parameters, cache, X, Y)` gives the
-    gradient of a loss that is computed elsewhere; empty where it is the cotangent by its name, or backward is linear in it."""
+    gradient of a loss that is computed elsewhere, and `model_backward(AL, Y, caches)`, which asks for the output again; empty where
+    it is the cotangent by its name, or backward is linear in it."""
     asked = _asked(pulling.backward)
     left = [n for n, role in zip(asked, roles or [], strict=False) if not role]
-    if len(left) != 1 or left[0].lower() not in TARGETS or left[0].lower() in OUTPUTS[1:] or not is_output(out):
+    targets = [n for n in left if n.lower() in TARGETS and n.lower() not in OUTPUTS[1:]]
+    again = [n for n in left if n not in targets]
+    if len(targets) != 1 or len(again) > 1 or not is_output(out):
         return ""
     with suppress(Exception):  # what it raises is told where it is judged
         once, twice = ([to_tensor(g, name) for g in leaves_of(pulling(out * by)) if is_real(g)] for by in (1.0, 2.0))
         if all(torch.allclose(b, 2 * a, rtol=1e-3) for a, b in zip(once, twice, strict=True)):
             return ""
-    words, y, back = ", ".join(given), left[0], getattr(pulling.backward, "__name__", "backward")
-    called = ", ".join("cache" if role == "cache" else n for n, role in zip(asked, roles or [], strict=False))
+    words, y, back = ", ".join(given), targets[0], getattr(pulling.backward, "__name__", "backward")
+    known = dict.fromkeys(again, "out")
+    called = ", ".join(
+        known.get(n, role if role == "cache" else n) for n, role in zip(asked, roles or [], strict=False)
+    )
     return (
         f"{back} asks for {y}, which {getattr(forward, '__name__', name)} takes no input for: it gives the gradient of a loss that is "
         f"computed elsewhere. Write the two together:\n"

@@ -19,6 +19,7 @@ from harness.reading.naming import gradient_names
 from harness.request import Request, call_arguments
 from harness.subject import Leaf, Subject
 from harness.tensors.arrays import is_real
+from harness.tensors.nested import leaves_of
 
 ORDER = 20
 
@@ -63,15 +64,28 @@ def of_parameters(layer: ValueAndGrad, came: Any, inputs: Mapping[str, Leaf]) ->
         given = {part for n in inputs for part in (n, n.rpartition(".")[2])}  # a dict of parameters is an input too
         known = {alias for n in given for alias in (n, *gradient_names(n))}
         names = [str(k) for k in came if k not in known]
+        if len(names) < len(came) and not any(map(is_real, leaves_of([*own.values()]))):
+            return ""  # it holds no parameters: they are gradients of what is on the way
         return f"value_and_grad({f}, params={_by_name(names, own)})" if names else ""
     parts = [np.shape(g) for g in (came if isinstance(came, (tuple, list)) else [came])]
     if all(a == tuple(x.value.shape) for a, x in zip(parts, inputs.values(), strict=False)) and len(parts) <= len(
         inputs
     ):
         return ""
-    arrays = {n: v.shape for n, v in own.items() if is_real(v)}
-    found = [next((n for n, shape in arrays.items() if tuple(shape) == part), "") for part in parts]
-    return f"value_and_grad({f}, params=[{', '.join(found)}])" if all(found) else ""
+    found = _by_shape(parts, {n: tuple(v.shape) for n, v in own.items() if is_real(v)})
+    if len(found) < len(parts):  # a state after its gradients, as of a recurrent network
+        f = f"lambda *xs: {f}(*xs)[:{len(found) + 1}]"
+    return f"value_and_grad({f}, params=[{', '.join(found)}])" if found else ""
+
+
+def _by_shape(parts: Sequence[tuple[int, ...]], arrays: Mapping[str, tuple[int, ...]]) -> list[str]:
+    """The arrays of these shapes, each once, as far as there are such."""
+    found: list[str] = []
+    for part in parts:
+        if not (own := next((n for n, shape in arrays.items() if shape == part and n not in found), "")):
+            break
+        found.append(own)
+    return found
 
 
 def _by_name(names: Sequence[str], own: Mapping[str, Any]) -> str:

@@ -133,6 +133,8 @@ class Pulling:
     call: str
     kept: str = ""
     """What forward keeps for it, where that is not what it returns beside its outputs."""
+    outputs: int = 0
+    """How many outputs are judged of a forward that returns them side by side, before what it keeps."""
 
 
 def functions(
@@ -152,15 +154,17 @@ def functions(
     }
     call = "run_" if "run" in parts else "forward_"
     pull = f"kept({cotangents})" if "run" in parts else f"backward_({cotangents}, kept)"
+    several = pulling.outputs if pulling else 0
     handed = pulling is not None and "handed" in (pulling.call + pulling.kept)
     body = [
         "def forward(leaves, buffers, mode, seed):",
         f"    global kept{', handed' if handed else ''}",
         "    replay(seed)",
         *(["    handed = leaves"] if handed else []),
-        f"    y{', kept' if not pulling or not pulling.kept else ''} = "
+        f"    {'*' if several else ''}y{', kept' if not pulling or not pulling.kept else ''} = "
         f"{call}({', '.join([*inputs, *([keywords] if keywords else [])])})",
         *([f"    kept = {pulling.kept}"] if pulling and pulling.kept else []),
+        *([f"    y = y[:{several}]"] if several else []),
         "    return [torch.as_tensor(t) for t in flat(y)]",
         "",
         "",

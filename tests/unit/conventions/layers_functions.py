@@ -232,6 +232,23 @@ def wrong_step_backward(dh: Any, ds: Any, x: Any, w: Any) -> Any:
     return step_backward(dh, ds, x, w, 2.0)
 
 
+def cell_forward(x: Any, h: Any, p: Any) -> Any:
+    """deeplearning.ai: a state, a prediction that has a backward of its own, and the cache, side by side."""
+    h_next = np.tanh(x @ p["Wx"] + h @ p["Wh"] + p["b"])
+    return h_next, h_next @ W0.T, (x, h, h_next, p)
+
+
+def cell_backward(dh_next: Any, cache: Any, factor: float = 1.0) -> Any:
+    x, h, h_next, p = cache
+    da = (1 - h_next**2) * dh_next
+    grads = {"dx": da @ p["Wx"].T, "dh": da @ p["Wh"].T, "db": da.sum(0)}
+    return {**grads, "dWx": x.T @ da, "dWh": factor * h.T @ da}
+
+
+def wrong_cell_backward(dh_next: Any, cache: Any) -> Any:
+    return cell_backward(dh_next, cache, 2.0)
+
+
 def sine_forward(x: Any) -> Any:
     """HIPS autograd: a vjp."""
     return np.sin(x)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from twins import NX, Twins, X, verified_in
 
-from harness import LayerSpec, SpecError, chain, check, gradcheck, ints, value_and_grad
+from harness import LayerSpec, SpecError, chain, check, const, gradcheck, ints, value_and_grad
 
 W, B, Y = layers.W0, np.zeros(2), np.array([0, 2, 1, 1])
 MORE = np.array([1.0, 1.5, 0.5]), np.array([0.0, 0.5, 1.0])
@@ -54,6 +54,14 @@ TWINS = {
     "residuals first": cs231n("product", NX, W, tensor="w", verified="x w"),
     "inputs instead of a cache": cs231n("rectified", NX, tensor="x", verified="x"),
     "inputs, and two outputs": cs231n("step", NX, W, tensor="w", verified="x w"),
+    "two outputs and a cache": cs231n(
+        "cell",
+        NX,
+        NX[:, :2].copy(),
+        {"Wx": W, "Wh": W[:2].copy(), "b": B},
+        tensor="p.Wh",
+        verified="x h p.Wx p.Wh p.b",
+    ),
     "vjp": cs231n("sine", NX, tensor="x", verified="x"),
     "rrule": Twins(layers.rrule(1.0), layers.rrule(2.0), (NX, W), "w", "x w"),
     "(loss, dx)": valued(layers.softmax_loss, layers.wrong_softmax_loss, NX, Y, tensor="x", verified="x"),
@@ -287,6 +295,42 @@ def test_a_pair_that_goes_back_from_targets_is_told_to_write_its_loss_beside_it(
     said = r"(?s)backward_propagation asks for Y, .*return \.\.\., backward_propagation\(parameters, cache, X, Y\)"
     with pytest.raises(SpecError, match=said):
         gradcheck((forward_propagation, backward_propagation), COLUMNS, PARAMETERS)
+
+
+def model_backward(AL, Y, caches):
+    """Asks for the output again; what is on the way has a gradient too."""
+    return {**backward_propagation(None, caches, caches["X"], Y), "dA0": AL}
+
+
+def model_forward(X, parameters):
+    A, cache = forward_propagation(X, parameters)
+    return A, {**cache, "X": X}
+
+
+def test_so_is_one_that_asks_for_the_output_again():
+    said = r"(?s)model_backward asks for Y, .*return \.\.\., model_backward\(out, Y, cache\)"
+    with pytest.raises(SpecError, match=said):
+        gradcheck((model_forward, model_backward), COLUMNS, PARAMETERS)
+
+    def loss(X, parameters, Y):
+        out, cache = model_forward(X, parameters)
+        return -np.mean(Y * np.log(out) + (1 - Y) * np.log(1 - out)), model_backward(out, Y, cache)
+
+    report = gradcheck(value_and_grad(loss), const(COLUMNS), PARAMETERS, TARGETS)
+    assert verified_in(report) == {"parameters.W"}
+
+
+def test_a_state_after_the_gradients_is_left_out_of_what_is_to_be_written():
+    U, b = np.eye(2), np.zeros(2)
+
+    def recurrent(h):
+        y = U @ h + b
+        return (y**2).sum(), np.outer(2 * y, h), 2 * y, y
+
+    said = r"value_and_grad\(lambda \*xs: recurrent\(\*xs\)\[:3\], params=\[U, b\]\)"
+    with pytest.raises(SpecError, match=said):
+        gradcheck(recurrent, const(np.ones(2)))
+    assert gradcheck(value_and_grad(lambda *xs: recurrent(*xs)[:3], params=[U, b]), np.ones(2)).ok
 
 
 @pytest.mark.parametrize("factor", [1.0, 2.0])

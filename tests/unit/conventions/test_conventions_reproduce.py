@@ -69,6 +69,12 @@ PAIRS = {
     "handed its input": (functions.rectified_forward, functions.wrong_rectified_backward, (NX,), "x"),
     "handed two inputs": (functions.step_forward, functions.wrong_step_backward, (NX, WEIGHTS), "w"),
     "vjp(ans, x)": (functions.sine_forward, functions.wrong_sine_backward, (NX,), "x"),
+    "two outputs and a cache": (
+        functions.cell_forward,
+        functions.wrong_cell_backward,
+        (NX, NX[:, :2].copy(), {"Wx": WEIGHTS, "Wh": WEIGHTS[:2].copy(), "b": WEIGHTS[0]}),
+        "p.Wh",
+    ),
     "cache first": (functions.product_forward, functions.wrong_product_backward, (NX, WEIGHTS), "w"),
     "handed a word": (
         functions.dense_forward,
