@@ -68,7 +68,8 @@ def subject(request: Request) -> Subject:
     wanted = [n for n, leaf in request.leaves(arguments).items() if leaf.wanted]
     of = _differentiated(made, request, arguments, wanted)
     places = tuple([*arguments].index(n) for n in of)
-    layer = Derived(request.layer, function, derivative, places)
+    made.of_output = made.is_of_output(request.kwargs)
+    layer = Derived(request.layer, function, derivative, places, made.of_output)
     fixed = [n for n in wanted if n not in of]
     whole: Subject = attributes.subject(replace(request, layer=layer, inputs=_held_fixed(request, arguments, fixed)))
     left_out = [f"{layer.title} is that of {', '.join(of)}: {', '.join(fixed)} not judged"] if fixed else []

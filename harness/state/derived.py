@@ -20,10 +20,17 @@ OUTPUTS = ("y", "a", "out", "output", "outputs", "activation")
 """What a derivative calls its argument where that is the function's output."""
 
 
+_STEP = 1e-5
+"""Of a central difference that tells two functions apart, and judges nothing."""
+
+
 class Derived:
     """The function with a backward that is made of its derivative."""
 
-    def __init__(self, layer: Any, function: str, derivative: str, of: tuple[int, ...] = (0,)) -> None:
+    def __init__(
+        self, layer: Any, function: str, derivative: str, of: tuple[int, ...] = (0,), of_output: bool = False
+    ) -> None:
+        self.of_output = of_output  # whether what the derivative asks for under another name is the output
         self.wrapped, self._names, self._of = layer, (function, derivative), of
         self._bare = (
             False  # whether the derivative is called without what it may be given, and goes by the last forward
@@ -75,10 +82,24 @@ class Derived:
     @property
     def said(self) -> str:
         """What the report says of the backward."""
-        asked = ", ".join(self.asked)
+        asked = ", ".join(self.asked) + (", the output" if self.of_output else "")
         return f"backward is taken to be {self._called}({asked})" + (
             "" if self.takes_cotangent else " times the cotangent"
         )
+
+    def is_of_output(self, keywords: Mapping[str, Any]) -> bool:
+        """Whether the derivative, asked for under another name than the input has, fits the slope of the last forward where it is
+        given the output, `sigmoid_grad(s)`, and not where it is given the input."""
+        names = positional_names(self.function)
+        if len(self._inputs) != 1 or len(self.asked) != 1 or {*self.asked} & {*names, *OUTPUTS}:
+            return False
+        x = self._inputs[0]
+        if shape_of(x) != shape_of(self._outputs) or "float64" not in str(x.dtype):
+            return False
+        up, down = (torch.as_tensor(copy.deepcopy(self).function(x + h, **keywords)) for h in (_STEP, -_STEP))
+        slope = (up - down) / (2 * _STEP)
+        here, there = (torch.as_tensor(copy.deepcopy(self).derivative(copy.copy(z))) for z in (x, self._outputs))
+        return _fits(there, slope) and not _fits(here, slope)
 
     def __call__(self, *inputs: Any, **keywords: Any) -> Any:
         """The function's outputs."""
@@ -102,6 +123,8 @@ class Derived:
         given: dict[str, int | str] = {n: k for k, n in enumerate(positional_names(self.function)[: len(self._inputs)])}
         given |= dict.fromkeys(self._cotangents()[:1], "v")
         asked = self.asked or ([] if self._bare else positional_names(self.derivative)[: len(self._inputs)])
+        if self.of_output:
+            return ["y"]
         if any(n not in given and n not in OUTPUTS for n in asked) and len(asked) == len(self._inputs):
             return list(range(len(self._inputs)))  # the same inputs under other names
         if missing := [n for n in asked if n not in given and n not in OUTPUTS]:
@@ -191,6 +214,10 @@ def _times(d: tuple[int, ...], y: tuple[int, ...], x: tuple[int, ...], derivativ
     return (
         f"(v[0].reshape({x[0]}, 1, -1) @ {derivative}.reshape({x[0]}, -1, {math.prod(x[1:])})).reshape({given}.shape)"
     )
+
+
+def _fits(derivative: torch.Tensor, slope: torch.Tensor) -> bool:
+    return derivative.shape == slope.shape and torch.allclose(derivative, slope, rtol=1e-3, atol=1e-6)
 
 
 def shape_of(value: Any) -> tuple[int, ...]:

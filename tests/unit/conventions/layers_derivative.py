@@ -238,6 +238,18 @@ def tanh_derivative(a: Any) -> Any:
     return 1 - a**2
 
 
+def tanh_grad(s: Any) -> Any:
+    """Of the output, whose name does not tell."""
+    return 1 - s**2
+
+
+def wrong_grad(s: Any) -> Any:
+    return 2 * (1 - s**2)
+
+
+wrong_grad.__name__ = "tanh_grad"
+
+
 def d_tanh(x: Any) -> Any:
     """Wrong by a factor of two."""
     return 2 * tanh_prime(x)

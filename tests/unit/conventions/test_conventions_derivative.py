@@ -30,6 +30,9 @@ TWINS = {kind.__name__: pair(kind, NX, tensor="x", verified="x") for kind in ENT
 }
 TWINS |= {
     "functions": Twins((layers.tanh, layers.tanh_prime), (layers.tanh, layers.d_tanh), (NX,), "x", "x"),
+    "functions, of the output by what fits": Twins(
+        (layers.tanh, layers.tanh_grad), (layers.tanh, layers.wrong_grad), (NX,), "x", "x"
+    ),
     "functions, of the output": Twins(
         (layers.tanh, layers.tanh_derivative), (layers.tanh, layers.d_tanh), (NX,), "x", "x"
     ),
