@@ -71,6 +71,12 @@ def _pulled(
                 "torch.utils.checkpoint(..., use_reentrant=True) goes back through .backward() alone and can't be checked: write "
                 "use_reentrant=False, which computes the same gradients"
             ) from error
+        if ".grad()" in str(error) and ".backward()" in str(
+            error
+        ):  # the like refusal of others, as invertible layers have it
+            raise SpecError(
+                f"it goes back through .backward() alone and can't be checked ({error}): check what it wraps"
+            ) from error
         raise
 
 

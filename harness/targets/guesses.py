@@ -18,7 +18,7 @@ from harness.targets.handed_over import DICTS as HANDED
 from harness.targets.handed_over import parameters_among, written_over
 from harness.targets.made import LAYERS, asked_for, layers_written, parts_of, sizes_inside, written_as
 from harness.targets.shapes import STEPS, WINDOWS, first_inputs, lookups, other_inputs
-from harness.tensors.library import library_of
+from harness.tensors.library import imported_beside, library_of
 
 RATES = ("p", "rate", "prob", "keep", "ratio", "drop", "slope", "alpha", "momentum", "scale", "temperature", "beta")
 """How constructors' parameters that are no sizes begin, or end after an underscore: 0.5 does for all of them."""
@@ -185,7 +185,8 @@ def _arrays(parameters: Sequence[inspect.Parameter]) -> dict[str, tuple[str, ...
 
 def _drawn(shape: str, candidate: Candidate) -> str:
     """The code of an array of this shape."""
-    if library_of(candidate.layer) == "torch" and "torch" in candidate.namespace:
+    library = library_of(candidate.layer) or imported_beside(candidate.layer)
+    if library == "torch" and "torch" in candidate.namespace:
         return f"torch.randn({shape.strip('()')})"
     return f"rng.normal(size={shape})"
 

@@ -105,3 +105,26 @@ def test_a_checkpoint_that_only_backward_goes_through_is_told_what_to_write():
     assert gradcheck(through(False), X).ok
     with pytest.raises(SpecError, match="write use_reentrant=False"):
         gradcheck(through(True), X)
+
+
+def test_another_function_that_only_backward_goes_through_is_no_failure():
+    class Invertible(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return 2 * x
+
+        @staticmethod
+        def backward(ctx, dy):
+            raise RuntimeError("not compatible with .grad(), please use .backward() if possible")
+
+    with pytest.raises(SpecError, match=r"goes back through \.backward\(\) alone .* check what it wraps"):
+        gradcheck(torch.nn.Sequential(torch.nn.Linear(3, 2), Applied(Invertible)), X)
+
+
+class Applied(torch.nn.Module):
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, x):
+        return self.function.apply(x)
