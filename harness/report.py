@@ -111,6 +111,9 @@ OUTPUTS_ALONE = ("mask", "unbiased", "state")
 COLUMNS = "it takes examples in columns"
 """How a note begins that explains all else."""
 
+RENAMED = "it is called"
+"""How a note begins on a layer that its file calls otherwise than the spec does."""
+
 
 @dataclass(frozen=True, repr=False)
 class Report:

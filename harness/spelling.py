@@ -6,10 +6,15 @@ from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 
+def near(word: str, known: Iterable[str], like: float = 0.6) -> str:
+    """The known name that is most like the word; empty where none is."""
+    return next(iter(get_close_matches(word, sorted(known), 1, like)), "")
+
+
 def meant(word: str, known: Iterable[str], form: str = "{}", like: float = 0.6) -> str:
     """`did you mean examples=?`, with the name in this form; empty where none is like it."""
-    near = get_close_matches(word, sorted(known), 1, like)
-    return f"did you mean {form.format(near[0])}?" if near else ""
+    close = near(word, known, like)
+    return f"did you mean {form.format(close)}?" if close else ""
 
 
 def among(word: str, known: Sequence[str]) -> str:

@@ -130,10 +130,11 @@ def _of_course(
     if module is None:
         return Done(index, ended(name, "import", why))
     try:
-        tried = rebound(spec, module, name)
+        tried, note = rebound(spec, module, name)
         if job.listing:
-            return Listed(index, name, str(tried))
-        return Done(index, _report(name, tried, job, send))
+            return Listed(index, name, f"{tried} ({note})" if note else str(tried))
+        report = _report(name, tried, job, send)
+        return Done(index, replace(report, notes=(note, *report.notes)) if note else report)
     except SpecError as error:
         return Done(index, ended(name, "build", str(error)))
 

@@ -10,7 +10,7 @@ from textwrap import indent, shorten
 from tabulate import tabulate
 
 from harness.outcome import Outcome
-from harness.report import COLUMNS, GRADIENTS, Report, Result
+from harness.report import COLUMNS, GRADIENTS, RENAMED, Report, Result
 
 ROWS = 18
 """How many results a report shows before it leaves the verified ones to a count."""
@@ -40,7 +40,7 @@ def verdict_line(report: Report) -> str:
 
 def one_line(report: Report) -> str:
     """The verdict, and why it is no better."""
-    line = verdict_line(report)
+    line = verdict_line(report) + "".join(f" ({n})" for n in report.notes if n.startswith(RENAMED))
     if told := [n for n in report.notes if n.startswith(COLUMNS)]:
         return f"{line} ({told[0]})"
     if len({(r.outcome, r.reason) for r in report.results}) == 1 and report.results[0].outcome is Outcome.ERROR:

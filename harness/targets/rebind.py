@@ -11,7 +11,9 @@ from typing import Any
 
 from harness.builds import from_string, namespace_of
 from harness.outcome import SpecError
+from harness.report import RENAMED
 from harness.spec import RESERVED, LayerSpec
+from harness.spelling import near
 
 
 def called(spec: LayerSpec, index: int) -> str:
@@ -23,8 +25,9 @@ def called(spec: LayerSpec, index: int) -> str:
     return layers[0].removesuffix("_forward") if layers else f"spec {index + 1}"
 
 
-def rebound(spec: LayerSpec, module: ModuleType, name: str) -> LayerSpec:
-    """The spec under this name, with the names in its `build` looked up in the module first.
+def rebound(spec: LayerSpec, module: ModuleType, name: str) -> tuple[LayerSpec, str]:
+    """The spec under this name, with the names in its `build` looked up in the module first, and what is to be told of that: the
+    names that are written there in another case, or with other underscores.
 
     Raises:
         SpecError: the module has nothing that `build` names, or `build` is a layer already.
@@ -38,11 +41,36 @@ def rebound(spec: LayerSpec, module: ModuleType, name: str) -> LayerSpec:
         )
     own = {n: v for n, v in vars(module).items() if not n.startswith("__")}
     missing = [n for n in names if n not in own or isinstance(own[n], ModuleType)]
+    alike = {n: found for n in missing if (found := _alike(n, own, module))}
+    missing = [n for n in missing if n not in alike]
     if len(missing) == len(names) or (missing and not isinstance(build, FunctionType)):
-        has = [n for n, v in own.items() if callable(v) and getattr(v, "__module__", None) == module.__name__]
         nowhere = [n for n in missing if n not in _scope(build)] or missing
-        raise SpecError(f"there is no {' and no '.join(nowhere)}; it has {', '.join(has) or 'nothing'}")
-    return replace(spec, build=_build(build, own, spec), name=name)
+        raise SpecError(_absent(nowhere, _defined(own, module)))
+    note = f"{RENAMED} {', '.join(alike.values())} there" if alike else ""
+    return replace(spec, build=_build(build, own | {n: own[a] for n, a in alike.items()}, spec), name=name), note
+
+
+def _defined(own: Mapping[str, Any], module: ModuleType) -> list[str]:
+    """The classes and functions that a module defines itself."""
+    return [n for n, v in own.items() if callable(v) and getattr(v, "__module__", None) == module.__name__]
+
+
+def _alike(name: str, own: Mapping[str, Any], module: ModuleType) -> str:
+    """The one class or function of the module whose name differs in case and underscores alone; empty where there is none, or
+    more. A function is none for a class, `linear` none for `Linear`: what it takes is something else."""
+
+    def plain(n: str) -> str:
+        return n.replace("_", "").lower()
+
+    close = [n for n in _defined(own, module) if plain(n) == plain(name) and isinstance(own[n], type) != name.islower()]
+    return close[0] if len(close) == 1 else ""
+
+
+def _absent(missing: list[str], has: list[str]) -> str:
+    """That these are not there, what is, and what to write for one that may be meant."""
+    said = f"there is no {' and no '.join(missing)}; it has {', '.join(has) or 'nothing'}"
+    close = {n: there for n in missing if (there := near(n, has))}
+    return said + "".join(f"; did you mean {there}? then add to the file: {n} = {there}" for n, there in close.items())
 
 
 def _build(build: Any, own: Mapping[str, Any], spec: LayerSpec) -> Any:

@@ -83,6 +83,32 @@ def test_every_spec_is_tried_on_every_file(course, grade):
     assert len(answer.out.splitlines()) == 9
 
 
+def test_a_class_that_is_written_otherwise_is_taken_and_told(course, grade):
+    course("alice.py", **{"class Scale": "class scale_"})
+    course("bob.py", **{"self.db = v.sum(0)": "self.db = v.mean(0)", "class Shift": "class shift"})
+    answer, _ = grade("alice.py:Scale", "bob.py:Shift")
+    assert answer.out.startswith(
+        "alice.py:Scale  Scale: verified, 3 checks passed, 1 not applicable (it is called scale_ there)\n"
+        "bob.py:Shift    Shift: WRONG, 2 of 4 checks failed (it is called shift there) (parameter_gradient: b: "
+    )
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("class ScaleLayer", "; did you mean ScaleLayer? then add to the file: Scale = ScaleLayer"),
+        ("def scale(D): pass\nclass Wholly", "; did you mean scale? then add to the file: Scale = scale"),
+        ("class SCALE: pass\nclass scale", "there is no Scale; it has SCALE, scale, "),
+    ],
+)
+def test_no_other_is_taken_and_the_nearest_is_told(course, grade, written, said):
+    course("alice.py", **{"class Scale": written})
+    _, found = grade("alice.py:Scale")
+    [row] = found["alice.py:Scale", "Scale"]
+    assert row["outcome"] == "ERROR"
+    assert said in row["reason"]
+
+
 def test_the_courses_own_layer_does_not_stand_in_for_a_missing_one(course, grade):
     course("alice.py", **{"Switched": "Other"})
     _, found = grade("alice.py")
