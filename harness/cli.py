@@ -38,6 +38,9 @@ class _Grammar(ArgumentParser):
         stranger = re.match(r"unrecognized arguments: (?:.* )?(--[\w-]+)", message)
         if stranger and (said := meant(stranger[1], self.known)):
             message += f"; {said}"
+        if stranger := re.match(r"argument command: invalid choice: '(.*?)'", message):
+            said = meant(stranger[1], ("check", "explain")) or f"write: harness check {stranger[1]}"
+            message += f"; {said}"
         if message.endswith("required: target"):
             message += f"; {', '.join(_GREEDY)} take every word that follows: the target comes first, harness check FILE --only shapes"
         super().error(message)

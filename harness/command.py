@@ -14,7 +14,7 @@ from harness.explain import explanation, summary
 from harness.options import CHECKING, LISTING
 from harness.outcome import SpecError
 from harness.processes.isolate import Limits, several
-from harness.processes.job import Done, Job, Left, LeftOut, Listed, Message, Said, Unusable
+from harness.processes.job import Done, Job, Left, LeftOut, Listed, Message, Said, Unusable, files_of
 from harness.render.data import SCHEMA, report_to_dict, to_json
 from harness.render.file import ready, write
 from harness.render.html import page
@@ -29,6 +29,7 @@ def check(arguments: Namespace) -> int:
     """Check every target, or list its layers; the exit status."""
     for path in filter(None, (arguments.json, arguments.csv, arguments.html)):
         ready(path)
+    arguments.target = [file for target in arguments.target for file in files_of(target)]
     if arguments.specs and (arguments.build or arguments.inputs):
         raise SpecError("--specs says how layers are made and called: leave out --build and --inputs")
     if arguments.run_all and not any(".ipynb" in target for target in arguments.target):
@@ -160,12 +161,17 @@ def _job(arguments: Namespace, target: str) -> Job:
         arguments.examples,
         arguments.seed,
         arguments.device,
-        tuple(arguments.only),
-        tuple(arguments.skip),
+        _words(arguments.only),
+        _words(arguments.skip),
         arguments.list,
         arguments.run_all,
         arguments.specs,
     )
+
+
+def _words(given: Sequence[str]) -> tuple[str, ...]:
+    """Names, also where commas part them."""
+    return tuple(word for words in given for word in words.split(",") if word)
 
 
 def _headed(arguments: Namespace, target: str, report: Report) -> Report:

@@ -7,8 +7,9 @@ from difflib import get_close_matches
 
 
 def near(word: str, known: Iterable[str], like: float = 0.6) -> str:
-    """The known name that is most like the word; empty where none is."""
-    return next(iter(get_close_matches(word, sorted(known), 1, like)), "")
+    """The known name that is most like the word, in whichever case; empty where none is."""
+    plain = {name.lower(): name for name in sorted(known)}
+    return next((plain[n] for n in get_close_matches(word.lower(), plain, 1, like)), "")
 
 
 def meant(word: str, known: Iterable[str], form: str = "{}", like: float = 0.6) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
 
 from harness.report import Report
 
@@ -35,6 +37,26 @@ class Job:
     def is_script(self) -> bool:
         """Whether the target is a file of Python."""
         return self.target.partition(":")[0].endswith(".py")
+
+
+def files_of(target: str) -> list[str]:
+    """The files and notebooks that a folder stands for which is no package, as one of submissions: those in it, else those in its
+    folders. Of any other target itself."""
+    place, colon, name = target.partition(":")
+    folder = Path(place)
+    if not place or not folder.is_dir() or _is_package(folder):
+        return [target]
+    inner = [f for f in sorted(folder.iterdir()) if f.is_dir() and f.name[0] not in "._" and not _is_package(f)]
+    held = _files(folder) or list(chain.from_iterable(map(_files, inner)))
+    return [f"{file}{colon}{name}" for file in held] or [target]
+
+
+def _is_package(folder: Path) -> bool:
+    return (folder / "__init__.py").is_file()
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(f for f in folder.iterdir() if f.suffix in (".py", ".ipynb") and f.is_file())
 
 
 @dataclass(frozen=True)

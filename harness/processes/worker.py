@@ -22,6 +22,7 @@ from harness.outcome import SpecError
 from harness.processes.job import At, Done, Found, Job, Left, LeftOut, Listed, Message, Over, Said, Unusable
 from harness.report import Report, ended
 from harness.spec import LayerSpec
+from harness.spelling import meant
 from harness.targets.candidates import Candidate, candidates
 from harness.targets.find import load, parted, salvaged, spec_from_words, specs_in
 from harness.targets.probe import probe
@@ -175,7 +176,7 @@ def _rows(job: Job, send: Send) -> dict[int, Row]:
     unique_names(spec for _, spec in named.values() if isinstance(spec, LayerSpec))
     chosen = {k: (name, layer) for k, (name, layer) in named.items() if wanted in (None, name)}
     if not chosen and not job.done:
-        raise SpecError(_nothing(job.target, wanted, [name for name, _ in named.values()]))
+        raise SpecError(_nothing(job.target, wanted, [name for name, _ in named.values()], module))
     return chosen
 
 
@@ -193,18 +194,29 @@ def label(spec: LayerSpec, index: int) -> str:
     return spec.name or (f"spec {index + 1}" if built == "<lambda>" else built)
 
 
-def _nothing(target: str, wanted: str | None, names: list[str]) -> str:
+def _nothing(target: str, wanted: str | None, names: list[str], module: ModuleType) -> str:
     """What is said where there is no layer, or none of the name that was asked for."""
     if wanted is not None:
+        meant_so = meant(wanted, names, "{!r}") or (
+            f"to check what has another form write: harness check {quote(target)} --build '{wanted}(D)' --inputs 'B D'"
+        )
         return (
-            f"{target}: no LayerSpec or layer named {wanted!r} (there are {', '.join(names) or 'none'}); to check what "
-            f"has another form write: harness check {quote(target)} --build '{wanted}(D)' --inputs 'B D'"
+            f"{target}: no LayerSpec or layer named {wanted!r} (there are {', '.join(names) or 'none'}); "
+            f"{_methods(getattr(module, wanted, None))}{meant_so}"
         )
     return (
         f"{target} holds no LayerSpec, and no layer (a class with forward and backward or a derivative, "
         f"a torch.autograd.Function or operator, functions f_forward and f_backward); "
         f"write: harness check {quote(f'{target}:MyLayer')} --build 'MyLayer(D)' --inputs 'B D'"
     )
+
+
+def _methods(thing: object) -> str:
+    """What a class that is no layer has instead of a backward; empty of anything else."""
+    if not isinstance(thing, type):
+        return ""
+    own = [n for n in dir(thing) if not n.startswith("_") and callable(getattr(thing, n, None))]
+    return f"the class {thing.__name__} has {' and '.join(own) or 'no method'}, and no backward that is known as such; "
 
 
 def _tried(index: int, candidate: Candidate, job: Job, send: Send) -> Message:

@@ -78,7 +78,7 @@ def test_a_value_that_can_not_be_used_is_a_usage_error(command, specs, arguments
 
 def test_only_and_skip_choose_checks_and_groups(check, specs):
     specs("Twice")
-    assert check("mylayers.py", "--only", "input_gradient", "contract").status == 0
+    assert check("mylayers.py", "--only", "input_gradient,contract").status == 0
     assert check("mylayers.py", "--only", "parameter_gradient").status == 1
     assert check("mylayers.py", "--skip", "parameter_gradient", "autograd", "single_example").status == 0
     assert check("mylayers.py", "--skip", "contract").status == 1
@@ -367,3 +367,16 @@ def test_a_function_that_gives_loss_and_gradient_is_found_and_can_be_named(check
     assert "--build 'value_and_grad(square_loss)'" in answer.out
     named = check("losses.py:square_loss", "--build", "value_and_grad(square_loss)", "--inputs", "B D", "B D")
     assert named.status == status
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("mylayers.py",), "; write: harness check mylayers.py\n"),
+        (("chek", "mylayers.py"), "; did you mean check?\n"),
+    ],
+)
+def test_a_command_that_is_not_there_is_told_what_to_write(command, arguments, said):
+    answer = command(*arguments)
+    assert (answer.status, answer.out) == (2, "")
+    assert answer.err.endswith(said)

@@ -4,6 +4,8 @@ import sys
 
 import pytest
 
+from harness.processes.job import files_of
+
 PLAIN = """
 import torch
 from torch import Tensor
@@ -144,19 +146,23 @@ def test_two_specs_of_one_name_are_an_error_that_names_both(check, specs):
             "'mylayers.txt' is neither a file (its name would end in .py or .ipynb) nor an importable module",
         ),
         ("notes.txt", "'notes.txt' is neither a file (its name would end in .py or .ipynb) nor an importable module"),
-        (".", ". is a folder: name its files, such as *.py"),
         ("some/", "some/ is a folder: name its files, such as some/*.py"),
         ("nowhere.layers", "importing nowhere.layers failed: No module named 'nowhere'"),
         ("", "importing  failed"),
         (".mylayers", "importing .mylayers failed"),
         ("mylayers.py:Other", "no LayerSpec or layer named 'Other' (there are Scale)"),
+        ("mylayers.py:scale", "(there are Scale); did you mean 'Scale'?"),
         ("empty.py", "empty.py holds no LayerSpec, and no layer (a class with forward and backward"),
         ("empty:Scale", "no LayerSpec or layer named 'Scale' (there are none)"),
+        (
+            "empty:Nothing",
+            "the class Nothing has forth, and no backward that is known as such; to check what has another",
+        ),
     ],
 )
 def test_a_target_that_is_not_there_is_a_usage_error(check, specs, folder, target, said):
     specs("Scale")
-    (folder / "empty.py").write_text("class Nothing: pass\n")
+    (folder / "empty.py").write_text("class Nothing:\n    def forth(self, x): return x\n")
     (folder / "notes.txt").write_text("no Python")
     (folder / "some").mkdir()
     answer = check(target)
@@ -294,3 +300,33 @@ def test_a_file_that_can_not_be_imported_is_never_verified_as_a_whole(check, pla
     said = "importing plain.py failed: ZeroDivisionError: division by zero; run were its imports, definitions"
     assert said in answer.err
     assert said in (folder / "out.json").read_text()
+
+
+def test_a_folder_that_is_no_package_stands_for_its_files(folder):
+    for place in (
+        "hw/a.py",
+        "hw/b.ipynb",
+        "hw/notes.txt",
+        "course/alice/hw.py",
+        "course/bob/hw.py",
+        "course/.git/x.py",
+        "p/__init__.py",
+    ):
+        (folder / place).parent.mkdir(parents=True, exist_ok=True)
+        (folder / place).touch()
+    assert files_of("hw") == files_of("hw/") == ["hw/a.py", "hw/b.ipynb"]
+    assert files_of("hw:Scale") == ["hw/a.py:Scale", "hw/b.ipynb:Scale"]
+    assert files_of("course") == ["course/alice/hw.py", "course/bob/hw.py"]
+    for target in ("p", "hw/a.py:Scale", "nowhere", "", "torch.nn"):
+        assert files_of(target) == [target]
+
+
+def test_of_a_folder_one_file_that_is_broken_costs_its_row_alone(check, specs, folder):
+    specs("Scale", more="SCALE.name")
+    (folder / "hw").mkdir()
+    (folder / "mylayers.py").rename(folder / "hw" / "a.py")
+    (folder / "hw" / "b.py").write_text("class Broken")
+    answer = check("hw", "--only", "shapes,dtypes", "--examples", "1")
+    assert answer.out.startswith("hw/a.py: Scale: verified, 2 checks passed")
+    assert "hw/b.py: hw/b.py: not judged, importing hw/b.py failed: SyntaxError" in answer.out
+    assert answer.status == 4
