@@ -71,15 +71,23 @@ def _count(number: int, noun: str) -> str:
 
 def report_text(report: Report, files: str = "") -> str:
     """The verdict, a row a result, and the evidence of the first failures; the rest is in `files`, or on the report itself."""
-    shown = rows = _as_one(report.results)
-    if len(shown) > ROWS:
-        shown = [r for r in shown if r.outcome not in (Outcome.PASS, Outcome.SKIP)][:ROWS] or shown[:ROWS]
+    rows = _as_one(report.results)
+    shown = _told_first(rows)
     parts = [verdict_line(report), indent(table(shown), "  ")]
     if len(shown) < len(rows):
         parts.append(f"  … and {len(rows) - len(shown)} more results; in all {count_line([report])}")
     parts += _evidence(report, files) or _open(report)
     parts += [f"  note: {shorten(note, 200)}" for note in report.notes[:3]]
     return "\n".join(parts)
+
+
+def _told_first(rows: list[Result]) -> list[Result]:
+    """All rows, or as many as a screen takes: those that did not pass, and which gradients are right beside them."""
+    bad = [k for k, r in enumerate(rows) if r.outcome not in (Outcome.PASS, Outcome.SKIP)]
+    if len(rows) <= ROWS or not bad:
+        return rows[:ROWS]
+    right = [k for k, r in enumerate(rows) if r.outcome is Outcome.PASS and r.check in GRADIENTS]
+    return [rows[k] for k in sorted([*bad, *right][:ROWS])]
 
 
 def _as_one(results: Sequence[Result]) -> list[Result]:

@@ -176,9 +176,17 @@ def test_a_report_fits_in_one_screen(outcome, count):
 
 
 def test_a_report_that_does_not_fit_shows_what_did_not_pass():
-    text = str(report(*[PASS] * 30, result(INCONCLUSIVE, check="the_one")))
+    text = str(report(*[result(PASS, check="other")] * 30, result(INCONCLUSIVE, check="the_one")))
     assert "the_one" in text
     assert "30 more results; in all 30 PASS, 0 FAIL, 1 INCONCLUSIVE, 0 SKIP, 0 ERROR" in text
+
+
+def test_a_report_that_does_not_fit_names_the_gradients_that_are_right():
+    others = [result(PASS, check=f"check_{k}") for k in range(30)]
+    lines = str(report(PASS, result(FAIL, check="parameter_gradient"), *others)).splitlines()
+    assert lines[1].split() == ["input_gradient", "train", "PASS", "x", "1e-09"]
+    assert lines[2].split()[:3] == ["parameter_gradient", "train", "FAIL"]
+    assert lines[3].startswith("  … and 30 more results")
 
 
 # Data
