@@ -100,10 +100,12 @@ def test_a_device_that_is_not_there_is_told_once(suite, asked, device):
 
 
 def test_help_lists_every_option(suite):
-    result = suite("", "--help")
-    result.stdout.fnmatch_lines([f"*--gradcheck-{n}=*" for n in ("examples", "seed", "device", "html")])
-    result.stdout.fnmatch_lines([f"*gradcheck_{n} *" for n in ("examples", "seed", "device", "html", "inconclusive")])
+    said = suite("", "--help").stdout.str()
+    options = ("examples", "seed", "device", "html")
+    assert [n for n in options if f"--gradcheck-{n}=" not in said] == []
+    assert [n for n in (*options, "inconclusive") if f"gradcheck_{n} " not in said] == []
 
 
 def test_markers_are_registered(suite):
-    suite("", "--markers").stdout.fnmatch_lines(["@pytest.mark.gradcheck: *", "@pytest.mark.xdist_group(name): *"])
+    said = suite("", "--markers").stdout.str()
+    assert [n for n in ("gradcheck: ", "xdist_group(name): ") if f"@pytest.mark.{n}" not in said] == []
