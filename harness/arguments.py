@@ -109,10 +109,11 @@ def checked(request: Request) -> Request:
             "an input is a list of something else than arrays or integers: give tensors or arrays, several of them as arguments or "
             "as one tuple"
         )
-    given = ", ".join(type(x).__name__ for x in request.inputs)
     if not holds_tensors(request.inputs):
+        called = getattr(request.layer, "__name__", type(request.layer).__name__)
+        given = ", ".join(type(x).__name__ for x in request.inputs)
         raise SpecError(
-            f"gradcheck({type(request.layer).__name__}, ...) needs the inputs to call it with: tensors or arrays, as in "
+            f"gradcheck({called}, ...) needs the inputs to call it with: tensors or arrays, as in "
             f"gradcheck(layer, torch.randn(4, 8)){given and f'; it was given {given}'}"
         )
     return request

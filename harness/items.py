@@ -237,7 +237,10 @@ def _flat(specs: Iterable[Any]) -> tuple[LayerSpec, ...]:
         flat.extend([s] if isinstance(s, LayerSpec) or not isinstance(s, Iterable) else s)
     for stranger in (s for s in flat if not isinstance(s, LayerSpec)):
         kind = getattr(stranger, "__name__", type(stranger).__name__)
-        raise SpecError(f"parametrize takes LayerSpecs, not {kind}: wrap it as LayerSpec(build=..., inputs=...)")
+        wrap = "wrap it as LayerSpec(build=..., inputs=...)"
+        if kind.startswith("test"):  # the decorator without its brackets
+            wrap = f"write @parametrize(LayerSpec(build=..., inputs=...)) above {kind}(case)"
+        raise SpecError(f"parametrize takes LayerSpecs, not {kind}: {wrap}")
     if not flat:
         raise SpecError("parametrize was given no spec: nothing would be checked")
     return tuple(flat)

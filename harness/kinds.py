@@ -27,6 +27,10 @@ class Floats:
     high_open: bool = False
     grad: bool | None = True
 
+    def __repr__(self) -> str:
+        usual = {"low": None, "high": None, "low_open": False, "high_open": False, "grad": True}
+        return _written("floats", self.dims.text, {n: v for n in usual if (v := getattr(self, n)) != usual[n]})
+
 
 @dataclass(frozen=True)
 class Ints:
@@ -37,6 +41,16 @@ class Ints:
     low: int | str = 0
     dtypes: tuple[str, ...] = ("int64",)
     """Those that it comes in, one an example."""
+
+    def __repr__(self) -> str:
+        usual = {"low": 0, "dtypes": ("int64",)}
+        told = {n: v for n in usual if (v := getattr(self, n)) != usual[n]}
+        return _written("ints", self.dims.text, {"below": self.below, **told}).replace("dtypes=", "dtype=")
+
+
+def _written(kind: str, shape: str, words: dict[str, Any]) -> str:
+    """An input as its author writes it."""
+    return f"{kind}({', '.join([repr(shape), *(f'{n}={v!r}' for n, v in words.items())])})"
 
 
 @dataclass(frozen=True)

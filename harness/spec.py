@@ -13,6 +13,7 @@ from harness.builds import from_string, is_layer, namespace_of, wanted_by
 from harness.kinds import Drawn, InputKind, dimension_names, kind_of
 from harness.outcome import SpecError
 from harness.reading.signatures import misspelt
+from harness.spelling import among
 
 RESERVED = ("mode", "generator", "rng", "dtype", "device")
 PROMISES = ("unbiased", "accumulates", "overwrites", "reentrant", "shared_mask", "owns", "portable", "stable")
@@ -156,7 +157,7 @@ class LayerSpec:
     def _check_words(self) -> None:
         for promise in self.promises:
             if promise not in PROMISES:
-                raise SpecError(f"promises={promise!r} is not one of {', '.join(PROMISES)}")
+                raise SpecError(f"there is no promise {promise!r}: {among(promise, PROMISES)}")
         if {"accumulates", "overwrites"} <= set(self.promises):
             raise SpecError("promises: gradients either accumulate or are overwritten: write one of the two")
         if isinstance(self.modes, str) or set(self.modes or ()) - {"train", "eval"}:

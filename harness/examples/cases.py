@@ -155,7 +155,7 @@ def _drawn(spec: LayerSpec, example: Example, mode: str | None, subject: Subject
         label=str(example),
         sizes=names,
         reference=reference,
-        declared=None if spec.derivative_of is None else Reference(spec.derivative_of, names),
+        declared=None if spec.derivative_of is None else Reference(spec.derivative_of, names, "derivative_of"),
         domains=domains(spec, subject),
         promises=spec.promises,
         batch=batch_dimension(spec),

@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,10 @@ from harness.case import Case
 from harness.conventions import subject_of
 from harness.domain import BackwardRaised, Refused, forward_may_refuse
 from harness.kinds import Const
+from harness.outcome import SpecError
 from harness.request import Request
 from harness.spec import DTYPE_NAMES
+from harness.spelling import among
 from harness.state.built import built
 from harness.state.slots import walk
 from harness.subject import Subject
@@ -137,9 +140,21 @@ def _candidates(request: Request) -> list[torch.dtype]:
     return [*wide, *sorted(narrow, key=lambda d: d not in given)]
 
 
+def _all_named(request: Request, subject: Subject) -> None:
+    """Raise where `grads` says where a gradient stands of what is no tensor here: of a module, a Function or a pair, whose own
+    gradients need no name. Objects with state and what functions hold have been asked before."""
+    if not isinstance(request.layer, (torch.nn.Module, tuple, type, FunctionType)):
+        return
+    there = [*subject.leaves, *subject.buffers]
+    for name in (n for n, place in request.grads.items() if place is not None and n not in there):
+        said = among(name, there).replace("there are", "it has")
+        raise SpecError(f"grads names {name!r}, which is no tensor of {subject.name}: {said}")
+
+
 def _recastable(request: Request, dtype: torch.dtype) -> Subject:
     """The layer in a dtype, and how to have it in another: made anew, so that a fault put into it stays in it."""
     subject = subject_of(request if request.dtype == dtype else replace(request, dtype=dtype))
+    _all_named(request, subject)
 
     def recast(other: torch.dtype, within: tuple[str | None, ...] | None = None, doubled: bool = False) -> Subject:
         alone = within is not None

@@ -41,6 +41,8 @@ class Reference:
     function: Callable[..., Any]
     named: Mapping[str, Any] = field(default_factory=dict)
     """Dims and options."""
+    word: str = "reference"
+    """The word under which the user gave it."""
 
     @property
     def computes_in_torch(self) -> bool:
@@ -182,7 +184,7 @@ class Reference:
                 by_name[p.name] = inputs[waiting.pop(0)]
             elif p.default is p.empty and p.kind is not p.VAR_KEYWORD:
                 known = ", ".join([*inputs, *(n for n in named if n.isidentifier())])
-                raise SpecError(f"the reference of {subject.name} asks for {p.name!r}; there are {known}")
+                raise SpecError(f"the {self.word} of {subject.name} asks for {p.name!r}; there are {known}")
         return given, by_name
 
 

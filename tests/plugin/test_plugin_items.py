@@ -127,7 +127,7 @@ def test_words_that_name_nothing_are_told(suite, words, said):
     [
         ("@parametrize(Scale)", "parametrize takes LayerSpecs, not Scale"),
         ("@parametrize([3])", "parametrize takes LayerSpecs, not int"),
-        ("@parametrize", "parametrize takes LayerSpecs, not test_one"),
+        ("@parametrize", "parametrize takes LayerSpecs, not test_one: write @parametrize(LayerSpec("),
         ("@parametrize([])", "parametrize was given no spec"),
         ("@parametrize(SPEC)\n@parametrize(SPEC)", "test_one is parametrized twice"),
     ],

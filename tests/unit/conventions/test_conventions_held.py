@@ -221,3 +221,18 @@ def test_what_wants_a_gradient_that_a_closure_does_not_return_is_not_verified():
     assert not report.failures
     assert any("`w` changes the output and has no gradient: make it an input" in r.reason for r in report.results)
     assert gradcheck(layers.closure_of_parameters, X, grads={"w": None}).ok
+
+
+@pytest.mark.parametrize(
+    ("layer", "said"),
+    [
+        (torch.nn.Linear(3, 2), "Linear: did you mean 'weight'? it has input, weight, bias"),
+        ((lambda wight: (wight, None), lambda dout, cache: dout), "<lambda>: did you mean 'wight'? it has wight"),
+    ],
+)
+def test_grads_that_name_nothing_of_a_module_or_pair_are_refused(layer, said):
+    with pytest.raises(SpecError) as raised:
+        gradcheck(layer, torch.randn(4, 3), grads={"wieght": "dW"})
+    assert str(raised.value) == f"grads names 'wieght', which is no tensor of {said}"
+    if isinstance(layer, torch.nn.Module):  # one that is there may be said to have none
+        assert gradcheck(layer, torch.randn(4, 3), grads={"weight": None}).ok

@@ -555,6 +555,8 @@ def test_numpy_function_without_a_pullback_says_what_to_give():
 def test_layer_without_inputs_is_an_error():
     with pytest.raises(SpecError, match=r"needs the inputs to call it with: tensors or arrays"):
         gradcheck(layers.Identity())
+    with pytest.raises(SpecError, match=r"gradcheck\(Twice, ...\) needs the inputs to call it with"):
+        gradcheck(type("Twice", (torch.autograd.Function,), {}))
 
 
 def test_an_empty_input_does_not_put_the_forward_outside_autograds_graph():

@@ -248,11 +248,26 @@ def test_option_without_values_is_an_error():
     assert message(lambda: LayerSpec(build=Identity, inputs="B", options={"p": ()})) == "options={'p': ()} has no value"
 
 
-def test_unknown_promise_is_an_error_that_lists_them():
-    text = message(lambda: LayerSpec(build=Identity, inputs="B", promises=("fast",)))
-    assert (
-        text
-        == "promises='fast' is not one of unbiased, accumulates, overwrites, reentrant, shared_mask, owns, portable, stable"
+@pytest.mark.parametrize(("word", "near"), [("fast", ""), ("unbised", "did you mean 'unbiased'? ")])
+def test_unknown_promise_is_an_error_that_lists_them(word, near):
+    text = message(lambda: LayerSpec(build=Identity, inputs="B", promises=(word,)))
+    has = "unbiased, accumulates, overwrites, reentrant, shared_mask, owns, portable, stable"
+    assert text == f"there is no promise {word!r}: {near}there are {has}"
+
+
+def test_a_spec_shows_its_inputs_as_they_are_written():
+    inputs = ("B C", ints("B", below="C"), ints("B", below=3, low=1, dtype="uint8"), floats("B", low=0, low_open=True))
+    assert str(LayerSpec(build=Identity, inputs=inputs)) == (
+        "LayerSpec(build=Identity, inputs=('B C', ints('B', below='C'), ints('B', below=3, low=1, dtype=('uint8',)), "
+        "floats('B', low=0, low_open=True)))"
+    )
+    assert eval(repr(inputs)) == inputs
+
+
+def test_what_declares_a_derivative_is_called_so_in_its_error():
+    spec = LayerSpec(build=Identity, inputs="B", derivative_of=lambda x, y: x)
+    assert message(lambda: check(spec, examples=1)).startswith(
+        "the derivative_of of Identity asks for 'y'; there are x"
     )
 
 
