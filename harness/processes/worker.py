@@ -237,7 +237,12 @@ def _tried(index: int, candidate: Candidate, job: Job, send: Send) -> Message:
     if job.listing:
         return Listed(index, candidate.name, words)
     report = _report(candidate.name, probed.spec, job, send)
-    return Done(index, replace(report, notes=(f"no LayerSpec; found by trying: {words}", *report.notes)))
+    notes = [f"no LayerSpec; found by trying: {words}", *report.notes]
+    if any("write grads={" in r.reason for r in report.results):  # for which the command line has no option
+        notes.insert(
+            1, f"grads={{...}} stands in a spec in the file: SPEC = {probed.guess.written(probed.spec, 'grads={...}')}"
+        )
+    return Done(index, replace(report, notes=tuple(notes)))
 
 
 def _report(name: str, spec: LayerSpec, job: Job, send: Send) -> Report:

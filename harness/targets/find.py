@@ -280,7 +280,7 @@ def kind_of(word: str, namespace: Mapping[str, Any]) -> Any:
     Raises:
         SpecError: the expression raises.
     """
-    if "(" not in word and not word.startswith("lambda "):
+    if not is_expression(word):
         return floats(word)
     try:
         return eval(word, {**namespace, "floats": floats, "ints": ints})
@@ -288,3 +288,8 @@ def kind_of(word: str, namespace: Mapping[str, Any]) -> Any:
         raise SpecError(
             f"--inputs {word!r}: {type(error).__name__}: {error}; write 'B D' or 'ints(\"B\", below=\"C\")'"
         ) from None
+
+
+def is_expression(word: str) -> bool:
+    """Whether a word of `--inputs` is code and no shape."""
+    return "(" in word or word.startswith("lambda ")

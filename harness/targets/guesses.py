@@ -13,7 +13,7 @@ from harness.reading.handed import FIRST, predicted_first
 from harness.reading.members import derivative_of, operation_of
 from harness.spec import RESERVED, LayerSpec
 from harness.targets.candidates import Candidate, is_whole
-from harness.targets.find import kind_of, names_in, sizes_drawn
+from harness.targets.find import is_expression, kind_of, names_in, sizes_drawn
 from harness.targets.handed_over import DICTS as HANDED
 from harness.targets.handed_over import parameters_among, written_over
 from harness.targets.made import LAYERS, asked_for, layers_written, parts_of, sizes_inside, written_as
@@ -97,6 +97,13 @@ class Guess:
     def words(self) -> str:
         """As they are given to the command line."""
         return f"--build {shlex.quote(self.build)} --inputs {' '.join(map(shlex.quote, self.inputs))}"
+
+    def written(self, spec: LayerSpec, more: str) -> str:
+        """Its spec as it would be written in the file, with more words."""
+        kinds = [word if is_expression(word) else repr(word) for word in self.inputs]
+        dims = ", ".join(f"{n!r}: range(1, 7)" for n in spec.dims)
+        parts = [f"build={self.build!r}", f"inputs={kinds[0] if len(kinds) == 1 else '(' + ', '.join(kinds) + ')'}"]
+        return f"LayerSpec({', '.join([*parts, *([f'dims={{{dims}}}'] if dims else []), more])})"
 
 
 def guesses(candidate: Candidate) -> Iterator[Guess]:

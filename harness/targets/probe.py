@@ -67,6 +67,7 @@ def _probed(candidate: Candidate, device: str) -> Probed:
     why = ""
     second_best: Probed | None = None
     refusing: Probed | None = None
+    halfway: Probed | None = None  # it may be the layer's fault: the command shows it
     for guess in islice(guesses(candidate), MOST):
         try:
             spec = guess.spec(candidate)
@@ -75,7 +76,10 @@ def _probed(candidate: Candidate, device: str) -> Probed:
             shaped, refused = _goes(spec, mode, torch.device(device))
         except ElsewhereError as error:
             return Probed(Guess.blank(candidate), None, str(error))
-        except (Refused, BackwardRaised, SpecError) as error:
+        except BackwardRaised as error:
+            halfway = halfway or Probed(guess, None, told(error, device, error.told()))
+            continue
+        except (Refused, SpecError) as error:
             why = why or told(error, device)
             continue
         if shaped and refused <= 1:
@@ -89,7 +93,7 @@ def _probed(candidate: Candidate, device: str) -> Probed:
     if first is None:
         asked = ", ".join(candidate.inputs()) or "nothing"
         return Probed(Guess.blank(candidate), None, f"its forward asks for {asked}")
-    return refusing or second_best or Probed(Guess.blank(candidate), None, why)
+    return refusing or second_best or halfway or Probed(Guess.blank(candidate), None, why)
 
 
 def _goes(spec: LayerSpec, mode: str | None, device: torch.device) -> tuple[bool, int]:

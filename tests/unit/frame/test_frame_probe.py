@@ -142,6 +142,53 @@ class Stored:
 """
 
 
+FORGOT = """
+import numpy as np
+class Tanh:
+    def forward(self, x): return np.tanh(x)
+    def backward(self, v): return v * (1 - self.y ** 2)
+"""
+
+
+def test_of_one_whose_backward_raises_the_command_that_shows_it_is_told(check, folder):
+    (folder / "forgot.py").write_text(FORGOT)
+    answer = check("forgot.py")
+    assert answer.status == 3
+    assert (
+        "(the forward went through and backward raised AttributeError: 'Tanh' object has no attribute 'y'" in answer.out
+    )
+    assert "\n  harness check forgot.py:Tanh --build 'Tanh()' --inputs 'B D'\n" in answer.out
+    answer = check("forgot.py:Tanh", "--build", "Tanh()", "--inputs", "B D", "--only", "input_gradient")
+    assert answer.status == 1
+
+
+WITHOUT = """
+import numpy as np
+class Without:
+    def __init__(self, n_in, n_out): self.W, self.s = np.random.randn(n_in, n_out), np.ones(n_out)
+    def forward(self, x):
+        self.x = x
+        return x @ self.W * self.s
+    def backward(self, v):
+        self.dW = self.x.T @ (v * self.s)
+        return (v * self.s) @ self.W.T
+"""
+
+
+def test_where_grads_is_to_be_written_the_spec_that_takes_it_is_told(check, folder):
+    (folder / "without.py").write_text(WITHOUT)
+    words = ("without.py", "--only", "parameter_gradient", "--examples", "2")
+    answer = check(*words)
+    assert answer.status == 3
+    spec = "SPEC = LayerSpec(build='Without(n_in, n_out)', inputs='B n_in', dims={'n_out': range(1, 7)}, grads={...})"
+    assert f"note: grads={{...}} stands in a spec in the file: {spec}\n" in answer.out
+    spec = spec.replace("...", "'s': None")
+    (folder / "without.py").write_text(f"from harness import LayerSpec\n{WITHOUT}\n{spec}\n")
+    answer = check(*words)
+    assert (answer.status, answer.out.splitlines()[-1]) == (0, "1 PASS, 0 FAIL, 0 INCONCLUSIVE, 0 SKIP, 0 ERROR")
+    assert "note: grads" not in answer.out
+
+
 def test_one_that_can_not_be_tried_out_is_not_verified_and_what_to_fill_in_is_told(check, folder):
     (folder / "stored.py").write_text(STORED)
     answer = check("stored.py")
