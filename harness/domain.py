@@ -55,7 +55,7 @@ class _Raising:
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         if isinstance(error, (Exception, SystemExit)) and not isinstance(error, (SpecError, Refused, BackwardRaised)):
-            raise self.kind(f"{self.what}{type(error).__name__}: {error}") from error
+            raise self.kind(f"{self.what}{type(error).__name__}: {error}".removesuffix(": ")) from error
 
 
 def forward_may_refuse() -> AbstractContextManager[None]:

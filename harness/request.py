@@ -157,7 +157,10 @@ def is_output(part: Any) -> bool:
 
 
 def _kinds(parts: Sequence[Any]) -> str:
-    return ", ".join(type(p).__name__ for p in parts) or "nothing"
+    """What they are, arrays with their dtypes."""
+    return (
+        ", ".join(f"{type(p).__name__} of {p.dtype}" if is_array(p) else type(p).__name__ for p in parts) or "nothing"
+    )
 
 
 def match(result: Any, leaves: Mapping[str, Leaf], inputs: Sequence[str], what: str) -> dict[str, Tensor | None]:

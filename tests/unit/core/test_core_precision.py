@@ -587,3 +587,33 @@ def test_terms_that_cancel_exactly_in_float64_may_leave_rounding_in_lower_precis
     found = results(SingleKey(shift), q, k, v, seed=2)
     assert found["bfloat16"].outcome is outcome
     assert found["float16"].outcome is Outcome.PASS
+
+
+class Narrow(torch.autograd.Function):
+    """Takes float32 alone, and says nothing where it does not."""
+
+    @staticmethod
+    def forward(ctx, x):
+        if x.dtype != torch.float32:
+            raise TypeError
+        ctx.save_for_backward(x)
+        return torch.exp(x)
+
+    @staticmethod
+    def backward(ctx, d):
+        return d * torch.exp(ctx.saved_tensors[0])
+
+
+@pytest.mark.parametrize(
+    ("reference", "failed"),
+    [
+        (torch.exp, []),
+        (lambda x: x.exp().sum(), ["reference"]),  # of other shapes: with it there is nothing to compare
+        (lambda x: 1.1 * x.exp(), ["reference", "float32"]),
+    ],
+)
+def test_a_backward_is_not_said_to_raise_for_a_reference_of_other_shapes(reference, failed):
+    report = gradcheck(Narrow, torch.linspace(-1, 1, 12).reshape(3, 4), reference=reference, raise_exception=False)
+    assert [r.check for r in report.failures] == failed
+    assert "backward raised" not in str(report)
+    assert str(report).endswith("in float64 TypeError")
