@@ -139,11 +139,12 @@ def table(results: Iterable[Result]) -> str:
 
 
 def summary(result: Result) -> str:
-    """What was verified at which resolution, or why not."""
+    """What was verified at which resolution, or why not, and what was beside it."""
+    said = ", ".join(f"{n} {r:.0e}" if r else n for n, r in result.tensors.items())
     if result.outcome is Outcome.PASS:
-        said = ", ".join(f"{n} {r:.0e}" if r else n for n, r in result.tensors.items())
         return shorten(said + (f" ({result.reason})" if result.reason else ""), 110)
-    return shorten(result.reason, REASON)
+    beside = shorten(said, 50) if result.outcome is Outcome.INCONCLUSIVE else ""
+    return shorten(result.reason, REASON) + (f" (verified: {beside})" if beside else "")
 
 
 def evidence(result: Result, most: int | None = None) -> str:

@@ -189,6 +189,12 @@ def test_a_report_that_does_not_fit_names_the_gradients_that_are_right():
     assert lines[3].startswith("  … and 30 more results")
 
 
+def test_what_is_verified_beside_what_is_not_is_named():
+    beside = str(report(result(INCONCLUSIVE, {"W": 1e-9, "b": 0.0}, reason="s: `s` has no gradient")))
+    assert "INCONCLUSIVE  s: `s` has no gradient (verified: W 1e-09, b)" in beside
+    assert "verified:" not in str(report(result(INCONCLUSIVE, reason="s: `s` has no gradient")))
+
+
 # Data
 
 
