@@ -43,6 +43,9 @@ class Request:
     """The modes in which the layer will be called; empty: all that it has."""
     alone: bool = False
     """Whether nothing may put it into other modes, not even the search for its parameters."""
+    buffers: tuple[str, ...] = ()
+    """The names of arrays that another mode has shown to be buffers: in this one alone the outputs may go by what stands in them
+    at some inputs only, as by the largest value seen so far."""
 
     @cached_property
     def library(self) -> Library:

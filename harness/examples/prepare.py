@@ -159,7 +159,8 @@ def _recastable(request: Request, dtype: torch.dtype) -> Subject:
     def recast(other: torch.dtype, within: tuple[str | None, ...] | None = None, doubled: bool = False) -> Subject:
         alone = within is not None
         inputs = tuple(rebuilt("", x, _twice) for x in request.inputs) if doubled else request.inputs
-        return subject_of(replace(request, inputs=inputs, dtype=other, within=within or request.within, alone=alone))
+        asked = replace(request, inputs=inputs, dtype=other, within=within or request.within, alone=alone)
+        return subject_of(replace(asked, buffers=tuple(subject.buffers)) if alone else asked)
 
     return replace(subject, recast=recast)
 

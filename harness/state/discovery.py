@@ -271,10 +271,11 @@ def sorted_out(state: Stateful, owners: Owners, written: Iterable[str] = ()) -> 
     findings: dict[str, str] = {}
     known = known_arrays(state)
     rest = [s for s in owners.rest(state.parameters, state.gradients) if is_array(s.get()) and not is_alias(s, known)]
-    if not rest or not any(depends(state, rest, mode) for mode in state.probed):
+    shown = [s for s in rest if owners.names[s.label] in state.request.buffers]
+    if not rest or not (shown or any(depends(state, rest, mode) for mode in state.probed)):
         return findings  # caches alone: forward writes them before it reads them
     for slot in rest:
-        if is_alias(slot, known_arrays(state)) or not matters(state, slot):
+        if is_alias(slot, known_arrays(state)) or not (slot in shown or matters(state, slot)):
             continue
         name = owners.names[slot.label]
         state.buffers[name] = slot

@@ -186,3 +186,35 @@ def test_a_mask_that_no_output_shows_is_drawn_anew():
     x = np.random.default_rng(1).standard_normal((5, 4))
     report = gradcheck(MaskBeneath(), x, battery=True, raise_exception=False)
     assert not any(r.outcome is Outcome.FAIL for r in report.results if r.check == "repeatable")
+
+
+class ByLargest:
+    """x/(1 + m), m thrice the most positive entries that a column has had: a forward seldom moves it."""
+
+    def __init__(self, D):
+        self.m, self.training = np.zeros(D), True
+
+    def forward(self, x):
+        if self.training:
+            self.m = np.maximum(self.m, self.largest(x))
+        return x / (1 + self.m)
+
+    def largest(self, x):
+        return 3.0 * (x > 0).sum(0)
+
+    def backward(self, d):
+        return d / (1 + self.m)
+
+
+class ByLargestOfFirst(ByLargest):
+    first = None
+
+    def largest(self, x):
+        self.first = float(super().largest(x).max()) if self.first is None else self.first
+        return self.first
+
+
+@pytest.mark.parametrize(("layer", "expected"), [(ByLargest, set()), (ByLargestOfFirst, {"reuse"})])
+def test_a_buffer_that_later_batches_seldom_move_is_given_back_in_a_layer_made_anew_too(layer, expected):
+    report = gradcheck(layer(3), np.random.default_rng(0).normal(size=(5, 3)), battery=True, raise_exception=False)
+    assert {r.check for r in report.results if r.outcome is Outcome.FAIL} == expected
