@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -42,13 +43,8 @@ class Finding:
     def __str__(self) -> str:
         tensor, index = self.where
         place = tensor if not index else f"{tensor}[{', '.join(map(str, index))}]"
-        gives = (
-            ""
-            if isinstance(self.analytic, str)
-            else "forward gives "
-            if tensor.startswith("output")
-            else "backward gives "
-        )
+        of_forward = re.fullmatch(r"output\d+", tensor) is not None  # an input may be called `outputs`
+        gives = "" if isinstance(self.analytic, str) else "forward gives " if of_forward else "backward gives "
         analytic, expected = told_apart(self.analytic, self.expected)
         lines = [f"{place}: {gives}{analytic}" + (f", expected {expected}" if expected else "")]
         if isinstance(self.allowed, float):

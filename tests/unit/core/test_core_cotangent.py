@@ -466,3 +466,21 @@ class FirstForAll(Weighted):
 def test_one_entry_of_the_gradient_for_all_is_a_fault_of_the_gradient():
     report = check(LayerSpec(build=FirstForAll, inputs="B D"), only=("cotangent_linear", "input_gradient"))
     assert {r.check for r in report.failures} == {"input_gradient"}
+
+
+class OpenTwice:
+    """relu of inputs of which one is open; backward is linear, and twice as large as it should be."""
+
+    def forward(self, x):
+        self.open = x > 0
+        return x * self.open
+
+    def backward(self, d):
+        return 2 * d * self.open
+
+
+def test_where_one_output_alone_moves_a_factor_is_no_matter_of_one_number_of_the_cotangent():
+    report = gradcheck(OpenTwice(), np.array([[0.7], [-0.4]]), battery=True, raise_exception=False)
+    found = {r.check: r.outcome for r in report.results}
+    assert found["input_gradient"] is Outcome.FAIL
+    assert found["cotangent_linear"] is Outcome.PASS

@@ -275,3 +275,8 @@ def test_every_text_in_html_is_escaped():
     for text in (made.to_html(), made._repr_html_()):
         assert "<i>" not in text
         assert "&lt;i&gt;&amp;&#x27;&quot;" in text
+
+
+@pytest.mark.parametrize(("name", "said"), [("outputs", "backward gives"), ("output0", "forward gives")])
+def test_an_input_that_is_called_outputs_is_none(name, said):
+    assert f"{name}[0]: {said} 1, expected 2" in str(Finding((name, (0,)), 1.0, 2.0, 1e-9, 1, 1))
