@@ -30,6 +30,12 @@ MORE = 24
 may show none."""
 
 
+NONE, NONE_WANTED = (
+    "backward gave no gradient of it",
+    ": if none is wanted, as of a network's data, hand it over as const({})",
+)
+
+
 class Claim:
     """What one backward says of one case."""
 
@@ -48,7 +54,8 @@ class Claim:
     def _malformed(self, name: str) -> Verdict | None:
         g, x = self.gradients.get(name), self.case.leaves[name]
         if g is None:
-            return Verdict(Outcome.FAIL, reason="backward gave no gradient of it")
+            of_input = self.case.subject.leaves[name].role == "input"
+            return Verdict(Outcome.FAIL, reason=NONE + (NONE_WANTED.format(name) if of_input else ""))
         if g.shape != x.shape:
             said = f"its gradient has shape {tuple(g.shape)}, it has {tuple(x.shape)}"
             return Verdict(Outcome.FAIL, reason=said + self._per_example(name, g))

@@ -76,7 +76,7 @@ def test_target_without_gradient_is_said():
 
 
 def test_first_layer_without_gradient_of_its_input_is_an_error_that_says_what_to_write():
-    with pytest.raises(GradientError, match="x: backward gave no gradient of it"):
+    with pytest.raises(GradientError, match=r"x: backward gave no gradient of it.*const\(x\)"):
         gradcheck(layers.ParametersOnly(), NX)
 
 

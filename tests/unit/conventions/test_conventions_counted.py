@@ -142,7 +142,7 @@ def test_what_goes_by_a_number_that_forwards_move_is_right(kind):
 @pytest.mark.parametrize(("kind", "off"), [*((k, 1) for k in KINDS), (Following, 2)])
 def test_its_wrong_twin_fails(kind, off, monkeypatch):
     monkeypatch.setattr(kind, "off", off)
-    report = check(LayerSpec(build=kind, inputs="B D"), examples=12)
+    report = check(LayerSpec(build=kind, inputs="B D"), examples=6, only=("gradient", "state"))
     assert {r.check for r in report.failures} & {"input_gradient", "state"}
 
 
