@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from harness.draws import STRATA
 from harness.spec import LayerSpec
 
-BEYOND = tuple(range(257, 301, 2))
-"""Sizes beyond blocks of 32 to 256 and what eight bits hold, odd so that no power of two divides them."""
+BEYOND = tuple(range(33, 301, 2))
+"""Sizes beyond a block of 32, odd so that no power of two divides them."""
 
 WHOLE = (64, 128)
 """Sizes of whole blocks of 8, 16, 32 and 64: where a loop has no remainder, and where fast paths are taken that need that."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from itertools import combinations
 
-import numpy as np
 import pytest
 from core_layers import Identity
 
@@ -166,23 +165,3 @@ class Blocked:
 def test_what_is_wrong_in_whole_blocks_alone_is_failed(whole, seed):
     spec = LayerSpec(lambda: Blocked(whole), "B D", name="Blocked")
     assert bool(check(spec, only="input_gradient", seed=seed)) is (whole == 1)
-
-
-class Rows:
-    """The mean of the rows, whose backward keeps their number as a type of its own."""
-
-    def __init__(self, kept: type) -> None:
-        self.kept = kept
-
-    def forward(self, x):
-        self.shape, self.count = x.shape, np.array(len(x)).astype(self.kept)
-        return x.mean(0)
-
-    def backward(self, d):
-        return np.broadcast_to(d / self.count, self.shape)
-
-
-@pytest.mark.parametrize("kept", [np.int64, np.uint8])
-def test_what_eight_bits_do_not_hold_is_failed(kept):
-    spec = LayerSpec(lambda: Rows(kept), "B", name="Rows")
-    assert bool(check(spec, only="input_gradient")) is (kept is np.int64)
