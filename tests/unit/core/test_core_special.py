@@ -433,10 +433,9 @@ class Routed:
 
 
 @pytest.mark.parametrize("at_zero", [1.0, 3.0])
-@pytest.mark.parametrize("seed", range(3))
-def test_a_choice_at_a_kink_that_autograd_makes_too_is_no_fault(at_zero, seed):
-    spec = LayerSpec(lambda D: Routed(D, at_zero), "B D", name="Routed")
-    assert bool(check(spec, only="special_values", seed=seed)) is (at_zero == 1)
+def test_a_choice_at_a_kink_that_autograd_makes_too_is_no_fault(at_zero):
+    spec = LayerSpec(lambda D: Routed(D, at_zero), "B D", name="Routed", dims={"B": range(1, 5), "D": range(2, 5)})
+    assert bool(check(spec, only="special_values")) is (at_zero == 1)
 
 
 class Affine:
