@@ -125,11 +125,18 @@ def _accepted(session: Session) -> list[str]:
 def _result(plan: Plan, check: Check, mode: str | None, prepared: Prepared) -> Result:
     sessions = [s for s in prepared.sessions if check.echoes or not s.case.echo]
     seen = [Seen(None, Observation(Outcome.FAIL, reason=why)) for why in prepared.failures(check)]
-    seen += [Seen(s, _found(plan, check, s, prepared.sessions)) for s in sessions]
+    for session in sessions:
+        if check.enough is not None and _failing(seen) >= check.enough:
+            break
+        seen.append(Seen(session, _found(plan, check, session, prepared.sessions)))
     seen = chance.over_all(check, seen, prepared.sessions)
     if check.name == "special_values" and smallest_failure(seen) is not None:
         seen = [replace(s, observation=_not_alone(s.observation, sessions)) for s in seen]
     return result(plan.layer, check.name, mode, _told_first(check, seen), prepared.refused)
+
+
+def _failing(seen: Sequence[Seen]) -> int:
+    return sum(s.observation.outcome is Outcome.FAIL for s in seen)
 
 
 def _found(plan: Plan, check: Check, session: Session, sessions: Sequence[Session]) -> Observation:

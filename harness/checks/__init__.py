@@ -25,6 +25,9 @@ class Check:
     """Whether `gradcheck` asks it without `battery=True`: it falls out of the gradient's evaluations."""
     echoes: bool = True
     """Whether it is asked again beside other parameters: not what has nothing to do with their values."""
+    enough: int | None = None
+    """How many examples that fail are enough, for judging one that does takes ten times as long as one that passes; None where all
+    are asked, for at which sizes it fails tells why."""
 
 
 _ORDER = (

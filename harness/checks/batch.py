@@ -174,5 +174,6 @@ CHECKS = (
         single_example,
         given=False,
         echoes=False,
+        enough=5,
     ),
 )

@@ -281,5 +281,6 @@ CHECKS = (
         "every gradient at ties, zeros, equal indices, thresholds, magnitudes and the ends of the domain",
         special_values,
         given=False,
+        enough=5,
     ),
 )

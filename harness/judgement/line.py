@@ -66,7 +66,7 @@ class Ladder:
     def around(self) -> bool:
         """Whether the claim lies between the derivatives at points around, and at those nearer by too: farther ones differ by the
         function's curvature as well."""
-        if self.plain:
+        if self.differences.case.known_wrong:
             return False
         claim = self.differences.claimed(self.gradients, self.differences.spread(self.d, 1.0))
         between = (Pieces(self.differences).around(self.d, radius) for radius in RADII)

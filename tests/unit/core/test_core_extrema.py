@@ -83,8 +83,7 @@ def test_a_gradient_of_zero_at_the_target_is_verified(loss):
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("tilt", [1e-3, 1e-8])
 def test_a_gradient_beside_zero_at_the_target_fails(loss, tilt):
-    for seed in range(2):
-        assert gradcheck(loss(tilt), rows(seed), rows(seed), seed=seed, raise_exception=False).failures
+    assert gradcheck(loss(tilt), rows(0), rows(0), raise_exception=False).failures
 
 
 ENTRY_BY_ENTRY = [(Cosine, 5, (2, 2), 1e3), (Similarity, 6, (1, 4), 1e-3), (Divergence, 2, (1, 4), 1.0)]

@@ -53,8 +53,7 @@ def judged(build, seed=0):
 @pytest.mark.parametrize("size", [1e-15, 1e-11])
 def test_noise_far_below_what_must_be_seen_hides_no_wrong_gradient(size):
     assert judged(lambda: Jitters(size)) <= {Outcome.PASS, Outcome.SKIP}
-    for factor in (1.1, -1.0, 1 + 1e-3):
-        assert Outcome.FAIL in judged(lambda factor=factor: Jitters(size, factor))
+    assert Outcome.FAIL in judged(lambda: Jitters(size, 1 + 1e-3))
 
 
 def test_more_noise_than_that_is_not_verified():
