@@ -141,7 +141,7 @@ def weighted(x, wrong=False):
 
 
 def half_zero(seed):
-    x = np.random.default_rng(seed).normal(size=(2, 231))
+    x = np.random.default_rng(seed).normal(size=(3, 231))
     return x * (np.random.default_rng(seed + 1).random(size=x.shape) < 0.5)
 
 
