@@ -71,12 +71,10 @@ def _pulled(
                 "torch.utils.checkpoint(..., use_reentrant=True) goes back through .backward() alone and can't be checked: write "
                 "use_reentrant=False, which computes the same gradients"
             ) from error
-        if ".grad()" in str(error) and ".backward()" in str(
-            error
-        ):  # the like refusal of others, as invertible layers have it
-            raise SpecError(
-                f"it goes back through .backward() alone and can't be checked ({error}): check what it wraps"
-            ) from error
+        said = str(error)
+        if ".grad()" in said and ".backward()" in said:  # how reversible layers refuse to be asked by autograd.grad
+            why = f"it goes back through .backward() alone and can't be checked ({said}): check what it wraps"
+            raise SpecError(why) from error
         raise
 
 

@@ -32,9 +32,8 @@ class Derived:
     ) -> None:
         self.of_output = of_output  # whether what the derivative asks for under another name is the output
         self.wrapped, self._names, self._of = layer, (function, derivative), of
-        self._bare = (
-            False  # whether the derivative is called without what it may be given, and goes by the last forward
-        )
+        # whether the derivative is called without what it may be given, and goes by the last forward
+        self._bare = False
         self.__signature__ = inspect.signature(self.function)
 
     @property

@@ -47,6 +47,7 @@ def test_gradient_that_differs_from_the_others_is_named(kind, found, expected):
     assert (result.finding.where[0], result.finding.analytic, result.finding.expected) == ("b", found, expected)
 
 
+@pytest.mark.usefixtures("diagnosed")
 def test_a_gradient_that_the_layer_s_own_reset_leaves_out_is_named():
     assert accumulation(layers.Resets).outcome is Outcome.PASS
     report = check(LayerSpec(layers.ResetsOne, inputs="B 3"), examples=6)
