@@ -43,9 +43,10 @@ class Ints:
     """Those that it comes in, one an example."""
 
     def __repr__(self) -> str:
-        usual = {"low": 0, "dtypes": ("int64",)}
-        told = {n: v for n in usual if (v := getattr(self, n)) != usual[n]}
-        return _written("ints", self.dims.text, {"below": self.below, **told}).replace("dtypes=", "dtype=")
+        words: dict[str, Any] = {"below": self.below}
+        words |= {"low": self.low} if self.low != 0 else {}
+        words |= {"dtype": self.dtypes} if self.dtypes != ("int64",) else {}
+        return _written("ints", self.dims.text, words)
 
 
 def _written(kind: str, shape: str, words: dict[str, Any]) -> str:

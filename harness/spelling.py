@@ -18,6 +18,6 @@ def meant(word: str, known: Iterable[str], form: str = "{}", like: float = 0.6) 
     return f"did you mean {form.format(close)}?" if close else ""
 
 
-def among(word: str, known: Sequence[str]) -> str:
+def among(word: str, known: Sequence[str], has: str = "there are") -> str:
     """The known ones, and before them which of them may be meant: `did you mean 'shapes'? there are gradient, shapes`."""
-    return f"{meant(word, known, '{!r}')} there are {', '.join(known)}".lstrip()
+    return f"{meant(word, known, '{!r}')} {has} {', '.join(known)}".lstrip()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from harness.case import Case
 from harness.checks import Check
-from harness.judgement.comparison import TIMES, agreement, entry_farthest_off, scatter_of_multiples
+from harness.judgement.comparison import agreement, entry_farthest_off, within_scatter
 from harness.judgement.verdict import Verdict
 from harness.outcome import Outcome
 from harness.session import Observation, Session
@@ -253,12 +254,12 @@ def _last_digits(session: Session, name: str, asked: Asked, verdict: Verdict) ->
     if found is None or expected is None:
         return False
 
-    def rounded(part: Cotangents) -> float:
-        return scatter_of_multiples(lambda c: case.pulled([lay(c * t) for t in part]).get(name))
+    def pulled(part: Cotangents, c: float) -> Tensor | None:
+        return case.pulled([lay(c * t) for t in part]).get(name)
 
     base = case.base.cotangents
-    off = float((found.double() - expected).abs().amax())
-    return off <= TIMES * max(map(rounded, (asked.cotangents, base, [1 - t for t in base])))
+    parts = (asked.cotangents, base, [1 - t for t in base])
+    return within_scatter(found, expected, *(partial(pulled, part) for part in parts))
 
 
 def _times(gradients: Gradients, factor: float) -> dict[str, Tensor | None]:

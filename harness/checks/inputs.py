@@ -17,7 +17,7 @@ from harness.domain import BackwardRaised, Refused
 from harness.examples.special import Special, special_points
 from harness.findings.evidence import placed
 from harness.judgement.accord import ASKING, agreed, as_autograd, bends
-from harness.judgement.comparison import TIMES, agreement, not_finite, scatter_of_multiples
+from harness.judgement.comparison import agreement, not_finite, within_scatter
 from harness.judgement.edges import Edges
 from harness.judgement.judge import Judge
 from harness.judgement.surroundings import Surroundings
@@ -94,30 +94,32 @@ def input_layout(session: Session) -> Observation:
     coarse: Observation | None = None
     for what, lay in LAYOUTS.items():
         leaves = {n: lay(t) if n in inputs else t.clone() for n, t in case.leaves.items()}
-        if any(moved(leaves[n], case.leaves[n]) for n in inputs):
-            may_redraw = session.random and all(dense(leaves[n]) for n in inputs)
-            try:
-                evaluation = case.forward(leaves)  # nothing may run between it and its backward
-            except Refused as refusal:  # `x.view(...)` says itself what memory it asks for
-                refused = f"refuses inputs in {what}: {refusal}"
-                continue
-            if may_redraw and moved_outputs(case, tuple(y.detach() for y in evaluation.outputs)):
-                redrawn = f"another draw with inputs in {what}: not compared there"
-                continue
-            seen = same_evaluation(session, f"inputs in {what}", evaluation)
-            if seen.outcome is Outcome.FAIL:
-                of_gradient = seen.finding is not None and seen.finding.where[0] in case.wanted
-                if not of_gradient or (coarse := _coarse(session, leaves)) is None:
-                    return seen
+        if not any(moved(leaves[n], case.leaves[n]) for n in inputs):
+            continue
+        may_redraw = session.random and all(dense(leaves[n]) for n in inputs)
+        try:
+            evaluation = case.forward(leaves)  # nothing may run between it and its backward
+        except Refused as refusal:  # `x.view(...)` says itself what memory it asks for
+            refused = f"refuses inputs in {what}: {refusal}"
+            continue
+        if may_redraw and moved_outputs(case, tuple(y.detach() for y in evaluation.outputs)):
+            redrawn = f"another draw with inputs in {what}: not compared there"
+            continue
+        seen = same_evaluation(session, f"inputs in {what}", evaluation)
+        if seen.outcome is Outcome.FAIL and (coarse := _coarse(session, leaves, seen)) is None:
+            return seen
     if coarse is not None:
         return coarse
     return replace(seen, reason=refused or redrawn) if refused or redrawn else seen
 
 
-def _coarse(session: Session, leaves: Mapping[str, Tensor]) -> Observation | None:
-    """What is said where gradients with inputs in other memory are no further out than rounding inside backward makes them there:
-    sums in another order leave something else of numbers that cancel (do·v − do·o of attention whose weights are 0 and 1)."""
+def _coarse(session: Session, leaves: Mapping[str, Tensor], seen: Observation) -> Observation | None:
+    """What is said where the gradients that fail with inputs in other memory are no further out than rounding inside backward makes
+    them there: sums in another order leave something else of numbers that cancel (do·v − do·o of attention whose weights are 0 and
+    1)."""
     case, claim = session.case, session.judge.claim
+    if seen.finding is None or seen.finding.where[0] not in case.wanted:
+        return None
 
     def found(times: float = 1.0) -> Gradients:
         return pulled(case, case.forward(leaves), times)
@@ -125,8 +127,7 @@ def _coarse(session: Session, leaves: Mapping[str, Tensor]) -> Observation | Non
     def explained(name: str, at: Tensor | None, verdict: Verdict) -> bool:
         if at is None or verdict.expected is None:
             return False
-        off = float((at - verdict.expected).abs().amax())
-        return off <= TIMES * scatter_of_multiples(lambda c: found(c).get(name))
+        return within_scatter(at, verdict.expected, lambda c: found(c).get(name))
 
     g, expected = found(), case.base.gradients
     verdicts = {n: agreement(claim, n, g.get(n), expected.get(n)) for n in case.wanted}

@@ -147,8 +147,7 @@ def _all_named(request: Request, subject: Subject) -> None:
         return
     there = [*subject.leaves, *subject.buffers]
     for name in (n for n, place in request.grads.items() if place is not None and n not in there):
-        said = among(name, there).replace("there are", "it has")
-        raise SpecError(f"grads names {name!r}, which is no tensor of {subject.name}: {said}")
+        raise SpecError(f"grads names {name!r}, which is no tensor of {subject.name}: {among(name, there, 'it has')}")
 
 
 def _recastable(request: Request, dtype: torch.dtype) -> Subject:

@@ -71,12 +71,14 @@ def _of_parameters(case: Case, constant: list[str]) -> Special | None:
     changed = {n: case.subject.leaves[n].value.clone() for n in constant}
     what = f"{', '.join(constant)} as the layer begins"
     signed = [n for n in constant if bool(changed[n].any())]
-    kinds = [(constant, zeros)] + [(signed, turned)] * bool(signed)
+    kinds: list[tuple[list[str], Make]] = [(constant, zeros)]
+    kinds += [(signed, turned)] if signed else []
     if (kind := rng.integers(len(kinds) + 1)) < len(kinds):
         names, make = kinds[kind]
         names = [str(rng.choice(names))] if rng.random() < 0.5 else names
-        changed = {n: (made := make(case.leaves[n], Range(), rng))[0] for n in names}
-        what = made[1].format(", ".join(names))
+        made = {n: make(case.leaves[n], Range(), rng) for n in names}
+        changed = {n: t for n, (t, _) in made.items()}
+        what = made[names[-1]][1].format(", ".join(names))
     if all(_same(t, case.leaves[n]) for n, t in changed.items()):
         return None
     return _special(case, {**case.leaves, **changed}, what)

@@ -123,9 +123,14 @@ TIMES = 8
 """By how much a sum, which is rounded three times over, may be further out than one such change."""
 
 
-def scatter_of_multiples(pulled: Callable[[float], Tensor | None]) -> float:
-    """By how much what backward gives for one multiple of a cotangent differs from what it gives for another, divided by the
-    multiple: by rounding, whatever a linear backward gets wrong."""
+def within_scatter(found: Tensor, expected: Tensor, *pulled: Callable[[float], Tensor | None]) -> bool:
+    """Whether a gradient is no further out than what backward gives for one multiple of a cotangent differs from what it gives for
+    another: by rounding, whatever a linear backward gets wrong. `pulled` gives it for each of several cotangents."""
+    return float((found.double() - expected).abs().amax()) <= TIMES * max(map(_scatter, pulled))
+
+
+def _scatter(pulled: Callable[[float], Tensor | None]) -> float:
+    """By how much the multiples' gradients differ, divided by the multiple."""
     same = [g.double() / c for c in FACTORS if (g := pulled(c)) is not None]
     return max((float((g - same[0]).abs().amax()) for g in same[1:]), default=0.0)
 

@@ -109,3 +109,11 @@ def test_right_kinks_pass_within_the_budget(build):
 @pytest.mark.parametrize("build", WRONG.values(), ids=WRONG)
 def test_wrong_kinks_fail(build):
     assert special(build, seed=0) is Outcome.FAIL
+
+
+@pytest.mark.parametrize(("build", "fails"), [(RIGHT["relu, 1/2 at 0"], False), (WRONG["relu, 1.5 at 0"], True)])
+def test_five_examples_that_fail_are_enough(build, fails):
+    [found] = check(LayerSpec(build, "3", name="Bent"), only="special_values").results
+    assert found.outcome is (Outcome.FAIL if fails else Outcome.PASS)
+    assert (found.examples < 25) is fails
+    assert found.reason.endswith(f"(5 of {found.examples} examples)") is fails
