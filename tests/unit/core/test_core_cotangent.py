@@ -276,10 +276,10 @@ def test_what_a_saturated_softmax_leaves_is_rounded_and_no_fault(of_ones, outcom
 
 class FromOutputs:
     """Attention that keeps its outputs in place of weights. Of do·v − do·o, where a weight is 1, memory in another order leaves
-    something else; `factor` is what it multiplies the gradient of v by in such memory."""
+    something else; `factor` is what it multiplies the gradient of v by in such memory, and `off` what it adds to it."""
 
-    def __init__(self, factor=1.0):
-        self.factor = factor
+    def __init__(self, factor=1.0, off=0.0):
+        self.factor, self.off = factor, off
 
     def forward(self, q, k, v):
         self.p = torch.softmax(q @ k.T, 1)
@@ -290,7 +290,8 @@ class FromOutputs:
         q, k, v = self.kept
         ds = self.p * (do @ v.T - (do * self.o).sum(1, keepdim=True))
         strided = not (do.is_contiguous() and v.is_contiguous())
-        return ds @ k, ds.T @ q, self.p.T @ do * (self.factor if strided else 1.0)
+        dv = self.p.T @ do
+        return ds @ k, ds.T @ q, dv * self.factor + self.off if strided else dv
 
 
 @pytest.mark.parametrize("check", ["cotangent_layout", "input_layout"])
@@ -299,12 +300,13 @@ def test_memory_in_another_order_leaves_other_rounding_of_what_cancels(check, se
     draw = np.random.default_rng(seed)
     x = [torch.tensor(30 * draw.uniform(-1, 1, size=size)) for size in ((2, 2), (2, 2), (2, 3))]
 
-    def outcome(factor):
-        report = gradcheck(FromOutputs(factor), *x, battery=True, raise_exception=False, seed=seed)
+    def outcome(*wrong):
+        report = gradcheck(FromOutputs(*wrong), *x, battery=True, raise_exception=False, seed=seed)
         return next(r for r in report.results if r.check == check).outcome
 
-    assert outcome(1.0) is Outcome.INCONCLUSIVE
+    assert outcome() is Outcome.INCONCLUSIVE
     assert outcome(1.001) is Outcome.FAIL
+    assert outcome(1.0, 0.1) is Outcome.FAIL  # as far from multiple to multiple, and over a power of two as well
 
 
 def test_what_is_zero_up_to_rounding_is_compared_to_a_finite_resolution():
