@@ -30,12 +30,13 @@ CPU = torch.device("cpu")
 RAISES = "raises"
 
 
-def killed_by(mutant: Mutant, seed: int = 0) -> str | None:
-    """The first check to fail the mutant, RAISES, or None: an example of each of its specs, then the next of each."""
+def killed_by(mutant: Mutant, seed: int = 0, examples: int | None = None) -> str | None:
+    """The first check to fail the mutant, RAISES, or None: an example of each of its specs, then the next of each; of `examples` of
+    each spec where so few are asked for."""
     with undisturbed(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         made = specs(classes(mutant))[mutant.module]
-        return next((found for found in _in_turn([failures(spec, seed) for spec in made]) if found), None)
+        return next((found for found in _in_turn([failures(spec, seed, examples) for spec in made]) if found), None)
 
 
 def _in_turn(each: list[Iterator[str | None]]) -> Iterator[str | None]:
@@ -48,11 +49,11 @@ def _in_turn(each: list[Iterator[str | None]]) -> Iterator[str | None]:
                 each.remove(one)
 
 
-def failures(spec: LayerSpec, seed: int) -> Iterator[str | None]:
+def failures(spec: LayerSpec, seed: int, most: int | None = None) -> Iterator[str | None]:
     """For one example after the other the first check to fail it; at last RAISES where a mode refuses most of them."""
     design, modes = _design(str(spec.name), seed)
     refused, seen = dict.fromkeys(modes, 0), dict.fromkeys(modes, 0)
-    for example in design:
+    for example in design[:most]:
         for mode in modes:
             try:
                 yield _failed_at(spec, example, mode)

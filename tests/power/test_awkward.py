@@ -240,7 +240,7 @@ def test_functions_bound_to_the_layer_follow_its_copy():
     assert gradcheck(Bound(1.01), X, raise_exception=False).failures
 
 
-def test_a_backward_that_ignores_its_cotangent_is_told_so():
+def test_a_backward_that_ignores_its_cotangent_is_told_so(diagnosed):
     class Loss:
         def forward(self, x):
             self.x = x

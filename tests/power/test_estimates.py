@@ -1,4 +1,5 @@
-"""The estimate against closed forms: its error holds in 99.9 % of 10 000 entries, and is not much larger than it has to be."""
+"""The estimate against closed forms: its error holds in 99.9 % of entries, and is not much larger than it has to be. Five draws are
+10 000 entries; each commit takes two of them, other ones."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
+from commit import turn
 from torch import Tensor
 
 from harness.case import Case
@@ -17,7 +19,7 @@ from harness.subject import Evaluation, Leaf, Subject
 
 SCALES = (1e-3, 0.3, 1.0, 3.0, 30.0)
 SHAPE = (5, 8)
-DRAWS = 5  # × 10 functions × 5 scales × 40 entries = 10 000
+DRAWS = [(turn(5) + k) % 5 for k in range(2)]  # × 10 functions × 5 scales × 40 entries = 4 000
 
 Real = np.ndarray
 """In extended precision where the machine has it, so that the truth's own rounding does not count."""
@@ -95,7 +97,7 @@ def differences(form: Form, x: Tensor, seed: int) -> Differences:
 
 
 def estimated(form: Form) -> Iterator[tuple[float, float, float]]:
-    for seed in range(DRAWS):
+    for seed in DRAWS:
         for scale in SCALES:
             rng = np.random.default_rng([seed, round(1000 * scale)])
             x = torch.as_tensor(scale * rng.standard_normal(SHAPE))
@@ -118,7 +120,7 @@ def entries() -> Iterator[dict[str, Entries]]:
 def test_error_holds_in_all_but_one_of_a_thousand_entries(entries):
     known = np.concatenate([e.known for e in entries.values()])
     covered = np.concatenate([e.covered for e in entries.values()])[known]
-    assert len(known) == 10_000
+    assert len(known) == 4_000
     assert covered.mean() >= 0.999, {n: float(e.covered[e.known].mean()) for n, e in entries.items()}
 
 

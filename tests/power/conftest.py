@@ -1,0 +1,5 @@
+"""The power tests ask whether a layer is failed, and not what its gradient looks like."""
+
+from verdicts import diagnosed, without_diagnosis
+
+__all__ = ["diagnosed", "without_diagnosis"]
