@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from harness.domain import Refused
+from harness.domain import BackwardRaised, Refused
 from harness.judgement.edges import Edges
 from harness.judgement.outrun import outran
 from harness.oracles.differences import DOWN, FIRST, UP, Differences
@@ -37,6 +37,12 @@ HALVINGS = 14
 NEARER = (1, 32, 1024)
 """By how much shorter than the step that refutes an interval is in which a jump is looked for: nearer there is less that is
 smooth, and fewer jumps. Three, for at one of them alone a jump may be missed."""
+
+SMALL = 1 / 16
+"""By how much smaller leaves are in whose sums and exponentials no digits have run out."""
+
+DOUBLINGS = 3
+"""Over how many steps, each twice the one before, a claim is right where jumps make up what finer ones miss of it."""
 
 MANY = 256
 """How many jumps there may be where the claim is right over all of them together."""
@@ -75,6 +81,7 @@ class Surroundings:
         return not (
             self._absorbed(gradients, d, found)
             or self._in_jumps(gradients, d, found)
+            or self._on_stairs(gradients, d, found)
             or self._hidden(gradients, d, [r for r in (found, coarser) if r is not None])
             or outran(self.f, d, found)
         )
@@ -144,6 +151,30 @@ class Surroundings:
         # up to where there are more jumps than over which the claim need be right
         widest = min(1.0, MANY * weight * most / abs(found.off)) if found.off else 0.0
         return self._right_over_jumps(gradients, d, found, widest, most, 0.5)
+
+    def _on_stairs(self, gradients: Mapping[str, Tensor], d: Direction, found: Residual) -> bool:
+        """Whether what is in dispute is what jumps, however large, come to where digits have run out, and the claim is right over
+        one step after the other in which there are twice as many: log(1 − A) at A = 1 − 10⁻¹⁵, beside terms that have their
+        digits. Over a single jump a claim may be right at one step by chance, and is off by half of it at the next."""
+        steps = [h for k in range(1, 50) if (h := found.step * 2**k) <= 1.0]
+        within = 0
+        for h, off in zip(steps, self._offs(gradients, d, steps), strict=False):
+            within = within + 1 if abs(off) < 0.5 * abs(off - found.off) else 0
+            if within == DOUBLINGS:
+                first = h / 2 ** (DOUBLINGS - 1)
+                jump = self._jump(d, first)[0] * float(self.f.v.norm())
+                return jump >= abs(found.off) * first / 4 and self._smooth_where_small(d)
+        return False
+
+    def _smooth_where_small(self, d: Direction) -> bool:
+        """Whether a fine step shows what backward gives for leaves of a `SMALL` of their size: digits run out where numbers are
+        large, and what is rounded on purpose is so there too."""
+        case = self.f.case
+        with suppress(Refused, BackwardRaised):
+            small = Differences(case.at(leaves=case.leaves | {n: SMALL * case.leaves[n] for n in case.wanted}))
+            found = small.quick({n: g for n in d if (g := small.case.base.gradients.get(n)) is not None}, d, FINE_STEP)
+            return abs(found.off) <= abs(found.claimed) / 16
+        return False
 
     def stairs(self, gradients: Mapping[str, Tensor], d: Direction) -> bool:
         """Whether the claim is right over steps in which an output jumps, by however much, and not over finer ones: what digits

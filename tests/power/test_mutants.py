@@ -33,7 +33,7 @@ def test_check_fails_a_mutant_unless_it_is_proved_equivalent(mutant: Mutant):
 @pytest.mark.parametrize("name", [n for n in SOURCES if n not in ("layer", "generator")][turn(3) :: 3])
 def test_right_twins_are_not_failed(name: str):
     with undisturbed():
-        assert {found for spec in specs(classes(None))[name] for found in failures(spec, 0)} == {None}
+        assert {found for spec in specs(classes(None))[name] for found in failures(spec, 0, 8)} == {None}
 
 
 def test_what_is_proved_equivalent_is_there():

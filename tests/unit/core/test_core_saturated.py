@@ -127,3 +127,32 @@ def test_where_digits_have_run_out_a_claim_that_is_right_over_jumps_is_not_faile
     with np.errstate(all="ignore"):
         report = gradcheck(logistic(factor), X, {"W": W}, Y, battery=True, seed=seed, raise_exception=False)
     assert [r.check for r in report.failures] == ([] if factor == 1 else ["special_values"]), str(report)
+
+
+@pytest.mark.parametrize("seed", [34, 37, 49])
+def test_some_rows_whose_digits_have_run_out_beside_others_are_not_failed(seed):
+    """A weight's slope is of all rows together, and those with digits hide that the others move in jumps."""
+    rng = np.random.default_rng(seed)
+    W = 10 * rng.standard_normal((1, 3))
+    X, Y = rng.standard_normal((6, 3)).T, (rng.random((1, 6)) < 0.5) * 1.0
+    with np.errstate(all="ignore"):
+        report = gradcheck(logistic(), X, {"W": W}, Y, seed=seed, raise_exception=False)
+        wrong = gradcheck(logistic(4.0), X, {"W": W}, Y, seed=seed, raise_exception=False)
+    assert not report.failures, str(report)
+    assert wrong.failures
+
+
+@pytest.mark.parametrize("steps", [1, 16, 1e4])
+def test_what_is_rounded_on_purpose_beside_a_smooth_term_is_failed(steps):
+    """Its claim is right over many jumps as well, wherever the point is."""
+
+    class Rounded:
+        def forward(self, x):
+            return x + torch.round(steps * x) / steps
+
+        def backward(self, d):
+            return 2 * d
+
+    x = torch.tensor(np.random.default_rng(0).standard_normal((5, 4)))
+    report = gradcheck(Rounded(), x, raise_exception=False)
+    assert [r.check for r in report.failures] == ["input_gradient", "autograd"]
