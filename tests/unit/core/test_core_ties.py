@@ -35,7 +35,7 @@ def constant_rows(n, seed):
     return np.ones((2, n)) * np.array([[1.0], [seed / 3]])
 
 
-@pytest.mark.parametrize("n", [5, 33])
+@pytest.mark.parametrize("n", [5, 17])
 @pytest.mark.parametrize("share", ["one", "shared"])
 def test_the_median_of_equal_numbers_is_no_failure(n, share):
     for seed in range(2):
@@ -67,7 +67,7 @@ def quantile(x, factor=1.0):
     return y, pullback
 
 
-@pytest.mark.parametrize("n", [6, 33])
+@pytest.mark.parametrize("n", [6, 17])
 def test_the_quantile_of_equal_numbers_is_no_failure(n):
     for seed in range(2):
         report = gradcheck(quantile, constant_rows(n, seed), raise_exception=False, seed=seed)
@@ -96,9 +96,9 @@ def range_norm(x, factor=1.0):
     return y, pullback
 
 
-@pytest.mark.parametrize("n", [4, 33])
+@pytest.mark.parametrize("n", [4, 17])
 def test_what_rounding_leaves_where_the_entries_of_a_constant_row_cancel_is_no_failure(n):
-    for seed in range(4):
+    for seed in range(2):
         for factor, wrong in ((1.0, False), (1 + 1e-9, True)):
             layer = partial(range_norm, factor=factor)
             report = gradcheck(layer, np.zeros((3, n)), raise_exception=False, seed=seed)
@@ -114,7 +114,7 @@ def selu(x, factor=1.0):
 
 @pytest.mark.parametrize("n", [1, 6, 36])
 def test_a_side_of_a_kink_that_is_more_coarsely_rounded_than_the_other_is_no_failure(n):
-    for seed in range(6):
+    for seed in range(2):
         x = np.random.default_rng(seed).normal(size=n)
         x[: n // 2 + 1] = 0.0
         for factor, wrong in ((1.0, False), (1.0001, True)):
@@ -141,7 +141,7 @@ def weighted(x, wrong=False):
 
 
 def half_zero(seed):
-    x = np.random.default_rng(seed).normal(size=(3, 231))
+    x = np.random.default_rng(seed).normal(size=(1, 231))
     return x * (np.random.default_rng(seed + 1).random(size=x.shape) < 0.5)
 
 
@@ -186,7 +186,7 @@ def largest(x):
 
 
 def test_what_the_last_digits_decide_at_a_kink_is_no_fault():
-    for seed in range(8):
+    for seed in range(3):
         x = np.random.default_rng(seed).normal(size=(6, 1)).repeat(3, 1)
         assert not gradcheck(deviation, x, raise_exception=False, seed=seed).failures
         assert gradcheck(largest, x, raise_exception=False, seed=seed).failures
