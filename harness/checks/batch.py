@@ -24,6 +24,9 @@ UNKNOWN = (
 )
 
 
+NO_BATCH = "without rows it raises, and nothing shows that they are examples: what comes out is as large for one of them as for many"
+
+
 def empty_batch(session: Session) -> Observation:
     """No examples at all: outputs and gradients have their shapes, and parameters that nothing depended on have the gradient
     zero; one that an output depends on all the same (the log-determinant beside the rows, a penalty) is judged. A mean over
@@ -36,14 +39,14 @@ def empty_batch(session: Session) -> Observation:
     try:
         evaluation = none.fresh()
     except Refused as refusal:
-        return _refused(refusal)
+        return _refused(case, refusal)
     outputs = evaluation.outputs
     cotangents = tuple(torch.ones_like(y) for y in outputs)
     try:
         with backward_may_raise():
             gradients = evaluation.pullback(cotangents)
     except BackwardRaised as raised:
-        if said := _of_no_number(raised):
+        if said := _of_no_number(raised) or _of_no_batch(case, raised):
             return Observation(Outcome.SKIP, reason=said)
         raise
     nothing = all(bool(torch.isfinite(y).all()) for y in outputs)
@@ -96,12 +99,39 @@ def _of_no_number(raised: Refused | BackwardRaised) -> str:
     return ""
 
 
-def _refused(refusal: Refused) -> Observation:
-    """A refusal by the layer's own `raise` or `assert` is an answer; a crash on the way is not, unless it is one of words."""
+EXTREMUM = re.compile(
+    r"reduction operation \w+ which has no identity|attempt to get arg(max|min) of an empty sequence"
+    r"|(max|min)\(\).*(non-zero size|numel\(\) == 0|empty)"
+)
+"""What NumPy, torch and Python say of the largest or smallest of nothing."""
+
+NO_EXTREMUM = "the largest or smallest of nothing is no number, as a mean over nothing is none"
+
+
+def _of_no_batch(case: Case, raised: Refused | BackwardRaised) -> str:
+    """Why a crash without rows says nothing. One number (a loss, the distance of two sets) that a largest or smallest goes into
+    has no value without rows. And outputs that are as large for one row as for many show none that were examples (an image
+    that points are looked up in, a set whose largest entries are taken); a single row is left to the examples with more."""
+    shapes = [y.shape for y in case.base.outputs]
+    if not any(len(s) for s in shapes):
+        return NO_EXTREMUM if EXTREMUM.search(str(raised)) else ""
+    one = case.of_batch(1)
+    try:
+        same = one is not None and shapes == [y.shape for y in one.base.outputs]
+    except Refused:
+        return ""
+    return NO_BATCH if same else ""
+
+
+def _refused(case: Case, refusal: Refused) -> Observation:
+    """A refusal by the layer's own `raise` or `assert` is an answer; a crash on the way is not, unless it is one of words or
+    there is no batch."""
     if said := _of_no_number(refusal):
         return Observation(Outcome.SKIP, reason=said)
     if _raised_on_purpose(refusal.__cause__):
         return Observation(Outcome.SKIP, reason=f"it refuses an empty batch: {refusal}")
+    if said := _of_no_batch(case, refusal):
+        return Observation(Outcome.SKIP, reason=said)
     finding = exact("output", f"the forward raised {refusal}", "empty outputs, or an error that says what is asked for")
     return Observation(Outcome.FAIL, reason=f"the forward crashes on an empty batch: {refusal}", finding=finding)
 

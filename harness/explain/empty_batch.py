@@ -2,7 +2,8 @@
 
 Asked of the first dimension of a LayerSpec's first input, unless the layer is built with it or indices go up to it. A mean over
 nothing may be NaN, or a division by zero of Python's own numbers (1 / N), a size of -1 may be left to the library, and a layer
-may refuse an empty batch with an error that it raises itself: all but the first are SKIP. Any other crash on the way is a failure.
+may refuse an empty batch with an error that it raises itself: all but the first are SKIP. So is a crash where what comes out is as
+large for one row as for many, and the largest or smallest of nothing where one number comes out. Any other crash is a failure.
 """
 
 from harness import LayerSpec

@@ -288,6 +288,63 @@ def test_another_crash_of_backward_on_an_empty_batch_fails():
     assert "IndexError" in found.reason
 
 
+class Looked(torch.nn.Module):
+    """Entries of the first row of an image: columns that are looked up, nearest first."""
+
+    def forward(self, image, at):
+        return image[0, at.long().clamp(0, image.shape[1] - 1)] * at
+
+
+class Largest(torch.nn.Module):
+    """The largest of each column of a set."""
+
+    def forward(self, x):
+        return x.amax(0)
+
+
+class LargestOfBatch(Largest):
+    """The same taken from each row: of as many rows as there are examples."""
+
+    def forward(self, x):
+        return x - super().forward(x)
+
+
+@pytest.mark.parametrize(
+    ("layer", "inputs", "expected"),
+    [
+        (Looked, ("H W", floats("P", low=0, high=6)), Outcome.SKIP),
+        (Largest, "N D", Outcome.SKIP),
+        (LargestOfBatch, "N D", Outcome.FAIL),
+    ],
+)
+def test_rows_that_no_output_has_are_no_batch(layer, inputs, expected):
+    """An image of no rows that points are looked up in was taken for an empty batch: IndexError, and a FAIL."""
+    found, *_ = check(LayerSpec(layer, inputs=inputs), examples=4, only="empty_batch").results
+    assert found.outcome is expected
+    assert ("nothing shows that they are examples" in found.reason) == (expected is Outcome.SKIP)
+
+
+class Furthest(torch.nn.Module):
+    """How far the points of the first set are from the nearest of the second at most (Hausdorff)."""
+
+    def forward(self, p, q):
+        return torch.cdist(p, q).square().amin(1).amax()
+
+
+class FirstAlone(torch.nn.Module):
+    """It looks at the first row, as no distance of two sets does."""
+
+    def forward(self, p, q):
+        return (p[0] - q.mean(0)).square().sum()
+
+
+@pytest.mark.parametrize(("layer", "expected"), [(Furthest, Outcome.SKIP), (FirstAlone, Outcome.FAIL)])
+def test_one_number_of_the_largest_of_nothing_is_none(layer, expected):
+    """The distance of two sets, one of which was empty, failed as a crash on an empty batch."""
+    found, *_ = check(LayerSpec(layer, inputs=("N D", "M D")), examples=2, only="empty_batch").results
+    assert found.outcome is expected, found.reason
+
+
 def test_so_may_one_without_a_source_to_read():
     scope = {"Affine": Affine}
     lines = "class Quiet(Affine):\n def forward(self, x):\n  if not len(x): raise ValueError('no rows')\n  return super().forward(x)"
