@@ -171,7 +171,8 @@ class Surroundings:
         large, and what is rounded on purpose is so there too."""
         case = self.f.case
         with suppress(Refused, BackwardRaised):
-            small = Differences(case.at(leaves=case.leaves | {n: SMALL * case.leaves[n] for n in case.wanted}))
+            leaves = {n: SMALL * t if n in case.wanted else t for n, t in case.leaves.items()}
+            small = Differences(case.at(leaves=leaves))
             found = small.quick({n: g for n in d if (g := small.case.base.gradients.get(n)) is not None}, d, FINE_STEP)
             return abs(found.off) <= abs(found.claimed) / 16
         return False
