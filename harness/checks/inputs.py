@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -17,7 +17,7 @@ from harness.domain import BackwardRaised, Refused
 from harness.examples.special import Special, special_points
 from harness.findings.evidence import placed
 from harness.judgement.accord import ASKING, agreed, as_autograd, bends
-from harness.judgement.comparison import agreement, not_finite, within_scatter
+from harness.judgement.comparison import agreement, calmed, not_finite, within_scatter
 from harness.judgement.edges import Edges
 from harness.judgement.judge import Judge
 from harness.judgement.surroundings import Surroundings
@@ -106,11 +106,24 @@ def input_layout(session: Session) -> Observation:
             redrawn = f"another draw with inputs in {what}: not compared there"
             continue
         seen = same_evaluation(session, f"inputs in {what}", evaluation)
+        if seen.outcome is Outcome.FAIL and may_redraw and _redrawn(case, inputs, lay):
+            seen = Observation(Outcome.SKIP)
+            redrawn = f"another draw with inputs in {what}: not compared there"
+            continue
         if seen.outcome is Outcome.FAIL and (coarse := _coarse(session, leaves, seen)) is None:
             return seen
     if coarse is not None:
         return coarse
     return replace(seen, reason=refused or redrawn) if refused or redrawn else seen
+
+
+def _redrawn(case: Case, inputs: Sequence[str], lay: Callable[[Tensor], Tensor]) -> bool:
+    """Whether the draw is another in this memory, where outputs at the case's values do not show it."""
+    calm = calmed(case)
+    with suppress(Refused):
+        laid = {n: lay(t) if n in inputs else t.clone() for n, t in calm.leaves.items()}
+        return moved_outputs(calm, tuple(y.detach() for y in calm.forward(laid).outputs)) is not None
+    return False
 
 
 def _coarse(session: Session, leaves: Mapping[str, Tensor], seen: Observation) -> Observation | None:

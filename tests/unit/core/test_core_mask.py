@@ -86,6 +86,49 @@ def test_a_draw_in_the_order_of_memory_is_no_dependence_on_layout():
     assert next(r for r in wrong.results if r.check == "input_layout").outcome is Outcome.FAIL
 
 
+class DrawnSoftmax(torch.autograd.Function):
+    """A softmax of the input beside what is drawn, in the input's dtype and memory; its wrong twin draws alike in all of them, and
+    its gradient is `times` too large in bfloat16 and in memory that is not plain."""
+
+    times = 1.0
+
+    @classmethod
+    def drawn(cls, z):
+        return torch.rand_like(z)
+
+    @classmethod
+    def forward(cls, ctx, z):
+        y = (z - (-cls.drawn(z).clamp(0.01, 0.98).log()).log()).softmax(-1)
+        ctx.save_for_backward(y)
+        ctx.times = 1.0 if z.dtype is torch.float64 and z.is_contiguous() else cls.times
+        return y
+
+    @staticmethod
+    def backward(ctx, d):
+        (y,) = ctx.saved_tensors
+        return ctx.times * y * (d - (d * y).sum(-1, keepdim=True))
+
+
+class DrawnAlike(DrawnSoftmax):
+    times = 100.0
+
+    @classmethod
+    def drawn(cls, z):
+        return torch.rand(z.shape, dtype=torch.float64).to(z)
+
+
+@pytest.mark.parametrize(("name", "z"), [("input_layout", [[20.0, -3.0], [-2.0, 21.0]]), ("bfloat16", [[5.0, 0.0]])])
+def test_a_draw_that_no_saturated_output_shows_is_another_all_the_same(name, z):
+    """Softmax of z beside drawn numbers is 1 and 0 whatever is drawn: the gradients of two draws were held against each other."""
+    z = torch.tensor(z, dtype=torch.float64)
+    right, wrong = (
+        next(r for r in gradcheck(f, z, battery=True, raise_exception=False).results if r.check == name)
+        for f in (DrawnSoftmax, DrawnAlike)
+    )
+    assert right.outcome is not Outcome.FAIL, right.reason
+    assert wrong.outcome is Outcome.FAIL
+
+
 def test_a_mask_from_train_alone_is_no_buffer():
     report = check(LayerSpec(build=PutAway, inputs="B D"), examples=3, only=("mode_switch",))
     assert [r.outcome for r in report.results] == [Outcome.PASS, Outcome.PASS], str(report)
