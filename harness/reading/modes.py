@@ -84,7 +84,7 @@ def _by_name(layer: Any) -> Switch | None:
             on = EVAL if name in REVERSED else TRAIN
             off = TRAIN if on == EVAL else EVAL
             # a frozen layer may refuse to go back: only who asks for it gets that mode
-            modes = (TRAIN,) if name == "trainable" and flag else (TRAIN, EVAL)
+            modes = (TRAIN,) if name == "trainable" and flag and _freezes(layer) else (TRAIN, EVAL)
             put = _setter(layer, name, {on: True, off: False})
             return Switch(put, f"layer.{name} = mode == {on!r}", on if flag else off, modes)
     word = getattr(layer, "mode", None)
@@ -92,6 +92,23 @@ def _by_name(layer: Any) -> Switch | None:
         said = {present: word, (other := _other(present)): _word(forward_of(layer), other)}
         return Switch(_setter(layer, "mode", said), f"layer.mode = {said!r}[mode]", present)
     return None
+
+
+def _freezes(layer: Any) -> bool:
+    """Whether its `trainable` is no mode of forward, or one that backward goes by too: it may refuse, or leave gradients out."""
+    forward = getattr(forward_of(layer), "__name__", "")
+    return "trainable" in _names(layer, "backward") or "trainable" not in _names(layer, forward)
+
+
+def _names(layer: Any, method: str) -> set[str]:
+    """The attributes that a method names, and the methods of the layer that it calls by its own names."""
+    found, waiting = set[str](), [method]
+    for name in waiting:  # which grows on the way
+        function = getattr_static(type(layer), name, None)
+        if isinstance(function, FunctionType):
+            waiting += [n for n in function.__code__.co_names if n not in waiting]
+            found |= {*function.__code__.co_names}
+    return found
 
 
 def _is_fixed(layer: Any, name: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -41,16 +41,24 @@ def is_alias(slot: Slot, known: Iterable[Any]) -> bool:
     return any(share_memory(there, array) for array in known)
 
 
-def matters(state: Stateful, slot: Slot) -> bool:
-    """Whether the outputs of some mode depend on what stands there, all else equal."""
-    return any(depends(state, [slot], mode) for mode in state.probed)
+def matters(state: Stateful, slot: Slot, beside: Iterable[Slot] = ()) -> bool:
+    """Whether the outputs of some mode depend on what stands there, all else equal, in the places `beside` it too."""
+    return any(depends(state, [slot], mode, beside=beside) for mode in state.probed)
 
 
-def depends(state: Stateful, slots: Iterable[Slot], mode: str | None, glimpse: Glimpse | None = None) -> bool:
-    """Whether the outputs depend on what stands in these places, all else equal.
+def depends(
+    state: Stateful,
+    slots: Iterable[Slot],
+    mode: str | None,
+    glimpse: Glimpse | None = None,
+    beside: Iterable[Slot] = (),
+) -> bool:
+    """Whether the outputs depend on what stands in these places, all else equal, in those `beside` them too.
 
     The forward of a glimpse in this mode, which wrote to nothing else since, is not run again.
     """
+    slots = list(slots)
+    homes = {s.label: s.get() for s in (*slots, *beside)}
     seen = glimpse if glimpse is not None and glimpse.mode == mode else None
     before = {s.label: (s, t.clone()) for s in slots if (t := s.read()) is not None} if seen is None else seen.before
     known = {**state.parameters, **state.buffers}
@@ -62,7 +70,7 @@ def depends(state: Stateful, slots: Iterable[Slot], mode: str | None, glimpse: G
     for moved in (False, True)[len(runs) :]:
         for slot, value in before.values():
             if slot.holds_like(value):  # else a cache that holds something else by now
-                slot.write(_moved(value) if moved else value)
+                _write(slot, _moved(value) if moved else value, homes)
         state.sources.seed(0)
         try:
             runs.append([y.clone() for y in state.forward({n: x.clone() for n, x in inputs.items()}, mode)])
@@ -71,9 +79,20 @@ def depends(state: Stateful, slots: Iterable[Slot], mode: str | None, glimpse: G
         state.restore(known, kept)
     for slot, value in before.values():
         if slot.holds_like(value):
-            slot.write(value)
+            _write(slot, value, homes)
     # a value that is refused tells that it is read, unless the mode refuses the inputs anyway
     return len(runs[0]) != len(runs[1]) or any(not torch.equal(a, b) for a, b in zip(*runs, strict=True))
+
+
+def _write(slot: Slot, value: Tensor, homes: Mapping[str, Any]) -> None:
+    """Set the values, and of no other place: a forward may have bound this one to what stands there, as
+    `self.mean = self.running_mean`, which then has its own array again."""
+    there, home = slot.get(), homes[slot.label]
+    others = (h for label, h in homes.items() if label != slot.label)
+    if there is not home and not share_memory(there, home) and any(share_memory(there, h) for h in others):
+        slot.settle(home, value)
+    else:
+        slot.write(value)
 
 
 def _moved(value: Tensor) -> Tensor:

@@ -275,7 +275,7 @@ def sorted_out(state: Stateful, owners: Owners, written: Iterable[str] = ()) -> 
     if not rest or not (shown or any(depends(state, rest, mode) for mode in state.probed)):
         return findings  # caches alone: forward writes them before it reads them
     for slot in rest:
-        if is_alias(slot, known_arrays(state)) or not (slot in shown or matters(state, slot)):
+        if is_alias(slot, known_arrays(state)) or not (slot in shown or matters(state, slot, rest)):
             continue
         name = owners.names[slot.label]
         state.buffers[name] = slot

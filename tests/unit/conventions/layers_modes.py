@@ -49,6 +49,47 @@ def by_attribute(name: str, on: Any = True, off: Any = False) -> type:
     return ByAttribute
 
 
+class Lent(Norm):
+    """Its `trainable` is its mode, and in evaluation what it keeps for backward is the running statistics' own arrays; the wrong
+    twin goes back through a batch's statistics there too."""
+
+    def __init__(self) -> None:
+        self.mean = self.var = np.zeros(3)
+        super().__init__()
+        self.trainable = True
+
+    def forward(self, x: Any) -> Any:
+        if self.trainable:
+            self.mean, self.var = x.mean(0), x.var(0)
+            self.running_mean = 0.9 * self.running_mean + 0.1 * self.mean
+            self.running_var = 0.9 * self.running_var + 0.1 * self.var
+        else:
+            self.mean, self.var = self.running_mean, self.running_var
+        self.batch, self.s = self.trainable or self.factor != 1.0, np.sqrt(self.var + 1e-5)
+        self.xhat = (x - self.mean) / self.s
+        return self.xhat * self.gamma
+
+    def backward(self, dy: Any) -> Any:
+        self.dgamma = (dy * self.xhat).sum(0)
+        dh = dy * self.gamma
+        return (dh - dh.mean(0) - self.xhat * (dh * self.xhat).mean(0) if self.batch else dh) / self.s
+
+
+class Frozen(Norm):
+    """One that is told by `trainable` whether to keep what a gradient of its parameters needs: no mode."""
+
+    trainable = True
+
+    def forward(self, x: Any) -> Any:
+        self.x = x if self.trainable else None
+        return x * self.gamma
+
+    def backward(self, dy: Any) -> Any:
+        if self.trainable:
+            self.dgamma = self.factor * (dy * self.x).sum(0)
+        return dy * self.gamma
+
+
 class ByMethods(Norm):
     """train() and eval()."""
 

@@ -11,6 +11,7 @@ from contents import contents
 from twins import NX, X, assert_right_is_verified, assert_wrong_is_named, pair
 
 from harness import LayerSpec, SpecError, check, gradcheck
+from harness.reading.modes import usual_modes
 
 KINDS = {
     "train() and eval()": layers.ByMethods,
@@ -54,6 +55,22 @@ def test_specs_are_checked_in_both_modes(name):
     expected = {"train"} if name == "trainable" else {"train", "eval"}
     assert modes_of(report) == expected
     assert not report.failures
+
+
+def test_trainable_that_forward_alone_goes_by_is_a_mode_and_one_that_backward_reads_is_none():
+    assert usual_modes(layers.Frozen(), 1) == ("train",)
+    twins = pair(layers.Lent, NX, tensor="x", verified="x")
+    right, wrong = (
+        check(LayerSpec(type(t), inputs="2 3"), examples=1, only=["input_gradient"]) for t in (twins.right, twins.wrong)
+    )
+    assert modes_of(right) == {"train", "eval"}
+    assert not right.failures
+    assert [f.mode for f in wrong.failures] == ["eval"]
+
+
+def test_running_statistics_lent_to_what_is_kept_for_backward_are_no_others_from_run_to_run():
+    spec = LayerSpec(layers.Lent, inputs="B 3", dims={"B": [1]}, modes=("train", "eval"))
+    assert not check(spec, examples=4, only=["gradient", "repeatable", "reuse"]).failures
 
 
 @pytest.mark.parametrize("mode", ["train", "eval"])
