@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -17,7 +18,8 @@ from harness.functions.stateless import Stateless
 from harness.outcome import SpecError
 from harness.replay.sources import Sources
 from harness.request import Request, call_arguments
-from harness.subject import Subject
+from harness.spelling import among
+from harness.subject import Evaluation, Subject
 from harness.tensors.arrays import to_native
 from harness.tensors.nested import leaves_of
 
@@ -83,9 +85,17 @@ class Sifting:
 
 def beside(stateless: Stateless, forward: Any, subject: Subject) -> Subject:
     """The subject of a function that returns its pullback or a cache, with what is said of the arrays that change its outputs
-    and that it is not handed, so that nothing gives their gradients."""
+    and that it is not handed, so that nothing gives their gradients.
+
+    Raises:
+        SpecError: `grads` names what it neither is handed nor holds.
+    """
     request, numpy = stateless.request, stateless.library == "numpy"
+    subject = _handed_in_vain(stateless, subject)
     held = (arrays_held if numpy else tensors_held)(forward, stateless.arguments)
+    known = [*subject.leaves, *held]
+    if strangers := [n for n in request.grads if n not in known]:
+        raise SpecError(f"grads names {strangers[0]!r}: {among(strangers[0], known, f'{subject.name} has')}")
     held = {n: h for n, h in held.items() if h.tensor.is_floating_point() and request.grads.get(n, n)}
     mode = subject.modes[0]
 
@@ -99,6 +109,31 @@ def beside(stateless: Stateless, forward: Any, subject: Subject) -> Subject:
     asking = [n for n in others if held[n].tensor.requires_grad]
     said = [_BESIDE.format(n, subject.name) for n in others if n not in asking]
     return replace(subject, notes=(*subject.notes, *said), unclaimed={n: _UNHANDED.format(n) for n in asking})
+
+
+def _handed_in_vain(stateless: Stateless, subject: Subject) -> Subject:
+    """The same without the entries of a dict of parameters that no output goes by and that backward has no gradient of: the cell of
+    a network is handed those of its other layers too."""
+    dicts = tuple(f"{n}." for n, value in stateless.arguments.items() if isinstance(value, Mapping))
+    names = [n for n, leaf in subject.leaves.items() if leaf.wanted and n.startswith(dicts)] if dicts else []
+    leaves = {n: leaf.value for n, leaf in subject.leaves.items()}
+
+    def called(own: Mapping[str, Tensor], mode: str | None) -> Evaluation:
+        return subject.run({n: t.clone() for n, t in {**leaves, **own}.items()}, {}, mode, 0)
+
+    for mode in subject.modes if names else ():
+        with suppress(Exception):  # what a backward raises is told where it is judged
+            found = called({}, mode)
+            given = found.pullback([torch.ones_like(y) for y in found.outputs])
+            names = [n for n in names if given.get(n) is None]
+        own = {n: leaves[n] for n in names}
+        moved = moving(lambda own, mode=mode: tuple(y.clone() for y in called(own, mode).outputs), own, names)  # type: ignore[misc]
+        names = [n for n in names if n not in moved]
+    if not names:
+        return subject
+    constant = {n: replace(leaf, wanted=leaf.wanted and n not in names) for n, leaf in subject.leaves.items()}
+    said = f"{', '.join(f'`{n}`' for n in names)}: no output goes by it, and backward returns no gradient of it; not judged"
+    return replace(subject, leaves=constant, notes=(*subject.notes, said))
 
 
 _BESIDE = (

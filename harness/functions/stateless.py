@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from torch import Tensor
@@ -67,7 +67,11 @@ class Stateless:
         arguments = request.arguments(forward)
         sources = Sources(request.layer)
         restored_later(kept(*(request.layer if isinstance(request.layer, tuple) else [request.layer])))
-        return cls(name, call, arguments, request.leaves(arguments), request, sources, request.library)
+        leaves = {
+            n: replace(leaf, wanted=leaf.wanted and request.grads.get(n, n) is not None)
+            for n, leaf in request.leaves(arguments).items()
+        }
+        return cls(name, call, arguments, leaves, request, sources, request.library)
 
     def run(
         self, leaves: Mapping[str, Tensor], buffers: Mapping[str, Tensor], mode: str | None, seed: int

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from twins import NX, Twins, X, verified_in
 
-from harness import LayerSpec, SpecError, chain, check, const, gradcheck, ints, value_and_grad
+from harness import LayerSpec, NotVerified, SpecError, chain, check, const, gradcheck, ints, value_and_grad
 
 W, B, Y = layers.W0, np.zeros(2), np.array([0, 2, 1, 1])
 MORE = np.array([1.0, 1.5, 0.5]), np.array([0.0, 0.5, 1.0])
@@ -357,6 +357,38 @@ def test_a_cotangent_that_is_called_like_a_target_is_one(factor):
     report = gradcheck((scaled_forward, scaled_backward), COLUMNS, PARAMETERS, raise_exception=False)
     assert report.ok == (factor == 1.0)
     assert report.ok or [r.finding.where[0] for r in report.failures] == ["X"]
+
+
+def cell_forward(xt, parameters):
+    at = np.tanh(parameters["W"] @ xt + parameters["b"])
+    return at, (xt, at, parameters)
+
+
+def cell_backward(da, cache):
+    xt, at, parameters = cache
+    dz = da * (1 - at**2)
+    return {"dxt": parameters["W"].T @ dz, "dW": dz @ xt.T, "db": dz.sum(1, keepdims=True)}
+
+
+def shiftless_cell_backward(da, cache):
+    return {n: g for n, g in cell_backward(da, cache).items() if n != "db"}
+
+
+CELL = {**PARAMETERS, "b": np.array([[0.5]]), "by": np.array([[0.3]])}
+
+
+def test_an_entry_of_a_dict_that_the_outputs_do_not_go_by_needs_no_gradient_and_one_they_go_by_does():
+    report = gradcheck((cell_forward, cell_backward), COLUMNS, CELL)
+    assert "`parameters.by`: no output goes by it, and backward returns no gradient of it; not judged" in report.notes
+    with pytest.raises(NotVerified, match=r"parameters\.b: backward returns no gradient of it"):
+        gradcheck((cell_forward, shiftless_cell_backward), COLUMNS, CELL)
+
+
+def test_an_entry_that_grads_declares_constant_is_not_judged_and_one_that_there_is_not_is_told():
+    pair = cell_forward, shiftless_cell_backward
+    assert gradcheck(pair, COLUMNS, CELL, grads={"parameters.b": None}).ok
+    with pytest.raises(SpecError, match=r"grads names 'parameters\.B': did you mean 'parameters\.b'\?"):
+        gradcheck(pair, COLUMNS, CELL, grads={"parameters.B": None})
 
 
 LEFT: dict[str, np.ndarray] = {}
