@@ -10,7 +10,7 @@ from textwrap import shorten
 
 from tabulate import tabulate
 
-from harness.explain import explanation, summary
+from harness.explain import explained, explanation, summary
 from harness.options import CHECKING, LISTING
 from harness.outcome import SpecError
 from harness.processes.isolate import Limits, several
@@ -80,9 +80,19 @@ def _tell(left: Sequence[Left]) -> None:
 
 
 def explain(arguments: Namespace) -> int:
-    """Tell what a check does, or a line on each; the exit status."""
-    print(explanation(arguments.check) if arguments.check else summary())
+    """Tell what a check does, or a line on each of a group or of all; the exit status."""
+    check = arguments.check
+    print(explanation(check, {} if check in explained() else _groups()) if check else summary())
     return VERIFIED
+
+
+def _groups() -> dict[str, list[str]]:
+    """{group: its checks}, as the checks themselves say, which load torch."""
+    from harness.checks import all_checks
+
+    return {
+        group: [c.name for c in all_checks() if c.group == group] for group in sorted({c.group for c in all_checks()})
+    }
 
 
 def _list(arguments: Namespace) -> int:

@@ -6,9 +6,11 @@ A module here is found by being here. `harness check harness.explain.mask` shows
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from pkgutil import iter_modules
 from textwrap import fill, indent
+from types import MappingProxyType
 
 from harness.outcome import SpecError
 from harness.spelling import among
@@ -19,12 +21,16 @@ def explained() -> tuple[str, ...]:
     return tuple(m.name for m in iter_modules(__path__))
 
 
-def explanation(check: str) -> str:
-    """The explanation of a check.
+def explanation(check: str, groups: Mapping[str, Iterable[str]] = MappingProxyType({})) -> str:
+    """The explanation of a check; of one of these groups of them a line on each.
 
     Raises:
-        SpecError: there is no such check.
+        SpecError: there is no such check or group.
     """
+    if check in groups:
+        return f"{check}: a group of checks (--only {check} runs these alone)\n\n{_lines(groups[check])}"
+    if check not in explained():
+        raise SpecError(f"there is no check or group {check!r}: {among(check, [*groups, *explained()])}")
     tree = ast.parse(_source(check))
     advice = next(n for n in tree.body if isinstance(n, ast.Assign) and ast.unparse(n.targets[0]) == "INCONCLUSIVE")
     return "\n\n".join(
@@ -40,14 +46,17 @@ def explanation(check: str) -> str:
 
 def summary() -> str:
     """A line on each check."""
-    lines = {name: str(ast.get_docstring(ast.parse(_source(name)))).split("\n")[0] for name in explained()}
+    return _lines(explained())
+
+
+def _lines(checks: Iterable[str]) -> str:
+    """A line on each of these checks."""
+    lines = {name: str(ast.get_docstring(ast.parse(_source(name)))).split("\n")[0] for name in checks}
     width = max(map(len, lines))
     return "\n".join(f"{name:<{width}}  {line}" for name, line in lines.items())
 
 
 def _source(check: str) -> str:
-    if check not in explained():
-        raise SpecError(f"there is no check {check!r}: {among(check, explained())}")
     return files(__name__).joinpath(f"{check}.py").read_text(encoding="utf-8")
 
 

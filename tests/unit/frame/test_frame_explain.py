@@ -56,7 +56,15 @@ def test_without_a_check_there_is_a_line_on_each(command):
 def test_a_check_that_is_not_there_is_a_usage_error(command):
     answer = command("explain", "shape")
     assert (answer.status, answer.out) == (2, "")
-    assert "there is no check 'shape': did you mean 'shapes'? there are accumulation, aliasing, autograd" in answer.err
+    assert "there is no check or group 'shape': did you mean 'shapes'? there are " in answer.err
+
+
+def test_of_a_group_there_is_a_line_on_each_check_in_it(command):
+    answer = command("explain", "gradient")
+    assert answer.status == 0
+    first, _, *lines = answer.out.splitlines()
+    assert first == "gradient: a group of checks (--only gradient runs these alone)"
+    assert [line.split()[0] for line in lines] == [c.name for c in all_checks() if c.group == "gradient"]
 
 
 def test_explaining_loads_no_torch():
