@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
+from pathlib import Path
 
 
 def near(word: str, known: Iterable[str], like: float = 0.6) -> str:
@@ -21,3 +22,10 @@ def meant(word: str, known: Iterable[str], form: str = "{}", like: float = 0.6) 
 def among(word: str, known: Sequence[str], has: str = "there are") -> str:
     """The known ones, and before them which of them may be meant: `did you mean 'shapes'? there are gradient, shapes`."""
     return f"{meant(word, known, '{!r}')} {has} {', '.join(known)}".lstrip()
+
+
+def beside(path: Path) -> str:
+    """Which file of Python beside a path may be meant, to be put after what is wrong with it; empty where none is like it."""
+    there = path.parent.iterdir() if path.parent.is_dir() else ()
+    close = meant(path.name, [f.name for f in there if f.suffix in (".py", ".ipynb")])
+    return f"; {close}" if close else ""

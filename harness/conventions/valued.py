@@ -17,6 +17,8 @@ from harness.models import ValueAndGrad
 from harness.outcome import SpecError
 from harness.reading.naming import gradient_names
 from harness.request import Request, call_arguments
+from harness.spelling import near
+from harness.state.whole import NAMES as TARGETS
 from harness.subject import Leaf, Subject
 from harness.tensors.arrays import is_real
 from harness.tensors.nested import leaves_of
@@ -33,27 +35,54 @@ def subject(request: Request) -> Subject:
     """The function as a subject; where the gradients are those of `params` alone, the inputs want none.
 
     Raises:
-        SpecError: without `params`, it returns gradients that are of no input.
+        SpecError: without `params`, it returns gradients that are of no input, or one has the name of nothing that it may be of.
     """
     note, layer = "", request.layer
-    arguments, came = _called(request)
+    arguments, came, missing = _called(request)
     if not len(layer.params) and (write := of_parameters(layer, came, request.leaves(arguments))):
         raise SpecError(f"{layer.__name__} returns gradients of its parameters: write {write}")
+    strange = _strange(layer, came, missing, request.leaves(arguments))
     if len(layer.params) and came is None:
         inputs = tuple(Const(x) if is_real(x) else x for x in request.inputs)
         note = f"{layer.__name__} returns no gradient of its inputs; not judged"
         request = replace(request, inputs=inputs)
     made: Subject = (dicts if dicts.recognises(layer) else attributes).subject(request)
-    return replace(made, name=layer.__name__, notes=(*made.notes, *([note] if note else [])))
+    return replace(made, name=layer.__name__, notes=(*made.notes, *filter(None, (note, strange))))
 
 
-def _called(request: Request) -> tuple[dict[str, Any], Any]:
-    """Its arguments, and what one call of it gives as the gradients of its inputs; None where it has those of `params` alone."""
+def _called(request: Request) -> tuple[dict[str, Any], Any, list[str]]:
+    """Its arguments; what one call of it gives as the gradients of its inputs, None where it has those of `params` alone; and the
+    names of those in `params` of which it gives none."""
     layer = copy.deepcopy(request.layer)
     arguments = request.arguments(layer)
     values = {n: leaf.value.clone() for n, leaf in request.leaves(arguments).items()}
     layer(*call_arguments(arguments, values, request.library), **request.kwargs)
-    return arguments, layer.backward()
+    came = layer.backward()
+    named = isinstance(layer.params, Mapping) and isinstance(layer.grads, Mapping)
+    return arguments, came, [n for n in layer.params if n not in layer.grads] if named else []
+
+
+def _strange(layer: ValueAndGrad, came: Any, missing: Sequence[str], inputs: Mapping[str, Leaf]) -> str:
+    """What is said of gradients whose names are of nothing, as those of what is on the way may be.
+
+    Raises:
+        SpecError: one may be that of a parameter without one, or of an input: by its name, or by its shape.
+    """
+    if not isinstance(came, Mapping):
+        return ""
+    owner = {alias: n for n in inputs for part in (n, n.rpartition(".")[2]) for alias in (part, *gradient_names(part))}
+    strangers = [str(k) for k in came if k not in owner]
+    given = {owner[k] for k in came if k in owner}
+    wanted = {n: x for n, x in inputs.items() if x.wanted and n not in given and n.lower() not in TARGETS}
+    for name in strangers:
+        like = [n for n, x in wanted.items() if tuple(x.value.shape) == np.shape(came[name])]
+        if of := next(filter(None, (near(name, missing), *missing, near(name, wanted), *like)), ""):
+            raise SpecError(
+                f"{layer.__name__} returns a gradient named {name!r}, which is that of no parameter or input, and none of "
+                f"{of!r}: did you mean {of!r}? A gradient is named as what it is of, {of!r} or {f'd{of}'!r}"
+            )
+    named = ", ".join(map(repr, strangers))
+    return f"{layer.__name__} returns gradients of no parameter or input ({named}); not judged" if strangers else ""
 
 
 def of_parameters(layer: ValueAndGrad, came: Any, inputs: Mapping[str, Leaf]) -> str:

@@ -21,6 +21,7 @@ from harness.kinds import dimension_names, floats, ints
 from harness.models import chain, value_and_grad
 from harness.outcome import SpecError
 from harness.spec import RESERVED, LayerSpec
+from harness.spelling import beside
 from harness.targets.notebook import defines, execute, needed, on_stderr, run
 
 
@@ -90,12 +91,14 @@ def _module(place: str, run_all: bool, tell: Callable[[str], None]) -> ModuleTyp
         return _from_notebook(Path(place), run_all, tell)
     if place.endswith(".py"):
         return _from_file(Path(place))
-    if Path(place).is_file():
-        raise SpecError(_NEITHER.format(place))
+    if Path(place).is_file() or "/" in place or place.startswith("."):
+        raise SpecError(_neither(place))
     return importlib.import_module(place)
 
 
-_NEITHER = "{!r} is neither a file (its name would end in .py or .ipynb) nor an importable module"
+def _neither(place: str) -> str:
+    why = f"{place!r} is neither a file (its name would end in .py or .ipynb) nor an importable module"
+    return f"{why}{beside(Path(place))}"
 
 
 def _imported(place: str, importing: Callable[[], ModuleType]) -> ModuleType:
@@ -105,8 +108,8 @@ def _imported(place: str, importing: Callable[[], ModuleType]) -> ModuleType:
     except SpecError:
         raise
     except ModuleNotFoundError as error:
-        if error.name == place:
-            raise SpecError(_NEITHER.format(place)) from None
+        if error.name and place.startswith(error.name) and not Path(error.name).is_dir():  # `hw.txt`: no package hw
+            raise SpecError(_neither(place)) from None
         raise SpecError(f"importing {place} failed: {error}") from error
     except (Exception, SystemExit) as error:
         raise SpecError(f"importing {place} failed: {type(error).__name__}: {error}") from error
@@ -159,7 +162,7 @@ def _from_notebook(path: Path, run_all: bool, tell: Callable[[str], None]) -> Mo
 def _there(path: Path) -> Path:
     """The file, in a folder that can be imported from."""
     if not path.is_file():
-        raise SpecError(f"there is no file {path}")
+        raise SpecError(f"there is no file {path}{beside(path)}")
     path = path.resolve()  # the import system remembers what "." was
     shadowing = path.stem in sys.stdlib_module_names
     sys.path.insert(len(sys.path) if shadowing else 0, str(path.parent))

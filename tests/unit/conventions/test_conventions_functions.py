@@ -391,6 +391,29 @@ def test_an_entry_that_grads_declares_constant_is_not_judged_and_one_that_there_
         gradcheck(pair, COLUMNS, CELL, grads={"parameters.B": None})
 
 
+SLOPE, SHIFT = np.array([1.5, -0.5, 2.0]), np.array([0.25])
+
+
+@pytest.mark.parametrize(("name", "params"), [("shift", {"W": SLOPE, "b": SHIFT}), ("x_gard", {"W": SLOPE})])
+def test_a_gradient_whose_name_is_of_nothing_is_told_with_what_it_may_be_of(name, params):
+    def loss(x):
+        z = x @ SLOPE + SHIFT
+        return 0.5 * (z**2).sum(), {"dW": x.T @ z, name: z.sum() if name == "shift" else z[:, None] * SLOPE}
+
+    with pytest.raises(SpecError, match=rf"loss returns a gradient named '{name}', .* did you mean '[bx]'\?"):
+        gradcheck(value_and_grad(loss, params=params), NX)
+
+
+@pytest.mark.parametrize("factor", [1.0, 2.0])
+def test_a_gradient_of_what_is_on_the_way_is_none_of_a_target_and_is_told(factor):
+    def loss(x, y):
+        return 0.5 * ((x - y) ** 2).sum(), {"dx": factor * (x - y), "dscores": x - y}
+
+    report = gradcheck(value_and_grad(loss), NX, NX + 1, raise_exception=False)
+    assert "loss returns gradients of no parameter or input ('dscores'); not judged" in report.notes
+    assert report.ok == (factor == 1.0)
+
+
 LEFT: dict[str, np.ndarray] = {}
 
 

@@ -140,6 +140,15 @@ def test_two_specs_of_one_name_are_an_error_that_names_both(check, specs):
     [
         ("nowhere.py", "there is no file nowhere.py"),
         ("nowhere.py:Scale", "there is no file nowhere.py"),
+        (
+            "nowhere.txt",
+            "'nowhere.txt' is neither a file (its name would end in .py or .ipynb) nor an importable module",
+        ),
+        (
+            "./nowhere.txt",
+            "'./nowhere.txt' is neither a file (its name would end in .py or .ipynb) nor an importable mod",
+        ),
+        ("mylayer.py", "there is no file mylayer.py; did you mean mylayers.py?"),
         ("nowhere", "'nowhere' is neither a file (its name would end in .py or .ipynb) nor an importable module"),
         (
             "mylayers.txt",
@@ -147,9 +156,9 @@ def test_two_specs_of_one_name_are_an_error_that_names_both(check, specs):
         ),
         ("notes.txt", "'notes.txt' is neither a file (its name would end in .py or .ipynb) nor an importable module"),
         ("some/", "some/ is a folder: name its files, such as some/*.py"),
-        ("nowhere.layers", "importing nowhere.layers failed: No module named 'nowhere'"),
+        ("nowhere.layers", "'nowhere.layers' is neither a file"),
         ("", "importing  failed"),
-        (".mylayers", "importing .mylayers failed"),
+        (".mylayers", "nor an importable module; did you mean mylayers.py?"),
         ("mylayers.py:Other", "no LayerSpec or layer named 'Other' (there are Scale)"),
         ("mylayers.py:scale", "(there are Scale); did you mean 'Scale'?"),
         ("empty.py", "empty.py holds no LayerSpec, and no layer (a class with forward and backward"),
