@@ -50,6 +50,9 @@ def other_inputs(name: str, first: str, dims: Sequence[str]) -> list[str]:
     labels = f'ints("B", below="{size}")'
     if name.lower() in FIRST:
         return [labels, ONE_HOT.format(size) if size != "B" else "B", first, "B"]
-    states = [f"{d} {last}" if column else f"B {d}" for d in dims if d != size and not d.startswith(WINDOWS)]
+    sizes = [d for d in dims if d != size and not d.startswith(WINDOWS)]
+    states = [f"{d} {last}" if column else f"B {d}" for d in sizes]
+    states += [] if most else sizes  # of one example alone, which has no axis of its own
+    states += [f"{most[0]} {size}"] if len(most) == 2 else []  # one step beside all of them
     weights = [] if dims else [f"M {size}", "M 1"] if column else [f"{size} M", "M", f"M {size}"]
     return list(dict.fromkeys([first, *states, size, *weights, "B", labels]))

@@ -398,3 +398,31 @@ def svm_loss(x, y):
 def loss_of_nothing(x):
     """A loss by its name that gives no gradient, and no layer."""
     return (x * x).sum()
+
+
+class VectorCell:
+    """One step of one example: its state is a vector."""
+
+    def __init__(self, input_dim, hidden_dim):
+        self.W = np.linspace(-1, 1, input_dim * hidden_dim).reshape(hidden_dim, input_dim)
+        self.b = np.zeros(hidden_dim)
+
+    def forward(self, x, h):
+        self.x, self.y = x, np.tanh(self.W @ x + self.b + h)
+        return self.y
+
+    def backward(self, d):
+        dz = d * (1 - self.y**2)
+        self.dW, self.db = np.outer(dz, self.x), dz.copy()
+        return self.W.T @ dz, dz
+
+
+class Scores:
+    """Of one state with each step."""
+
+    def forward(self, hs, h):
+        self.hs, self.h = hs, h
+        return (hs * h[:, None]).sum(2)
+
+    def backward(self, d):
+        return d[:, :, None] * self.h[:, None], (d[:, :, None] * self.hs).sum(1)

@@ -51,6 +51,8 @@ GUESSES = {
     "LogitsCrossEntropy": ("LogitsCrossEntropy()", "B D", ONE_HOT),
     "Scaled3d": ("Scaled3d()", "B D H W Z"),
     "Attention": ("Attention()", "B T D", "B T D", "B T D"),
+    "VectorCell": ("VectorCell(input_dim, hidden_dim)", "input_dim", "hidden_dim"),
+    "Scores": ("Scores()", "B T D", "B D"),
     "Sequential": ("Sequential([Linear(n_in, n_out), ReLU()])", "B n_in"),
     "squares": ("(squares, squares_gradient)", "B D", ONE_HOT),
     "svm_loss": ("value_and_grad(svm_loss)", "B D", 'ints("B", below="D")'),
