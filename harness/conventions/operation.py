@@ -77,6 +77,14 @@ class Context(SimpleNamespace):
 
     saved: tuple[Any, ...] = ()
 
+    def __setitem__(self, name: str, value: Any) -> None:
+        """Some take it for a dict."""
+        vars(self)[name] = value
+
+    def __getitem__(self, name: str) -> Any:
+        """What was set by this name."""
+        return vars(self)[name]
+
     def save_for_backward(self, *values: Any) -> None:
         """Keep them."""
         self.saved = values
@@ -94,7 +102,8 @@ class Context(SimpleNamespace):
     saved_data = saved_tensors
 
 
-_CONTEXT = """self.ctx = SimpleNamespace()
+_CONTEXT = """by_key = {"__setitem__": lambda c, k, v: setattr(c, k, v), "__getitem__": lambda c, k: getattr(c, k)}
+self.ctx = type("Context", (SimpleNamespace,), by_key)()
 self.ctx.save_for_backward = lambda *t, ctx=self.ctx: vars(ctx).update(
     saved_tensors=t, saved_data=t, saved_values=t[0] if len(t) == 1 else t
 )"""

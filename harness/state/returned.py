@@ -139,7 +139,11 @@ def beside(holder: Any, leaves: Mapping[str, Leaf], inputs: Sequence[str]) -> It
     """The places in `holder.returned` that are no input's: `returned.dW`, `returned.1`, `returned.1.0`."""
     result = holder.returned
     if isinstance(result, Mapping):
-        yield from _entries(holder, result, (), [k for k in result if not _of_input(str(k), inputs)])
+        own = [k for k in result if not _of_input(str(k), inputs)]
+        yield from _entries(holder, result, (), own)
+        for k in own:  # `{"dx": dx, "grads": {"W": dW}}`
+            if isinstance(part := result[k], Mapping):
+                yield from _entries(holder, part, (k,), list(part))
     elif isinstance(result, (tuple, list)):
         for k in range(_count(result, leaves, inputs), len(result)):
             part = result[k]
@@ -155,8 +159,16 @@ def _entries(holder: Any, home: Any, keys: tuple[Any, ...], names: Any) -> Itera
     # a dict says whose they are, wherever it stands; a position is told by all of it
     before = "returned." if isinstance(home, Mapping) else "".join(f"{k}." for k in ("returned", *keys))
     for name in names:
-        if is_array(home[name]) or isinstance(home[name], float):
+        if _is_named(pair := home[name]):  # `("W", dW)`
+            inside = (holder, "returned", (*keys, name))
+            yield Shown(inside, 1, f"returned.{pair[0]}", f"{code}[{name!r}][1]")
+        elif is_array(home[name]) or isinstance(home[name], float):
             yield Shown(owner, name, f"{before}{name}", f"{code}[{name!r}]")
+
+
+def _is_named(pair: Any) -> bool:
+    """Whether it is a name beside a gradient."""
+    return isinstance(pair, (tuple, list)) and len(pair) == 2 and isinstance(pair[0], str) and is_array(pair[1])
 
 
 def is_returned(slot: Slot) -> bool:

@@ -88,6 +88,20 @@ class InputAndGradients(Linear):
         return dx, {"dW": dW, "db": db}
 
 
+class DictInDict(Linear):
+    """Those of the parameters in a dict of their own beside dx."""
+
+    def answer(self, dx: Any, dW: Any, db: Any) -> Any:
+        return {"dx": dx, "params": {"W": dW, "b": db}}
+
+
+class InputAndNamed(Linear):
+    """dx, and pairs of a name and a gradient, as an optimiser's."""
+
+    def answer(self, dx: Any, dW: Any, db: Any) -> Any:
+        return dx, [("b", db), ("W", dW)]
+
+
 class InputAndList(Linear):
     def answer(self, dx: Any, dW: Any, db: Any) -> Any:
         return dx, [dW, db]

@@ -27,6 +27,8 @@ TWINS: dict[str, Twins] = {
     "all in a dict": pair(layers.AllInDict, NX, tensor="W", verified=ALL),
     "all in a dict by dW": pair(layers.AllInDictByD, NX, tensor="W", verified=ALL),
     "dx and a dict": pair(layers.InputAndGradients, NX, tensor="W", verified=ALL),
+    "a dict in the dict": pair(layers.DictInDict, NX, tensor="W", verified=ALL),
+    "dx and named gradients": pair(layers.InputAndNamed, NX, tensor="W", verified=ALL),
     "dx and a list": pair(layers.InputAndList, NX, tensor="W", verified=ALL),
     "attributes only": pair(layers.AttributesOnly, NX, tensor="weights", verified="inputs weights biases"),
     "__call__": pair(layers.Called, NX, tensor="W", verified=ALL),

@@ -15,6 +15,7 @@ TWINS = {
     "a list of values": pair(layers.Dlsys, *TWO, tensor="input_val1", verified="input_val0 input_val1"),
     "minitorch": Twins(layers.Minitorch(), layers.WrongMinitorch(), TWO, "b", "a b"),
     "a context's attributes": Twins(layers.Attributes(), layers.WrongAttributes(), TWO, "b", "a b"),
+    "a context's entries": Twins(layers.Entries(), layers.WrongEntries(), TWO, "b", "a b"),
     "Chainer": pair(layers.Chainer, *TWO, tensor="input1", verified="input0 input1"),
     "Chainer's inputs as they are given there": pair(
         layers.Chainer, [NX, B], tensor="input1", verified="input0 input1"

@@ -23,6 +23,8 @@ P = 0.5 + 0.4 * np.tanh(NX)
 CASES = {
     "returned in a tuple": (backwards.AllInTuple, (NX,), "W"),
     "returned in a dict": (backwards.AllInDictByD, (NX,), "W"),
+    "returned in a dict in a dict": (backwards.DictInDict, (NX,), "W"),
+    "returned beside names": (backwards.InputAndNamed, (NX,), "W"),
     "returned in a list": (backwards.InputAndList, (NX,), "W"),
     "attributes only": (backwards.AttributesOnly, (NX,), "weights"),
     "__call__": (backwards.Called, (NX,), "W"),
