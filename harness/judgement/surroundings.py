@@ -156,14 +156,17 @@ class Surroundings:
         """Whether what is in dispute is what jumps, however large, come to where digits have run out, and the claim is right over
         one step after the other in which there are twice as many: log(1 − A) at A = 1 − 10⁻¹⁵, beside terms that have their
         digits. Over a single jump a claim may be right at one step by chance, and is off by half of it at the next."""
-        steps = [h for k in range(1, 50) if (h := found.step * 2**k) <= 1.0]
-        within = 0
-        for h, off in zip(steps, self._offs(gradients, d, steps), strict=False):
-            within = within + 1 if abs(off) < 0.5 * abs(off - found.off) else 0
-            if within == DOUBLINGS:
-                first = h / 2 ** (DOUBLINGS - 1)
-                jump = self._jump(d, first)[0] * float(self.f.v.norm())
-                return jump >= abs(found.off) * first / 4 and self._smooth_where_small(d)
+        steps = [h for k in range(1, 50) if (h := found.step * 2**k) <= COARSEST]
+
+        def right(steps: Sequence[float]) -> list[bool]:
+            return [abs(off) < 0.5 * abs(off - found.off) for off in self._offs(gradients, d, steps)]
+
+        # of so many neighbours one is among these
+        some = [k * DOUBLINGS - 1 for k, yes in enumerate(right(steps[DOUBLINGS - 1 :: DOUBLINGS]), 1) if yes]
+        for first in (k for at in some for k in range(at - DOUBLINGS + 1, at + 1)):
+            if right(among := steps[first : first + DOUBLINGS]) == [True] * DOUBLINGS:
+                jump = self._jump(d, among[0])[0] * float(self.f.v.norm())
+                return jump >= abs(found.off) * among[0] / 4 and self._smooth_where_small(d)
         return False
 
     def _smooth_where_small(self, d: Direction) -> bool:

@@ -6,12 +6,15 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import core_layers as layers
+import pytest
 import torch
 from diagnosed import Of, X, diagnosis, randn
 from torch import Tensor
 
 from harness import LayerSpec, check
 from harness.findings.conditions import sizes
+
+pytestmark = pytest.mark.usefixtures("diagnosed")
 
 
 def test_the_number_of_a_condition_is_this_draw_s():

@@ -17,6 +17,8 @@ from harness.findings.diagnosis import common, named_factors, sentences
 from harness.judgement.judge import Judge
 from harness.subject import Evaluation, Leaf, Subject
 
+pytestmark = pytest.mark.usefixtures("diagnosed")
+
 F64 = torch.float64
 Change = Callable[[Tensor, Tensor], Tensor]
 

@@ -12,6 +12,8 @@ from torch import Tensor
 
 from harness import LayerSpec, check, gradcheck, ints
 
+pytestmark = pytest.mark.usefixtures("diagnosed")
+
 
 class RowNorm:
     """Rows normalised; the pullback gets what a wrong one may go by."""

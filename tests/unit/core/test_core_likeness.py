@@ -14,6 +14,8 @@ from torch import Tensor
 
 from harness import LayerSpec, check, gradcheck
 
+pytestmark = pytest.mark.usefixtures("diagnosed")
+
 
 def leaky(x: Tensor) -> Tensor:
     return torch.where(x > 0, x, 0.1 * x)

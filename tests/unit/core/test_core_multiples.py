@@ -10,6 +10,8 @@ from diagnosed import Of, X, diagnosis, randn
 
 from harness import LayerSpec, check, gradcheck, ints
 
+pytestmark = pytest.mark.usefixtures("diagnosed")
+
 CONDITION = "times what it should be, the rest is right: a sign or factor that goes by a condition"
 
 

@@ -7,6 +7,8 @@ import pytest
 
 from harness import LayerSpec, check, gradcheck, ints
 
+pytestmark = pytest.mark.usefixtures("diagnosed")
+
 NX = np.random.default_rng(0).standard_normal((3, 4))
 
 

@@ -35,7 +35,7 @@ def constant_rows(n, seed):
     return np.ones((2, n)) * np.array([[1.0], [seed / 3]])
 
 
-@pytest.mark.parametrize("n", [5, 17])
+@pytest.mark.parametrize("n", [5, 11])
 @pytest.mark.parametrize("share", ["one", "shared"])
 def test_the_median_of_equal_numbers_is_no_failure(n, share):
     for seed in range(2):
@@ -43,7 +43,7 @@ def test_the_median_of_equal_numbers_is_no_failure(n, share):
         assert not report.failures, str(report)
 
 
-@pytest.mark.parametrize("n", [5, 33])
+@pytest.mark.parametrize("n", [5, 17])
 @pytest.mark.parametrize("wrong", [{"share": "each"}, {"factor": 1.5}, {"factor": -1.0}])
 def test_its_wrong_twins_fail(n, wrong):
     for seed in range(2):
@@ -141,11 +141,11 @@ def weighted(x, wrong=False):
 
 
 def half_zero(seed):
-    x = np.random.default_rng(seed).normal(size=(1, 231))
+    x = np.random.default_rng(seed).normal(size=(1, 121))
     return x * (np.random.default_rng(seed + 1).random(size=x.shape) < 0.5)
 
 
-def test_a_hundred_equal_numbers_are_kept_in_their_order_by_small_enough_steps():
+def test_sixty_equal_numbers_are_kept_in_their_order_by_small_enough_steps():
     report = gradcheck(weighted, half_zero(0), raise_exception=False)
     assert not report.failures, str(report)
     assert gradcheck(partial(weighted, wrong=True), half_zero(0), raise_exception=False).failures
@@ -165,7 +165,7 @@ def ordered(x, factor=1.0):
     return rows, pullback
 
 
-@pytest.mark.parametrize("shape", [(6, 10), (6, 14)])
+@pytest.mark.parametrize("shape", [(4, 10), (3, 14)])
 def test_where_the_worst_suspects_are_right_the_others_are_looked_at(shape):
     x = np.round(np.random.default_rng(0).normal(size=shape) * 2) / 2
     assert gradcheck(ordered, x).results

@@ -291,9 +291,8 @@ def test_right_layers_keep_it_mostly_where_slopes_differ_widely(name):
 
 @pytest.mark.parametrize("name", WRONG)
 def test_wrong_twins_fail(name):
-    for seed in range(2):
-        report = check(WRONG[name], examples=25, seed=seed, only=("special_values",))
-        assert Outcome.FAIL in {r.outcome for r in report.results}
+    report = check(WRONG[name], examples=25, only=("special_values",))
+    assert Outcome.FAIL in {r.outcome for r in report.results}
 
 
 @pytest.mark.parametrize(
