@@ -23,7 +23,6 @@ UNKNOWN = (
     "indices go up to it"
 )
 
-
 NO_BATCH = "without rows it raises, and nothing shows that they are examples: what comes out is as large for one of them as for many"
 
 
