@@ -7,6 +7,8 @@ import sys
 from importlib.metadata import entry_points
 from pathlib import Path
 
+import pytest
+
 TESTS = Path(__file__).resolve().parent
 for place in (TESTS.parent, TESTS, TESTS / "power"):
     if str(place) not in sys.path:
@@ -15,3 +17,20 @@ for place in (TESTS.parent, TESTS, TESTS / "power"):
 pytest_plugins = ["pytester"]
 if not any(e.value == "harness.plugin" for e in entry_points(group="pytest11")):
     pytest_plugins.append("harness.plugin")  # a bare checkout: nothing is installed
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    what = "of each test over several cases every PARTS-th case alone, other ones at another commit (default: all)"
+    parser.addoption("--parts", type=int, default=1, metavar="PARTS", help=what)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Tests that take long in all are asked in turn; every case has its turn, and each commit asks each test."""
+    from commit import turn
+    from turns import left_out
+
+    parts = config.getoption("--parts")
+    left = left_out([item.nodeid for item in items], parts, turn(parts))
+    if left:
+        config.hook.pytest_deselected(items=[item for item in items if item.nodeid in left])
+        items[:] = [item for item in items if item.nodeid not in left]

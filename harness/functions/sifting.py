@@ -95,7 +95,8 @@ def beside(stateless: Stateless, forward: Any, subject: Subject) -> Subject:
     held = (arrays_held if numpy else tensors_held)(forward, stateless.arguments)
     known = [*subject.leaves, *held]
     if strangers := [n for n in request.grads if n not in known]:
-        raise SpecError(f"grads names {strangers[0]!r}: {among(strangers[0], known, f'{subject.name} has')}")
+        has = among(strangers[0], known, "it has")
+        raise SpecError(f"grads names {strangers[0]!r}, which is no tensor of {subject.name}: {has}")
     held = {n: h for n, h in held.items() if h.tensor.is_floating_point() and request.grads.get(n, n)}
     mode = subject.modes[0]
 

@@ -26,12 +26,12 @@ EXAMPLES = 25
 CPU = torch.device("cpu")
 
 
-_drawn: dict[tuple[str | None, int], tuple[Example, ...]] = {}
+_drawn: dict[tuple[str | None, str, int], tuple[Example, ...]] = {}
 
 
 def drawn(spec: LayerSpec, seed: int) -> tuple[Example, ...]:
     """The examples, which are the same for every fault that is put into a layer."""
-    key = (spec.name, seed)
+    key = (spec.name, f"{spec.inputs} {spec.dims}", seed)
     if key not in _drawn:
         _drawn[key] = tuple(examples(spec, EXAMPLES, seed))
     return _drawn[key]

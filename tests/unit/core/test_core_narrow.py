@@ -283,7 +283,7 @@ class Grid(torch.autograd.Function):
         return g, None
 
 
-def test_coarser_steps_and_float32_itself_are_no_numbers_of_16_bits() -> None:
+def test_coarser_steps_and_float32_itself_are_no_numbers_of_16_bits(diagnosed: None) -> None:
     torch.manual_seed(0)
     x = torch.randn(4, 16)
     report = gradcheck(Grid, x, True, raise_exception=False)

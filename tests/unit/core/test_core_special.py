@@ -176,7 +176,7 @@ class AtTheInput:
         return d * (1 - self.x**2)
 
 
-def test_what_is_wrong_as_drawn_in_another_example_is_not_said_to_be_right_there():
+def test_what_is_wrong_as_drawn_in_another_example_is_not_said_to_be_right_there(diagnosed):
     report = check(LayerSpec(AtTheInput, "B D"), examples=15)
     found = {r.check: r.finding for r in report.failures}
     assert "at 8 to 12 in x" in next(r.reason for r in report.failures if r.check == "special_values")
@@ -401,7 +401,7 @@ def test_inputs_of_one_shape_are_equal_at_some_points(same, seed, large):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_a_cotangent_that_happens_to_lie_within_1_is_not_said_to_be_clipped(seed):
+def test_a_cotangent_that_happens_to_lie_within_1_is_not_said_to_be_clipped(diagnosed, seed):
     report = check(LayerSpec(AtTheInput, "B D"), examples=12, seed=seed)
     said = [s for r in report.failures if r.finding for s in r.finding.diagnosis]
     assert not any("clipped" in s for s in said), said
