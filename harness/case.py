@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -26,6 +26,9 @@ REPLAYS = 16
 APART = (1, 12, 45, 170, *range(5, 165, 8))
 """How far neighbours lie apart in float64, in 4 u: numbers that are subtracted from one another may round alike over the first
 dozen, and what a gradient itself changes by over all of them is below 10⁻¹²."""
+
+CALM = 2.0**-4
+"""A size at which functions at home on 1 are nowhere near their ends."""
 
 CHANCE = 16
 """Of how many entries two masks are alike by chance no more."""
@@ -96,6 +99,13 @@ class Case(Evaluated):
     def tau(self) -> float:
         """The relative error that must be seen."""
         return self.resolution or RESOLUTION.get(self.dtype, 1e-2)
+
+    def calmed(self) -> Self:
+        """The same layer with the same seed at leaves of no more than `CALM`. Where a softmax is 1 and 0 its outputs are the same to
+        rounding whatever was drawn, and its gradient is not: here outputs show whether two evaluations have drawn alike. Nor have
+        digits run out here, as those of 1 − A have where A is nearly 1."""
+        small = {n: t * (CALM / max(CALM, float(t.abs().amax()))) for n in self.wanted if (t := self.leaves[n]).numel()}
+        return self.at(leaves={**self.leaves, **small})
 
     def neighbour(self, number: int) -> Base:
         """Forward and backward at a neighbouring point with neighbouring cotangents: where backward is linear in the

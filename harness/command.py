@@ -90,9 +90,10 @@ def _groups() -> dict[str, list[str]]:
     """{group: its checks}, as the checks themselves say, which load torch."""
     from harness.checks import all_checks
 
-    return {
-        group: [c.name for c in all_checks() if c.group == group] for group in sorted({c.group for c in all_checks()})
-    }
+    groups: dict[str, list[str]] = {}
+    for check in all_checks():
+        groups.setdefault(check.group, []).append(check.name)
+    return dict(sorted(groups.items()))
 
 
 def _list(arguments: Namespace) -> int:

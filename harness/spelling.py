@@ -24,6 +24,11 @@ def among(word: str, known: Sequence[str], has: str = "there are") -> str:
     return f"{meant(word, known, '{!r}')} {has} {', '.join(known)}".lstrip()
 
 
+def no_tensor(name: str, of: str, there: Sequence[str]) -> str:
+    """What is said of a name in `grads` that is none of the tensors there."""
+    return f"grads names {name!r}, which is no tensor of {of}: {among(name, there, 'it has')}"
+
+
 def beside(path: Path) -> str:
     """Which file of Python beside a path may be meant, to be put after what is wrong with it; empty where none is like it."""
     there = path.parent.iterdir() if path.parent.is_dir() else ()

@@ -17,7 +17,7 @@ from harness.domain import BackwardRaised, Refused
 from harness.examples.special import Special, special_points
 from harness.findings.evidence import placed
 from harness.judgement.accord import ASKING, agreed, as_autograd, bends
-from harness.judgement.comparison import agreement, calmed, not_finite, within_scatter
+from harness.judgement.comparison import agreement, not_finite, within_scatter
 from harness.judgement.edges import Edges
 from harness.judgement.judge import Judge
 from harness.judgement.surroundings import Surroundings
@@ -93,7 +93,7 @@ def input_layout(session: Session) -> Observation:
     seen, redrawn, refused = Observation(Outcome.SKIP, reason="the inputs have one layout"), "", ""
     coarse: Observation | None = None
     for what, lay in LAYOUTS.items():
-        leaves = {n: lay(t) if n in inputs else t.clone() for n, t in case.leaves.items()}
+        leaves = _laid(case, inputs, lay)
         if not any(moved(leaves[n], case.leaves[n]) for n in inputs):
             continue
         may_redraw = session.random and all(dense(leaves[n]) for n in inputs)
@@ -105,13 +105,13 @@ def input_layout(session: Session) -> Observation:
         if may_redraw and moved_outputs(case, tuple(y.detach() for y in evaluation.outputs)):
             redrawn = f"another draw with inputs in {what}: not compared there"
             continue
-        seen = same_evaluation(session, f"inputs in {what}", evaluation)
-        if seen.outcome is Outcome.FAIL and may_redraw and _redrawn(case, inputs, lay):
-            seen = Observation(Outcome.SKIP)
+        found = same_evaluation(session, f"inputs in {what}", evaluation)
+        if found.outcome is not Outcome.FAIL:
+            seen = found
+        elif may_redraw and _redrawn(case, inputs, lay):
             redrawn = f"another draw with inputs in {what}: not compared there"
-            continue
-        if seen.outcome is Outcome.FAIL and (coarse := _coarse(session, leaves, seen)) is None:
-            return seen
+        elif (coarse := _coarse(session, leaves, found)) is None:
+            return found
     if coarse is not None:
         return coarse
     return replace(seen, reason=refused or redrawn) if refused or redrawn else seen
@@ -119,11 +119,16 @@ def input_layout(session: Session) -> Observation:
 
 def _redrawn(case: Case, inputs: Sequence[str], lay: Callable[[Tensor], Tensor]) -> bool:
     """Whether the draw is another in this memory, where outputs at the case's values do not show it."""
-    calm = calmed(case)
+    calm = case.calmed()
     with suppress(Refused):
-        laid = {n: lay(t) if n in inputs else t.clone() for n, t in calm.leaves.items()}
-        return moved_outputs(calm, tuple(y.detach() for y in calm.forward(laid).outputs)) is not None
+        outputs = calm.forward(_laid(calm, inputs, lay)).outputs
+        return moved_outputs(calm, tuple(y.detach() for y in outputs)) is not None
     return False
+
+
+def _laid(case: Case, inputs: Sequence[str], lay: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
+    """The leaves, the inputs in this memory."""
+    return {n: lay(t) if n in inputs else t.clone() for n, t in case.leaves.items()}
 
 
 def _coarse(session: Session, leaves: Mapping[str, Tensor], seen: Observation) -> Observation | None:

@@ -10,7 +10,6 @@ import torch
 
 from harness.checks import Check
 from harness.domain import BackwardRaised, Refused, forward_may_refuse
-from harness.judgement.comparison import calmed
 from harness.low_precision.outputs import Outputs
 from harness.low_precision.precision import Lowered
 from harness.low_precision.scales import Scales, same_outputs
@@ -134,7 +133,7 @@ def _otherwise(low: Lowered) -> str:
 def _draws_otherwise(low: Lowered) -> bool:
     """Whether the two precisions do not draw the same, where outputs at the case's values do not show it."""
     with suppress(Refused, BackwardRaised):
-        return not same_outputs(Lowered(calmed(low.case), low.subject, low.dtype, low.alone))
+        return not same_outputs(Lowered(low.case.calmed(), low.subject, low.dtype, low.alone))
     return False
 
 

@@ -21,7 +21,7 @@ from harness.kinds import Const
 from harness.outcome import SpecError
 from harness.request import Request
 from harness.spec import DTYPE_NAMES
-from harness.spelling import among
+from harness.spelling import no_tensor
 from harness.state.built import built
 from harness.state.slots import walk
 from harness.subject import Subject
@@ -147,7 +147,7 @@ def _all_named(request: Request, subject: Subject) -> None:
         return
     there = [*subject.leaves, *subject.buffers]
     for name in (n for n, place in request.grads.items() if place is not None and n not in there):
-        raise SpecError(f"grads names {name!r}, which is no tensor of {subject.name}: {among(name, there, 'it has')}")
+        raise SpecError(no_tensor(name, subject.name, there))
 
 
 def _recastable(request: Request, dtype: torch.dtype) -> Subject:

@@ -18,7 +18,7 @@ from harness.functions.stateless import Stateless
 from harness.outcome import SpecError
 from harness.replay.sources import Sources
 from harness.request import Request, call_arguments
-from harness.spelling import among
+from harness.spelling import no_tensor
 from harness.subject import Evaluation, Subject
 from harness.tensors.arrays import to_native
 from harness.tensors.nested import leaves_of
@@ -95,8 +95,7 @@ def beside(stateless: Stateless, forward: Any, subject: Subject) -> Subject:
     held = (arrays_held if numpy else tensors_held)(forward, stateless.arguments)
     known = [*subject.leaves, *held]
     if strangers := [n for n in request.grads if n not in known]:
-        has = among(strangers[0], known, "it has")
-        raise SpecError(f"grads names {strangers[0]!r}, which is no tensor of {subject.name}: {has}")
+        raise SpecError(no_tensor(strangers[0], subject.name, known))
     held = {n: h for n, h in held.items() if h.tensor.is_floating_point() and request.grads.get(n, n)}
     mode = subject.modes[0]
 

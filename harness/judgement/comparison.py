@@ -45,17 +45,6 @@ def _response(case: Case, y: Tensor, again: Callable[[Mapping[str, Tensor]], Ten
     return torch.stack([m.abs() for m in moved]).amax(0)
 
 
-CALM = 2.0**-4
-"""A size at which functions at home on 1 are nowhere near their ends."""
-
-
-def calmed(case: Case) -> Case:
-    """The same layer with the same seed at leaves of no more than `CALM`. Where a softmax is 1 and 0 its outputs are the same to
-    rounding whatever was drawn, and its gradient is not: here outputs show whether two evaluations have drawn alike."""
-    small = {n: t * (CALM / max(CALM, float(t.abs().amax()))) for n in case.wanted if (t := case.leaves[n]).numel()}
-    return case.at(leaves={**case.leaves, **small})
-
-
 ABOVE, LARGEST = 1e3, 1e-2
 """From how many times the smallest slope that the forward can express a backward's rounding is at most a hundredth of its
 gradient: one that adds up over calls, or answers otherwise at every other, would excuse itself."""

@@ -38,9 +38,6 @@ NEARER = (1, 32, 1024)
 """By how much shorter than the step that refutes an interval is in which a jump is looked for: nearer there is less that is
 smooth, and fewer jumps. Three, for at one of them alone a jump may be missed."""
 
-SMALL = 1 / 16
-"""By how much smaller leaves are in whose sums and exponentials no digits have run out."""
-
 DOUBLINGS = 3
 """Over how many steps, each twice the one before, a claim is right where jumps make up what finer ones miss of it."""
 
@@ -170,12 +167,10 @@ class Surroundings:
         return False
 
     def _smooth_where_small(self, d: Direction) -> bool:
-        """Whether a fine step shows what backward gives for leaves of a `SMALL` of their size: digits run out where numbers are
-        large, and what is rounded on purpose is so there too."""
-        case = self.f.case
+        """Whether a fine step shows what backward gives where leaves are small: digits run out where numbers are large, and what is
+        rounded on purpose is so there too."""
         with suppress(Refused, BackwardRaised):
-            leaves = {n: SMALL * t if n in case.wanted else t for n, t in case.leaves.items()}
-            small = Differences(case.at(leaves=leaves))
+            small = Differences(self.f.case.calmed())
             found = small.quick({n: g for n in d if (g := small.case.base.gradients.get(n)) is not None}, d, FINE_STEP)
             return abs(found.off) <= abs(found.claimed) / 16
         return False
