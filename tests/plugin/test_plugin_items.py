@@ -80,20 +80,28 @@ def test_selection_takes_the_generated_items_and_nothing_else(items, option):
 
 COLLECT = """
 import pytest
-for more in ["tests/test_gradcheck.py"], ["-k", "gradcheck"], ["-m", "gradcheck"], []:
-    print("collecting")
-    pytest.main(["--collect-only", "-q", "-p", "no:cacheprovider", *more])
+
+class Tell:
+    def pytest_collection_finish(self, session):
+        self.tell("selected", session.items)
+    def pytest_deselected(self, items):
+        self.tell("left", items)
+    def tell(self, how, items):
+        for item in items:
+            print(how, "marked" if item.get_closest_marker("gradcheck") else "plain", item.nodeid)
+
+pytest.main(["--collect-only", "-qq", "-p", "no:cacheprovider", "-k", "gradcheck"], plugins=[Tell()])
 """
 
 
 def test_selection_in_this_project_takes_the_items_of_one_file_and_nothing_else():
     done = subprocess.run([sys.executable, "-c", COLLECT], cwd=ROOT, capture_output=True, text=True, check=False)
-    runs = done.stdout.split("collecting\n")[1:]
-    generated, by_word, by_mark, everything = ([x for x in run.splitlines() if "::" in x] for run in runs)
-    assert len(generated) >= 8 * len(CHECKS)
-    assert by_word == generated
-    assert by_mark == generated
-    assert len(everything) > len(generated)
+    told = [line.split(" ", 2) for line in done.stdout.splitlines() if line.startswith(("selected ", "left "))]
+    selected = [node for how, _, node in told if how == "selected"]
+    assert len(selected) >= 8 * len(CHECKS)
+    assert [node for _, mark, node in told if mark == "marked"] == selected
+    assert [node for _, _, node in told if node.startswith("tests/test_gradcheck.py")] == selected
+    assert len(told) > len(selected)
 
 
 def test_only_and_skip_choose_checks_and_groups(items):
