@@ -6,6 +6,7 @@ import inspect
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 from operator import index
 from typing import Any
 
@@ -133,7 +134,7 @@ class LayerSpec:
         sizes.update({name: _dimension_sizes(name, values) for name, values in self.dims.items()})
         return sizes
 
-    @property
+    @cached_property
     def starred(self) -> tuple[str, ...]:
         """The dimensions that stand for any number of axes."""
         return tuple(dict.fromkeys(n for k in self.kinds if not isinstance(k, Drawn) for n in k.dims.starred))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import combinations
 from typing import Any
 
@@ -88,6 +89,7 @@ def _random(spec: LayerSpec, count: int, number: int) -> list[Example]:
 Row = tuple[dict[str, Any], dict[str, Any], str]
 
 
+@cache
 def _levels(sizes: tuple[int, ...]) -> tuple[int, ...]:
     """The smallest, the next and the largest size: 1, 2 and the maximum of the usual range."""
     return tuple(dict.fromkeys((sizes[0], sizes[min(1, len(sizes) - 1)], sizes[-1])))
@@ -113,27 +115,28 @@ def _features(spec: LayerSpec, row: Row) -> list[tuple[str, Any]]:
     return [*shown, ("stratum", stratum)]
 
 
-def _pairs(spec: LayerSpec, row: Row) -> set[frozenset[tuple[str, Any]]]:
-    return {frozenset(pair) for pair in combinations(_features(spec, row), 2)}
+def _pairs(spec: LayerSpec, row: Row) -> frozenset[tuple[Any, ...]]:
+    return frozenset(combinations(_features(spec, row), 2))
 
 
 def _covering(spec: LayerSpec, count: int, rng: random.Random, fixed: list[Row]) -> Iterator[Row]:
     """Greedy pairwise covering: each row is the best of many random ones, until no pair of levels is left uncovered by
     them and the fixed rows."""
     pool = [_row(spec, rng) for _ in range(20 * CANDIDATES)]
-    open_pairs = set().union(*(_pairs(spec, row) for row in pool)) - set().union(*(_pairs(spec, row) for row in fixed))
+    pairs = [_pairs(spec, row) for row in pool]
+    left = set().union(*pairs).difference(*(_pairs(spec, row) for row in fixed))
+
+    def gain(k: int) -> int:
+        return len(pairs[k] & left)
+
     for _ in range(count):
-        if not open_pairs:
+        if not left:
             return
-        row = max(
-            (pool[rng.randrange(len(pool))] for _ in range(CANDIDATES)), key=lambda r: len(_pairs(spec, r) & open_pairs)
-        )
-        gained = _pairs(spec, row) & open_pairs
-        if not gained:  # the candidates missed the rare pairs that are left: look at the whole pool
-            row = max(pool, key=lambda r: len(_pairs(spec, r) & open_pairs))
-            gained = _pairs(spec, row) & open_pairs
-        open_pairs -= gained
-        yield row
+        best = max((rng.randrange(len(pool)) for _ in range(CANDIDATES)), key=gain)
+        if not gain(best):  # the candidates missed the rare pairs that are left: look at the whole pool
+            best = max(range(len(pool)), key=gain)
+        left -= pairs[best]
+        yield pool[best]
 
 
 def _roomy(spec: LayerSpec, rng: random.Random) -> tuple[dict[str, Any], dict[str, Any]]:
