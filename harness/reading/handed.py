@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Container, Sequence
+from itertools import permutations
 
 GRADIENT = re.compile(r"^(d(?!ata|values)|grad|delta|upstream|cotangent|err|g$|gy$|v$)|(grad|bar)$")
 """How a cotangent is called. `dvalues` may be one, or the predictions themselves ("Neural Networks from Scratch")."""
@@ -75,6 +76,22 @@ def handed_again(
     if rest and not (len(rest) == outputs and all(GRADIENT.search(n.lower()) for n in rest)):
         return ()
     return tuple(n for n in asked if n in inputs)
+
+
+def otherwise_called(asked: Sequence[str], inputs: Sequence[str]) -> list[dict[str, str]]:
+    """What a backward of one cotangent may mean by names that are none of forward's: its output, or inputs that it does not ask for
+    by their own; {the name: an input's, or one of an output}, the likelier first."""
+    rest = [n for n in asked if n not in inputs and not GRADIENT.search(n.lower())]
+    cotangents = [n for n in asked if n not in inputs and n not in rest]
+    missing = [n for n in inputs if n not in asked]
+    output = next(n for n in OUTPUTS if n not in inputs)
+    if len(cotangents) != 1 or not 0 < len(rest) <= len(missing) + 1 <= MOST_MISSING:
+        return []
+    return [dict(zip(rest, meant, strict=True)) for meant in permutations([output, *missing], len(rest))]
+
+
+MOST_MISSING = 4
+"""Values that are tried in each other's place: their orders are 24."""
 
 
 def unnamed(asked: Sequence[str], inputs: Container[str], outputs: int) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from harness.reading.handed import cache_of, handed_again, output_of, unnamed
+from harness.reading.handed import MEMORIES, cache_of, handed_again, output_of, unnamed
 from harness.reading.rates import Rate, rate_of, rates_on
 from harness.reading.signatures import parameters_of
 from harness.request import Request, input_names, is_output, positional_names, required_names
@@ -42,6 +42,8 @@ class Asking:
     """How the outputs stood in what the last forward gave."""
     meaning: Meaning | None = field(default=None, init=False)
     """What the argument of backward is that is `unnamed`; None: not known."""
+    meant: Mapping[str, str] = field(default_factory=dict, init=False)
+    """What backward means by names that are none of forward's: inputs, or the output."""
     _demands: dict[tuple[int, Meaning | None], Demand] = field(default_factory=dict, init=False, repr=False)
     """What it asks for, found once for each number of outputs."""
 
@@ -81,7 +83,12 @@ class Asking:
 
     @cached_property
     def _names(self) -> list[str]:
-        return [n for n in positional_names(self.layer.backward) if n != self.cached]
+        left_out = {n for n in self._positional if n not in self.required and n.lower() in MEMORIES}  # `state=None`
+        return [n for n in self._positional if n != self.cached and n not in left_out]
+
+    @cached_property
+    def _positional(self) -> list[str]:
+        return positional_names(self.layer.backward)
 
     @cached_property
     def _integers(self) -> list[str]:
@@ -94,8 +101,8 @@ class Asking:
 
     @cached_property
     def asked(self) -> list[str]:
-        """The cotangents that backward can't do without."""
-        return [n for n in self.required if n not in (self.rate, self.cached)]
+        """The cotangents that backward can't do without, and values by forward's names for them."""
+        return [self.meant.get(n, n) for n in self.required if n not in (self.rate, self.cached)]
 
     @cached_property
     def cached(self) -> str:
@@ -107,9 +114,18 @@ class Asking:
         """What forward returns beside its output is for this argument of backward; none where it is empty."""
         if name:
             self.cached = name
-            self._demands.clear()
-            for known in ("asked", "_names", "_cotangents"):
-                vars(self).pop(known, None)
+            self._forget()
+
+    def means(self, meant: Mapping[str, str]) -> None:
+        """What backward means by names that are none of forward's; nothing where it is empty."""
+        if meant:
+            self.meant = meant
+            self._forget()
+
+    def _forget(self) -> None:
+        self._demands.clear()
+        for known in ("asked", "_names", "_cotangents"):
+            vars(self).pop(known, None)
 
     @property
     def cache_first(self) -> bool:
@@ -135,6 +151,15 @@ class Asking:
     def given(self) -> int:
         """How many outputs the last forward gave, a tuple of several counted as one."""
         return len(self.arranged.parts)
+
+    def asks_for_more(self, asked: Sequence[str]) -> str:
+        """What to write for a backward that asks for what nobody knows how to give it."""
+        return (
+            f"{self.name}.backward asks for {len(asked)} arguments ({', '.join(asked)}) "
+            f"and the forward has {self.given} outputs: a backward is called with one cotangent an output, and with the "
+            "inputs whose names it asks for; where that is another one, check a closure that calls it: "
+            "def run(*inputs): return layer.forward(*inputs), lambda v: layer.backward(...)"
+        )
 
     @cached_property
     def _cotangents(self) -> list[str]:

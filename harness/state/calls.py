@@ -13,7 +13,7 @@ from torch import Tensor
 
 from harness.domain import BackwardRaised
 from harness.outcome import ElsewhereError, SpecError
-from harness.reading.handed import memory_of
+from harness.reading.handed import memory_of, otherwise_called
 from harness.reading.modes import EVAL, TRAIN, Switch, forward_of, said_mode, switch_of
 from harness.reading.parts import Reset, reset, resets_of
 from harness.reading.rates import rate, set_rate
@@ -21,6 +21,7 @@ from harness.replay.sources import Sources
 from harness.request import call_arguments, is_dense, is_output, outputs_of
 from harness.scripts.recipe import cotangents_of, passed
 from harness.state.asking import Asking
+from harness.state.earlier import Earlier
 from harness.state.history import History
 from harness.state.meaning import COTANGENT, Meaning, Question
 from harness.state.returned import form_of, inputs_of, levelled
@@ -127,6 +128,8 @@ class Calls(Asking):
         outputs = outputs_of(result, self.name)
         self.result = result
         self.arranged = Arrangement.of(result, is_output)
+        if self.given == 1 < len(self.asked) and not (self.meant or self.demand.repeated or self.demand.unnamed):
+            self.means(self._meant(outputs))
         most = self.demand.most
         self.arranged = self.arranged.fitted(most)
         if self.bundled is None and self.given > 1:
@@ -171,6 +174,23 @@ class Calls(Asking):
             return False  # it hands on what it was given
         shapes = [g.shape == self.leaves[n].value.shape for n, g in found.items() if g is not None]
         return bool(shapes) and all(shapes)
+
+    def _meant(self, outputs: Sequence[Tensor]) -> Mapping[str, str]:
+        """What backward means by names that are none of forward's; empty where that can't be told."""
+        ways = otherwise_called(self.asked, self.inputs)
+
+        def forward(layer: Any, inputs: Mapping[str, Any]) -> Sequence[Tensor]:
+            return outputs_of((forward_of(layer) or layer.forward)(*inputs.values(), **self.request.kwargs), self.name)
+
+        def backward(layer: Any, way: Mapping[str, str], v: Tensor) -> dict[str, Tensor | None]:
+            known = {**dict.fromkeys(way.values(), self.result), **self.called}
+            cotangent = _scalar(to_native(v, self.library))
+            given = [known.get(way.get(n, n), cotangent) for n in self.asked]
+            returned = layer.backward(*copy.deepcopy(given), **self.words)
+            return inputs_of(levelled(returned, self.called), self.leaves, self.inputs, self.name)
+
+        trial = Earlier(self.layer, forward, backward, self.called, self.library)
+        return trial.way(ways, outputs[0].detach()) if ways else {}
 
     def _asked_meaning(self, outputs: Sequence[Tensor]) -> Meaning | None:
         return self._question().answered([y.detach() for y in outputs])
@@ -230,15 +250,6 @@ class Calls(Asking):
         self.form = form_of(returned, self.called)
         self.returned = levelled(returned, self.called)
         return inputs_of(self.returned, self.leaves, self.inputs, self.name)
-
-    def asks_for_more(self, asked: Sequence[str]) -> str:
-        """What to write for a backward that asks for what nobody knows how to give it."""
-        return (
-            f"{self.name}.backward asks for {len(asked)} arguments ({', '.join(asked)}) "
-            f"and the forward has {self.given} outputs: a backward is called with one cotangent an output, and with the "
-            "inputs whose names it asks for; where that is another one, check a closure that calls it: "
-            "def run(*inputs): return layer.forward(*inputs), lambda v: layer.backward(...)"
-        )
 
     def _paced(self) -> AbstractContextManager[None]:
         """The layer's own learning rates are `pace`, if its backward is known to move parameters by them."""

@@ -219,7 +219,8 @@ class Stateful(Watched):
 
     def _said(self) -> list[str]:
         note = self.meaning.note(self.demand.unnamed) if self.meaning is not None else ""
-        return [note] if note else []
+        meant = [f"{'the input ' + m if m in self.inputs else 'the output'} as {n}" for n, m in self.meant.items()]
+        return [note] if note else [f"backward is given {' and '.join(meant)}"] if meant else []
 
     def _pulled_to(self, wanted: list[str]) -> list[str]:
         """The inputs in the order of what backward returns."""

@@ -506,6 +506,50 @@ class InputAndGradient:
         return self.factor * grad_output * (1 - np.tanh(x) ** 2)
 
 
+class TanhOfItsOutput:
+    """The derivative alone; what may be handed to it is its output, and no cotangent."""
+
+    factor = 1.0
+
+    def forward(self, x: Any) -> Any:
+        self.state = np.tanh(x)
+        return self.state
+
+    def backward(self, state: Any = None) -> Any:
+        state = self.state if state is None else state
+        return self.factor * (1 - state**2)
+
+
+class OtherwiseCalled:
+    """An unrolled network hands its cell the values of each step again, by the network's names for them (CMU 11-785)."""
+
+    factor = 1.0
+
+    def __init__(self) -> None:
+        self.Wx, self.Wh = W0.copy(), np.array([[0.5, -1.0], [0.25, 0.75]])
+        self.dWx, self.dWh = np.zeros_like(self.Wx), np.zeros_like(self.Wh)
+
+    def forward(self, x: Any, h_prev_t: Any) -> Any:
+        return np.tanh(x @ self.Wx + h_prev_t @ self.Wh)
+
+    def backward(self, delta: Any, h_t: Any, h_prev_l: Any, h_prev_t: Any) -> Any:
+        dz = delta * (1 - h_t**2)
+        self.dWx += self.factor * h_prev_l.T @ dz
+        self.dWh += h_prev_t.T @ dz
+        return dz @ self.Wx.T, dz @ self.Wh.T
+
+
+class OfEqualShapes(OtherwiseCalled):
+    """Nothing but the numbers tells which of the two is the output: the earlier value stands first."""
+
+    def __init__(self) -> None:
+        self.Wx, self.Wh = np.array([[1.0, -0.5], [0.75, 0.25]]), np.array([[0.5, -1.0], [0.25, 0.75]])
+        self.dWx, self.dWh = np.zeros_like(self.Wx), np.zeros_like(self.Wh)
+
+    def backward(self, delta: Any, before: Any, after: Any, h_prev_t: Any) -> Any:
+        return super().backward(delta, after, before, h_prev_t)
+
+
 class Predictions:
     """What `dvalues` is nobody can tell from its name: here the predictions themselves."""
 

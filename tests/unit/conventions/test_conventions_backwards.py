@@ -53,6 +53,11 @@ TWINS: dict[str, Twins] = {
     "inputs again, no cotangent": pair(layers.Again, NX, NX + 1, tensor="y_pred", verified="y_pred"),
     "the actual values first": pair(layers.ActualFirst, NX + 1, NX, tensor="prediction", verified="prediction"),
     "inputs again": pair(layers.InputAndGradient, NX, tensor="x", verified="x"),
+    "its output, or none": pair(layers.TanhOfItsOutput, NX, tensor="x", verified="x"),
+    "values by other names": pair(layers.OtherwiseCalled, NX, H, tensor="Wx", verified="x h_prev_t Wx Wh"),
+    "values by other names, of equal shapes": pair(
+        layers.OfEqualShapes, H[::-1] + 0.5, H, tensor="Wx", verified="x h_prev_t Wx Wh"
+    ),
     "cache returned": pair(layers.Caching, NX, tensor="W", verified=ALL),
     "cache returned in a dict": pair(layers.CachingDict, NX, tensor="W", verified=ALL),
     "predictions as dvalues": pair(
@@ -205,6 +210,17 @@ def test_and_a_wrong_one_is_failed():
 )
 def test_what_an_argument_is_given_whose_name_does_not_tell_is_said(kind, said):
     assert f"backward is given {said}" in gradcheck(kind(), PROBABLE, LABELS).notes
+
+
+@pytest.mark.parametrize(
+    ("kind", "x", "said"),
+    [
+        (layers.OtherwiseCalled, NX, "the output as h_t and the input x as h_prev_l"),
+        (layers.OfEqualShapes, H[::-1], "the input x as before and the output as after"),
+    ],
+)
+def test_which_value_a_backward_means_by_another_name_is_said(kind, x, said):
+    assert f"backward is given {said}" in gradcheck(kind(), x, H).notes
 
 
 def test_of_what_loss_the_gradient_is_can_not_be_told_where_it_is_of_a_mean_over_rows_alone():

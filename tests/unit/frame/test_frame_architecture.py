@@ -108,7 +108,7 @@ RANKS = [
         "low_precision.rounding",
         "state.views",
     },
-    {"functions.kept", "state.meaning", "models", "state.outside", "state.returned", "state.whole"},
+    {"functions.kept", "state.earlier", "state.meaning", "models", "state.outside", "state.returned", "state.whole"},
     {"state.asking", "targets.candidates", "targets.find"},
     {"targets.made", "targets.shapes"},
     {"targets.handed_over"},
