@@ -143,7 +143,8 @@ class Calls(Asking):
         if self.meaning is None and not self.demand.takes_cotangent and outputs[0].dim() in (1, 2):
             self.meaning = self._question().reduced([y.detach() for y in outputs])
         if self.meaning is not None and self.meaning.over:
-            return (getattr(outputs[0], self.meaning.over)(),)
+            # in the layer's own library: of NumPy's, torch is seen to compute nothing
+            return outputs_of(getattr(to_native(outputs[0], self.library), self.meaning.over)(), self.name)
         if self.bundled or most is None or (most >= len(outputs) and not self.arranged.nested):
             return outputs
         return outputs[: sum(self.arranged.counts[:most])]

@@ -223,6 +223,13 @@ def test_which_value_a_backward_means_by_another_name_is_said(kind, x, said):
     assert f"backward is given {said}" in gradcheck(kind(), x, H).notes
 
 
+@pytest.mark.parametrize(("kind", "outcome"), [(layers.TanhOfItsOutput, "PASS"), (layers.TwiceInFloat16, "FAIL")])
+def test_the_sum_that_stands_for_a_cotangent_is_none_of_the_layers_own_operations_in_float16(kind, outcome):
+    spec = LayerSpec(build=kind, inputs="B D", dims={"D": [1], "B": [1]})
+    report = check(spec, examples=8, seed=5, only=["float16"])
+    assert [r.outcome.name for r in report.results] == [outcome]
+
+
 def test_of_what_loss_the_gradient_is_can_not_be_told_where_it_is_of_a_mean_over_rows_alone():
     with pytest.raises(SpecError, match=r"backward asks for 2 arguments \(dvalues, y_true\)"):
         gradcheck(layers.OverRowsAlone(), PROBABLE, np.eye(3)[LABELS])
