@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from harness.outcome import SpecError
+from harness.reading.holders import has_parts
 from harness.reading.naming import gradient_rank
 from harness.request import Request
 from harness.state.dependence import overlooked, unknown
@@ -37,7 +38,8 @@ def subject(request: Request) -> Subject:
     state.parameters = _slots(layer, "params")
     state.buffers = _slots(layer, "buffers") if isinstance(getattr(layer, "buffers", None), Mapping) else {}
     state.probe(lambda: unknown(state, DICTS))
-    if request.grads or overlooked(state, DICTS):
+    nested = any(has_parts(value) for value in layer.params.values())  # a dict for each layer inside
+    if request.grads or nested or overlooked(state, DICTS):
         return discovered(Stateful.of(request))
     state.parameters = _slots(layer, "params")
     keys = {name: _gradient_key(layer.grads, name) for name in state.parameters}

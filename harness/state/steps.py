@@ -13,7 +13,7 @@ from harness.draws import cotangents_like
 from harness.state.slots import Slot
 from harness.state.stateful import Stateful
 from harness.subject import Gradients
-from harness.tensors.arrays import unit_roundoff
+from harness.tensors.arrays import same_bytes, unit_roundoff
 
 
 @dataclass(frozen=True)
@@ -32,19 +32,30 @@ def steps_of(state: Stateful, slots: Mapping[str, Slot], outputs: Sequence[Tenso
     Args:
         outputs: a forward's, for the shape of the cotangents.
     """
+    state.stepped = dict(slots)  # for as long as this looks at all of them
+    found: dict[str, Slot] = {}
+    early: dict[str, None] = {}
+    for mode in state.probed:
+        if len(found) == len(slots) or (mode != state.probed[0] and not found):
+            break  # another mode shows what stands still in one: the scale of a single example that was normalised
+        with suppress(Exception):  # a backward that refuses this says so where it is judged
+            steps = _in(mode, state, slots, outputs)
+            found, early = {**found, **steps.slots}, {**early, **dict.fromkeys(steps.early)}
+    state.stepped = found
+    return Steps(found, tuple(early))
+
+
+def _in(mode: str | None, state: Stateful, slots: Mapping[str, Slot], outputs: Sequence[Tensor]) -> Steps:
+    """What backward moves in one mode."""
     v = cotangents_like(tuple(outputs), 0, 31)
     zero = tuple(torch.zeros_like(w) for w in v)
-    state.stepped = dict(slots)  # for as long as this looks at all of them
-    with suppress(Exception):  # a backward that refuses this says so where it is judged
-        (once, g), (twice, h), (still, _) = (_taken(state, slots, w, r) for w, r in ((v, 1.0), (v, 2.0), (zero, 1.0)))
-        found = {n: s for n, s in slots.items() if bool((once[n] != 0).any())}
-        if not any(bool((m != 0).any()) for m in still.values()) and all(
-            _doubles(slots[n], once[n], twice[n]) for n in found
-        ):
-            state.stepped = found
-            return Steps(found, tuple(n for n, a in g.items() if not _alike(a, h.get(n))))
-    state.stepped = {}
-    return Steps({})
+    (once, g), (twice, h), (still, _) = (_taken(state, slots, w, r, mode) for w, r in ((v, 1.0), (v, 2.0), (zero, 1.0)))
+    found = {n: s for n, s in slots.items() if bool((once[n] != 0).any())}
+    if any(bool((m != 0).any()) for m in still.values()):
+        return Steps({})
+    if not all(_doubles(slots[n], once[n], twice[n]) for n in found):
+        return Steps({})
+    return Steps(found, tuple(n for n, a in g.items() if not _alike(a, h.get(n))))
 
 
 @dataclass(frozen=True)
@@ -101,18 +112,25 @@ def ignores_rate(state: Stateful, outputs: Sequence[Tensor]) -> bool:
 
 
 def _taken(
-    state: Stateful, slots: Mapping[str, Slot], cotangents: Sequence[Tensor], rate: float = 0.0
+    state: Stateful,
+    slots: Mapping[str, Slot],
+    cotangents: Sequence[Tensor],
+    rate: float = 0.0,
+    mode: str | None = None,
 ) -> tuple[dict[str, Tensor], Gradients]:
-    """By how much one backward at this rate moves each array, and what it returns; everything is brought back."""
-    before = state.read(slots)
+    """By how much one backward at this rate, in this mode or the first, moves each array, and what it returns; everything is
+    brought back."""
     state.sources.seed(0)
-    state.forward({n: leaf.value.clone() for n, leaf in state.leaves.items()}, state.modes[0])
+    state.forward({n: leaf.value.clone() for n, leaf in state.leaves.items()}, mode or state.modes[0])
+    before = state.read(slots)  # after the forward, whose caches are its own
     state.pace = rate
     try:
         found = {n: None if g is None else g.clone() for n, g in state.pull(cotangents).items()}
         return {n: t - before[n] for n, t in state.read(slots).items()}, found
     finally:
-        state.restore(slots, before)
+        # in place of those alone: `var` may be the array of running variances itself
+        moved = [n for n, t in state.read(slots).items() if not same_bytes(t, before[n])]
+        state.restore({n: slots[n] for n in moved}, {n: before[n] for n in moved})
 
 
 def _doubles(slot: Slot, once: Tensor, twice: Tensor) -> bool:

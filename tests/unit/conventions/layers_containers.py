@@ -177,6 +177,20 @@ class Nested:
         return dz @ self.parameters["fc1"]["W"].T
 
 
+class NestedByUsualNames(Nested):
+    """The same by the names of dicts with an entry a parameter."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.params, self.grads = self.parameters, self.gradients
+
+    def backward(self, dy: Any) -> Any:
+        dx = super().backward(dy)
+        self.grads = self.gradients
+        del self.gradients
+        return dx
+
+
 class ModuleWithBackward(torch.nn.Module):
     """A torch.nn.Module with a backward of its own that fills `.grad`."""
 

@@ -19,6 +19,9 @@ TWINS = {
         layers.Lists, NX, tensor="weights.0", verified="x weights.0 weights.1 biases.0 biases.1"
     ),
     "dict of dicts": pair(layers.Nested, NX, tensor="fc1.W", verified="x fc1.W fc1.b fc2.W"),
+    "dict of dicts, params and grads": pair(
+        layers.NestedByUsualNames, NX, tensor="fc1.W", verified="x fc1.W fc1.b fc2.W"
+    ),
     "dicts by dW": pair(layers.DictsWithMore, NX, tensor="W", verified="x W b"),
     "nn.Module with backward": pair(layers.ModuleWithBackward, X, tensor="weight", verified="x weight bias"),
 }

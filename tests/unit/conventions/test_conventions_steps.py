@@ -6,7 +6,7 @@ import layers_steps as layers
 import pytest
 from twins import NX, Twins, pair, remade, shown
 
-from harness import GradientError, gradcheck
+from harness import GradientError, LayerSpec, check, gradcheck
 
 TWINS = {
     "backward and accumulate": pair(layers.Accumulating, NX, tensor="W", verified="x W"),
@@ -40,3 +40,12 @@ def test_a_script_goes_back_in_the_same_steps(name: str, capsys: pytest.CaptureF
         gradcheck(twins.wrong, *twins.inputs)
     script = raised.value.report.failures[0].finding.reproduce
     shown(remade(script), twins.tensor, capsys, twice="softmax" not in name, made=type(twins.wrong))
+
+
+@pytest.mark.parametrize("factor", [1.0, 2.0])
+def test_a_step_that_is_zero_in_one_mode_is_seen_in_another(factor: float) -> None:
+    kind = type("Norm", (layers.StepsOfNorm,), {"factor": factor})
+    spec = LayerSpec(build=lambda D, make=kind: make(D), inputs="B D", dims={"B": [1], "D": [2]})
+    report = check(spec, examples=2, only=["parameter_gradient", "repeatable", "state"])
+    wrong = [(r.check, r.mode) for r in report.results if r.outcome.name not in ("PASS", "SKIP")]
+    assert wrong == ([("parameter_gradient", "eval")] if factor == 2.0 else [])
