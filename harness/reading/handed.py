@@ -21,8 +21,16 @@ PREDICTED = ("pred", "hat", "output", "logit", "score", "prob", "yp")
 """What names have in them of the input of a loss that has the gradient."""
 
 
+LOSSES = ("loss", "entropy", "criterion", "cost")
+"""What functions are called that give a loss."""
+
 CACHES = ("cache", "ctx", "context", "saved", "tape", "residuals", "residual", "res", "caches", "linear_cache")
 """What a backward calls what forward has returned beside its outputs for it."""
+
+
+def is_named_loss(name: str) -> bool:
+    """Whether a function is called as those that give a loss."""
+    return any(word in name.lower() for word in LOSSES)
 
 
 def predicted_first(inputs: Sequence[str]) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from harness.reading.handed import GRADIENT, TARGETS, output_of
+from harness.reading.handed import GRADIENT, TARGETS, is_named_loss, output_of
 from harness.reading.modes import forward_of
 from harness.reading.naming import gradient_names
 from harness.request import positional_names, required_names
@@ -60,15 +60,26 @@ def advice(layer: Any, targets: Sequence[str]) -> str:
         x = others[0]  # the input under a name of its own
     given = ", ".join(n if n in (x, y) else "p" for n in asked)
     params, grads = _params_and_grads(layer, getattr(getattr(type(layer), back, None), "__code__", None))
+    loss = _loss(layer, x, y)
     return (
         f"{type(layer).__name__}.{back} asks for {y}, which {forward} takes no input for: it gives the gradient of a loss that "
-        "is computed nowhere. Write the two together, the gradients in the order of params:\n"
+        f"is computed {'elsewhere' if loss else 'nowhere'}. Write the two together, the gradients in the order of params:\n"
         f"    def loss({x}, {y}):\n"
         f"        p = {called}({x})\n"
         f"        grads = model.{back}({given})\n"
-        f"        return ..., [{grads}]  # for ... the loss of p and {y}\n"
+        f"        return {loss or '...'}, [{grads}]{'' if loss else f'  # for ... the loss of p and {y}'}\n"
         f"    gradcheck(value_and_grad(loss, params=[{params or '...'}]), {x}, {y})"
     )
+
+
+def _loss(layer: Any, x: str, y: str) -> str:
+    """The call of the model's own loss of inputs and targets, or of what it has predicted; empty where it has none, or several."""
+    named = [n for n in dir(type(layer)) if is_named_loss(n) and callable(getattr(type(layer), n))]
+    asked = [required_names(getattr(layer, n)) for n in named]
+    if len(asked) != 1 or len(asked[0]) != 2:
+        return ""
+    first, second = ("p" if n not in (x, y) else n for n in asked[0])
+    return f"model.{named[0]}({first}, {second})" if y in (first, second) else ""
 
 
 def _params_and_grads(layer: Any, backward: CodeType | None) -> tuple[str, str]:

@@ -14,6 +14,7 @@ from typing import Any
 
 from harness.builds import namespace_of
 from harness.models import ValueAndGrad, value_and_grad
+from harness.reading.handed import is_named_loss
 from harness.reading.members import (
     ALL_INPUTS,
     CONTEXTS,
@@ -178,13 +179,9 @@ def _is_pair(forward: str, backward: str) -> bool:
     return backward in {other for _, other in _counterparts(forward)}
 
 
-LOSSES = ("loss", "entropy", "criterion", "cost")
-"""What functions are called that give a loss."""
-
-
 def _gives_both(function: FunctionType) -> bool:
     """Whether a function is a loss by its name and returns two things, as CS231n's `svm_loss(x, y) -> (loss, dx)`."""
-    if function.__name__.startswith("_") or not any(word in function.__name__.lower() for word in LOSSES):
+    if function.__name__.startswith("_") or not is_named_loss(function.__name__):
         return False
     steps = [(s.opname, s.arg) for s in dis.get_instructions(function)]
     return any(a == ("BUILD_TUPLE", 2) and b[0] == "RETURN_VALUE" for a, b in pairwise(steps))
@@ -241,9 +238,10 @@ def _methods(layer: Any) -> tuple[str, str] | None:
 
 
 def is_whole(layer: Any) -> bool:
-    """Whether it is a class of whole models, whose loss returns their gradients too, as CS231n's `loss(X, y) -> (loss, grads)`."""
-    loss = function_of(layer, "loss") if isinstance(layer, type) else None
-    return inspect.isfunction(loss) and _gives_both(loss)
+    """Whether it is a class of whole models, whose loss, or one above it that it changes, returns their gradients too, as CS231n's
+    `loss(X, y) -> (loss, grads)`."""
+    found = [function_of(kind, "loss") for kind in layer.__mro__] if isinstance(layer, type) else []
+    return any(inspect.isfunction(loss) and _gives_both(loss) for loss in found)
 
 
 def _has_both(layer: type) -> bool:

@@ -95,6 +95,24 @@ def test_a_target_is_no_output():
         gradcheck(Model(), NX)
 
 
+def test_a_loss_that_a_model_has_beside_its_backward_stands_in_the_lines_to_write():
+    class Model:
+        def __init__(self):
+            self.W = np.ones(3)
+
+        def forward(self, X):
+            return X @ self.W
+
+        def compute_loss(self, X, y):
+            return ((X @ self.W - y) ** 2).sum()
+
+        def backward(self, X, y):
+            self.dW = 2 * X.T @ (X @ self.W - y)
+
+    with pytest.raises(SpecError, match=r"return model\.compute_loss\(X, y\), \[model\.dW\]\n"):
+        gradcheck(Model(), NX)
+
+
 def test_a_gradient_of_no_usual_name_is_guessed():
     class Own:
         def __init__(self):
