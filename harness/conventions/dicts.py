@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from harness.outcome import SpecError
 from harness.reading.holders import has_parts
 from harness.reading.naming import gradient_rank
+from harness.reading.scopes import own_classes
 from harness.request import Request
-from harness.state.dependence import overlooked, unknown
+from harness.state.dependence import matters, overlooked, unknown
 from harness.state.discovery import discovered
 from harness.state.slots import Slot
 from harness.state.stateful import Stateful, has_backward
@@ -41,14 +43,28 @@ def subject(request: Request) -> Subject:
     nested = any(has_parts(value) for value in layer.params.values())  # a dict for each layer inside
     if request.grads or nested or overlooked(state, DICTS):
         return discovered(Stateful.of(request))
-    state.parameters = _slots(layer, "params")
+    own = _slots(layer, "params")
+    others = [n for n in _unwritten(state, own) if not matters(state, own[n])]
+    state.parameters = {n: s for n, s in own.items() if n not in others}
     keys = {name: _gradient_key(layer.grads, name) for name in state.parameters}
     state.gradients = dict(zip(keys, _entries(layer, "grads", keys.values()), strict=True))
-    if strangers := [n for n in layer.grads if n not in keys.values()]:
+    if strangers := [n for n in layer.grads if n not in (*keys.values(), *others)]:
         raise SpecError(
             f"{state.name}.grads has {strangers[0]!r}, which is no key of params ({', '.join(layer.params) or 'empty'})"
         )
-    return state.subject()
+    said = f"params holds {', '.join(others)} too, which the outputs do not depend on: of another layer, and not judged"
+    return state.subject(notes=(said,) if others else ())
+
+
+def _unwritten(state: Stateful, own: Iterable[str]) -> list[str]:
+    """The parameters that may be those of another layer, with which this one shares its dict: no method names them, and there is no
+    gradient of them yet, or the dict is the class's."""
+    kinds = own_classes(type(state.layer))
+    written = [c for k in kinds for f in vars(k).values() if inspect.isfunction(f) for c in f.__code__.co_consts]
+    named = {n for c in written for n in (c if isinstance(c, tuple) else (c,))}
+    grads = state.layer.grads
+    shared = "params" not in getattr(state.layer, "__dict__", ())
+    return [n for n in own if n not in named and (shared or _gradient_key(grads, n) not in grads)]
 
 
 def _slots(layer: Any, name: str) -> dict[str, Slot]:

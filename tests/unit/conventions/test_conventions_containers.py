@@ -37,3 +37,14 @@ def test_array_beside_the_dicts_is_not_skipped():
 
 def test_array_beside_the_dicts_may_be_declared_constant():
     assert gradcheck(layers.DictsWithMore(scale=True), NX, grads={"scale": None}).ok
+
+
+def test_layers_that_share_a_dict_are_held_to_their_own_parameters():
+    wrong = type("Wrong", (layers.OfOneStore,), {"factor": 2.0})(2)
+    right = layers.OfOneStore(1)
+    report = gradcheck(right, NX)
+    assert verified_in(report) == {"x", "W1"}
+    assert "params holds W2 too, which the outputs do not depend on: of another layer, and not judged" in report.notes
+    right.backward(right.forward(NX))
+    failed = gradcheck(wrong, NX, raise_exception=False).failures
+    assert [r.finding.where[0] for r in failed] == ["W2"]
