@@ -13,7 +13,20 @@ FORWARDS = (
     "feed_forward",
     "feedforward",
     "fwd",
-    *("adelante", "hacia_adelante", "propagar", "vorwärts", "vorwaerts", "avant", "en_avant", "前向传播", "前向"),
+    "forward_propagate",
+    *(
+        "adelante",
+        "hacia_adelante",
+        "propagar",
+        "vorwärts",
+        "vorwaerts",
+        "avant",
+        "en_avant",
+        "propagation",
+        "avanti",
+        "前向传播",
+        "前向",
+    ),
 )
 BACKWARDS = (
     "backward_pass",
@@ -38,13 +51,16 @@ BACKWARDS = (
         "rückwärts",
         "rueckwaerts",
         "arrière",
+        "retropropagation",
+        "rétropropagation",
+        "indietro",
         "en_arrière",
     ),
     *("反向传播", "反向"),
 )
 """Names that mean nothing else: `call`, `apply` or `gradient` may be anything. Capitals and underscores do not count."""
 
-PERHAPS = ("call", "apply", "compute", "propagate")
+PERHAPS = ("call", "apply", "compute", "propagate", "activate")
 """What forward is called too, and other things are: beside a backward it is one."""
 
 

@@ -93,7 +93,10 @@ def _parts(thing: Any) -> list[Any]:
     if isinstance(thing, partial):
         parts += [thing.func, thing.args, thing.keywords]
     parts += [
-        getattr(thing, n) for kind in type(thing).__mro__ for n in getattr(kind, "__slots__", ()) if hasattr(thing, n)
+        getattr(thing, n)
+        for kind in type(thing).__mro__
+        for n in getattr(kind, "__slots__", ())
+        if n[:2] != "__" and hasattr(thing, n)
     ]
     if hasattr(thing, "__self__"):
         parts += [thing.__self__, getattr(thing, "__func__", None)]

@@ -178,7 +178,7 @@ def _declared(kind: type, attributes: int) -> tuple[tuple[str, ...], tuple[tuple
     Asked for at each walk, and long to find: remembered as long as the number of `attributes` is the same.
     """
     mro = kind.__mro__
-    slots = tuple(name for k in mro for name in getattr(k, "__slots__", ()))
+    slots = tuple(name for k in mro for name in getattr(k, "__slots__", ()) if name[:2] != "__")  # no `__weakref__`
     own = [k for k in mro if k.__module__ not in ("builtins", "torch.nn.modules.module")]
     data = tuple((k, n) for k in own for n, v in vars(k).items() if not isinstance(v, _NO_DATA))
     return slots, data

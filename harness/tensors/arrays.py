@@ -115,7 +115,9 @@ def to_tensor(value: Any, what: str) -> Tensor:
         if any(stride < 0 for stride in value.strides) or not value.flags.writeable:
             value = value.copy()
         return torch.from_numpy(value.astype(np.float64) if value.dtype == np.longdouble else value)
-    raise SpecError(f"{what} is {type(value).__name__}, not a tensor, an array or a number")
+    closure = "def run(x): return np.asarray(layer.forward(x)), lambda v: np.asarray(layer.backward(v))"
+    foreign = f" of torch or NumPy; check a closure on NumPy's: {closure}" if hasattr(value, "__array__") else ""
+    raise SpecError(f"{what} is {type(value).__name__}, not a tensor, an array or a number{foreign}")
 
 
 def _supported(value: Tensor, what: str) -> Tensor:

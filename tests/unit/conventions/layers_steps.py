@@ -156,6 +156,55 @@ class Schicht:
         return dy @ self.gewicht.T
 
 
+class Couche:
+    factor = 1.0
+
+    def __init__(self) -> None:
+        self.W = W0.copy()
+
+    def propagation(self, x: Any) -> Any:
+        self.x = x
+        return x @ self.W
+
+    def retropropagation(self, dy: Any) -> Any:
+        self.dW = self.factor * self.x.T @ dy
+        return dy @ self.W.T
+
+
+class Activates:
+    factor = 1.0
+
+    def activate(self, x: Any) -> Any:
+        self.x = x
+        return np.tanh(x)
+
+    def back_propagation(self, dy: Any) -> Any:
+        return self.factor * dy * (1 - np.tanh(self.x) ** 2)
+
+
+class Foreign:
+    """What is like an array of neither torch nor NumPy, with a slot that can't be asked for."""
+
+    __slots__ = ("__weakref__", "array")
+
+    def __init__(self, array: Any) -> None:
+        self.array = np.asarray(array)
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+        return self.array
+
+
+class InAnotherLibrary:
+    def __init__(self) -> None:
+        self.W = Foreign(W0)
+
+    def forward(self, x: Any) -> Any:
+        return Foreign(x @ W0)
+
+    def backward(self, dy: Any) -> Any:
+        return Foreign(dy @ W0.T)
+
+
 class StepsOfNorm:
     """Batch normalisation that moves γ and β itself: of one example in training γ stands still."""
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import layers_steps as layers
+import numpy as np
 import pytest
 from twins import NX, Twins, pair, remade, shown
 
-from harness import GradientError, LayerSpec, check, gradcheck
+from harness import GradientError, LayerSpec, SpecError, check, gradcheck
 
 TWINS = {
     "backward and accumulate": pair(layers.Accumulating, NX, tensor="W", verified="x W"),
@@ -22,6 +23,8 @@ TWINS = {
     ),
     "adelante and atras": pair(layers.Capa, NX, tensor="pesos", verified="x pesos"),
     "vorwärts and rückwärts": pair(layers.Schicht, NX, tensor="gewicht", verified="x gewicht"),
+    "propagation and retropropagation": pair(layers.Couche, NX, tensor="W", verified="x W"),
+    "activate and back_propagation": pair(layers.Activates, NX, tensor="x", verified="x"),
 }
 
 
@@ -49,3 +52,12 @@ def test_a_step_that_is_zero_in_one_mode_is_seen_in_another(factor: float) -> No
     report = check(spec, examples=2, only=["parameter_gradient", "repeatable", "state"])
     wrong = [(r.check, r.mode) for r in report.results if r.outcome.name not in ("PASS", "SKIP")]
     assert wrong == ([("parameter_gradient", "eval")] if factor == 2.0 else [])
+
+
+def test_arrays_of_another_library_are_told_to_be_wrapped() -> None:
+    with pytest.raises(
+        SpecError, match=r"an output of InAnotherLibrary is Foreign, .* check a closure on NumPy's: def run"
+    ):
+        gradcheck(layers.InAnotherLibrary(), NX)
+    layer = layers.InAnotherLibrary()
+    assert gradcheck(lambda x: (np.asarray(layer.forward(x)), lambda v: np.asarray(layer.backward(v))), NX).ok
