@@ -7,12 +7,23 @@ from functools import lru_cache
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any
 
+import numpy as np
 import torch
 
 
 def has_parts(value: Any) -> bool:
     """Whether something may hold arrays."""
-    return holder(type(value)) != ""  # type: ignore[arg-type]
+    return holds(value) != ""
+
+
+def holds(value: Any) -> str:
+    """How it holds others; an array of objects, `np.array([W1, W2], dtype=object)`, does as a list."""
+    return holder(type(value)) or ("sequence" if is_objects(value) else "")  # type: ignore[arg-type]
+
+
+def is_objects(value: Any) -> bool:
+    """Whether it is an array of objects along one axis."""
+    return isinstance(value, np.ndarray) and value.dtype == object and value.ndim == 1
 
 
 def is_mapping(value: Any) -> bool:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harness.reading.holders import has_parts, holder, is_mapping
+from harness.reading.holders import has_parts, holds, is_mapping, is_objects
 from harness.tensors.arrays import is_real, to_tensor
 
 
@@ -38,8 +38,8 @@ class Slot:
 
     def put(self, value: Any) -> None:
         """Replace what stands there."""
-        if isinstance(home := self.home(), (MutableMapping, list)):
-            home[self.key] = value  # type: ignore[index]
+        if isinstance(home := self.home(), (MutableMapping, list)) or is_objects(home):
+            home[self.key] = value
         elif not isinstance(home, tuple):  # what stands in a tuple, a cache, is changed in place or not at all
             try:
                 setattr(home, str(self.key), value)
@@ -99,7 +99,7 @@ def held_in(home: Any, key: str | int) -> Any:
     """What stands under a key of an object, dict or list; None where nothing does."""
     if is_mapping(home):
         return home.get(key)
-    if isinstance(home, (list, tuple)):
+    if isinstance(home, (list, tuple)) or is_objects(home):
         return home[int(key)] if int(key) < len(home) else None
     return getattr(home, str(key), None)
 
@@ -148,16 +148,16 @@ def _is_empty(value: Any) -> bool:
 
 def inside(thing: Any, key: str | int, above: Slot | None) -> Slot:
     """The place under this key of an object, dict or list that stands at `above`."""
-    step = f"[{key!r}]" if holder(type(thing)) in ("mapping", "sequence") else f".{key}"  # type: ignore[arg-type]
+    step = f"[{key!r}]" if holds(thing) in ("mapping", "sequence") else f".{key}"
     return Slot(thing, key, f"{above.label}.{key}" if above else str(key), (above.code if above else "") + step, above)
 
 
 def entries(thing: Any) -> list[tuple[str | int, Any]]:
     """What an object, dict or list holds, by name, key or position."""
-    holds = holder(type(thing))  # type: ignore[arg-type]
-    if holds == "mapping":
+    held = holds(thing)
+    if held == "mapping":
         return [(k, v) for k, v in thing.items() if isinstance(k, (str, int, tuple))]  # type: ignore[misc]
-    if holds == "sequence":
+    if held == "sequence":
         return list(enumerate(thing))
     own = {n: v for n, v in vars(thing).items() if n[:2] != "__"} if hasattr(thing, "__dict__") else {}
     mro = type(thing).__mro__

@@ -191,6 +191,25 @@ class NestedByUsualNames(Nested):
         return dx
 
 
+class OfObjects:
+    """Matrices of several shapes in an array of objects."""
+
+    factor = 1.0
+
+    def __init__(self) -> None:
+        self.W = np.array([W0.copy(), W0[:2].T[:, :1].copy()], dtype=object)
+        self.dW = np.empty(2, dtype=object)
+
+    def forward(self, x: Any) -> Any:
+        self.x, self.h = x, np.tanh(x @ self.W[0])
+        return self.h @ self.W[1]
+
+    def backward(self, dy: Any) -> Any:
+        dz = (dy @ self.W[1].T) * (1 - self.h**2)
+        self.dW[0], self.dW[1] = self.factor * self.x.T @ dz, self.h.T @ dy
+        return dz @ self.W[0].T
+
+
 class OfOneStore:
     """Layers that keep what they have in two dicts of their class, each under a key of its own."""
 

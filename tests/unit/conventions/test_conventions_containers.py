@@ -22,6 +22,7 @@ TWINS = {
     "dict of dicts, params and grads": pair(
         layers.NestedByUsualNames, NX, tensor="fc1.W", verified="x fc1.W fc1.b fc2.W"
     ),
+    "an array of objects": pair(layers.OfObjects, NX, tensor="W.0", verified="x W.0 W.1"),
     "dicts by dW": pair(layers.DictsWithMore, NX, tensor="W", verified="x W b"),
     "nn.Module with backward": pair(layers.ModuleWithBackward, X, tensor="weight", verified="x weight bias"),
 }
