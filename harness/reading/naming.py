@@ -26,6 +26,9 @@ may stand underscores."""
 VALUES = ("data", "value", "array", "tensor", "val", "param", "values")
 """What an object that keeps a parameter beside its gradient calls the parameter."""
 
+VECTORS = ("theta", "params", "parameters", "weights", "w", "p", "flat", "flat_params", "vector")
+"""What an array is called that holds all parameters one after another."""
+
 GRADIENTS = (
     "grads",
     "gradients",

@@ -19,7 +19,7 @@ from torch import Tensor
 from harness.domain import BackwardRaised, Refused, backward_may_raise, forward_may_refuse
 from harness.outcome import SpecError
 from harness.reading.lengths import lengths_in, told
-from harness.reading.naming import gradient_rank
+from harness.reading.naming import GRADIENTS, VECTORS, gradient_rank
 from harness.reading.rates import is_sure
 from harness.state.counted import give_back, moved_since, numbers_in
 from harness.state.dependence import depends, is_alias, known_arrays, matters
@@ -87,6 +87,7 @@ def _discovered(state: Stateful) -> Subject:
     owners = Owners.of(state.name, own, after, pulled, found, state.request.grads, made)
     _adopt(state, owners, written, rebound)
     _unnamed(state, owners)
+    _of_vector(state, owners, given)
     state.pulled = _of_inputs(state, given, after, pulled, found)
     rates = _by_steps(state, owners, pulled, written, outputs)
     findings = {**owners.findings, **sorted_out(state, owners, written | _moved(initial, start))}
@@ -230,6 +231,18 @@ def _unnamed(state: Stateful, owners: Owners) -> None:
         slots = {owners.names[s.label]: s for s in rest if matters(state, s)}
         for name, place in in_order(slots, unnamed).items():
             state.parameters[name], state.gradients[name] = slots[name], place
+
+
+def _of_vector(state: Stateful, owners: Owners, given: Gradients) -> None:
+    """The one gradient that has no more of a name (`self.grad`), given to the one vector that all parameters are in (`self.theta`)."""
+    rest = [s for s in owners.rest(state.parameters, state.gradients) if s.label in VECTORS and is_array(s.get())]
+    places = [s for label, s in owners.places.items() if label in owners.pulled and label in GRADIENTS]
+    if state.parameters or len(rest) != 1 or len(places) != 1:
+        return
+    vector, g, there = rest[0], owners.values[places[0].label], rest[0].read()
+    of_input = any(x is not None and same_bytes(x, g) for x in given.values())
+    if there is not None and there.dim() == 1 and there.shape == g.shape and not of_input and matters(state, vector):
+        state.parameters[vector.label], state.gradients[vector.label] = vector, places[0]
 
 
 def _of_inputs(

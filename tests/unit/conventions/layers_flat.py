@@ -196,3 +196,36 @@ class Cost:
     @staticmethod
     def delta(a: Any) -> Any:
         return 2 * a
+
+
+class OneVector:
+    """All parameters one after another in one vector, all gradients in another."""
+
+    factor = 1.0
+
+    def __init__(self) -> None:
+        self.theta, self.grad = np.linspace(-1.0, 1.5, 8), np.zeros(8)
+
+    def forward(self, x: Any) -> Any:
+        self.x = x
+        return x @ self.theta[:6].reshape(3, 2) + self.theta[6:]
+
+    def backward(self, dy: Any) -> Any:
+        self.grad = np.concatenate([self.factor * (self.x.T @ dy).ravel(), dy.sum(0)])
+        return dy @ self.theta[:6].reshape(3, 2).T
+
+
+class ConstantVector:
+    """What is called so may be a constant, and `grad` that of the input."""
+
+    factor = 1.0
+
+    def __init__(self) -> None:
+        self.p = np.linspace(-1.0, 1.5, 3)
+
+    def forward(self, x: Any) -> Any:
+        return x + self.p
+
+    def backward(self, dy: Any) -> Any:
+        self.grad = self.factor * dy
+        return self.grad

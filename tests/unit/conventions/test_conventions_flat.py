@@ -19,6 +19,7 @@ NAMES = {
 }
 TWINS = {
     "flat": pair(layers.Flat, NX, tensor="theta", verified="x theta"),
+    "flat, and its gradient by no name of its own": pair(layers.OneVector, NX, tensor="theta", verified="x theta"),
     "a tuple of their own": pair(layers.InTheirOwnTuple, NX, NX[:, :2], tensor="W", verified="x y W b"),
     "a list of their own": pair(layers.InListsOfTheirOwn, NX, tensor="params.0", verified="x params.0 params.1"),
     "a dataclass": pair(layers.InADataclass, NX, tensor="W", verified="x W b"),
@@ -153,3 +154,9 @@ def test_two_methods_of_no_usual_name_are_named():
         raised.value
     )
     assert gradcheck(lambda x: (layers.Cost.fn(x), lambda v: v * layers.Cost.delta(x)), NX).ok
+
+
+def test_the_gradient_of_the_input_is_not_that_of_a_vector_of_its_shape():
+    report = gradcheck(layers.ConstantVector(), NX[0], raise_exception=False)
+    assert not report.failures
+    assert any("`p` changes the output and has no gradient" in r.reason for r in report.results)
