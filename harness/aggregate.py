@@ -38,9 +38,8 @@ def result(layer: str, check: str, mode: str | None, seen: Sequence[Seen], refus
         if outcome in met:
             bad = [s.observation for s in seen if s.observation.outcome is outcome]
             share = f" ({len(bad)} of {len(seen)} examples)" if len(seen) > 1 else ""
-            return replace(
-                blank, outcome=outcome, reason=bad[0].reason + share, finding=bad[0].finding, examples=len(seen)
-            )
+            blank = replace(blank, outcome=outcome, reason=bad[0].reason + share, examples=len(seen))
+            return replace(blank, finding=bad[0].finding, tensors=_beside([s.observation for s in seen]))
     if len(refused) > len(seen):
         why = f"the layer refuses {len(refused)} of {len(refused) + len(seen)} examples, the first with: {refused[0]}"
         return replace(blank, outcome=Outcome.ERROR, reason=why, examples=len(seen))
@@ -49,6 +48,17 @@ def result(layer: str, check: str, mode: str | None, seen: Sequence[Seen], refus
         unanswered = bool(seen) and all(s.observation.unanswered for s in seen)
         return Result(layer, check, mode, Outcome.INCONCLUSIVE if unanswered else Outcome.SKIP, reason=_skipped(seen))
     return _verified(blank, counted)
+
+
+def _beside(seen: Sequence[Observation]) -> dict[str, float]:
+    """The tensors that were verified beside those that failed, in as many examples as a PASS asks for; none where something failed
+    that is not told tensor by tensor."""
+    if any(o.outcome in (Outcome.FAIL, Outcome.ERROR) and not o.wrong for o in seen):
+        return {}
+    wrong = {n for o in seen for n in o.wrong}
+    met = Counter(n for o in seen for n in (*o.tensors, *o.unverified))
+    found = {n: [o.tensors[n] for o in seen if n in o.tensors] for n in met if n not in wrong}
+    return {n: max(most) for n, most in found.items() if most and len(most) >= ENOUGH * met[n]}
 
 
 def _at_odds(layer: str, check: str, mode: str | None, ways: Counter[str], examples: int) -> Result:

@@ -35,6 +35,8 @@ class Observation:
     reason: str = ""
     failed: tuple[str, Verdict] | None = None
     """The tensor that failed worst, with its verdict."""
+    wrong: tuple[str, ...] = ()
+    """All that failed."""
     at: Session | None = None
     """Where it did, if not at the point that was asked of."""
     finding: Finding | None = None
@@ -166,7 +168,8 @@ def observed(verdicts: dict[str, Verdict]) -> Observation:
     outcome = Outcome.FAIL if bad else Outcome.INCONCLUSIVE if open_ else Outcome.PASS
     reasons = [f"{n}: {v.reason}" for n, v in (bad or open_ or verdicts).items() if v.reason]
     failed = max(bad.items(), key=lambda item: _severity(item[1]), default=None)
-    return Observation(outcome, good, {n: v.resolution for n, v in open_.items()}, "; ".join(reasons), failed)
+    unverified = {n: v.resolution for n, v in open_.items()}
+    return Observation(outcome, good, unverified, "; ".join(reasons), failed, tuple(bad))
 
 
 def _severity(verdict: Verdict) -> Literal[0, 1]:

@@ -56,6 +56,14 @@ def test_failure_wins_over_what_is_open_and_what_does_not_apply():
     assert of(open_(), skipped(), failed()).outcome is FAIL
 
 
+def test_what_is_verified_beside_what_fails_is_named():
+    beside = Observation(FAIL, {"x": 1e-8, "b": 1e-9}, {"c": 1e-3}, "W: out", wrong=("W",))
+    found = of(verified(b=1e-9, c=1e-9, W=1e-9), beside)
+    assert found.outcome is FAIL
+    assert found.tensors == {"x": 1e-8, "b": 1e-9}
+    assert not of(verified(), beside, failed()).tensors  # of whatever failed there
+
+
 def test_failure_wins_over_examples_refused():
     assert of(failed(), refused=50).outcome is FAIL
 
