@@ -53,10 +53,21 @@ def _parts(module: ModuleType, kind: Any) -> list[Candidate]:
 
 
 def settings_in(candidate: Candidate, name: str) -> tuple[list[str], bool]:
-    """What is read of an argument of this name in the module's classes, and whether as entries of a dict."""
+    """What is read of an argument of this name in the module's classes, and whether as entries of a dict: as the layer itself reads
+    it, where it does and does not only hand it on."""
+    kinds = candidate.layer.__mro__ if isinstance(candidate.layer, type) else ()
+    own = [f for kind in kinds for f in _methods_of(kind)]
+    (attributes, entries), (read, looked_up) = _read([*_functions(candidate)], name), _read(own, name)
+    if (looked_up or not read) and entries:
+        return entries, True
+    return attributes, False
+
+
+def _read(functions: list[Any], name: str) -> tuple[list[str], list[str]]:
+    """The attributes and the entries that functions read of what is called so."""
     attributes: dict[str, None] = {}
     entries: dict[str, None] = {}
-    for function in _functions(candidate):
+    for function in functions:
         steps = list(dis.get_instructions(function))
         for k, (first, second) in enumerate(pairwise(steps)):
             # from Python 3.13 on one instruction may load two names
@@ -67,7 +78,7 @@ def settings_in(candidate: Candidate, name: str) -> tuple[list[str], bool]:
                 attributes[second.argval] = None
             elif second.opname == "LOAD_CONST" and steps[k + 2].opname.startswith("BINARY_"):
                 entries[second.argval] = None
-    return ([*entries], True) if entries else ([*attributes], False)
+    return [*attributes], [*entries]
 
 
 def _is_name(word: Any) -> bool:
@@ -82,7 +93,11 @@ def _functions(candidate: Candidate) -> Iterator[Any]:
     if candidate.factory is not None:
         yield candidate.factory
     for kind in dict.fromkeys([*([candidate.layer] if isinstance(candidate.layer, type) else []), *kinds]):
-        yield from (v for v in vars(kind).values() if inspect.isfunction(v))
+        yield from _methods_of(kind)
+
+
+def _methods_of(kind: Any) -> list[Any]:
+    return [v for v in vars(kind).values() if inspect.isfunction(v)] if isinstance(kind, type) else []
 
 
 def functions_of(candidate: Candidate) -> dict[str, str]:

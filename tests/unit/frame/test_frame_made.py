@@ -89,6 +89,12 @@ class Block:
 class Entries(Block):
     def __init__(self, config): self.W = np.random.randn(config["dim"], config["inner"])
 
+class Attributes(Block):
+    def __init__(self, config): self.W = np.random.randn(config.dim, config.inner)
+
+class Heir(Attributes):
+    pass
+
 class Activation:
     def __init__(self, activation, activation_prime): self.f, self.df = activation, activation_prime
     def forward(self, x):
@@ -114,6 +120,8 @@ WORDS = {
     "Hidden": ("Hidden(hidden)", "B 4"),
     "Block": ("Block(SimpleNamespace(dim=dim, inner=inner, scale=0.5))", "B dim"),
     "Entries": ("Entries({'dim': dim, 'inner': inner})", "B dim"),
+    "Attributes": ("Attributes(SimpleNamespace(dim=dim, inner=inner))", "B dim"),
+    "Heir": ("Heir(SimpleNamespace(dim=dim, inner=inner))", "B dim"),
     "Activation": ("Activation(np.tanh, (lambda x: 1 - np.tanh(x) ** 2))", "B D"),
     "Given": ("given", "B 4"),
     "Chain": ("Chain()", "…"),
