@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 
 CANCELLED = 2.0**-24
-"""How much smaller than the leaves outputs may be before their few digits may be what a subtraction has left."""
+"""How much smaller than the leaves outputs may be, or a gradient than a slope of the outputs' own size over the leaf's spread, before
+their few digits may be what a subtraction has left."""
 
 
 PART = (
@@ -102,8 +103,10 @@ def _narrow(judge: Judge, name: str) -> str:
     small = all(float(y.abs().amax()) < CANCELLED * largest for y in near.outputs if y.numel())
     if not small and all(narrow(y) for y in near.outputs):
         return "outputs are"
-    g = near.gradients.get(name)
-    return "its gradient is" if g is not None and narrow(g) else ""
+    g, f = near.gradients.get(name), judge.differences
+    # of do·v − do·o, attention's to a single key, the last digits alone are left
+    few = g is not None and g.numel() and float(g.abs().amax()) < CANCELLED * f.floor(name) / (64 * f.case.u)
+    return "its gradient is" if g is not None and not few and narrow(g) else ""
 
 
 def _of_sixteen_bits(judge: Judge) -> torch.dtype | None:

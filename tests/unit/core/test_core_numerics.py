@@ -35,6 +35,29 @@ def test_a_float64_layer_is_not_called_float32():
     assert "float32" not in verdict(Elementwise(np.tanh, lambda x: 1 - np.tanh(x) ** 2), X)[1]
 
 
+class SingleKey:
+    """q k v / (q k + ε): linear attention to one key, whose gradient of q is what ε alone leaves of two equal terms."""
+
+    def __init__(self, eps, narrow=False):
+        self.eps, self.narrow = eps, narrow
+
+    def forward(self, q, k, v):
+        self.q, self.k, self.v, self.den = q, k, v, q * k + self.eps
+        return q * k * v / self.den
+
+    def backward(self, dy):
+        d, dden = dy / self.den, -(dy * self.q * self.k * self.v) / self.den**2
+        dq, dk, dv = d * (self.k * self.v) + dden * self.k, self.q * (d * self.v + dden), self.q * self.k * d
+        return dq.astype(np.float32).astype(float) if self.narrow else dq, dk.sum(keepdims=True), dv.sum(keepdims=True)
+
+
+@pytest.mark.parametrize(("eps", "narrow"), [(1e-9, False), (1.0, True)])
+def test_what_cancels_to_few_digits_is_not_called_float32(eps, narrow):
+    r = np.random.default_rng(0)
+    q, k, v = r.uniform(0.5, 1.5, 3), r.uniform(0.5, 1.5, 1), r.uniform(0.5, 1.5, 1)
+    assert ("gradient is computed in float32" in verdict(SingleKey(eps, narrow), q, k, v)[1]) is narrow
+
+
 class Dense:
     """tanh(x w + b), of which a part may go through float32, and the gradient of w is `factor` times what it should be."""
 
