@@ -13,7 +13,7 @@ from harness.case import Case
 from harness.checks import Check
 from harness.checks.contract import WAYS, exact, way_of
 from harness.checks.repetition import pulled, same_evaluation
-from harness.domain import BackwardRaised, Refused
+from harness.domain import BackwardRaised, Refused, backward_may_raise
 from harness.outcome import Outcome
 from harness.session import Observation, Session
 from harness.state.outside import one_world
@@ -52,6 +52,7 @@ def histories(session: Session) -> Iterator[tuple[str, Evaluation]]:
         with suppress(Refused, BackwardRaised):  # not every layer takes the decoy
             other.evaluate(1)
         yield f"after a forward and backward {what}", case.fresh()
+    yield "on the very tensors of an earlier batch, filled anew", _refilled(case)
     if twin is not None and twin.copied:
         evaluation = case.fresh()
         beside: Gradients = {}
@@ -59,6 +60,25 @@ def histories(session: Session) -> Iterator[tuple[str, Evaluation]]:
             # the later goes back first, as in a network: what all of a class keep may be a stack
             beside = pulled(case, case.at(subject=twin).forward(decoyed(case)))
         yield "with another layer of the class in between", _without(session, evaluation, beside)
+
+
+def _refilled(case: Case) -> Evaluation:
+    """An evaluation on tensors, cotangents among them, that held other numbers in an earlier one: as where every batch is written
+    into one buffer. What is kept under the identity of an array is old there."""
+    leaves, given = decoyed(case), tuple(-0.75 * v for v in case.base.cotangents)
+    with suppress(Refused, BackwardRaised), backward_may_raise():
+        case.forward(leaves).pullback(given)
+    with torch.no_grad():
+        for n, t in leaves.items():
+            t.copy_(case.leaves[n])
+    evaluation = case.forward(leaves)
+
+    def pullback(cotangents: Sequence[Tensor]) -> Gradients:
+        for v, other in zip(given, cotangents, strict=True):
+            v.copy_(other)
+        return evaluation.pullback(given)
+
+    return replace(evaluation, pullback=pullback)
 
 
 def _replaced(session: Session) -> Observation:

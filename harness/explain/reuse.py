@@ -1,6 +1,7 @@
 """Backward belongs to its own forward, whatever came before it or in between.
 
-Before: a forward and backward at other values, and of half and twice as many rows (the other mode is `mode_switch`'s). In
+Before: a forward and backward at other values, and of half and twice as many rows (the other mode is `mode_switch`'s); on
+the very tensors that the evaluation gets, filled anew for it, so that what is kept under an array's identity is old. In
 between: a forward and backward of another layer of the class, which finds what the first has left in globals and in the class.
 Beside it: one made anew whose first batches were others, and which answers otherwise if the layer goes by its first for good
 (its number of rows, a mask by shape). That a second forward replaces what the first kept is said, and is a failure only under

@@ -67,6 +67,41 @@ class Single(Square):
         return 2 * x * dy
 
 
+class ByIdentity(Square):
+    """Keeps the slope under the very tensor it was computed from, which a loop may fill anew."""
+
+    last, version = None, None
+
+    def forward(self, x):
+        if x is not self.last or not self.same(x):
+            self.last, self.version, self.slope = x, x._version, 2 * x
+        return super().forward(x)
+
+    def same(self, x):
+        return True
+
+    def backward(self, dy):
+        return self.slope * dy
+
+
+class ByVersion(ByIdentity):
+    """Its right twin: it sees that a tensor was written to."""
+
+    def same(self, x):
+        return x._version == self.version
+
+
+class GradientByIdentity(Square):
+    """Keeps the gradient under the very cotangent."""
+
+    last = None
+
+    def backward(self, dy):
+        if dy is not self.last:
+            self.last, self.dx = dy, 2 * self.x * dy
+        return self.dx
+
+
 class Unwritten(Square):
     """Relies on memory that is zero at first more often than not."""
 
@@ -100,6 +135,8 @@ def test_a_right_layer_passes(name, x):
     [
         (LargestBuffer(), "reuse", "twice as many rows"),
         (ClassCache(), "reuse", "another layer of the class"),
+        (ByIdentity(), "reuse", "filled anew"),
+        (GradientByIdentity(), "reuse", "filled anew"),
         (UsedUp(), "repeatable", "second call"),
         (Unwritten(), "repeatable", "never written"),
     ],
@@ -114,6 +151,10 @@ def test_memory_that_numpy_leaves_unwritten_is_seen():
     found = outcome(UnwrittenNumpy(), "repeatable", X.numpy())
     assert found.outcome is Outcome.FAIL
     assert "never written" in found.reason
+
+
+def test_what_is_kept_under_a_tensor_and_its_version_is_right():
+    assert outcome(ByVersion(), "reuse").outcome is Outcome.PASS
 
 
 def test_a_single_use_pullback_is_said_and_passes():
