@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from contextlib import suppress
 
 import torch
 from torch import Tensor
@@ -13,13 +14,16 @@ from harness.checks import Check
 from harness.domain import Refused
 from harness.draws import rng_of, signed_like
 from harness.findings.chances import UNLIKELY, dependent, of_maps, share_kept, shares
+from harness.findings.disturbance import adds_noise, disturbs, multiplies
 from harness.outcome import Outcome
 from harness.reading.masks import RATES
 from harness.report import Finding
 from harness.session import Observation, Session
 
-VAGUE = ("p", "rate")
-"""Those that may be a power or a share, unless the layer does nothing but scale its input."""
+VAGUE = ("p", "rate", "drop")
+"""Those that may be a power, a share or a slope, unless the layer does nothing but scale its input."""
+
+SAMPLED = "draws in evaluation too, which is neither a mask nor noise on an input"
 
 SURE = 1e-9
 """The probability of a false alarm that a test on random draws may have at most."""
@@ -57,6 +61,8 @@ def mask(session: Session) -> Observation:
 def _evaluation(session: Session) -> Observation:
     case = session.case
     if session.random:
+        if not disturbs(case):
+            return Observation(Outcome.PASS, {"output": 0.0}, reason=SAMPLED)
         finding = Finding(("output", None), "two evaluations differ", "a deterministic evaluation", "exact", 1, 1)
         return Observation(Outcome.FAIL, reason="eval draws random numbers", finding=finding)
     if not case.subject.draws:
@@ -84,7 +90,11 @@ def _silent(session: Session) -> Observation:
 def _may_drop(session: Session, rates: Iterable[float]) -> bool:
     """Whether it does nothing but scale its input, and not by a number that is called a rate: `rate * x` is a layer of its own."""
     found = _gain(session)
-    return found is not None and not any(torch.allclose(found[1], torch.full_like(found[1], r)) for r in rates)
+    if found is None or any(torch.allclose(found[1], torch.full_like(found[1], r)) for r in rates):
+        return False
+    with suppress(Refused):  # a slope on one side of zero alone is another on the other
+        return multiplies(session.case, *found, -1.0)
+    return False
 
 
 def _same_mask(session: Session) -> Observation:
@@ -118,17 +128,9 @@ def _gain(session: Session) -> tuple[str, Tensor] | None:
         gain = y / x
         kept = gain[gain != 0]
         constant = not kept.numel() or bool(((kept - kept[0]).abs() <= 8 * case.u * kept[0].abs()).all())
-        if constant and _multiplies(session, n, gain):
+        if constant and multiplies(case, n, gain):
             return n, gain
     return None
-
-
-def _multiplies(session: Session, name: str, gain: Tensor) -> bool:
-    """Whether other inputs under the same seed give the same multiples: one entry alone is a multiple of anything."""
-    case = session.case
-    other = case.leaves[name] * (1 + signed_like(gain, rng_of(case.seed, 17)) / 4)
-    y = case.outputs_at({**case.leaves, name: other})[0]
-    return bool(((y - gain * other).abs() <= 8 * case.u * (gain * other).abs()).all())
 
 
 def unbiased(session: Session) -> Observation:
@@ -178,14 +180,6 @@ def _is_multiple(case: Case, name: str, y: Tensor) -> bool:
     return bool(scaled) and all(bool(((out - t).abs() <= 8 * case.u * t.abs()).all()) for t, out in scaled)
 
 
-def _adds(case: Case, drawn: Tensor, expected: Tensor) -> bool:
-    """Whether it adds noise that has nothing to do with its inputs: others under the same seed get the same."""
-    other = {**case.leaves, **{n: 1.25 * case.leaves[n] for n in case.subject.wanted("input")}}
-    noise = drawn - expected
-    again = case.outputs_at(other, case.seed + 101)[0].double().flatten() - 1.25 * expected
-    return bool(noise.any()) and bool(((noise - again).abs() <= 64 * case.u * (noise.abs() + expected.abs())).all())
-
-
 def _seen(session: Session, expected: Tensor, identity: bool) -> tuple[Observation, bool]:
     """What the draws show, and whether they show noise that is added."""
     case = session.case
@@ -195,7 +189,7 @@ def _seen(session: Session, expected: Tensor, identity: bool) -> tuple[Observati
     if expected.shape != drawn[0].shape or not bool((expected != 0).any()):
         return Observation(Outcome.SKIP, reason="the outputs in evaluation are zero, or of another shape"), False
     dropped = bool((drawn[0] == 0)[expected != 0].any())
-    adds = identity and not dropped and _adds(case, drawn[0], expected)
+    adds = identity and not dropped and adds_noise(case, drawn[0], expected)
     for look in LOOKS:
         more = range(len(drawn), look - (identity and not dropped))  # one more forward was asked whether it adds
         drawn += [case.outputs_at(case.leaves, case.seed + 101 + k)[0].double().flatten() for k in more]

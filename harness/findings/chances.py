@@ -11,6 +11,9 @@ UNLIKELY = 3e-9
 """The probability of a false alarm in one statistic at one look: below 1e-6 in a run of 25 examples, at three looks at the mean
 and at neighbours along three axes."""
 
+AMONG = 4096
+"""Of how many entries it is asked whether they recur."""
+
 
 def share_kept(gains: Tensor) -> float | None:
     """Of entries that are dropped or multiplied by one number g > 1 the mean of all: g times the share that is kept."""
@@ -86,3 +89,13 @@ def dependent(drawn: Tensor, expected: Tensor, shape: torch.Size, adds: bool = F
                     return f"{which} along axis {axis - 1} have much noise together: it is not drawn independently for each entry"
                 return f"{which} along axis {axis - 1} are dropped together: the mask's entries are not drawn independently"
     return ""
+
+
+def recurs(here: Tensor, there: Tensor) -> bool:
+    """Whether an entry is the same in two draws (rows), here and at other inputs, and not in all: so are functions of a mask, which
+    has few values. Continuous numbers are not, unless they are saturated, which is the same here and there."""
+    here, there = here[:, :AMONG], there[:, :AMONG]
+    moves = (here - there).abs() > 1e-6 * here.abs()
+    again = (here[:, None] == here[None]) & (there[:, None] == there[None]) & (moves[:, None] & moves[None])
+    pairs = again.sum((0, 1)) - moves.sum(0)  # each draw with itself
+    return bool(((pairs > 0) & (here != here[0]).any(0)).any())

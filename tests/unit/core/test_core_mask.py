@@ -295,3 +295,75 @@ def test_a_mask_that_is_no_draw_is_seen_without_an_option_and_told_before_what_f
             < text.index("expected the same outputs from the same inputs")
         )
         assert "(mask: the train forward draws nothing" in one_line(report)
+
+
+class Gumbel:
+    """softmax(x + Gumbel noise), a sample in both modes."""
+
+    def __init__(self, tau=0.1):
+        self.tau, self.training = tau, True
+
+    def forward(self, x):
+        noise = -torch.log(-torch.log(torch.rand(x.shape, dtype=x.dtype)))
+        self.y = torch.softmax((x + noise) / self.tau, -1)
+        return self.y
+
+    def backward(self, d):
+        return self.y * (d - (d * self.y).sum(-1, keepdim=True)) / self.tau
+
+
+class Kept(Gumbel):
+    """Half of tanh x, added up, whatever the mode."""
+
+    def forward(self, x):
+        self.m, self.h = (torch.rand(x.shape, dtype=x.dtype) > 0.5) * 2.0, torch.tanh(x)
+        return (self.m * self.h).sum(-1)
+
+    def backward(self, d):
+        return self.m * (1 - self.h**2) * d[..., None]
+
+
+class Noisy(Gumbel):
+    """Noise on its input, whatever the mode."""
+
+    def forward(self, x):
+        return x + torch.randn(x.shape, dtype=x.dtype)
+
+    def backward(self, d):
+        return d
+
+
+@pytest.mark.parametrize(("layer", "fails"), [(Gumbel, False), (Kept, True), (Noisy, True)])
+def test_a_sample_in_evaluation_is_no_mask_left_on(layer, fails):
+    spec = LayerSpec(layer, "B D", modes=("eval", "train"))
+    (found,) = (r for r in check(spec, examples=8, only=("mask",)).results if r.mode == "eval")
+    assert found.outcome is (Outcome.FAIL if fails else Outcome.PASS)
+    assert fails or "neither a mask nor noise" in found.reason
+
+
+class Leaky(Gumbel):
+    """A slope that is called as a rate may be, of one positive number too."""
+
+    def __init__(self, drop=0.1):
+        self.drop, self.training = drop, True
+
+    def forward(self, x):
+        self.slope = torch.where(x > 0, 1.0, self.drop)
+        return self.slope * x
+
+    def backward(self, d):
+        return self.slope * d
+
+
+class Undropped(Leaky):
+    """A dropout that scales and drops nothing."""
+
+    def forward(self, x):
+        self.slope = 1 / (1 - self.drop)
+        return self.slope * x
+
+
+@pytest.mark.parametrize(("layer", "fails"), [(Leaky, False), (Undropped, True)])
+def test_a_slope_is_no_rate(layer, fails):
+    x = torch.rand(3, 40, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    assert (outcome(layer(), x) is Outcome.FAIL) is fails

@@ -129,7 +129,14 @@ RANKS = [
     {"evaluated"},
     {"case", "state.counted", "state.dependence", "state.idle", "state.orders", "functions.sifting", "state.steps"},
     {"conventions", "state.discovery"},
-    {"conventions.*", "oracles.differences", "findings.likeness", "examples.prepare", "findings.reproduce"},
+    {
+        "conventions.*",
+        "findings.disturbance",
+        "findings.likeness",
+        "findings.reproduce",
+        "examples.prepare",
+        "oracles.differences",
+    },
     {
         "oracles.blocks",
         "oracles.budget",
