@@ -65,5 +65,6 @@ def integers_among(gradients: Gradients, leaves: Mapping[str, Tensor]) -> dict[s
 
 
 def as_real(gradients: Gradients, integers: Mapping[str, Tensor], leaves: Mapping[str, Tensor]) -> Gradients:
-    """The same numbers, those that are `integers` as real ones."""
-    return {**gradients, **{n: g.to(leaves[n].dtype) for n, g in integers.items()}} if integers else gradients
+    """The same numbers, those that are `integers` as real ones, and none in a graph: a backward may recompute its forward."""
+    real = {n: g.to(leaves[n].dtype) for n, g in integers.items()}
+    return {**{n: g.detach() if g is not None and g.requires_grad else g for n, g in gradients.items()}, **real}

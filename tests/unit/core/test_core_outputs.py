@@ -131,3 +131,32 @@ def test_values_reach_where_only_a_lower_precision_ends(limit: float, outcome: O
     spec = LayerSpec(lambda: Tanh(limit), floats("B D"), name="Tanh", reference=torch.tanh, promises=("stable",))
     (found,) = check(spec, examples=12, only=("float16",)).results
     assert found.outcome is outcome
+
+
+def recomputed(factor):
+    """x² whose backward goes forward again with gradients enabled, as checkpointing does; what it returns is in a graph."""
+
+    class Recomputed(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x)
+            return x * x
+
+        @staticmethod
+        def backward(ctx, dy):
+            x = ctx.saved_tensors[0].detach().requires_grad_()
+            with torch.enable_grad():
+                return factor * x * dy
+
+    return Recomputed
+
+
+@pytest.mark.parametrize(("factor", "outcome"), [(2.0, Outcome.PASS), (2.1, Outcome.FAIL)])
+def test_a_gradient_in_a_graph_is_taken_out_of_it(factor, outcome):
+    x, before = torch.linspace(-1, 1, 5, dtype=torch.float64), torch.is_warn_always_enabled()
+    torch.set_warn_always(True)  # warnings are errors here, and this one is given once a process
+    try:
+        found = gradcheck(recomputed(factor), x, raise_exception=False).results[0]
+    finally:
+        torch.set_warn_always(before)
+    assert found.outcome is outcome
