@@ -103,8 +103,10 @@ def _of_two(n: str, m: str) -> Iterator[Holds]:
 
 
 def _from(n: str, failed: Sequence[Sizes], passed: Sequence[Sizes]) -> Holds:
+    """From a size on; right at 1, where much is nothing, tells no more than that, and once above it may be by chance."""
     least, most = min(s[n] for s in failed), max(s[n] for s in passed)
-    return f"{n} is {least} or more (right up to {most})", lambda s: bool(s[n] > most > 1)
+    several = sum(s[n] > 1 for s in passed) >= TELLING
+    return f"{n} is {least} or more (right up to {most})", lambda s: bool(several and s[n] > most > 1)
 
 
 def mislabelled(case: Case, g: Tensor, r: Tensor, again: bool) -> Iterator[str]:

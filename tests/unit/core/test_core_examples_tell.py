@@ -11,6 +11,7 @@ from diagnosed import F64, Of, X, diagnosis, randn
 from torch import Tensor
 
 from harness import LayerSpec, check, gradcheck, ints
+from harness.findings.conditions import sizes
 
 pytestmark = pytest.mark.usefixtures("diagnosed")
 
@@ -252,6 +253,13 @@ def test_at_which_sizes_and_options_it_is_wrong_is_told(where, told):
     assert failed.finding is not None
     said = [s for s in failed.finding.diagnosis if s.startswith("wrong in")]
     assert said == ([f"wrong in the examples where {told}, and in no other"] if told else [])
+
+
+@pytest.mark.parametrize(("passed", "told"), [((1, 2, 2), True), ((1, 1, 2), False)])
+def test_a_size_that_passed_once_is_no_bound(passed, told):
+    """Nor one at which there is nothing to be wrong: what belongs to one segment of two entries may be all."""
+    found = sizes([{"N": 3}, {"N": 4}], [{"N": n} for n in passed])
+    assert found == (("wrong in the examples where N is 3 or more (right up to 2), and in no other",) if told else ())
 
 
 def test_what_is_off_by_a_hair_is_not_called_right_elsewhere():
