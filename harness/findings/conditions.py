@@ -70,14 +70,29 @@ def sizes(failed: Sequence[Sizes], passed: Sequence[Sizes], known: bool = False)
     numbers = [n for n in failed[0] if all(type(s.get(n)) in (int, float) for s in every)]
     whole = [n for n in numbers if all(type(s[n]) is int for s in every)]
     named = [n for n in failed[0] if n not in numbers and all(isinstance(s.get(n), (str, bool)) for s in every)]
-    tests = [_equal(n, value) for n in numbers for value in (0, 1, 2)] + [_equal(n, failed[0][n]) for n in named]
-    tests += [t for n in whole for t in _of_one(n)] + [_unequal(n) for n in numbers if n not in whole]
-    tests += [t for pair in combinations(whole, 2) for t in _of_two(*pair)]
-    tests += [_equal(n, failed[0][n]) for n in numbers] + [_from(n, failed, passed) for n in whole]
-    said = next((text for text, holds in tests if all(map(holds, failed)) and not any(map(holds, passed))), "")
+    alike: list[list[tuple[Any, Holds]]] = [
+        [(n, _equal(n, value)) for n in numbers for value in (0, 1, 2)],
+        [(n, _equal(n, failed[0][n])) for n in named],
+        [(n, test) for n in whole for test in _of_one(n)],
+        [(n, _unequal(n)) for n in numbers if n not in whole],
+        [(pair, test) for pair in combinations(whole, 2) for test in _of_two(*pair)],
+        [(n, _equal(n, failed[0][n])) for n in numbers],
+        [(n, _from(n, failed, passed)) for n in whole],
+    ]
+    said = _simplest(alike, failed, passed)
     if not said or (known and said in {f"{n} > 1" for n in whole}):
         return ()
     return (f"wrong in the examples where {said}, and in no other",)
+
+
+def _simplest(alike: Sequence[Sequence[tuple[Any, Holds]]], failed: Sequence[Sizes], passed: Sequence[Sizes]) -> str:
+    """The first test that tells those that failed from those that passed; nothing where one alike, of another size, does too:
+    of two sizes that were large in the same examples, one is by chance."""
+    for tests in alike:
+        found = [(of, text) for of, (text, holds) in tests if all(map(holds, failed)) and not any(map(holds, passed))]
+        if found:
+            return found[0][1] if len({of for of, _ in found}) == 1 else ""
+    return ""
 
 
 def _equal(n: str, value: Any) -> Holds:

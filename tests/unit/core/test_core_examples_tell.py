@@ -262,6 +262,15 @@ def test_a_size_that_passed_once_is_no_bound(passed, told):
     assert found == (("wrong in the examples where N is 3 or more (right up to 2), and in no other",) if told else ())
 
 
+@pytest.mark.parametrize(
+    ("last", "told"), [(2, ()), (3, ("wrong in the examples where D is 3 or more (right up to 2), and in no other",))]
+)
+def test_of_two_sizes_that_tell_the_same_neither_is_told(last, told):
+    """B was 3 or more wherever D was, until an example that passed has many rows."""
+    failed, passed = [{"B": 3, "D": 4}, {"B": 4, "D": 3}], [{"B": 1, "D": 2}, {"B": 2, "D": 2}, {"B": last, "D": 1}]
+    assert sizes(failed, passed) == told
+
+
 def test_what_is_off_by_a_hair_is_not_called_right_elsewhere():
     """Without its ε the claim is so near that it is nearly right at any point, the output included."""
     flat = Of(lambda x: 2 * x, lambda d, x, y: 2 * d * (1 + 5e-6 * torch.sigmoid(d + 1)))
