@@ -13,7 +13,7 @@ from harness.judgement.edges import Edges
 from harness.judgement.pieces import RADII, Pieces
 from harness.judgement.surroundings import Surroundings
 from harness.oracles.differences import DOWN, FIRST, UP, Differences
-from harness.oracles.estimate import Direction, Residual
+from harness.oracles.estimate import ALIKE, Direction, Residual
 
 LEAST = 0.5
 """The smallest entry of a direction, so that an error bound along it bounds one entry's error at twice its size."""
@@ -28,10 +28,6 @@ seen where it is four times the rounding, so that it would have been."""
 
 BESIDE = (20, 32, 44)
 """The steps at which a kink is looked for again, in case it lies beside the point."""
-
-FAINT = (20, 24)
-"""The steps at which a kink is looked for before a claim is refuted by coarser ones: one that the function's curvature hides from
-these. At the finer of the two rounding hides no kink of 10⁻⁶ of what the outputs vary by."""
 
 INSIDE = 12
 """The step that is tried first where finer ones have shown that the function is not smooth on the scale of coarser ones."""
@@ -183,7 +179,7 @@ class _Climb:
                 return Line.smooth(r, self.unit, self.least)
             self.look_for_kink(k, r)
             if self.previous is not None and self.refutes(k, r, self.previous):
-                if not self.excused(k):
+                if not self.excused(k, r):
                     return self.refuted(r, self.previous)
                 continue
             self.steer(k, r)
@@ -209,7 +205,8 @@ class _Climb:
             # silu from afar has the kink of relu: a claim outside its slopes that a nearer smooth estimate allows and they
             # can't is not refuted by them
             self.denied = self.denied or (not r.refuted and 2 * error < kink.out)
-            if error < NARROW * kink.width:
+            there = 0 < kink.width <= (1 + ALIKE) * r.hinge / self.unit
+            if error < NARROW * kink.width and not there:
                 self.beside, self.kink, self.steps = kink, None, deque(s for s in DOWN if s > k)
 
     def refutes(self, k: int, r: Residual, previous: Residual) -> bool:
@@ -217,19 +214,17 @@ class _Climb:
         alike = min(k, self.last) >= NEAR and previous.refuted and r.refuted and r.agrees(previous)
         return alike and self.ladder.confirms(r, previous)
 
-    def excused(self, k: int) -> bool:
-        """Whether a kink that the claim may owe its value to shows at finer steps alone, as of t² + 10⁻⁴|t| at 0, whose central
-        differences are those of t² to any step; nearer ones are then tried."""
-        if self.ladder.plain or self.kink is not None or self.beside is not None or k >= FAINT[0]:
+    def excused(self, k: int, r: Residual) -> bool:
+        """Whether a kink that the claim may owe its value to is hidden by curvature, as of t² + 10⁻⁴|t| at 0, whose central
+        differences are those of t² to any step: what the bends of two rungs have in common shows it. Nearer ones are then
+        tried."""
+        if self.ladder.plain or self.beside is not None or not r.hinges:
             return False
-        rungs = [self.ladder.rung(step) for step in FAINT]
-        if not (rungs[0] and rungs[1] and rungs[0].same_kink(rungs[1])):
-            return False
-        kink = Line.at_kink(rungs[1], self.unit, self.least)
-        if kink.outside and not self.ladder.around:
-            return False
-        self.kink, self.steps = kink, deque(s for s in BESIDE if s > FAINT[1])
-        self.previous = rungs[1]
+        if self.kink is None and self.previous is not None and r.alike(self.previous):
+            width = r.hinge / self.unit
+            self.kink = Line(r.claimed / self.unit, 0.0, 0.0, r.flow / self.unit, False, True, self.least, width)
+            self.steps = deque(s for s in BESIDE if s > k)
+        self.previous, self.last = r, k
         return True
 
     def refuted(self, r: Residual, previous: Residual) -> Line:

@@ -263,10 +263,9 @@ class Differences:
         rounding = 32 * self.case.u * abs(claim)
         error, noise = float(stencil.error), float(stencil.noise)
         sides = tuple(map(float, stencil.sides)) if bool(stencil.kinked) else None
-        estimate = Estimate(float(stencil.value), error + rounding)
-        return Residual(
-            claim, estimate, float(stencil.flow), sides, error < 2 * (noise + rounding), h, float(stencil.shared)
-        )
+        estimate, noisy = Estimate(float(stencil.value), error + rounding), error < 2 * (noise + rounding)
+        shared, hinge = float(stencil.shared), float(stencil.hinge)
+        return Residual(claim, estimate, float(stencil.flow), sides, noisy, h, shared, hinge)
 
     @property
     def rounding(self) -> float:

@@ -12,6 +12,9 @@ Direction = Mapping[str, Tensor]
 FINE_STEP = 2.0**-17
 """About u^⅓ in float64, where truncation h² and rounding u/h of a plain central difference balance."""
 
+ALIKE = 0.05
+"""By what share of its width two steps may disagree about a kink."""
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -42,6 +45,8 @@ class Residual:
     """The largest step, in units of the spread."""
     shared: float = 0.0
     """What rounding adds to the bound at worst: shared by all outputs, and doubled on the way."""
+    hinge: float = 0.0
+    """How far apart one-sided slopes are at the point, summed over the outputs, where curvature may hide that it is a kink."""
 
     @property
     def out(self) -> float:
@@ -67,9 +72,18 @@ class Residual:
         apart = abs(self.off - other.off)
         return apart <= self.estimate.error + other.estimate.error + 1e-3 * max(abs(self.off), abs(other.off))
 
+    @property
+    def hinges(self) -> bool:
+        """Whether the claim lies between one-sided slopes that do not show plainly."""
+        return self.out <= self.hinge / 2 + self.estimate.error < self.hinge
+
+    def alike(self, other: Residual) -> bool:
+        """Whether two steps see such slopes as far apart."""
+        return abs(self.hinge - other.hinge) <= ALIKE * max(self.hinge, other.hinge)
+
     def same_kink(self, other: Residual) -> bool:
         """Whether both see a kink with the same one-sided slopes; a jump, or a step too large, has others at each step."""
         if self.sides is None or other.sides is None:
             return False
         width = max(self.sides[1] - self.sides[0], other.sides[1] - other.sides[0])
-        return all(abs(a - b) <= 0.05 * width for a, b in zip(self.sides, other.sides, strict=True))
+        return all(abs(a - b) <= ALIKE * width for a, b in zip(self.sides, other.sides, strict=True))

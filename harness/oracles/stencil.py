@@ -87,6 +87,7 @@ class Stencil:
         changes = torch.stack([*self.up, *self.down]).abs()
         # rounding grows with the values, and the farthest of these may be far larger than those at x
         n = weighed(self.v, torch.maximum(noise, u * (y.abs() + changes.amax(0))))
+        self.digits = NOISES * n / t
         moving = torch.where(changes.ne(0).any(0), n, 0.0)
         moved = self.parts.norm(moving)
         # where outputs share a step of the computation (a mean), their rounding errors add up instead of averaging out; and
@@ -153,6 +154,16 @@ class Stencil:
     @cached_property
     def _bends(self) -> tuple[Tensor, ...]:
         return tuple(self.parts.norm(self.v * (a + b)) for a, b in zip(self.up, self.down, strict=True))
+
+    @property
+    def hinge(self) -> Tensor:
+        """Σ |v κ| over the outputs whose one-sided slopes at the point are κ apart, though curvature may hide it.
+
+        f(x + ke) + f(x − ke) − 2f(x) is κkt + ck²t² + qk⁴t⁴, of which three steps leave κ; it does not depend on t if it is one.
+        """
+        b1, b2, b4 = (self.v * (a + b) for a, b in zip(self.up, self.down, strict=True))
+        κ = (64 * b1 - 20 * b2 + b4).abs() / (28 * self.t)
+        return self.parts.sum(torch.where(κ > SEEN * self.digits, κ, 0.0))
 
     @property
     def _halves(self) -> Tensor:

@@ -58,6 +58,29 @@ class GateOfFirst(Gate):
         return x * self.mask
 
 
+class Scaled:
+    """x² mean(x), the mean of this batch."""
+
+    mean = None
+
+    def forward(self, x):
+        self.x, self.mean = x, self.of(x)
+        return x**2 * x.mean()
+
+    def of(self, x):
+        return x.mean(keepdims=True)
+
+    def backward(self, d):
+        return 2 * d * self.x * self.mean + (d * self.x**2).sum() / self.x.size
+
+
+class ScaledByFirst(Scaled):
+    """Its backward has the mean over all entries of the first batch, which the same ones in other places have too."""
+
+    def of(self, x):
+        return super().of(x) if self.mean is None else self.mean
+
+
 def failed(layer):
     report = check(LayerSpec(build=layer, inputs="B D"), examples=8, only=("reuse", "mode_switch"))
     return {(r.check, r.reason.partition(":")[0]) for r in report.results if r.outcome is Outcome.FAIL}
@@ -218,3 +241,9 @@ class ByLargestOfFirst(ByLargest):
 def test_a_buffer_that_later_batches_seldom_move_is_given_back_in_a_layer_made_anew_too(layer, expected):
     report = gradcheck(layer(3), np.random.default_rng(0).normal(size=(5, 3)), battery=True, raise_exception=False)
     assert {r.check for r in report.results if r.outcome is Outcome.FAIL} == expected
+
+
+def test_what_goes_by_a_mean_of_all_entries_of_its_first_batch_fails():
+    x = np.random.default_rng(0).standard_normal((3, 4, 3))
+    assert "reuse" in {r.check for r in gradcheck(ScaledByFirst(), x, battery=True, raise_exception=False).failures}
+    assert gradcheck(Scaled(), x, battery=True).ok

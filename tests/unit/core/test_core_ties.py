@@ -227,7 +227,8 @@ def test_a_distance_of_samples_in_order_is_no_failure_at_ties(p, given):
 
 
 @pytest.mark.parametrize(
-    ("kink", "at_zero"), [(1e-4, 0.0), (1e-4, 1.0), (1e-4, 1.5), (1e-4, -0.5), (1e-2, 0.0), (1e-2, 1.01)]
+    ("kink", "at_zero"),
+    [(1e-4, 0.0), (1e-4, 1.0), (1e-4, 1.5), (1e-4, -0.5), (1e-2, 0.0), (1e-2, 1.01)],
 )
 def test_a_kink_that_curvature_hides_from_coarse_steps_is_one(kink, at_zero):
     """x² + λ relu(x): at 0 backward may give 0 to λ, and no more than the slopes around, which curvature widens."""
@@ -238,6 +239,20 @@ def test_a_kink_that_curvature_hides_from_coarse_steps_is_one(kink, at_zero):
 
     report = gradcheck(run, np.array([[0.0, 0.5, -1.0, 0.0]]), raise_exception=False)
     assert bool(report.failures) == (not 0 <= at_zero <= 1), str(report)
+
+
+@pytest.mark.parametrize("at_zero", [0.1, 0.5, 1.0, 0.0, 0.09, 1.1])
+@pytest.mark.parametrize("odd", [0.0, 1.0])
+def test_a_kink_that_curvature_hides_at_all_steps_is_one(at_zero, odd):
+    """x² + 3·10⁻⁷ (leaky relu of x + c x²): steps at which 10⁻⁷|t| is more than t² lose it among the last digits."""
+
+    def run(x):
+        slope = 3e-7 * np.where(x > 0, 1.0, np.where(x == 0, at_zero, 0.1)) * (1 + 2 * odd * x)
+        inside = x + odd * x * x
+        return x * x + 3e-7 * np.where(x > 0, inside, 0.1 * inside), lambda v: v * (2 * x + slope)
+
+    report = gradcheck(run, np.zeros((2, 3)), raise_exception=False)
+    assert bool(report.failures) == (not 0.1 <= at_zero <= 1), str(report)
 
 
 class Opacity:
