@@ -20,6 +20,7 @@ from harness.items import unique_names
 from harness.options import usable_device
 from harness.outcome import SpecError
 from harness.processes.job import At, Done, Found, Job, Left, LeftOut, Listed, Message, Over, Said, Unusable
+from harness.reading.scalars import node_advice, node_of
 from harness.report import Report, ended
 from harness.spec import LayerSpec
 from harness.spelling import meant
@@ -196,6 +197,12 @@ def label(spec: LayerSpec, index: int) -> str:
 
 def _nothing(target: str, wanted: str | None, names: list[str], module: ModuleType) -> str:
     """What is said where there is no layer, or none of the name that was asked for."""
+    if nodes := _nodes(module, wanted):
+        command = f"harness check {quote(f'{parted(target)[0]}:run')} --build run --inputs '{{spaced}}'"
+        advice = node_advice(
+            nodes[0], check=f"f = lambda a, *more: a * a  # or yours; import numpy as np\n  and then {command}"
+        )
+        return f"{target} holds no layer; {advice}"
     if wanted is not None:
         meant_so = meant(wanted, names, "{!r}") or (
             f"to check what has another form write: harness check {quote(target)} --build '{wanted}(D)' --inputs 'B D'"
@@ -209,6 +216,13 @@ def _nothing(target: str, wanted: str | None, names: list[str], module: ModuleTy
         f"a torch.autograd.Function or operator, functions f_forward and f_backward); "
         f"write: harness check {quote(f'{target}:MyLayer')} --build 'MyLayer(D)' --inputs 'B D'"
     )
+
+
+def _nodes(module: ModuleType, wanted: str | None) -> list[object]:
+    """Nodes of the graphs for which a module has a class, the one of this name if one is asked for."""
+    own = [v for n, v in vars(module).items() if wanted in (None, n)]
+    made = (node_of(kind) for kind in own if getattr(kind, "__module__", "") == module.__name__)
+    return [node for node in made if node is not None]
 
 
 def _methods(thing: object) -> str:

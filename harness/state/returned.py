@@ -12,7 +12,7 @@ from torch import Tensor
 from harness.reading.naming import alike, gradient_names, gradient_rank
 from harness.request import holds_tensors, match
 from harness.state.slots import Slot
-from harness.state.views import Shown
+from harness.state.views import Shown, is_pair
 from harness.subject import Leaf
 from harness.tensors.arrays import is_array, is_real, to_tensor
 from harness.tensors.nested import flat, leaves_of, parts_in
@@ -162,6 +162,12 @@ def _entries(holder: Any, home: Any, keys: tuple[Any, ...], names: Any) -> Itera
         if _is_named(pair := home[name]):  # `("W", dW)`
             inside = (holder, "returned", (*keys, name))
             yield Shown(inside, 1, f"returned.{pair[0]}", f"{code}[{name!r}][1]")
+        elif isinstance(pair, (tuple, list)) and is_pair(
+            tuple(pair)
+        ):  # `(self.W, dW)`: its memory says which parameter it is
+            inside, here = (holder, "returned", (*keys, name)), ".".join(map(str, ("pairs_returned", *keys, name)))
+            yield Shown(inside, 0, here, f"{code}[{name!r}][0]")
+            yield Shown(inside, 1, f"{here}.grad", f"{code}[{name!r}][1]")
         elif is_array(home[name]) or isinstance(home[name], float):
             yield Shown(owner, name, f"{before}{name}", f"{code}[{name!r}]")
 

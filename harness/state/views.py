@@ -121,7 +121,7 @@ def _entries(thing: Any, name: str, keys: tuple[Any, ...], label: str, code: str
         return
     items = list(home.items()) if isinstance(home, Mapping) else list(enumerate(home))
     owner = (thing, name, keys)
-    pair = _is_pair(home)
+    pair = is_pair(home)
     for key, value in items:
         # of a pair (parameter, gradient) the second is called the gradient of the first
         here = (label if key == 0 else f"{label}.grad") if pair else f"{label}.{key}"
@@ -133,5 +133,6 @@ def _entries(thing: Any, name: str, keys: tuple[Any, ...], label: str, code: str
             yield from walk(value, above=Shown(owner, key, here, f"{code}[{key!r}]"))
 
 
-def _is_pair(home: Any) -> bool:
+def is_pair(home: Any) -> bool:
+    """Whether it is an array and, of its shape, what may be its gradient."""
     return isinstance(home, tuple) and len(home) == 2 and all(map(is_real, home)) and home[0].shape == home[1].shape

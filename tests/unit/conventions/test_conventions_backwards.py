@@ -30,6 +30,7 @@ TWINS: dict[str, Twins] = {
     "a dict in the dict": pair(layers.DictInDict, NX, tensor="W", verified=ALL),
     "dx and named gradients": pair(layers.InputAndNamed, NX, tensor="W", verified=ALL),
     "dx and a list": pair(layers.InputAndList, NX, tensor="W", verified=ALL),
+    "dx and pairs with the parameters": pair(layers.PairsReturned, NX, tensor="W", verified="x W b U V"),
     "attributes only": pair(layers.AttributesOnly, NX, tensor="weights", verified="inputs weights biases"),
     "__call__": pair(layers.Called, NX, tensor="W", verified=ALL),
     "lazy": pair(layers.Lazy, NX, tensor="W", verified=ALL),

@@ -68,6 +68,14 @@ def test_a_file_and_a_module_are_the_same(check, specs):
     assert check("mylayers.py") == check("mylayers") == check("./mylayers.py")
 
 
+NODES = """class Value:
+    def __init__(self, data):
+        self.data, self.grad = data, 0.0
+    def __mul__(self, other): return Value(self.data * other.data)
+    def backward(self): self.grad = 1.0
+"""
+
+
 @pytest.mark.parametrize("name", ["random", "types", "harness", "copy", "hypothesis"])
 def test_a_file_may_have_the_name_of_another_module(check, specs, folder, name):
     specs("Scale")
@@ -163,6 +171,8 @@ def test_two_specs_of_one_name_are_an_error_that_names_both(check, specs):
         ("mylayers.py:scale", "(there are Scale); did you mean 'Scale'?"),
         ("empty.py", "empty.py holds no LayerSpec, and no layer (a class with forward and backward"),
         ("empty:Scale", "no LayerSpec or layer named 'Scale' (there are none)"),
+        ("nodes.py", "Value is a number in a graph of its own: check a function of such numbers as a closure"),
+        ("nodes.py:Value", "harness check nodes.py:run --build run --inputs '3'"),
         (
             "empty:Nothing",
             "the class Nothing has forth, and no backward that is known as such; to check what has another",
@@ -173,6 +183,7 @@ def test_a_target_that_is_not_there_is_a_usage_error(check, specs, folder, targe
     specs("Scale")
     (folder / "empty.py").write_text("class Nothing:\n    def forth(self, x): return x\n")
     (folder / "notes.txt").write_text("no Python")
+    (folder / "nodes.py").write_text(NODES)
     (folder / "some").mkdir()
     answer = check(target)
     assert (answer.status, answer.out) == (2, "")
