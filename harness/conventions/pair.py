@@ -45,11 +45,12 @@ def subject(request: Request) -> Subject:
     names = positional_names(forward)
     pulling: list[Callable[[Sequence[str], Sequence[str]], Pulling | None]] = [lambda _, __: None]
     told = [""]  # of the last call
+    together: dict[int, bool] = {}
 
     def call(*inputs: Any, **keywords: Any) -> tuple[Any, Any]:
         result = forward(*inputs, **keywords)
         given = {**dict(zip(names, inputs, strict=False)), **keywords}
-        if roles := _roles_beside_several(result, backward, given):
+        if roles := _roles_beside_several(result, backward, given, together):
             *outputs, cache = result
             count = roles.count("")
             told[0] = _LEFT_OUT.format(count, len(outputs)) if count < len(outputs) else ""
@@ -91,17 +92,25 @@ def subject(request: Request) -> Subject:
 _LEFT_OUT = "backward takes {} of the cotangents and the forward gives {} outputs; the others are not judged"
 
 
-def _roles_beside_several(result: Any, backward: Callable[..., Any], given: Mapping[str, Any]) -> list[str] | None:
+def _roles_beside_several(
+    result: Any, backward: Callable[..., Any], given: Mapping[str, Any], together: dict[int, bool]
+) -> list[str] | None:
     """What backward's arguments are where forward returns several outputs and then, by its name, the cache for it: `return h, y,
-    cache`; None where it does not, or where backward takes all cotangents in one tuple."""
+    cache`; None where it does not, or where backward takes all cotangents in one tuple.
+
+    Args:
+        together: {number of outputs: whether it does}, which is tried once: it is a whole backward.
+    """
     asked = _asked(backward)
     if not isinstance(result, tuple) or len(result) < 3 or not any(n.lower() in CACHES for n in asked):
         return None
     *outputs, cache = result
     roles = arranged(asked, given, True)
-    if roles is None or not all(map(is_output, outputs)) or _takes_all(backward, roles, given, outputs, cache):
+    if roles is None or not all(map(is_output, outputs)):
         return None
-    return roles
+    if len(outputs) not in together:
+        together[len(outputs)] = _takes_all(backward, roles, given, outputs, cache)
+    return None if together[len(outputs)] else roles
 
 
 def _takes_all(backward: Any, roles: list[str], given: Mapping[str, Any], outputs: list[Any], cache: Any) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 from harness.reading.handed import FIRST
 from harness.reading.signatures import parameters_of
 from harness.targets.candidates import Candidate
+from harness.targets.made import entries_read
 from harness.targets.shapes import first_inputs, lookups, other_inputs
 from harness.tensors.nested import leaves_of
 
@@ -32,8 +33,10 @@ DRAWN = "int(rng.integers(1000))"
 
 
 def parameters_among(candidate: Candidate) -> str:
-    """The input that is the dict of parameters, where the module has a function that may make it; else empty."""
-    return next((n for n in candidate.inputs() if n.lower() in DICTS), "") if _makers(candidate) else ""
+    """The input that is the dict of parameters, where the module has a function that may make it or the entries are seen in the
+    code; else empty."""
+    named = next((n for n in candidate.inputs() if n.lower() in DICTS), "")
+    return named if named and (_makers(candidate) or _entries(candidate, named)) else ""
 
 
 def _makers(candidate: Candidate) -> list[Any]:
@@ -47,8 +50,38 @@ def _makers(candidate: Candidate) -> list[Any]:
 
 def written_over(candidate: Candidate) -> Iterator[tuple[str, ...]]:
     """How the inputs may be written."""
+    named = parameters_among(candidate)
     for maker in _makers(candidate):
-        yield from _written(maker, candidate.inputs(), parameters_among(candidate))
+        yield from _written(maker, candidate.inputs(), named)
+    yield from _square(_entries(candidate, named), candidate.inputs(), named)
+
+
+def _entries(candidate: Candidate, named: str) -> list[str]:
+    """The entries that forward reads of the dict itself, or the functions of the module that it calls."""
+    found, left = [], [candidate.forward]
+    while left:
+        if inspect.isfunction(function := left.pop()) and function not in found:
+            found.append(function)
+            left += [vars(candidate.module).get(n) for n in function.__code__.co_names]
+    return entries_read(found, named)
+
+
+def _square(entries: list[str], inputs: list[str], named: str) -> Iterator[tuple[str, ...]]:
+    """The same with parameters by name: vectors are called as biases are, and all sizes are one, but of matrices that are beside
+    an input and a state at once."""
+    biases = [n for n in entries if n.lower().startswith(("b", "beta"))]
+    matrices = [n for n in entries if n not in biases]
+    shapes = [dict.fromkeys(matrices, "(n, n)"), dict.fromkeys(matrices, "(n, 2*n)")]
+    shapes[1:] += [shapes[1] | {n: "(n, n)"} for n in matrices[-1:]]
+    for shape, bias, x in product(shapes, ("(n, 1)", "n"), ("n B", "B n", "n B T", "B T n", "n")) if entries else ():
+        made = ", ".join(f"{n!r}: rng.normal(size={shape.get(n, bias)}) / n**.5" for n in entries)
+        rest = {n: other_inputs(n, x, ["n"]) for n in inputs if n != named}
+        first = next(iter(rest), "")
+        state = x if x.count(" ") < 2 else x.replace(" T", "").replace("T ", "")
+        words = {n: [x] if n == first else [state] if n.lower() not in FIRST else rest[n] for n in rest}
+        for given in product(*words.values()):
+            written = dict(zip(words, given, strict=True)) | {named: f"lambda n, rng: {{{made}}}"}
+            yield tuple(written[n] for n in inputs)
 
 
 def _written(maker: Any, inputs: list[str], named: str) -> Iterator[tuple[str, ...]]:

@@ -63,6 +63,11 @@ def settings_in(candidate: Candidate, name: str) -> tuple[list[str], bool]:
     return attributes, False
 
 
+def entries_read(functions: list[Any], name: str) -> list[str]:
+    """The entries that functions read of what is called so."""
+    return _read(functions, name)[1]
+
+
 def _read(functions: list[Any], name: str) -> tuple[list[str], list[str]]:
     """The attributes and the entries that functions read of what is called so."""
     attributes: dict[str, None] = {}

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import form_layers
 import plain_layers
@@ -14,6 +15,7 @@ import pytest
 import torch
 
 from harness import LayerSpec
+from harness import check as check_spec
 from harness.targets.candidates import candidates
 from harness.targets.probe import probe
 
@@ -525,3 +527,49 @@ class CrossEntropy:
 def test_a_loss_that_sees_differences_alone_takes_logits_whatever_its_name(check, folder, p, d, first):
     (folder / "loss.py").write_text(LOSS.format(p=p, d=d), encoding="utf-8")
     assert f"--inputs '{first}' '{ONE_HOT}'" in check("loss.py", "--list").out
+
+
+CELLS = """
+import numpy as np
+
+
+def lstm_cell_forward(xt, a_prev, parameters):
+    z = parameters["Wf"] @ np.concatenate([a_prev, xt]) + parameters["bf"]
+    a = np.tanh(z)
+    return a, parameters["Wy"] @ a + parameters["by"], (xt, a_prev, a, parameters)
+
+
+def lstm_cell_backward(da, cache):
+    xt, a_prev, a, parameters = cache
+    dz = da * (1 - a**2)
+    d = parameters["Wf"].T @ dz
+    n = len(a_prev)
+    dW = FACTOR * dz @ np.concatenate([a_prev, xt]).T
+    return {"dxt": d[n:], "da_prev": d[:n], "dWf": dW, "dbf": dz.sum(1, keepdims=True)}
+
+
+def mlp_forward(x, params):
+    h = np.tanh(x @ params["W1"] + params["b1"])
+    return hidden(h, params), (x, h, params)
+
+
+def hidden(h, params):
+    return h @ params["W2"]
+
+
+def mlp_backward(dout, cache):
+    x, h, params = cache
+    dz = dout @ params["W2"].T * (1 - h**2)
+    return dz @ params["W1"].T, {"W1": FACTOR * x.T @ dz, "b1": dz.sum(0), "W2": h.T @ dout}
+"""
+
+
+@pytest.mark.parametrize("factor", ["1", "2"])
+def test_a_dict_of_parameters_that_nothing_makes_is_made_by_the_entries_that_are_read(factor):
+    module = ModuleType("cells")
+    exec(CELLS.replace("FACTOR", factor), vars(module))
+    for function in (f for f in vars(module).values() if hasattr(f, "__code__")):
+        function.__module__ = "cells"
+    specs = [probe(candidate).spec for candidate in candidates(module, [])]
+    assert [spec.name for spec in specs] == ["lstm_cell", "mlp"]
+    assert [check_spec(spec, examples=1, only=("gradient",)).ok for spec in specs] == [factor == "1"] * 2
