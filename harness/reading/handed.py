@@ -37,7 +37,7 @@ def predicted_first(inputs: Sequence[str]) -> list[str]:
     """The inputs in the order in which a backward that returns fewer gradients means them: of a loss that asks for the target
     first, `forward(y, y_pred)`, the prediction before it."""
     first, others = inputs[:1], inputs[1:]
-    predicted = [n for n in others if any(word in n.lower() for word in PREDICTED)]
+    predicted = [n for n in others if n == "p" or any(word in n.lower() for word in PREDICTED)]
     if [n for n in first if n.lower() in FIRST] and len(predicted) == 1:
         return [*predicted, *(n for n in inputs if n not in predicted)]
     return list(inputs)

@@ -17,7 +17,7 @@ from harness.targets.find import is_expression, kind_of, names_in, sizes_drawn
 from harness.targets.handed_over import DICTS as HANDED
 from harness.targets.handed_over import parameters_among, written_over
 from harness.targets.made import LAYERS, asked_for, layers_written, parts_of, sizes_inside, written_as
-from harness.targets.shapes import STEPS, WINDOWS, first_inputs, lookups, other_inputs
+from harness.targets.shapes import LIST, STEPS, WINDOWS, first_inputs, is_list, lookups, other_inputs
 from harness.tensors.library import imported_beside, library_of
 
 RATES = ("p", "rate", "prob", "keep", "ratio", "drop", "slope", "alpha", "momentum", "scale", "temperature", "beta")
@@ -238,6 +238,8 @@ def _guesses_of(
                 Guess(build, (word, *rest))
                 for rest in ([word], [word, word], *([w] for w in other_inputs("", shape, dims)))
             )
+    if len(inputs) == 1 and is_list(inputs[0], candidate.forward):
+        yield Guess(build, (LIST,))
 
 
 def _arguments(candidate: Candidate, written: Mapping[str, str]) -> list[str]:

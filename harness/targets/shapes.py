@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from harness.reading.handed import FIRST
+from harness.reading.signatures import parameters_of
 
 WINDOWS = ("kernel", "window", "pool", "filter", "ksize", "k")
 """How those begin that an image must not be smaller than."""
 
 STEPS = ("stride", "pad", "dilat", "scale_factor", "upscale_factor", "factor")
 """How those begin that no input has for a size."""
+
+LISTS = ("inputs", "xs", "tensors", "arrays", "terms", "branches")
+"""What an input may be called that is a list of arrays, to be added or joined."""
+
+LIST = "lambda B, D, rng: [rng.normal(size=(B, D)), rng.normal(size=(B, D))]"
 
 ONE_HOT = "lambda B, {0}, rng: (rng.integers(0, {0}, (B, 1)) == range({0})) * 1.0"
 POSITIVE = 'floats("B {0}", low=0, high=1, low_open=True, high_open=True)'
@@ -56,3 +63,9 @@ def other_inputs(name: str, first: str, dims: Sequence[str]) -> list[str]:
     states += [f"{most[0]} {size}"] if len(most) == 2 else []  # one step beside all of them
     weights = [] if dims else [f"M {size}", "M 1"] if column else [f"{size} M", "M", f"M {size}"]
     return list(dict.fromkeys([first, *states, size, *weights, "B", labels]))
+
+
+def is_list(name: str, forward: Callable[..., Any]) -> bool:
+    """Whether an input may be a list of arrays, by its name or its annotation."""
+    said = next((str(p.annotation).lower() for p in parameters_of(forward) if p.name == name), "")
+    return name in LISTS or said.removeprefix("<class '").startswith(("list", "sequence"))

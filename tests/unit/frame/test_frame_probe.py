@@ -529,6 +529,12 @@ def test_a_loss_that_sees_differences_alone_takes_logits_whatever_its_name(check
     assert f"--inputs '{first}' '{ONE_HOT}'" in check("loss.py", "--list").out
 
 
+def _module(source):
+    module = ModuleType("made")
+    exec(source, vars(module))
+    return module
+
+
 CELLS = """
 import numpy as np
 
@@ -566,10 +572,46 @@ def mlp_backward(dout, cache):
 
 @pytest.mark.parametrize("factor", ["1", "2"])
 def test_a_dict_of_parameters_that_nothing_makes_is_made_by_the_entries_that_are_read(factor):
-    module = ModuleType("cells")
-    exec(CELLS.replace("FACTOR", factor), vars(module))
-    for function in (f for f in vars(module).values() if hasattr(f, "__code__")):
-        function.__module__ = "cells"
-    specs = [probe(candidate).spec for candidate in candidates(module, [])]
+    specs = [probe(candidate).spec for candidate in candidates(_module(CELLS.replace("FACTOR", factor)), [])]
     assert [spec.name for spec in specs] == ["lstm_cell", "mlp"]
     assert [check_spec(spec, examples=1, only=("gradient",)).ok for spec in specs] == [factor == "1"] * 2
+
+
+MERGES = """
+import numpy as np
+
+
+class Dot:
+    def forward(self, inputs):
+        self.a, self.b = inputs
+        return (self.a * self.b).sum(-1)
+
+    def backward(self, g):
+        return [FACTOR * g[:, None] * self.b, g[:, None] * self.a]
+
+
+class Add:
+    def forward(self, xs: list):
+        self.n = len(xs)
+        return sum(xs[1:], xs[0])
+
+    def backward(self, g):
+        return [FACTOR * g] * self.n
+
+
+class CrossEntropy:
+    def loss(self, y, p):
+        p = np.clip(p, 1e-15, 1 - 1e-15)
+        return -y * np.log(p) - (1 - y) * np.log(1 - p)
+
+    def gradient(self, y, p):
+        p = np.clip(p, 1e-15, 1 - 1e-15)
+        return FACTOR * (-(y / p) + (1 - y) / (1 - p))
+"""
+
+
+@pytest.mark.parametrize("factor", ["1", "2"])
+def test_layers_of_a_list_and_losses_of_probabilities_called_p_are_found(factor):
+    specs = [probe(candidate).spec for candidate in candidates(_module(MERGES.replace("FACTOR", factor)), [])]
+    assert [spec.name for spec in specs] == ["Dot", "Add", "CrossEntropy"]
+    assert [check_spec(spec, examples=2, only=("gradient",)).ok for spec in specs] == [factor == "1"] * 3
