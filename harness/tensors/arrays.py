@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any, Literal
 
@@ -111,13 +111,15 @@ def to_tensor(value: Any, what: str) -> Tensor:
         value = np.asarray(value)
     if isinstance(value, np.ndarray):
         if value.dtype.kind not in "fiub":
-            raise SpecError(f"{what} has dtype {value.dtype}: real, integer and boolean arrays are supported")
+            write = ": make it one of numbers, np.array(….tolist(), float)" if value.dtype == object else ""
+            raise SpecError(f"{what} has dtype {value.dtype}: real, integer and boolean arrays are supported{write}")
         if any(stride < 0 for stride in value.strides) or not value.flags.writeable:
             value = value.copy()
         return torch.from_numpy(value.astype(np.float64) if value.dtype == np.longdouble else value)
     closure = "def run(x): return np.asarray(layer.forward(x)), lambda v: np.asarray(layer.backward(v))"
     foreign = f" of torch or NumPy; check a closure on NumPy's: {closure}" if hasattr(value, "__array__") else ""
-    raise SpecError(f"{what} is {type(value).__name__}, not a tensor, an array or a number{foreign}")
+    yielded = ": write return a, b in the place of yield a and yield b" if isinstance(value, Iterator) else ""
+    raise SpecError(f"{what} is {type(value).__name__}, not a tensor, an array or a number{foreign}{yielded}")
 
 
 def _supported(value: Tensor, what: str) -> Tensor:

@@ -310,3 +310,12 @@ def test_a_gradient_of_nothing_tells_no_mean_from_a_sum():
     report = gradcheck(Single(), NX, const(NX + 1), raise_exception=False)
     assert report.ok
     assert not any("of its losses" in n for n in report.notes)
+
+
+@pytest.mark.parametrize(
+    ("layer", "said"),
+    [(layers.Yields, "write return a, b in the place of yield"), (layers.OfObjects, "make it one of numbers")],
+)
+def test_gradients_that_are_no_arrays_of_numbers_are_told_what_to_write(layer, said):
+    with pytest.raises(SpecError, match=said):
+        gradcheck(layer(), NX)

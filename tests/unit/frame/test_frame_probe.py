@@ -615,3 +615,20 @@ def test_layers_of_a_list_and_losses_of_probabilities_called_p_are_found(factor)
     specs = [probe(candidate).spec for candidate in candidates(_module(MERGES.replace("FACTOR", factor)), [])]
     assert [spec.name for spec in specs] == ["Dot", "Add", "CrossEntropy"]
     assert [check_spec(spec, examples=2, only=("gradient",)).ok for spec in specs] == [factor == "1"] * 3
+
+
+def test_a_function_of_autograd_that_another_changes_is_found_too():
+    source = """
+import torch
+
+class Doubles(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x): return 2 * x
+    @staticmethod
+    def backward(ctx, g): return FACTOR * g
+
+class Wrong(Doubles):
+    @staticmethod
+    def backward(ctx, g): return g
+"""
+    assert [c.name for c in candidates(_module(source), [])] == ["Doubles", "Wrong"]
