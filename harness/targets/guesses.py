@@ -16,7 +16,16 @@ from harness.targets.candidates import Candidate, is_whole
 from harness.targets.find import is_expression, kind_of, names_in, sizes_drawn
 from harness.targets.handed_over import DICTS as HANDED
 from harness.targets.handed_over import parameters_among, written_over
-from harness.targets.made import LAYERS, asked_for, layers_written, parts_of, sizes_inside, written_as
+from harness.targets.made import (
+    LAYERS,
+    SHAPED,
+    asked_for,
+    initialised,
+    layers_written,
+    parts_of,
+    sizes_inside,
+    written_as,
+)
 from harness.targets.shapes import LIST, STEPS, WINDOWS, first_inputs, is_list, lookups, other_inputs
 from harness.tensors.library import imported_beside, library_of
 
@@ -204,12 +213,12 @@ def _guesses_of(
     """The guesses, sizes and arrays of the constructor as they are `written` where that is not by their own name."""
     build = candidate.source
     if candidate.makes:
-        build += f"({', '.join(_arguments(candidate, written))})"
+        build = initialised(candidate, f"{build}({', '.join(_arguments(candidate, written))})")
     divided = any(d in DIVISORS for d in _dimensions(candidate)) and len(written) > 0
     dims = [written.get(d, d) for d in _dimensions(candidate) if d not in arrays and not (divided and d in DIVISORS)]
     named = {n: "bool" if n in SWITCHES else "float" for n in inputs[1:] if n in (*SWITCHES, *SMALL)}
     scalars = {} if candidate.makes and operation_of(candidate.layer) else {**named, **candidate.scalars()}
-    firsts = first_inputs(["D", *dims] if arrays and dims else dims)
+    firsts = first_inputs(["D", *dims] if dims and (arrays or build.endswith(SHAPED)) else dims)
     firsts = [*firsts, *lookups(["D"])] if arrays else firsts
     if "embed" in candidate.name.lower():  # some take real numbers too, and cut off what is no whole one
         firsts = sorted(firsts, key=lambda first: not first[0].startswith("ints"))

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from harness.builds import from_string
-from harness.reading.members import is_named_derivative
+from harness.reading.members import function_of, is_named_derivative
 from harness.reading.signatures import parameters_of
 from harness.spec import RESERVED
 from harness.state.slots import walk
@@ -25,6 +25,9 @@ LAYERS = ("layers", "modules", "blocks", "sublayers", "stages")
 
 OBJECTS = ("cfg", "config", "conf", "hparams", "args", "opt", "settings")
 """What one is called that is an object or a dict of settings."""
+
+SHAPED = ", (D,))"
+"""How the code ends of one that is told the shape of an example."""
 
 MOST = 6
 """Sizes in a layer that are tried."""
@@ -145,6 +148,25 @@ def written_as(candidate: Candidate, parameter: inspect.Parameter, inner: Mappin
     if parameter.name in LAYERS and (parts := parts_of(candidate)):
         return f"[{', '.join(layers_written(parts, inner))}]"
     return ""
+
+
+def initialised(candidate: Candidate, build: str) -> str:
+    """The code of a layer that is to be told the shape of an example, D, and given an optimizer before its first forward, as those
+    of ML-From-Scratch; as it is of any other."""
+    ready = function_of(candidate.layer, "initialize") if candidate.makes else None
+    asked = [p.name for p in parameters_of(ready)[1:] if p.default is p.empty] if inspect.isfunction(ready) else []
+    if asked not in (["optimizer"], ["opt"]):
+        return build
+    kinds = [(n, v) for n, v in vars(candidate.module).items() if isinstance(v, type)]
+    free = [n for n, v in kinds if inspect.isfunction(getattr(v, "update", None)) and not _required(v)]
+    if not free or not hasattr(candidate.layer, "set_input_shape"):
+        return build
+    made = f"layer.set_input_shape(shape) or layer.initialize({free[0]}()) or layer"
+    return f"(lambda layer, shape: {made})({build}{SHAPED}"
+
+
+def _required(kind: type) -> list[str]:
+    return [p.name for p in parameters_of(kind) if p.default is p.empty]
 
 
 def layers_written(parts: list[Candidate], inner: Mapping[str, str]) -> list[str]:

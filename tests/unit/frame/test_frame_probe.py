@@ -625,10 +625,50 @@ class Doubles(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x): return 2 * x
     @staticmethod
-    def backward(ctx, g): return FACTOR * g
+    def backward(ctx, g): return 2 * g
 
 class Wrong(Doubles):
     @staticmethod
     def backward(ctx, g): return g
 """
     assert [c.name for c in candidates(_module(source), [])] == ["Doubles", "Wrong"]
+
+
+INITIALIZED = """
+import numpy as np
+
+
+class SGD:
+    def __init__(self, learning_rate=0.01):
+        self.learning_rate = learning_rate
+
+    def update(self, w, g):
+        return w - self.learning_rate * g
+
+
+class Dense:
+    def __init__(self, n_units, input_shape=None):
+        self.n_units, self.input_shape = n_units, input_shape
+
+    def set_input_shape(self, shape):
+        self.input_shape = shape
+
+    def initialize(self, optimizer):
+        self.optimizer = optimizer
+        self.W = np.random.randn(*self.input_shape, self.n_units)
+
+    def forward_pass(self, X, training=True):
+        self.X = X
+        return X @ self.W
+
+    def backward_pass(self, accum_grad):
+        dX = accum_grad @ self.W.T
+        self.W = self.optimizer.update(self.W, FACTOR * self.X.T @ accum_grad)
+        return dX
+"""
+
+
+@pytest.mark.parametrize("factor", ["1", "2"])
+def test_a_layer_that_is_told_its_shape_and_given_an_optimizer_is_made_so(factor):
+    (found,) = candidates(_module(INITIALIZED.replace("FACTOR", factor)), [])
+    assert check_spec(probe(found).spec, examples=2, only=("gradient",)).ok is (factor == "1")
