@@ -17,6 +17,7 @@ from harness.echo import answered, without_known
 from harness.events import Event, Finished, Noted, Started
 from harness.events import Refused as RefusedEvent
 from harness.findings.conditions import sizes
+from harness.findings.confirmed import right_again
 from harness.findings.evidence import finding_of
 from harness.judgement.comparison import not_finite
 from harness.judgement.verdict import Verdict
@@ -165,7 +166,7 @@ def _finding(check: Check, failure: Seen, failed: tuple[str, Verdict], seen: Seq
     assert failure.session is not None
     others = [s.session for s in seen if s is not failure and s.observation.outcome is Outcome.FAIL and s.session]
     finding = finding_of(failure.session, *failed, others, _judge_of(check))
-    where = _where(seen, failed[0], bool(finding.diagnosis))
+    where = _where(check, seen, failed[0], bool(finding.diagnosis))
     return replace(finding, diagnosis=(*finding.diagnosis, *where))
 
 
@@ -174,13 +175,12 @@ def _judge_of(check: Check) -> str:
     return "reference_judge" if check.name == "reference" else "judge"
 
 
-def _where(seen: Sequence[Seen], name: str, known: bool) -> tuple[str, ...]:
-    """At what sizes and options a tensor is wrong, where some examples verify it."""
-    failed = [
-        s.session.case.sizes for s in seen if s.session and s.observation.failed and s.observation.failed[0] == name
-    ]
-    passed = [s.session.case.sizes for s in seen if s.session and name in s.observation.tensors]
-    return sizes(failed, passed, known)
+def _where(check: Check, seen: Sequence[Seen], name: str, known: bool) -> tuple[str, ...]:
+    """At what sizes and options a tensor is wrong, where some examples verify it, and others of their sizes do."""
+    failed = [s.session for s in seen if s.session and s.observation.failed and s.observation.failed[0] == name]
+    passed = [s.session for s in seen if s.session and name in s.observation.tensors]
+    said = sizes([s.case.sizes for s in failed], [s.case.sizes for s in passed], known)
+    return said if said and right_again(name, passed, partial(observe, check)) else ()
 
 
 def _not_alone(seen: Observation, sessions: Sequence[Session]) -> Observation:

@@ -38,7 +38,7 @@ def request_of(spec: LayerSpec, example: Example, mode: str | None, device: torc
     """
     with build_may_refuse():
         layer = build(spec, example, mode, device)
-    inputs = tuple(_input(kind, example, k) for k, kind in enumerate(spec.kinds))
+    inputs = tuple(input_of(kind, example, k) for k, kind in enumerate(spec.kinds))
     if (library := library_of(layer)) == "torch":  # a function of the spec may have drawn with NumPy
         inputs = tuple(torch.as_tensor(x) if isinstance(x, np.ndarray) else x for x in inputs)
     elif library is None and meant_for(layer) == "numpy":
@@ -76,7 +76,8 @@ def _given(spec: LayerSpec, example: Example, mode: str | None, device: torch.de
     return {n: known[n] if n in known else reserved[n]() for n in spec.build_arguments()}
 
 
-def _input(kind: Floats | Ints | Drawn, example: Example, position: int) -> Any:
+def input_of(kind: InputKind, example: Example, position: int) -> Any:
+    """What the example has for one input, as the spec draws it."""
     rng = rng_of(example.seed, 3, position)
     if isinstance(kind, Floats):
         values = real_values(kind, kind.dims.shape(example.sizes), example.stratum, rng)
@@ -240,5 +241,5 @@ def _other_inputs(spec: LayerSpec, example: Example, case: Case, k: int) -> dict
     """Real inputs drawn from another seed."""
     again = replace(example, seed=example.seed + 1 + k)
     inputs = [n for n, leaf in case.subject.leaves.items() if leaf.role == "input"]
-    drawn = (_input(kind, again, j) for j, kind in enumerate(spec.kinds))
+    drawn = (input_of(kind, again, j) for j, kind in enumerate(spec.kinds))
     return {n: torch.as_tensor(getattr(v, "value", v)).to(case.leaves[n]) for n, v in zip(inputs, drawn, strict=False)}

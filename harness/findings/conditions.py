@@ -66,12 +66,42 @@ def sizes(failed: Sequence[Sizes], passed: Sequence[Sizes], known: bool = False)
     of either tell. That a size is more than 1 says nothing new where what is wrong is `known`."""
     if min(len(failed), len(passed)) < TELLING:
         return ()
+    settings = _shared(failed, passed)
+    alike = [s for s in passed if all(s[n] == failed[0][n] for n in settings)]
+    said = _telling(failed, passed)
+    if settings and said != (within := _telling(failed, alike) if len(alike) >= TELLING else ""):
+        said = " and ".join([*(f"{n} = {failed[0][n]!r}" for n in settings), within]) if within else ""
+    if settings and not alike and len(settings) == 1:
+        said = f"{settings[0]} = {failed[0][settings[0]]!r}"
+    if not said or (known and said in {f"{n} > 1" for n in failed[0]}):
+        return ()
+    return (f"wrong in the examples where {said}, and in no other",)
+
+
+def _named(every: Sequence[Sizes]) -> list[str]:
+    """The options that are words, or on or off."""
+    return [n for n in every[0] if all(isinstance(s.get(n), (str, bool)) for s in every)]
+
+
+def _shared(failed: Sequence[Sizes], passed: Sequence[Sizes]) -> list[str]:
+    """The options that are alike wherever it fails, and not wherever it passes: sizes are told by examples of those alone, for
+    what passes under other options may do so at any size."""
+    return [
+        n
+        for n in _named([*failed, *passed])
+        if len({s[n] for s in failed}) == 1 and any(s[n] != failed[0][n] for s in passed)
+    ]
+
+
+def _telling(failed: Sequence[Sizes], passed: Sequence[Sizes]) -> str:
+    """The simplest condition that holds at all that failed and at none that passed; empty where there is none."""
     every = [*failed, *passed]
     numbers = [n for n in failed[0] if all(type(s.get(n)) in (int, float) for s in every)]
     whole = [n for n in numbers if all(type(s[n]) is int for s in every)]
-    named = [n for n in failed[0] if n not in numbers and all(isinstance(s.get(n), (str, bool)) for s in every)]
+    beyond = [n for n in numbers if any(s[n] > 2 for s in every)]  # of 1 and 2 alone, 2 is what is more than 1
+    named = _named(every)
     alike: list[list[tuple[Any, Holds]]] = [
-        [(n, _equal(n, value)) for n in numbers for value in (0, 1, 2)],
+        [(n, _equal(n, value)) for n in numbers for value in (0, 1, 2) if value < 2 or n in beyond],
         [(n, _equal(n, failed[0][n])) for n in named],
         [(n, test) for n in whole for test in _of_one(n)],
         [(n, _unequal(n)) for n in numbers if n not in whole],
@@ -79,10 +109,7 @@ def sizes(failed: Sequence[Sizes], passed: Sequence[Sizes], known: bool = False)
         [(n, _equal(n, failed[0][n])) for n in numbers],
         [(n, _from(n, failed, passed)) for n in whole],
     ]
-    said = _simplest(alike, failed, passed)
-    if not said or (known and said in {f"{n} > 1" for n in whole}):
-        return ()
-    return (f"wrong in the examples where {said}, and in no other",)
+    return _simplest(alike, failed, passed)
 
 
 def _simplest(alike: Sequence[Sequence[tuple[Any, Holds]]], failed: Sequence[Sizes], passed: Sequence[Sizes]) -> str:

@@ -11,7 +11,7 @@ import torch
 from diagnosed import Of, X, diagnosis, randn
 from torch import Tensor
 
-from harness import LayerSpec, check
+from harness import LayerSpec, check, ints
 from harness.findings.conditions import sizes
 
 pytestmark = pytest.mark.usefixtures("diagnosed")
@@ -126,3 +126,42 @@ def test_where_what_is_wrong_is_known_no_size_is_named_that_goes_with_more_than_
     assert sizes(failed, passed) == ("wrong in the examples where D > 1, and in no other",)
     assert sizes(failed, passed, known=True) == ()
     assert sizes(failed, [*passed, {"D": 3}], known=True) == ("wrong in the examples where D is even, and in no other",)
+
+
+def test_a_size_is_told_by_examples_of_the_options_that_fail_alone():
+    failed = [{"C": 2, "how": "mean"}, {"C": 2, "how": "mean"}]
+    others = [{"C": 5, "how": "sum"}, {"C": 3, "how": "none"}]
+    ones = [{"C": 1, "how": "mean"}, {"C": 1, "how": "mean"}]
+    told = "wrong in the examples where {}, and in no other"
+    assert sizes(failed, others) == (told.format("how = 'mean'"),)
+    assert sizes(failed, [*others, *ones]) == (told.format("how = 'mean' and C > 1"),)
+    assert sizes(failed, [*others, *ones[:1]]) == ()
+    assert sizes(failed, [*others, *ones, {"C": 4, "how": "mean"}]) == (told.format("C = 2"),)
+
+
+class Squares:
+    """The sum of squares of each group's entries; twice the right gradient `by_size`, of more than 3 entries, or that of another
+    group for the first."""
+
+    def __init__(self, by_size: bool) -> None:
+        self.by_size = by_size
+
+    def forward(self, x: Tensor, group: Tensor) -> Tensor:
+        self.x, self.group = x, group
+        return torch.zeros(4, dtype=x.dtype).index_add(0, group, x.square())
+
+    def backward(self, d: Tensor) -> Tensor:
+        right = 2 * self.x * d[self.group]
+        if self.by_size:
+            return right * (2 if len(self.x) > 3 else 1)
+        return 2 * self.x * torch.where(self.group > 0, d[self.group], d[self.group.max()])
+
+
+def test_a_size_is_told_where_other_labels_of_those_sizes_are_right_too():
+    def told(by_size: bool) -> tuple[str, ...]:
+        spec = LayerSpec(lambda: Squares(by_size), ("N", ints("N", below=4)), name="Squares")
+        (failed,) = check(spec, examples=8, seed=2, only=("input_gradient",)).failures
+        return failed.finding.diagnosis[1:]
+
+    assert told(by_size=True) == ("wrong in the examples where N is 5 or more (right up to 3), and in no other",)
+    assert told(by_size=False) == ()  # the first group is met from N = 3 on, by chance

@@ -158,7 +158,7 @@ RANKS = [
     {"judgement.acceptance", "low_precision.outputs", "judgement.place", "low_precision.scales"},
     {"judgement.judge"},
     {"judgement.comparison", "session"},
-    {"judgement.accord", "aggregate", "checks", "judgement.coarse", "echo", "findings.evidence"},
+    {"judgement.accord", "aggregate", "checks", "judgement.coarse", "echo", "findings.confirmed", "findings.evidence"},
     {"judgement.fine"},
     {"judgement.unaided"},
     {"chance", "checks.*", "low_precision.finer"},
