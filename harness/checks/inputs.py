@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -27,7 +28,7 @@ from harness.oracles.budget import Budget, Spent
 from harness.outcome import Outcome
 from harness.report import Finding
 from harness.session import Observation, Session
-from harness.subject import Gradients
+from harness.subject import Evaluation, Gradients
 from harness.tensors.arrays import rms
 from harness.tensors.layouts import LAYOUTS, dense, moved
 
@@ -66,6 +67,8 @@ def special_values(session: Session) -> Observation:
                 return Observation(Outcome.FAIL, reason=f"at {point.what}: {finding.analytic}", finding=finding)
             continue
         except BackwardRaised as raised:
+            if _without_slope(point.case):
+                continue
             return Observation(Outcome.FAIL, reason=f"at {point.what}: {raised.told()}")
         verdicts = {n: v for n, v in verdicts.items() if not _excused(session, point, n, v)}
         if failed := next((n for n, v in verdicts.items() if v.outcome is Outcome.FAIL), None):
@@ -182,6 +185,19 @@ def judged(point: Special, budget: Budget) -> Verdicts:
         return known if point.bare or point.faint else known | _smooth(session, verdicts)
     except Spent:  # whether it is a jump is not known, nor counted
         return known
+
+
+def _without_slope(case: Case) -> bool:
+    """Whether outputs jump at the very point, or a quotient of theirs diverges there: what raises (an inverse of R, of a matrix
+    without full rank) keeps back no gradient that there is."""
+
+    def run(leaves: Mapping[str, Tensor], *rest: Any) -> Evaluation:
+        return replace(case.subject.run(leaves, *rest), pullback=lambda _: {n: torch.zeros_like(leaves[n]) for n in x})
+
+    x = case.subject.wanted()
+    f = Judge(case.at(subject=replace(case.subject, run=run))).differences
+    edges = Edges(f)
+    return any(edges.begins(f.direction(1, [n])) or edges.singular(n) is not None for n in f.case.wanted)
 
 
 def _excused(session: Session, point: Special, name: str, verdict: Verdict) -> bool:

@@ -218,6 +218,34 @@ def test_a_backward_that_raises_at_special_values_fails():
     assert "ZeroDivisionError: at zero" in result.reason
 
 
+class Length:
+    """|x| of each row, or x/|x|, which jumps at 0; backward refuses a row of zeros."""
+
+    def __init__(self, unit: bool) -> None:
+        self.unit = unit
+
+    def forward(self, x):
+        self.x, self.n = x, x.norm(dim=-1, keepdim=True)
+        return x / torch.where(self.n == 0, 1.0, self.n) if self.unit else self.n
+
+    def backward(self, d):
+        if not self.n.all():
+            raise ZeroDivisionError("a row of zeros")
+        h = self.x / self.n
+        return (d - h * (d * h).sum(-1, keepdim=True)) / self.n if self.unit else d * h
+
+
+def test_a_backward_may_raise_where_the_outputs_jump():
+    def at(unit: bool) -> Any:
+        spec = LayerSpec(lambda: Length(unit), "B D", dims={"B": (2,), "D": (2,)})
+        return check(spec, examples=2, only=("special_values",)).results[0]
+
+    assert at(unit=True).outcome is Outcome.PASS
+    failed = at(unit=False)  # between the slopes of a kink there is a gradient
+    assert failed.outcome is Outcome.FAIL
+    assert "backward raised ZeroDivisionError: a row of zeros" in failed.reason
+
+
 def test_a_jump_is_never_failed():
     class Sign:
         def forward(self, x):
