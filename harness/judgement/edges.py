@@ -28,6 +28,9 @@ it for a smooth function, 0.66 for x − x^1.1."""
 JUMPING = 48
 """From how much on it is a jump's, which grows by 64; that of a tenth root grows by 42."""
 
+POLE = 128
+"""From how much on it is a jump's no more: the outputs themselves more than double where the step is 64 times finer, as 1/x at 0."""
+
 QUOTIENTS = tuple(2.0**-k for k in range(6, 42, 6))
 """The steps of these quotients, in units of the spread."""
 
@@ -116,7 +119,8 @@ class Edges:
 
     def singular(self, name: str) -> Tensor | None:
         """The entries at which a one-sided quotient grows without end though the outputs do not jump, as √x at 0 whatever its
-        backward says there; None if there are none, or more entries to look at than `SEARCHED`."""
+        backward says there, or 1/x where that is written as 0; None if there are none, or more entries to look at than
+        `SEARCHED`."""
         x = self.f.case.leaves[name]
         if x.numel() > SEARCHED or not any(self._output_diverges(name, side) for side in (1.0, -1.0)):
             return None
@@ -130,7 +134,7 @@ class Edges:
         found = [c.abs() / h for c, h in zip(self._changes(sizes, side), QUOTIENTS, strict=False)]
         if not found:
             return False
-        jumps = torch.stack([b >= JUMPING * a for a, b in pairwise(found)]).any(0)
+        jumps = torch.stack([(JUMPING * a <= b) & (b <= POLE * a) for a, b in pairwise(found)]).any(0)
         return bool((_grows(torch.stack(found)) & ~jumps).any())
 
     def _quotients(self, d: Direction, side: float) -> list[float]:

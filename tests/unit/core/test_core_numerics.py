@@ -194,6 +194,21 @@ def test_whatever_a_backward_says_at_a_singular_point_the_others_are_judged(shap
     assert verdict(safe_sqrt(1.001, at_zero), x)[0] is Outcome.FAIL
 
 
+@pytest.mark.parametrize("power", [1, 2, 0.5])
+def test_what_is_written_as_zero_at_a_pole_is_a_singular_point(power):
+    x = np.array([[0.0, 0.7, 1.1, 2.0], [1.3, -0.9, 0.0, 0.5]])
+
+    def pole(factor):
+        size = lambda x: np.where(x == 0, 1.0, np.abs(x))  # noqa: E731
+        slope = lambda x: -power * factor * (x != 0) * size(x) ** (-power - 1)  # noqa: E731
+        return Elementwise(lambda x: np.sign(x) * size(x) ** -power, slope)
+
+    outcome, reason = verdict(pole(1.0), x)
+    assert outcome is Outcome.PASS
+    assert "2 entries of x sit at a singular point" in reason
+    assert verdict(pole(1.001), x)[0] is Outcome.FAIL
+
+
 @pytest.mark.parametrize("layer", [Elementwise(np.sign, lambda x: 0 * x), Elementwise(np.floor, lambda x: 0 * x)])
 def test_a_jump_is_no_singular_point(layer):
     outcome, reason = verdict(layer, np.array([[0.0, 0.5, 1.0, 2.0]]))
