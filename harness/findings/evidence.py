@@ -81,7 +81,9 @@ def _diagnosis(
         return (
             "backward gives the same whatever the cotangent is: it ignores it (a loss's backward takes no argument)",
         )
-    if said := _of_part(session.case, name, draws) or _of_outputs(session.case, name):
+    if said := _of_part(session.case, name, draws) or _of_outputs(
+        [session.case, *(s.case for s in others[:FRESH])], name
+    ):
         return said
     shown = (verdict.case or session.case, claimed, verdict.expected)
     followed = _is_autograds(getattr(session, judge), name, verdict.expected)
@@ -141,7 +143,14 @@ def _of_part(case: Case, name: str, draws: Sequence[Base]) -> tuple[str, ...]:
     return ()
 
 
-def _of_outputs(case: Case, name: str) -> tuple[str, ...]:
+def _of_outputs(cases: Sequence[Case], name: str) -> tuple[str, ...]:
+    """An output whose cotangent changes nothing at any of these: of a matrix of one entry a term may have none that another size
+    has."""
+    first, *others = (_left_out(case, name) for case in cases)
+    return first if all(first == other for other in others) else ()
+
+
+def _left_out(case: Case, name: str) -> tuple[str, ...]:
     """Of several outputs one that the tensor moves, and whose cotangent changes nothing."""
     given, g, outputs = case.base.cotangents, case.base.gradients.get(name), case.base.outputs
     if not case.subject.takes_cotangent or g is None or not g.any() or not len(given) == len(outputs) > 1:

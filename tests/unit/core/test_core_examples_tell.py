@@ -95,6 +95,32 @@ def test_a_part_of_the_cotangent_is_told():
     assert not any("same" in s for s in of(lambda d, x, y: 0.5 * d.clamp(-1.2, 1.2) @ W.T))
 
 
+class Lengths:
+    """2x, and the squared length of each row, whose gradient has the entries from index `start` on alone."""
+
+    def __init__(self, start):
+        self.start = start
+
+    def forward(self, x):
+        self.x = x
+        return 2 * x, x.square().sum(1)
+
+    def backward(self, dy, ds):
+        counts = torch.arange(self.x.shape[1]) >= self.start
+        return 2 * dy + 2 * self.x * ds[:, None] * counts
+
+
+def test_an_output_is_left_out_where_it_is_at_other_sizes_too():
+    def told(start):
+        spec = LayerSpec(lambda: Lengths(start), "B D", dims={"B": (2,), "D": (1, 3)}, name="Lengths")
+        (failed,) = check(spec, examples=4, only=("input_gradient",)).failures
+        return failed.finding.diagnosis
+
+    said = "the cotangent of output1 changes nothing, although x moves that output: it is left out"
+    assert told(9) == (said,)
+    assert said not in told(1)  # of one column nothing is left
+
+
 def test_what_is_rounded_on_its_way_is_told():
     of = lambda dtype: diagnosis(Of(torch.sin, lambda d, x, y: (d * x.cos()).to(dtype).double()), randn(4, 3))  # noqa: E731
     assert of(torch.float16) == ("every entry is a float16 number near the right one: it is rounded on its way",)
