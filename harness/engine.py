@@ -17,7 +17,7 @@ from harness.echo import answered, without_known
 from harness.events import Event, Finished, Noted, Started
 from harness.events import Refused as RefusedEvent
 from harness.findings.conditions import sizes
-from harness.findings.confirmed import right_again
+from harness.findings.confirmed import of_sizes
 from harness.findings.evidence import finding_of
 from harness.judgement.comparison import not_finite
 from harness.judgement.verdict import Verdict
@@ -180,7 +180,7 @@ def _where(check: Check, seen: Sequence[Seen], name: str, known: bool) -> tuple[
     failed = [s.session for s in seen if s.session and s.observation.failed and s.observation.failed[0] == name]
     passed = [s.session for s in seen if s.session and name in s.observation.tensors]
     said = sizes([s.case.sizes for s in failed], [s.case.sizes for s in passed], known)
-    return said if said and right_again(name, passed, partial(observe, check)) else ()
+    return said if said and of_sizes(name, failed, passed, partial(observe, check)) else ()
 
 
 def _not_alone(seen: Observation, sessions: Sequence[Session]) -> Observation:
