@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,24 +17,21 @@ from harness.domain import BackwardRaised, Refused
 from harness.examples.special import Special, special_points
 from harness.findings.evidence import placed
 from harness.judgement.accord import ASKING, agreed, as_autograd, bends
+from harness.judgement.broken import in_stairs, without_slope
 from harness.judgement.comparison import agreement, not_finite, within_scatter
 from harness.judgement.edges import Edges
 from harness.judgement.judge import Judge
-from harness.judgement.surroundings import Surroundings
 from harness.judgement.unaided import Unaided
 from harness.judgement.verdict import Verdict
 from harness.oracles.budget import Budget, Spent
 from harness.outcome import Outcome
 from harness.report import Finding
 from harness.session import Observation, Session
-from harness.subject import Evaluation, Gradients
+from harness.subject import Gradients
 from harness.tensors.arrays import rms
 from harness.tensors.layouts import LAYOUTS, dense, moved
 
 Verdicts = dict[str, Verdict]
-
-STAIRS = (1, 2, 3)
-"""Along which directions stairs are looked for: over a step within them the claim may be right along one of them alone."""
 
 FORWARDS = 40
 """How many the special points of a case may take where autograd agrees with every gradient to its last digits."""
@@ -57,6 +53,7 @@ def special_values(session: Session) -> Observation:
     if wrong := [n for n, v in session.judge.verdicts.items() if v.outcome is Outcome.FAIL]:
         return Observation(Outcome.SKIP, reason=f"wrong at the values as drawn already: {', '.join(wrong)}")
     found: list[tuple[Special, Verdicts]] = []
+    raised_at: list[str] = []
     points, budget = list(special_points(case)), Budget(FORWARDS)
     for later, point in zip(reversed(range(len(points))), points, strict=True):
         budget.kept = LEAST * later + ASKING
@@ -67,9 +64,10 @@ def special_values(session: Session) -> Observation:
                 return Observation(Outcome.FAIL, reason=f"at {point.what}: {finding.analytic}", finding=finding)
             continue
         except BackwardRaised as raised:
-            if _without_slope(point.case):
-                continue
-            return Observation(Outcome.FAIL, reason=f"at {point.what}: {raised.told()}")
+            if not without_slope(point.case):
+                return Observation(Outcome.FAIL, reason=f"at {point.what}: {raised.told()}")
+            raised_at.append(f"at {point.what}, where outputs jump or have no slope: {raised.told()}")
+            continue
         verdicts = {n: v for n, v in verdicts.items() if not _excused(session, point, n, v)}
         if failed := next((n for n, v in verdicts.items() if v.outcome is Outcome.FAIL), None):
             return _failure(session, point, failed, verdicts[failed])
@@ -78,8 +76,10 @@ def special_values(session: Session) -> Observation:
         }:
             found.append((point, verdicts))
     if not found:
-        return Observation(Outcome.SKIP, reason="it has no special point that its forward takes")
-    return _together(found)
+        why = "; ".join(raised_at) or "it has no special point that its forward takes"
+        return Observation(Outcome.SKIP, reason=why)
+    seen = _together(found)
+    return replace(seen, reason="; ".join(filter(None, (seen.reason, *raised_at))))
 
 
 def input_layout(session: Session) -> Observation:
@@ -187,26 +187,13 @@ def judged(point: Special, budget: Budget) -> Verdicts:
         return known
 
 
-def _without_slope(case: Case) -> bool:
-    """Whether outputs jump at the very point, or a quotient of theirs diverges there: what raises (an inverse of R, of a matrix
-    without full rank) keeps back no gradient that there is."""
-
-    def run(leaves: Mapping[str, Tensor], *rest: Any) -> Evaluation:
-        return replace(case.subject.run(leaves, *rest), pullback=lambda _: {n: torch.zeros_like(leaves[n]) for n in x})
-
-    x = case.subject.wanted()
-    f = Judge(case.at(subject=replace(case.subject, run=run))).differences
-    edges = Edges(f)
-    return any(edges.begins(f.direction(1, [n])) or edges.singular(n) is not None for n in f.case.wanted)
-
-
 def _excused(session: Session, point: Special, name: str, verdict: Verdict) -> bool:
     """Whether a claim is refuted and yet no fault."""
     if verdict.outcome is not Outcome.FAIL:
         return False
     if not _shows(session, point, name, verdict) or _is_choice(session, point, name, verdict):
         return True
-    return point.bare and _in_stairs(verdict.case or point.case, name)
+    return point.bare and in_stairs(verdict.case or point.case, name)
 
 
 def _shows(session: Session, point: Special, name: str, verdict: Verdict) -> bool:
@@ -219,17 +206,6 @@ def _shows(session: Session, point: Special, name: str, verdict: Verdict) -> boo
     off = (claimed.double() - verdict.expected.double()).abs().max()
     least, most = min(_sizes(there.cotangents)), max(_sizes(drawn.cotangents))
     return not bool(off / least <= torch.finfo(usual.dtype).eps * usual.double().abs().max() / most)
-
-
-def _in_stairs(case: Case, name: str) -> bool:
-    """Whether the outputs jump where digits run out, as log(1 − σ(z)) does at z = 35, and the claim is right over the jumps. What is
-    rounded on purpose is failed at the values as drawn."""
-    judge = Judge(case)
-    f = judge.differences
-    with suppress(Refused):
-        drawn = (f.direction(number, [name]) for number in STAIRS)
-        return any(Surroundings(f).stairs(judge.claim.gradients, d) for d in drawn)
-    return False
 
 
 def _sizes(cotangents: Sequence[Tensor]) -> list[float]:

@@ -20,10 +20,13 @@ from harness.reading.masks import RATES
 from harness.report import Finding
 from harness.session import Observation, Session
 
-VAGUE = ("p", "rate", "drop")
-"""Those that may be a power, a share or a slope, unless the layer does nothing but scale its input."""
+VAGUE = ("p", "rate")
+"""Those that may be a power or a share, unless the layer does nothing but scale its input."""
 
-SAMPLED = "draws in evaluation too, which is neither a mask nor noise on an input"
+SAMPLED = (
+    "draws in evaluation too, and no mask or noise on an input is seen in it: right of a layer that is a sample, for which write "
+    'skip=("mask",), and wrong of one that disturbs training'
+)
 
 SURE = 1e-9
 """The probability of a false alarm that a test on random draws may have at most."""
@@ -62,7 +65,7 @@ def _evaluation(session: Session) -> Observation:
     case = session.case
     if session.random:
         if not disturbs(case):
-            return Observation(Outcome.PASS, {"output": 0.0}, reason=SAMPLED)
+            return Observation(Outcome.INCONCLUSIVE, unverified={"output": math.inf}, reason=SAMPLED)
         finding = Finding(("output", None), "two evaluations differ", "a deterministic evaluation", "exact", 1, 1)
         return Observation(Outcome.FAIL, reason="eval draws random numbers", finding=finding)
     if not case.subject.draws:
@@ -74,7 +77,8 @@ def _silent(session: Session) -> Observation:
     """No draw was seen: wrong where an option says that there is one and enough was tried to be sure."""
     case = session.case
     said = {n: v for n, v in case.sizes.items() if n in RATES and isinstance(v, float) and 0 < v < 1}
-    if not said or (said.keys() <= {*VAGUE} and not _may_drop(session, said.values())):
+    vague = said.keys() <= {*VAGUE} and not _may_drop(session, said.values())
+    if not said or vague or any(_is_slope(case, rate) for rate in said.values()):
         return Observation(Outcome.SKIP, reason="the layer draws no random numbers")
     rate = next(iter(said.values()))
     entries = sum(int(y.count_nonzero()) for y in case.base.outputs)  # zero is zero under every mask
@@ -90,10 +94,20 @@ def _silent(session: Session) -> Observation:
 def _may_drop(session: Session, rates: Iterable[float]) -> bool:
     """Whether it does nothing but scale its input, and not by a number that is called a rate: `rate * x` is a layer of its own."""
     found = _gain(session)
-    if found is None or any(torch.allclose(found[1], torch.full_like(found[1], r)) for r in rates):
-        return False
-    with suppress(Refused):  # a slope on one side of zero alone is another on the other
-        return multiplies(session.case, *found, -1.0)
+    return found is not None and not any(torch.allclose(found[1], torch.full_like(found[1], r)) for r in rates)
+
+
+def _is_slope(case: Case, rate: float) -> bool:
+    """Whether a rate is the slope of a leaky relu: the multiple of an input where that is negative, and 1 where it is not."""
+    with suppress(Refused):
+        return any(
+            all(
+                torch.allclose(case.outputs_at({**case.leaves, n: x})[0], torch.where(x > 0, x, rate * x))
+                for x in (t, -t)
+            )
+            for n in case.subject.wanted("input")
+            if (t := case.leaves[n]).shape == case.base.outputs[0].shape
+        )
     return False
 
 

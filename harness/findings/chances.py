@@ -14,6 +14,12 @@ and at neighbours along three axes."""
 AMONG = 4096
 """Of how many entries it is asked whether they recur."""
 
+SEVERAL = 3
+"""In how many draws at least an entry is dropped, and is not."""
+
+APART = 10
+"""Within what factor what is not dropped lies."""
+
 
 def share_kept(gains: Tensor) -> float | None:
     """Of entries that are dropped or multiplied by one number g > 1 the mean of all: g times the share that is kept."""
@@ -99,3 +105,12 @@ def recurs(here: Tensor, there: Tensor) -> bool:
     again = (here[:, None] == here[None]) & (there[:, None] == there[None]) & (moves[:, None] & moves[None])
     pairs = again.sum((0, 1)) - moves.sum(0)  # each draw with itself
     return bool(((pairs > 0) & (here != here[0]).any(0)).any())
+
+
+def dropped(drawn: Tensor) -> Tensor:
+    """Which entries are 0 in several draws (rows), and in several others all of one size: what a mask drops is. What saturation
+    takes away is small in some before it is 0."""
+    sizes = drawn.abs()
+    none = sizes == 0
+    count, least = none.sum(0), torch.where(none, math.inf, sizes).amin(0)
+    return (count >= SEVERAL) & (count <= len(drawn) - SEVERAL) & (least >= sizes.amax(0) / APART)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from itertools import cycle, islice
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -36,9 +37,11 @@ def of_sizes(name: str, failed: Sequence[Session], passed: Sequence[Session], as
     the most first: these may be alike, or be the ones that matter, by chance."""
     few = sorted((s for s in failed if _numbers(s) <= LARGE), key=_numbers)[:WRONG]
     many = sorted((s for s in passed if _numbers(s) <= LARGE), key=_numbers, reverse=True)
-    right = (_outcome(name, s.case, k, asked) for k, s in enumerate(islice(cycle(many), DRAWS), 1))
-    wrong = (_outcome(name, s.case, k, asked) for k, s in enumerate(islice(cycle(few), WRONG), 1))
-    return Outcome.FAIL not in right and Outcome.PASS not in wrong
+    right = [_outcome(name, s.case, k, asked) for k, s in enumerate(islice(cycle(many), DRAWS), 1)]
+    if Outcome.PASS not in right or Outcome.FAIL in right:
+        return False
+    wrong = [_outcome(name, s.case, k, asked) for k, s in enumerate(islice(cycle(few), WRONG), 1)]
+    return Outcome.FAIL in wrong and Outcome.PASS not in wrong
 
 
 def _numbers(session: Session) -> int:
@@ -46,11 +49,14 @@ def _numbers(session: Session) -> int:
 
 
 def _outcome(name: str, case: Case, number: int, asked: Asked) -> Outcome | None:
-    """Whether it is verified, or wrong, at another draw of a case's sizes; None where the layer refuses that."""
+    """Whether it is verified, or wrong, at another draw of a case's sizes; None where the layer refuses that, or its inputs can't be
+    drawn one by one."""
+    others = frozenset(n for n in case.wanted if n != name)
+    seed = case.seed + 7919 * number
+    leaves = _drawn_anew(case, seed, STRATA[number % len(STRATA)])
+    if leaves is None:
+        return None
     with suppress(Refused), forward_may_refuse():
-        others = frozenset(n for n in case.wanted if n != name)
-        seed = case.seed + 7919 * number
-        leaves = _drawn_anew(case, seed, STRATA[number % len(STRATA)])
         seen = asked(Session(case.at(leaves=leaves, seed=seed, spared=others, known_wrong=True)))
         if seen.failed is not None and seen.failed[0] == name:
             return seen.outcome
@@ -58,9 +64,11 @@ def _outcome(name: str, case: Case, number: int, asked: Asked) -> Outcome | None
     return None
 
 
-def _drawn_anew(case: Case, seed: int, stratum: str) -> dict[str, Tensor]:
-    """Inputs as the spec draws them and parameters, all from another seed."""
+def _drawn_anew(case: Case, seed: int, stratum: str) -> dict[str, Tensor] | None:
+    """Inputs as the spec draws them and parameters, all from another seed; None of inputs that are dicts or lists."""
     example = Example(case.sizes, {}, stratum, seed)
     drawn = {n: input_of(kind, example, k) for k, (n, kind) in enumerate(case.domains.items())}
-    inputs = {n: torch.as_tensor(getattr(x, "value", x)).to(case.leaves[n]) for n, x in drawn.items()}
-    return {**redrawn(case.subject, seed), **inputs}
+    values = {n: getattr(x, "value", x) for n, x in drawn.items()}
+    if not all(isinstance(x, (Tensor, np.ndarray)) and x.shape == case.leaves[n].shape for n, x in values.items()):
+        return None
+    return {**redrawn(case.subject, seed), **{n: torch.as_tensor(x).to(case.leaves[n]) for n, x in values.items()}}

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 
 import torch
 from torch import Tensor
 
 from harness.case import Case
-from harness.domain import Refused
+from harness.domain import BackwardRaised, Refused
 from harness.draws import rng_of, signed_like
-from harness.findings.chances import recurs
+from harness.findings.chances import dropped, recurs
 from harness.reading.masks import RATES
+from harness.subject import Gradients
 
 DRAWS = 21
 """In how many draws a mask is looked for."""
@@ -33,21 +35,47 @@ def adds_noise(case: Case, drawn: Tensor, expected: Tensor) -> bool:
 
 
 def disturbs(case: Case) -> bool:
-    """Whether what evaluation draws is what disturbs training alone: at a rate that is stated, a mask, or noise that an input is
-    multiplied by or that is added to it. A sample (of Gumbel's softmax, of a posterior) is what its layer is for."""
+    """Whether what evaluation draws is seen to be what disturbs training alone: at a rate that is stated, a mask, or noise that an
+    input is multiplied by or that is added to it. A sample (of Gumbel's softmax, of a posterior) is what its layer is for."""
     if any(n in RATES and isinstance(v, float) and 0 < v < 1 for n, v in case.sizes.items()) or not case.replays:
         return True
+    return any(_seen(case, how) for how in (_on_an_input, _in_outputs, _in_gradients))
+
+
+def _seen(case: Case, how: Callable[[Case], bool]) -> bool:
+    with suppress(Refused, BackwardRaised):
+        return how(case)
+    return False
+
+
+def _on_an_input(case: Case) -> bool:
     inputs, y = case.subject.wanted("input"), case.base.outputs[0]
     alike = [n for n in inputs if case.leaves[n].shape == y.shape and bool((case.leaves[n] != 0).all())]
     drawn = case.outputs_at(case.leaves, case.seed + 101)[0].double().flatten()
-    if any(
+    return any(
         multiplies(case, n, y / case.leaves[n]) or adds_noise(case, drawn, case.leaves[n].double().flatten())
         for n in alike
-    ):
-        return True
-    other = {**case.leaves, **{n: 1.25 * case.leaves[n] for n in inputs}}
+    )
+
+
+def _in_outputs(case: Case) -> bool:
+    """Whether entries of the first output recur, as functions of a mask with few entries do."""
+    other = {**case.leaves, **{n: 1.25 * case.leaves[n] for n in case.subject.wanted("input")}}
     seeds = range(case.seed + 101, case.seed + 101 + DRAWS)
-    with suppress(Refused):
-        here, there = (torch.stack([case.outputs_at(at, k)[0].flatten() for k in seeds]) for at in (case.leaves, other))
-        return recurs(here.double(), there.double())
-    return True
+    here, there = (torch.stack([case.outputs_at(at, k)[0].flatten() for k in seeds]) for at in (case.leaves, other))
+    return recurs(here.double(), there.double())
+
+
+def _in_gradients(case: Case) -> bool:
+    """Whether an entry of a gradient is dropped, in these draws and in as many others: of units inside each has one of its own."""
+    first, second = (
+        [case.at(seed=case.seed + k).pulled(case.base.cotangents) for k in range(start, start + DRAWS)]
+        for start in (101, 101 + DRAWS)
+    )
+    return any(bool((_dropped(first, n) & _dropped(second, n)).any()) for n in case.wanted)
+
+
+def _dropped(drawn: list[Gradients], name: str) -> Tensor:
+    return dropped(
+        torch.stack([torch.as_tensor(0.0 if (g := each.get(name)) is None else g).flatten() for each in drawn])
+    )

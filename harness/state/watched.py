@@ -96,12 +96,12 @@ class Watched(Calls):
 
 
 def decoy(value: Tensor) -> Tensor:
-    """Other values of the same kind: the same ones in other places, which no domain can object to, but with one from the middle for
-    the largest and the smallest, so that what goes by all of them, a mean or a maximum, is another too."""
+    """Other values of the same kind: the same ones in other places, which few domains object to. Of four or more one from the middle
+    stands for the largest and the smallest, so that what goes by all of them, a mean or a maximum, is another too."""
     if value.numel() == 1 and value.is_floating_point():
         return 0.75 * value
     other = value.flatten().roll(1)
-    if value.is_floating_point() and value.numel() > 1:
+    if value.is_floating_point() and value.numel() > 3:
         order = other.argsort()
         other[order[[0, -1]]] = other[order[len(order) // 2]].clone()
     return other.reshape(value.shape)

@@ -11,8 +11,10 @@ import torch
 from diagnosed import Of, X, diagnosis, randn
 from torch import Tensor
 
-from harness import LayerSpec, check, ints
+from harness import LayerSpec, Outcome, Report, check, ints
 from harness.findings.conditions import sizes
+from harness.findings.confirmed import of_sizes
+from harness.session import Observation
 
 pytestmark = pytest.mark.usefixtures("diagnosed")
 
@@ -177,3 +179,35 @@ def test_a_size_is_told_where_other_labels_of_those_sizes_answer_alike(gradient,
     spec = LayerSpec(lambda: Squares(gradient), ("N", ints("N", below=4)), name="Squares")
     (failed,) = check(spec, examples=8, seed=seed, only=("input_gradient",)).failures
     assert [s for s in failed.finding.diagnosis if "in the examples" in s] == told
+
+
+def test_what_no_other_draw_confirms_is_not_told():
+    assert not of_sizes("x", [], [], lambda session: Observation(Outcome.SKIP))
+
+
+class Weighed:
+    """x Σw of a dict of weights; `wrong` from four columns on."""
+
+    def __init__(self, wrong: bool) -> None:
+        self.wrong = wrong
+
+    def forward(self, x, by):
+        self.x, self.w = x, by["w"]
+        return x * self.w.sum()
+
+    def backward(self, d):
+        factor = 1.5 if self.wrong and self.x.shape[1] >= 4 else 1.0
+        return d * self.w.sum() * factor, {"w": (d * self.x).sum().expand_as(self.w)}
+
+
+def test_a_condition_over_sizes_is_not_told_of_inputs_that_are_not_drawn_one_by_one():
+    def drawn(D, rng):
+        return {"w": torch.tensor(rng.normal(size=D))}
+
+    def said(wrong: bool) -> Report:
+        return check(LayerSpec(lambda: Weighed(wrong), ("B D", drawn)), examples=12, only=("input_gradient",))
+
+    assert said(False).ok
+    (failed,) = said(True).failures
+    assert "D is" not in str(failed)
+    assert not any("wrong in the examples" in d for d in failed.finding.diagnosis)
