@@ -20,6 +20,9 @@ from harness.state.outside import one_world
 from harness.state.watched import decoy
 from harness.subject import Evaluation, Gradients
 
+REFILLED = "on the very tensors of an earlier batch, filled anew"
+AFTER = "after a forward and backward"
+
 
 def reuse(session: Session) -> Observation:
     """Another forward before (of another size, in another mode) and another layer of the class in between change nothing."""
@@ -33,7 +36,7 @@ def reuse(session: Session) -> Observation:
     for what, evaluation in histories(session):
         seen = same_evaluation(session, what, evaluation)
         if seen.outcome is Outcome.FAIL:
-            return seen
+            return _plainly(session, seen) if what == REFILLED else seen
     if stuck is not None:
         return stuck
     if _reentrant(session):
@@ -48,11 +51,9 @@ def reuse(session: Session) -> Observation:
 def histories(session: Session) -> Iterator[tuple[str, Evaluation]]:
     """What came before or between, and an evaluation then."""
     case, twin = session.case, session.twin
+    yield REFILLED, _refilled(case)
     for what, other in _others(case, modes=twin is None):
-        with suppress(Refused, BackwardRaised):  # not every layer takes the decoy
-            other.evaluate(1)
-        yield f"after a forward and backward {what}", case.fresh()
-    yield "on the very tensors of an earlier batch, filled anew", _refilled(case)
+        yield f"{AFTER} {what}", _after(case, other)
     if twin is not None and twin.copied:
         evaluation = case.fresh()
         beside: Gradients = {}
@@ -60,6 +61,19 @@ def histories(session: Session) -> Iterator[tuple[str, Evaluation]]:
             # the later goes back first, as in a network: what all of a class keep may be a stack
             beside = pulled(case, case.at(subject=twin).forward(decoyed(case)))
         yield "with another layer of the class in between", _without(session, evaluation, beside)
+
+
+def _after(case: Case, other: Case) -> Evaluation:
+    with suppress(Refused, BackwardRaised):  # not every layer takes the decoy
+        other.evaluate(1)
+    return case.fresh()
+
+
+def _plainly(session: Session, seen: Observation) -> Observation:
+    """What fails on tensors that were filled anew, without that where it fails without it too."""
+    case = session.case
+    plain = same_evaluation(session, f"{AFTER} with other values", _after(case, case.at(leaves=decoyed(case))))
+    return plain if plain.outcome is Outcome.FAIL else seen
 
 
 def _refilled(case: Case) -> Evaluation:
@@ -126,8 +140,7 @@ def _without(session: Session, evaluation: Evaluation, other: Gradients) -> Eval
 
 
 def _others(case: Case, modes: bool) -> Iterator[tuple[str, Case]]:
-    """Other points of the layer, and, where no second layer can be made for `mode_switch`, other modes."""
-    yield "with other values", case.at(leaves=decoyed(case))
+    """The layer at other numbers of rows, and, where no second layer can be made for `mode_switch`, in other modes."""
     for what, change in (("of half as many rows", _halved), ("of twice as many rows", _doubled)):
         leaves = _rows(case, change)
         if leaves is not None:

@@ -126,7 +126,7 @@ def test_more_gradients_than_inputs_is_an_error():
 def test_backward_that_asks_for_more_cotangents_than_outputs_is_an_error():
     class Greedy(layers.Identity):
         def backward(self, dy, other):
-            return dy
+            return dy * other["scale"]
 
     with pytest.raises(
         SpecError, match=r"Greedy.backward asks for 2 arguments \(dy, other\) and the forward has 1 out"
