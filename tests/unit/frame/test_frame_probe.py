@@ -310,7 +310,7 @@ def test_one_that_refuses_a_batch_of_one_is_not_taken_for_one_of_columns(command
 
 FORMS = {
     "Sigmoid": ("Sigmoid()", "B D"),
-    "CrossEntropy": ("CrossEntropy()", UNIT, UNIT),
+    "CrossEntropy": ("CrossEntropy()", ONE_HOT, UNIT),
     "MatMul": ("MatMul()", "B D", "D M"),
     "Multiply": ("Multiply()", "B D", "B D"),
     "Chained": ("Chained()", "B D"),
