@@ -19,9 +19,9 @@ DRAWS = 21
 """In how many draws a mask is looked for."""
 
 
-def multiplies(case: Case, name: str, gain: Tensor, sign: float = 1.0) -> bool:
+def multiplies(case: Case, name: str, gain: Tensor) -> bool:
     """Whether other inputs under the same seed give the same multiples: one entry alone is a multiple of anything."""
-    other = sign * case.leaves[name] * (1 + signed_like(gain, rng_of(case.seed, 17)) / 4)
+    other = case.leaves[name] * (1 + signed_like(gain, rng_of(case.seed, 17)) / 4)
     y = case.outputs_at({**case.leaves, name: other})[0]
     return bool(((y - gain * other).abs() <= 8 * case.u * (gain * other).abs()).all())
 

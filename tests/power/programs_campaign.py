@@ -36,7 +36,8 @@ UNDERSTOOD = {
     3305: "of minimum(x, |elu x|) at 0 the slopes chosen inside make none of the whole",
     3847: "of minimum(x, relu² x) at 0 likewise",
     4673: "of relu of a centred row of zeros likewise",
-    3058: "a kink of 10⁻⁶ of the slope at equal numbers of 4·10⁻⁴, hidden by curvature at all steps: known, not mended",
+    20510: "of relu of a normalised row of two equal numbers likewise",
+    20660: "exp(−v²) v of a v that is infinite in float32 is NaN: wrong there",
 }
 """Right programs whose FAIL was read, and what it is: said in the page beside them. They fail the campaign as any does."""
 
