@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from harness.draws import parameter_like, rng_of
 from harness.outcome import SpecError
 from harness.reading.holders import has_parts
 from harness.reading.naming import gradient_rank
@@ -44,7 +45,7 @@ def subject(request: Request) -> Subject:
     if request.grads or nested or overlooked(state, DICTS):
         return discovered(Stateful.of(request))
     own = _slots(layer, "params")
-    others = [n for n in _unwritten(state, own) if not matters(state, own[n])]
+    others = _of_others(state, own)
     state.parameters = {n: s for n, s in own.items() if n not in others}
     keys = {name: _gradient_key(layer.grads, name) for name in state.parameters}
     state.gradients = dict(zip(keys, _entries(layer, "grads", keys.values()), strict=True))
@@ -54,6 +55,20 @@ def subject(request: Request) -> Subject:
         )
     said = f"params holds {', '.join(others)} too, which the outputs do not depend on: of another layer, and not judged"
     return state.subject(notes=(said,) if others else ())
+
+
+def _of_others(state: Stateful, own: Mapping[str, Slot]) -> list[str]:
+    """The parameters of another layer: the outputs depend on them neither as they begin nor drawn anew. A last layer or a gate that
+    begins at 0 hides all others."""
+    still = [n for n in _unwritten(state, own) if not matters(state, own[n])]
+    if not still:
+        return []
+    kept = state.read(own)
+    state.restore(own, {n: parameter_like(t, rng_of(0, 4, k)) for k, (n, t) in enumerate(kept.items())})
+    try:
+        return [n for n in still if not matters(state, own[n])]
+    finally:
+        state.restore(own, kept)
 
 
 def _unwritten(state: Stateful, own: Iterable[str]) -> list[str]:

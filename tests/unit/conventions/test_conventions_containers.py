@@ -49,3 +49,15 @@ def test_layers_that_share_a_dict_are_held_to_their_own_parameters():
     right.backward(right.forward(NX))
     failed = gradcheck(wrong, NX, raise_exception=False).failures
     assert [r.finding.where[0] for r in failed] == ["W2"]
+
+
+@pytest.mark.parametrize("layer", [layers.OfOutputsAtZero, layers.OfOutputsAtZeroOnTheClass])
+def test_parameters_before_one_that_begins_at_zero_are_the_layers_own(layer):
+    assert verified_in(gradcheck(layer(), NX)) == {"x", "W0", "W1"}
+    (failed,) = gradcheck(layer(3.0), NX, raise_exception=False).failures
+    assert failed.finding.where[0] == "W0"
+
+
+def test_gradient_that_is_never_set_before_a_last_layer_at_zero_is_missed():
+    failed = gradcheck(layers.OfOutputsAtZero(None), NX, raise_exception=False).failures
+    assert "W0: backward gave no gradient of it" in failed[0].reason
