@@ -13,7 +13,7 @@ from torch import Tensor
 
 from harness.domain import BackwardRaised
 from harness.outcome import ElsewhereError, SpecError
-from harness.reading.handed import memory_of, otherwise_called
+from harness.reading.handed import memory_of
 from harness.reading.modes import EVAL, TRAIN, Switch, forward_of, said_mode, switch_of
 from harness.reading.parts import Reset, reset, resets_of
 from harness.reading.rates import rate, set_rate
@@ -21,7 +21,7 @@ from harness.replay.sources import Sources
 from harness.request import call_arguments, is_dense, is_output, outputs_of
 from harness.scripts.recipe import cotangents_of, passed
 from harness.state.asking import Asking
-from harness.state.earlier import Earlier
+from harness.state.earlier import Earlier, as_scalar
 from harness.state.history import History
 from harness.state.meaning import COTANGENT, Meaning, Question
 from harness.state.returned import form_of, inputs_of, levelled
@@ -58,6 +58,8 @@ class Calls(Asking):
     """What the last forward returned of outputs."""
     called: Mapping[str, Any] = field(default_factory=dict, init=False)
     """What the last forward was called with."""
+    mode: str | None = field(default=None, init=False)
+    """The mode in which that was."""
     stepped: dict[str, Slot] = field(default_factory=dict, init=False)
     """The parameters that backward moves along their gradients, by its learning rate."""
     moved: dict[str, Slot] = field(default_factory=dict, init=False)
@@ -102,7 +104,8 @@ class Calls(Asking):
     def forward(self, leaves: Mapping[str, Tensor], mode: str | None) -> tuple[Tensor, ...]:
         """One forward with the inputs given."""
         self.history.rewind()
-        keywords = {**self.request.kwargs, **self.request.modes.get(mode or "", {})}
+        keywords = self._keywords(mode)
+        self.mode = mode
         self.enter(mode)
         inputs = call_arguments(self.arguments, leaves, self.library)
         self.called = dict(zip(self.arguments, inputs, strict=True))
@@ -115,6 +118,9 @@ class Calls(Asking):
         known = self.meaning is not None or not self.demand.unnamed
         self.alone = known and self.arranged is ONE and outputs[0] is result
         return outputs
+
+    def _keywords(self, mode: str | None) -> dict[str, Any]:
+        return {**self.request.kwargs, **self.request.modes.get(mode or "", {})}
 
     def _sorted(self, result: Any) -> tuple[Tensor, ...]:
         """The outputs in what a forward returned, as far as backward takes cotangents of them."""
@@ -129,7 +135,7 @@ class Calls(Asking):
         self.result = result
         self.arranged = Arrangement.of(result, is_output)
         if self.given == 1 < len(self.asked) and not (self.meant or self.demand.repeated or self.demand.unnamed):
-            self.means(self._meant(outputs))
+            self.means(self._meant())
         most = self.demand.most
         self.arranged = self.arranged.fitted(most)
         if self.bundled is None and self.given > 1:
@@ -176,22 +182,10 @@ class Calls(Asking):
         shapes = [g.shape == self.leaves[n].value.shape for n, g in found.items() if g is not None]
         return bool(shapes) and all(shapes)
 
-    def _meant(self, outputs: Sequence[Tensor]) -> Mapping[str, str]:
+    def _meant(self) -> Mapping[str, str]:
         """What backward means by names that are none of forward's; empty where that can't be told."""
-        ways = otherwise_called(self.asked, self.inputs)
-
-        def forward(layer: Any, inputs: Mapping[str, Any]) -> Sequence[Tensor]:
-            return outputs_of((forward_of(layer) or layer.forward)(*inputs.values(), **self.request.kwargs), self.name)
-
-        def backward(layer: Any, way: Mapping[str, str], v: Tensor) -> dict[str, Tensor | None]:
-            known = {**dict.fromkeys(way.values(), self.result), **self.called}
-            cotangent = _scalar(to_native(v, self.library))
-            given = [known.get(way.get(n, n), cotangent) for n in self.asked]
-            returned = layer.backward(*copy.deepcopy(given), **self.words)
-            return inputs_of(levelled(returned, self.called), self.leaves, self.inputs, self.name)
-
-        trial = Earlier(self.layer, forward, backward, self.called, self.library)
-        return trial.way(ways, outputs[0].detach()) if ways else {}
+        keywords = self._keywords(self.mode)
+        return Earlier(self, self.sources, self.library, self.mode, self.output, keywords, self.words).way()
 
     def _asked_meaning(self, outputs: Sequence[Tensor]) -> Meaning | None:
         return self._question().answered([y.detach() for y in outputs])
@@ -201,7 +195,7 @@ class Calls(Asking):
             return (forward_of(layer) or layer.forward)(*inputs.values(), **self.request.kwargs)
 
         def backward(layer: Any, inputs: Mapping[str, Any], argument: Any) -> Any:
-            given = [inputs[n] if n in inputs else _scalar(argument) for n in self.asked]
+            given = [inputs[n] if n in inputs else as_scalar(argument) for n in self.asked]
             return layer.backward(*given, **self.words)
 
         return Question(self.layer, forward, backward, self.called, self.library, OUTPUTS)
@@ -229,7 +223,7 @@ class Calls(Asking):
             SpecError: it asks for more than one cotangent an output.
             BackwardRaised: it raises after the layer began anew in its own way.
         """
-        natives = [_scalar(to_native(v, self.library)) for v in cotangents]
+        natives = [as_scalar(to_native(v, self.library)) for v in cotangents]
         demand = self.demand
         given: list[Any] = self.arranged(natives) if demand.takes_cotangent else []
         given = [tuple(given)] if self.bundled else given
@@ -292,8 +286,3 @@ class Calls(Asking):
     def resets(self) -> list[Reset]:
         """How it and the layers inside it begin anew."""
         return resets_of(self.layer)
-
-
-def _scalar(value: Any) -> Any:
-    """A 0-dimensional NumPy array as the scalar that NumPy code expects."""
-    return value[()] if not isinstance(value, Tensor) and getattr(value, "ndim", 1) == 0 else value

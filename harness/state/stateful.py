@@ -219,7 +219,7 @@ class Stateful(Watched):
 
     def _said(self) -> list[str]:
         note = self.meaning.note(self.demand.unnamed) if self.meaning is not None else ""
-        meant = [f"{'the input ' + m if m in self.inputs else 'the output'} as {n}" for n, m in self.meant.items()]
+        meant = [f"{'the input ' + m if m in self.arguments else 'the output'} as {n}" for n, m in self.meant.items()]
         return [note] if note else [f"backward is given {' and '.join(meant)}"] if meant else []
 
     def _pulled_to(self, wanted: list[str]) -> list[str]:

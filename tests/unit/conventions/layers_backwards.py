@@ -577,6 +577,59 @@ class OfEqualShapes(OtherwiseCalled):
         return super().backward(delta, after, before, h_prev_t)
 
 
+class OfEqualShapesInFloat32(OtherwiseCalled):
+    """The same computed in float32, whose rounding no fine step survives."""
+
+    def __init__(self) -> None:
+        OfEqualShapes.__init__(self)
+
+    def forward(self, x: Any, h_prev_t: Any) -> Any:
+        single = [a.astype(np.float32) for a in (x, self.Wx, h_prev_t, self.Wh)]
+        return np.tanh(single[0] @ single[1] + single[2] @ single[3]).astype(float)
+
+    def backward(self, delta: Any, prev_l: Any, prev_t: Any, out: Any) -> Any:
+        return super().backward(delta, out, prev_l, prev_t)
+
+
+class DrawnByOtherNames:
+    """A mask from the layer's own generator: the other forwards draw another."""
+
+    factor = 1.0
+
+    def __init__(self) -> None:
+        self.rng = np.random.default_rng(3)
+
+    def drawn(self, shape: Any) -> Any:
+        return self.rng.random(shape)
+
+    def forward(self, x: Any, scale: Any) -> Any:
+        self.mask = 2.0 * (self.drawn(x.shape) < 0.5)
+        return self.mask * x * scale**2
+
+    def backward(self, delta: Any, first: Any, second: Any) -> Any:
+        d = delta * self.mask
+        return d * second**2, self.factor * 2 * d * first * second
+
+
+class DrawnFromTheGlobal(DrawnByOtherNames):
+    """The same from the generator that all share."""
+
+    def drawn(self, shape: Any) -> Any:
+        return np.random.random(shape)  # noqa: NPY002  as people write it
+
+
+class OfAListByAnotherName:
+    """The list of inputs goes by another name in backward."""
+
+    factor = 1.0
+
+    def forward(self, xs: Any, h: Any) -> Any:
+        return xs[0] * xs[1] + h
+
+    def backward(self, delta: Any, out: Any, prev: Any) -> Any:
+        return [self.factor * delta * prev[1], delta * prev[0]], delta
+
+
 class Predictions:
     """What `dvalues` is nobody can tell from its name: here the predictions themselves."""
 

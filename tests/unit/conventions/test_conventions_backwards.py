@@ -59,6 +59,15 @@ TWINS: dict[str, Twins] = {
     "values by other names, of equal shapes": pair(
         layers.OfEqualShapes, H[::-1] + 0.5, H, tensor="Wx", verified="x h_prev_t Wx Wh"
     ),
+    "values by other names, of a mask": pair(
+        layers.DrawnByOtherNames, H + 1, H[::-1], tensor="scale", verified="x scale"
+    ),
+    "values by other names, of a global mask": pair(
+        layers.DrawnFromTheGlobal, H + 1, H[::-1], tensor="scale", verified="x scale"
+    ),
+    "a list by another name": pair(
+        layers.OfAListByAnotherName, [H, H + 1], H[::-1], tensor="xs.0", verified="xs.0 xs.1 h"
+    ),
     "cache returned": pair(layers.Caching, NX, tensor="W", verified=ALL),
     "cache returned in a dict": pair(layers.CachingDict, NX, tensor="W", verified=ALL),
     "predictions as dvalues": pair(
@@ -222,6 +231,18 @@ def test_what_an_argument_is_given_whose_name_does_not_tell_is_said(kind, said):
 )
 def test_which_value_a_backward_means_by_another_name_is_said(kind, x, said):
     assert f"backward is given {said}" in gradcheck(kind(), x, H).notes
+
+
+def test_values_by_other_names_are_told_apart_in_float32():
+    right, wrong = layers.OfEqualShapesInFloat32(), layers.OfEqualShapesInFloat32()
+    wrong.factor = 2.0
+    report = gradcheck(right, H[1::-1] + 0.5, H[:2], raise_exception=False)
+    assert not report.failures
+    assert (
+        "backward is given the input x as prev_l and the input h_prev_t as prev_t and the output as out" in report.notes
+    )
+    (failed,) = gradcheck(wrong, H[1::-1] + 0.5, H[:2], raise_exception=False).failures
+    assert failed.finding.where[0] == "Wx"
 
 
 @pytest.mark.parametrize(("kind", "outcome"), [(layers.TanhOfItsOutput, "PASS"), (layers.TwiceInFloat16, "FAIL")])
