@@ -198,11 +198,10 @@ def label(spec: LayerSpec, index: int) -> str:
 def _nothing(target: str, wanted: str | None, names: list[str], module: ModuleType) -> str:
     """What is said where there is no layer, or none of the name that was asked for."""
     if nodes := _nodes(module, wanted):
-        command = f"harness check {quote(f'{parted(target)[0]}:run')} --build run --inputs '{{spaced}}'"
-        advice = node_advice(
-            nodes[0], check=f"f = lambda a, *more: a * a  # or yours; import numpy as np\n  and then {command}"
-        )
-        return f"{target} holds no layer; {advice}"
+        command = f"harness check {quote(f'{parted(target)[0]}:run')} --build run --inputs"
+        f = "f = lambda a, *more: a * a  # or yours; import numpy as np"
+        said = node_advice(nodes[0], check=lambda shape: f"{f}\n  and then {command} '{shape.replace(',', '')}'")
+        return f"{target} holds no layer; {said}"
     if wanted is not None:
         meant_so = meant(wanted, names, "{!r}") or (
             f"to check what has another form write: harness check {quote(target)} --build '{wanted}(D)' --inputs 'B D'"

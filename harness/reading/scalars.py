@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dis
 import inspect
+from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor
@@ -33,8 +34,16 @@ def node_of(kind: Any) -> Any:
     return node if is_node(node) else None
 
 
-def node_advice(thing: Any, function: str = "f", check: str = "gradcheck(run, np.random.randn({commas}))") -> str:
-    """The closure to check in its place, and how. Its graph is built anew for each backward, which adds up what it finds there."""
+def _checked(shape: str) -> str:
+    return f"gradcheck(run, np.random.randn({shape}))"
+
+
+def node_advice(thing: Any, function: str = "f", check: Callable[[str], str] = _checked) -> str:
+    """The closure to check in its place, and how. Its graph is built anew for each backward, which adds up what it finds there.
+
+    Args:
+        check: from a shape, such as "4, 3", to how the closure is checked at it.
+    """
     kind = type(thing).__name__
     f = function if function.isidentifier() else "f"
     if hasattr(thing.data, "shape"):
@@ -49,7 +58,7 @@ def node_advice(thing: Any, function: str = "f", check: str = "gradcheck(run, np
             f"            {back}\n"
             "            return node.grad\n"
             f"        return {f}({kind}(x)).data, pull\n"
-            f"    {check.format(commas='4, 3', spaced='4 3')}"
+            f"    {check('4, 3')}"
         )
     return (
         f"{kind} is a number in a graph of its own: check a function of such numbers as a closure on an array,\n"
@@ -59,5 +68,5 @@ def node_advice(thing: Any, function: str = "f", check: str = "gradcheck(run, np
         f"            {f}(*nodes).backward()\n"
         "            return v * np.array([n.grad for n in nodes])\n"
         f"        return np.float64({f}(*map({kind}, x.tolist())).data), pull\n"
-        f"    {check.format(commas='3', spaced='3')}"
+        f"    {check('3')}"
     )

@@ -254,7 +254,7 @@ def _has_both(layer: type) -> bool:
 def _has_stub(layer: type) -> bool:
     """Whether a method is left to subclasses by raising NotImplementedError; torch's own, such as a Function's `jvp`, are not asked for."""
     functions = (function_of(layer, n) for n in dir(layer) if n not in dir(object))
-    own = (f for f in functions if inspect.isfunction(f) and not f.__module__.startswith("torch."))
+    own = (f for f in functions if inspect.isfunction(f) and not (f.__module__ or "").startswith("torch."))
     return any(f.__code__.co_names == ("NotImplementedError",) for f in own)
 
 

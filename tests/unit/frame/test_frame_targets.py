@@ -173,6 +173,7 @@ def test_two_specs_of_one_name_are_an_error_that_names_both(check, specs):
         ("empty:Scale", "no LayerSpec or layer named 'Scale' (there are none)"),
         ("nodes.py", "Value is a number in a graph of its own: check a function of such numbers as a closure"),
         ("nodes.py:Value", "harness check nodes.py:run --build run --inputs '3'"),
+        ("{}/nodes.py", "harness check '{}/nodes.py:run' --build run --inputs '3'"),
         (
             "empty:Nothing",
             "the class Nothing has forth, and no backward that is known as such; to check what has another",
@@ -183,7 +184,9 @@ def test_a_target_that_is_not_there_is_a_usage_error(check, specs, folder, targe
     specs("Scale")
     (folder / "empty.py").write_text("class Nothing:\n    def forth(self, x): return x\n")
     (folder / "notes.txt").write_text("no Python")
-    (folder / "nodes.py").write_text(NODES)
+    (folder / "{}").mkdir()
+    for nodes in ("nodes.py", "{}/nodes.py"):
+        (folder / nodes).write_text(NODES)
     (folder / "some").mkdir()
     answer = check(target)
     assert (answer.status, answer.out) == (2, "")
