@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from harness.reading.holders import holder, is_mapping
-from harness.reading.signatures import parameters_of
+from harness.reading.signatures import asks
 
 RESETS = ("zero_grad", "zero_grads", "flush_gradients", "clear_grads", "cleargrads", "clear_gradients", "reset_grads")
 """What the method is called that zeroes the gradients."""
@@ -73,7 +73,7 @@ def resets_of(layer: Any) -> list[Reset]:
 
 def _reset_of(layer: Any, own: bool) -> list[Reset]:
     methods = ((name, getattr(layer, name, None)) for name in RESETS)
-    found = next(((n, m) for n, m in methods if callable(m) and not _asks(m)), None)
+    found = next(((n, m) for n, m in methods if callable(m) and not asks(m)), None)
     if found is None:
         return []
     name, method = found
@@ -104,11 +104,3 @@ def reset(ways: Iterable[Reset]) -> str:
             continue
         done = done or name
     return done
-
-
-def _asks(method: Callable[..., Any]) -> bool:
-    try:
-        parameters = parameters_of(method)
-    except (TypeError, ValueError):
-        return False
-    return any(p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in parameters)

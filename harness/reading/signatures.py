@@ -58,6 +58,15 @@ def parameters_of(function: Callable[..., Any] | None) -> Parameters:
     return asked_of(function).parameters
 
 
+def asks(function: Callable[..., Any]) -> bool:
+    """Whether it can't be called with nothing; of what has no signature it is not known."""
+    try:
+        parameters = parameters_of(function)
+    except (TypeError, ValueError):
+        return False
+    return any(p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in parameters)
+
+
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 

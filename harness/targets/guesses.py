@@ -18,15 +18,25 @@ from harness.targets.handed_over import DICTS as HANDED
 from harness.targets.handed_over import parameters_among, written_over
 from harness.targets.made import (
     LAYERS,
-    SHAPED,
     asked_for,
     initialised,
     layers_written,
+    optimizer_of,
     parts_of,
     sizes_inside,
     written_as,
 )
-from harness.targets.shapes import LIST, STEPS, WINDOWS, first_inputs, is_list, lookups, other_inputs
+from harness.targets.shapes import (
+    LIST,
+    STEPS,
+    WINDOWS,
+    first_inputs,
+    is_list,
+    lookups,
+    losses,
+    of_probabilities,
+    other_inputs,
+)
 from harness.tensors.library import imported_beside, library_of
 
 RATES = ("p", "rate", "prob", "keep", "ratio", "drop", "slope", "alpha", "momentum", "scale", "temperature", "beta")
@@ -63,10 +73,6 @@ GIVEN = "{'mode': 'train', 'p': 0.5}"
 
 SCALARS = {"float": "lambda B: 0.5", "int": "lambda B: 2", "bool": "lambda B: True"}
 """What forward is given that is annotated so. A graph's operations call their arrays numbers (minitorch)."""
-
-ENTROPIES = ("entropy", "nll", "bce", "kl", "divergence", "logloss", "likelihood")
-"""What losses are called, without case or underscores, that take probabilities or their logarithms, and one-hot targets."""
-
 
 WITH_LOSS = "(lambda model: value_and_grad(model.loss, params=model.params))({})"
 """A whole model, whose loss returns its gradients too."""
@@ -213,12 +219,14 @@ def _guesses_of(
     """The guesses, sizes and arrays of the constructor as they are `written` where that is not by their own name."""
     build = candidate.source
     if candidate.makes:
-        build = initialised(candidate, f"{build}({', '.join(_arguments(candidate, written))})")
+        build = f"{build}({', '.join(_arguments(candidate, written))})"
+    if optimizer := optimizer_of(candidate):
+        build = initialised(build, optimizer)
     divided = any(d in DIVISORS for d in _dimensions(candidate)) and len(written) > 0
     dims = [written.get(d, d) for d in _dimensions(candidate) if d not in arrays and not (divided and d in DIVISORS)]
     named = {n: "bool" if n in SWITCHES else "float" for n in inputs[1:] if n in (*SWITCHES, *SMALL)}
     scalars = {} if candidate.makes and operation_of(candidate.layer) else {**named, **candidate.scalars()}
-    firsts = first_inputs(["D", *dims] if dims and (arrays or build.endswith(SHAPED)) else dims)
+    firsts = first_inputs(["D", *dims] if dims and (arrays or optimizer) else dims)
     firsts = [*firsts, *lookups(["D"])] if arrays else firsts
     if "embed" in candidate.name.lower():  # some take real numbers too, and cut off what is no whole one
         firsts = sorted(firsts, key=lambda first: not first[0].startswith("ints"))
@@ -227,9 +235,9 @@ def _guesses_of(
     if len(inputs) == 2 and inputs[1].lower() in FIRST and of_inputs_alone:
         firsts = [first for first in firsts if not first[0].startswith("ints")]  # what is predicted is a real number
     if predicted_first(inputs) != list(inputs) and len(inputs) == 2:  # a loss's target stands before its prediction
-        yield from (Guess(build, (word, shape)) for shape, word in _losses(inputs[0], firsts, candidate, dims))
-    elif len(inputs) == 2 and inputs[1].lower() in FIRST and _of_probabilities(candidate):
-        yield from (Guess(build, words) for words in _losses(inputs[1], firsts, candidate, dims))
+        yield from (Guess(build, (word, shape)) for shape, word in losses(candidate.name, inputs[0], firsts, dims))
+    elif len(inputs) == 2 and inputs[1].lower() in FIRST and of_probabilities(candidate.name):
+        yield from (Guess(build, words) for words in losses(candidate.name, inputs[1], firsts, dims))
     for word, shape in chain(firsts, _inside(candidate, build) if not arrays else ()):
         others = [other_inputs(name, shape, dims) for name in inputs[1:]]
         others = [
@@ -262,22 +270,6 @@ def _inside(candidate: Candidate, build: str) -> Iterator[tuple[str, str]]:
     """Inputs by the sizes that stand in the layer; a generator, since it has to be made for that."""
     if candidate.makes or not (isinstance(candidate.layer, (tuple, type)) or inspect.isroutine(candidate.layer)):
         yield from sizes_inside(candidate, build, [d for d in _dimensions(candidate) if d in names_in(build)])
-
-
-def _of_probabilities(candidate: Candidate) -> bool:
-    name = candidate.name.lower().replace("_", "")
-    return any(word in name for word in ENTROPIES)
-
-
-def _losses(
-    target: str, firsts: Sequence[tuple[str, str]], candidate: Candidate, dims: Sequence[str]
-) -> Iterator[tuple[str, str]]:
-    """The prediction and the target of a loss: of probabilities such, and one example is of one class."""
-    probable = _of_probabilities(candidate)
-    within = probable and "logit" not in candidate.name.lower()
-    for word, shape in sorted(firsts, key=lambda first: "floats" not in first[0]) if within else firsts:
-        labels, one_hot, *plain = other_inputs(target.lower(), shape, dims)
-        yield from ((word, other) for other in ([one_hot, labels] if probable else [*plain, one_hot, labels]))
 
 
 def _dimensions(candidate: Candidate) -> list[str]:

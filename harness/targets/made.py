@@ -15,7 +15,7 @@ import numpy as np
 
 from harness.builds import from_string
 from harness.reading.members import function_of, is_named_derivative
-from harness.reading.signatures import parameters_of
+from harness.reading.signatures import asks, parameters_of
 from harness.spec import RESERVED
 from harness.state.slots import walk
 from harness.targets.candidates import Candidate, candidates, is_whole
@@ -25,9 +25,6 @@ LAYERS = ("layers", "modules", "blocks", "sublayers", "stages")
 
 OBJECTS = ("cfg", "config", "conf", "hparams", "args", "opt", "settings")
 """What one is called that is an object or a dict of settings."""
-
-SHAPED = ", (D,))"
-"""How the code ends of one that is told the shape of an example."""
 
 MOST = 6
 """Sizes in a layer that are tried."""
@@ -150,23 +147,21 @@ def written_as(candidate: Candidate, parameter: inspect.Parameter, inner: Mappin
     return ""
 
 
-def initialised(candidate: Candidate, build: str) -> str:
-    """The code of a layer that is to be told the shape of an example, D, and given an optimizer before its first forward, as those
-    of ML-From-Scratch; as it is of any other."""
+def optimizer_of(candidate: Candidate) -> str:
+    """The class of the module that makes the optimizer of a layer which is to be told the shape of an example and given one before
+    its first forward, as those of ML-From-Scratch; empty of any other layer."""
     ready = function_of(candidate.layer, "initialize") if candidate.makes else None
     asked = [p.name for p in parameters_of(ready)[1:] if p.default is p.empty] if inspect.isfunction(ready) else []
-    if asked not in (["optimizer"], ["opt"]):
-        return build
+    if asked not in (["optimizer"], ["opt"]) or not hasattr(candidate.layer, "set_input_shape"):
+        return ""
     kinds = [(n, v) for n, v in vars(candidate.module).items() if isinstance(v, type)]
-    free = [n for n, v in kinds if inspect.isfunction(getattr(v, "update", None)) and not _required(v)]
-    if not free or not hasattr(candidate.layer, "set_input_shape"):
-        return build
-    made = f"layer.set_input_shape(shape) or layer.initialize({free[0]}()) or layer"
-    return f"(lambda layer, shape: {made})({build}{SHAPED}"
+    return next((n for n, v in kinds if inspect.isfunction(getattr(v, "update", None)) and not asks(v)), "")
 
 
-def _required(kind: type) -> list[str]:
-    return [p.name for p in parameters_of(kind) if p.default is p.empty]
+def initialised(build: str, optimizer: str) -> str:
+    """The code of such a layer that is told that it is D, and given one."""
+    made = f"layer.set_input_shape(shape) or layer.initialize({optimizer}()) or layer"
+    return f"(lambda layer, shape: {made})({build}, (D,))"
 
 
 def layers_written(parts: list[Candidate], inner: Mapping[str, str]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from harness.reading.handed import FIRST
@@ -21,6 +21,9 @@ LIST = "lambda B, D, rng: [rng.normal(size=(B, D)), rng.normal(size=(B, D))]"
 
 ONE_HOT = "lambda B, {0}, rng: (rng.integers(0, {0}, (B, 1)) == range({0})) * 1.0"
 POSITIVE = 'floats("B {0}", low=0, high=1, low_open=True, high_open=True)'
+
+ENTROPIES = ("entropy", "nll", "bce", "kl", "divergence", "logloss", "likelihood")
+"""What losses are called, without case or underscores, that take probabilities or their logarithms, and one-hot targets."""
 
 
 def first_inputs(dims: Sequence[str]) -> list[tuple[str, str]]:
@@ -63,6 +66,20 @@ def other_inputs(name: str, first: str, dims: Sequence[str]) -> list[str]:
     states += [f"{most[0]} {size}"] if len(most) == 2 else []  # one step beside all of them
     weights = [] if dims else [f"M {size}", "M 1"] if column else [f"{size} M", "M", f"M {size}"]
     return list(dict.fromkeys([first, *states, size, *weights, "B", labels]))
+
+
+def of_probabilities(loss: str) -> bool:
+    """Whether a loss of this name takes probabilities, or their logarithms."""
+    return any(word in loss.lower().replace("_", "") for word in ENTROPIES)
+
+
+def losses(loss: str, target: str, firsts: Sequence[tuple[str, str]], dims: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """The prediction and the target of a loss of this name: of probabilities such, and one example is of one class."""
+    probable = of_probabilities(loss)
+    within = probable and "logit" not in loss.lower()
+    for word, shape in sorted(firsts, key=lambda first: "floats" not in first[0]) if within else firsts:
+        labels, one_hot, *plain = other_inputs(target.lower(), shape, dims)
+        yield from ((word, other) for other in ([one_hot, labels] if probable else [*plain, one_hot, labels]))
 
 
 def is_list(name: str, forward: Callable[..., Any]) -> bool:

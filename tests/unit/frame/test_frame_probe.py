@@ -668,7 +668,29 @@ class Dense:
 """
 
 
+@pytest.mark.parametrize("asked", ["learning_rate=0.01", "learning_rate=0.01, **kwargs"])
 @pytest.mark.parametrize("factor", ["1", "2"])
-def test_a_layer_that_is_told_its_shape_and_given_an_optimizer_is_made_so(factor):
-    (found,) = candidates(_module(INITIALIZED.replace("FACTOR", factor)), [])
+def test_a_layer_that_is_told_its_shape_and_given_an_optimizer_is_made_so(factor, asked):
+    source = INITIALIZED.replace("FACTOR", factor).replace("learning_rate=0.01", asked)
+    (found,) = candidates(_module(source), [])
     assert check_spec(probe(found).spec, examples=2, only=("gradient",)).ok is (factor == "1")
+
+
+MADE_BY_EXEC = """
+class Base:
+    def forward(self, x): return x * 2
+    def backward(self, dy): return dy * 2
+
+
+class Doubles(Base):
+    pass
+
+
+names = {}
+exec("def shown(self): return 'twice'", {}, names)  # its module is None
+Base.shown = names["shown"]
+"""
+
+
+def test_a_method_of_no_module_is_no_stub():
+    assert [c.name for c in candidates(_module(MADE_BY_EXEC), [])] == ["Base", "Doubles"]
