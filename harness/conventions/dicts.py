@@ -78,7 +78,7 @@ def _unwritten(state: Stateful, own: Iterable[str]) -> list[str]:
     written = [c for k in kinds for f in vars(k).values() if inspect.isfunction(f) for c in f.__code__.co_consts]
     named = {n for c in written for n in (c if isinstance(c, tuple) else (c,))}
     grads = state.layer.grads
-    shared = "params" not in getattr(state.layer, "__dict__", ())
+    shared = any(isinstance(vars(kind).get("params"), Mapping) for kind in type(state.layer).__mro__)
     return [n for n in own if n not in named and (shared or _gradient_key(grads, n) not in grads)]
 
 
