@@ -124,3 +124,11 @@ def test_no_examples_are_no_fault_of_a_loss_s_derivative(stacked, outcome):
     (seen,) = check(spec, examples=3, only=("empty_batch",)).results
     assert seen.outcome is outcome, seen.reason
     assert not stacked or "need at least one array to stack" in seen.reason
+
+
+def test_what_fits_in_float64_is_taken_in_narrower_numbers_too():
+    """There the derivative was taken at the input, and a right one failed."""
+    x = 2 * np.random.default_rng(0).standard_normal((3, 4))
+    assert gradcheck((layers.tanh, layers.tanh_grad), x, battery=True).ok
+    report = gradcheck((layers.tanh, layers.wrong_grad), x, battery=True, raise_exception=False)
+    assert "input_gradient" in {r.check for r in report.failures}
