@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Callable, Container, Mapping, Sequence
 from contextlib import suppress
@@ -42,84 +43,124 @@ def subject(request: Request) -> Subject:
     """
     forward, backward = request.layer
     name = getattr(forward, "__name__", type(forward).__name__).removesuffix("_forward")
-    names = positional_names(forward)
-    pulling: list[Callable[[Sequence[str], Sequence[str]], Pulling | None]] = [lambda _, __: None]
-    told = [""]  # of the last call
-    together: dict[int, bool] = {}
+    called = _Called(name, forward, backward)
+    stateless = Stateless.of(request, name, forward, called)
+    stateless.pulling = lambda *given: called.written(*given)  # noqa: PLW0108  that of the last call
+    made = beside(stateless, forward, stateless.subject())
+    return replace(made, notes=(*made.notes, *filter(None, [called.told])))
 
-    def call(*inputs: Any, **keywords: Any) -> tuple[Any, Any]:
-        result = forward(*inputs, **keywords)
-        given = {**dict(zip(names, inputs, strict=False)), **keywords}
-        if roles := _roles_beside_several(result, backward, given, together):
-            *outputs, cache = result
-            count = roles.count("")
-            told[0] = _LEFT_OUT.format(count, len(outputs)) if count < len(outputs) else ""
-            pulling[0] = partial(_script, roles, [*given], "", outputs=count)
-            return tuple(outputs[:count]), _Pulling(backward, roles, given, cache)
-        if isinstance(result, tuple) and len(result) == 2 and not _asks_instead(backward, given, result):
-            out, cache = result
-            roles = arranged(_asked(backward), given, True)
-            if said := _of_targets(name, forward, _Pulling(backward, roles, given, cache), roles, given, out):
-                raise ElsewhereError(said)
-            plain = roles is None or (roles[-1] == "cache" and not any(roles[:-1]))
-            pulling[0] = partial(_script, None if plain else roles, [*given], "")
-            return out, _Pulling(backward, roles, given, cache)
-        if _asked(backward)[:1] == ["ans"]:  # HIPS autograd: vjp(ans, x) -> g -> gradient
-            pulling[0] = lambda xs, vs: Pulling(f"kept({', '.join(vs)})", f"backward_({', '.join(['y', *xs])})")
-            return result, backward(result, *inputs)
-        if roles := _without_cache(backward, list(given)):
-            pulling[0] = partial(_script, roles, [*given], "None")
-            return result, _Pulling(backward, roles, given)
-        if (again := memory_of(_asked(backward), given)).lower() in OUTPUTS:  # sigmoid_backward(y, dy)
-            roles = ["cache" if n == again else "" for n in _asked(backward)]
-            pulling[0] = partial(_script, roles, [*given], "y")
-            return result, _Pulling(backward, roles, given, result)
+
+class _Called:
+    """The two functions as one that returns its outputs and how to go back, and what that has shown of backward."""
+
+    def __init__(self, name: str, forward: Callable[..., Any], backward: Callable[..., Any]) -> None:
+        self.name, self.forward, self.backward = name, forward, backward
+        self.names = positional_names(forward)
+        self.told = ""  # of the last call, as is how a script goes back
+        self.written: Callable[[Sequence[str], Sequence[str]], Pulling | None] = lambda _, __: None
+        self._together: dict[int, bool] = {}  # by how many outputs: whether it takes their cotangents in one tuple
+
+    def __call__(self, *inputs: Any, **keywords: Any) -> tuple[Any, Any]:
+        """The outputs, and the backward of the cotangents alone.
+
+        Raises:
+            SpecError: forward returns nothing that backward could be called with.
+        """
+        result = self.forward(*inputs, **keywords)
+        given = {**dict(zip(self.names, inputs, strict=False)), **keywords}
+        if roles := self._roles_beside_several(result, given):
+            return self._several(result, roles, given)
+        if isinstance(result, tuple) and len(result) == 2 and not _asks_instead(self.backward, given, result):
+            return self._cached(*result, given)
+        if _asked(self.backward)[:1] == ["ans"]:  # HIPS autograd: vjp(ans, x) -> g -> gradient
+            self.written = lambda xs, vs: Pulling(f"kept({', '.join(vs)})", f"backward_({', '.join(['y', *xs])})")
+            return result, self.backward(result, *inputs)
+        if pulling := self._again(result, given):
+            return result, pulling
         raise SpecError(
-            f"{name}: the forward of a pair must return (out, cache); it returned {type(result).__name__}"
-            + (f" of {len(result)}" if isinstance(result, tuple) else _as_derivative(forward, backward, inputs))
-            + _kept_elsewhere(forward, backward)
+            f"{self.name}: the forward of a pair must return (out, cache); it returned {type(result).__name__}"
+            + (
+                f" of {len(result)}"
+                if isinstance(result, tuple)
+                else _as_derivative(self.forward, self.backward, inputs)
+            )
+            + _kept_elsewhere(self.forward, self.backward)
         )
 
-    def written(xs: Sequence[str], vs: Sequence[str]) -> Pulling | None:
-        return pulling[0](xs, vs)  # that of the last call
+    def _several(self, result: Sequence[Any], roles: list[str], given: Mapping[str, Any]) -> tuple[Any, Any]:
+        """Of several outputs and a cache."""
+        *outputs, cache = result
+        together = self._together.get(len(outputs), False)
+        count = len(outputs) if together else roles.count("")
+        self.told = _LEFT_OUT.format(count, len(outputs)) if count < len(outputs) else ""
+        self.written = partial(_script, roles, [*given], "", outputs=count, together=together)
+        return tuple(outputs[:count]), _Pulling(self.backward, roles, given, cache)
 
-    stateless = Stateless.of(request, name, forward, call)
-    stateless.pulling = written
-    made = beside(stateless, forward, stateless.subject())
-    return replace(made, notes=(*made.notes, *filter(None, told)))
+    def _cached(self, out: Any, cache: Any, given: Mapping[str, Any]) -> tuple[Any, Any]:
+        """Of one output and a cache."""
+        roles = arranged(_asked(self.backward), given, True)
+        pulling = _Pulling(self.backward, roles, given, cache)
+        if said := _of_targets(self.name, self.forward, pulling, roles, given, out):
+            raise ElsewhereError(said)
+        plain = roles is None or (roles[-1] == "cache" and not any(roles[:-1]))
+        self.written = partial(_script, None if plain else roles, [*given], "")
+        return out, pulling
+
+    def _again(self, result: Any, given: Mapping[str, Any]) -> _Pulling | None:
+        """A backward that asks for inputs or the output again; None where it does not."""
+        asked = _asked(self.backward)
+        if roles := _without_cache(self.backward, list(given)):
+            self.written = partial(_script, roles, [*given], "None")
+            return _Pulling(self.backward, roles, given)
+        if (again := memory_of(asked, given)).lower() in OUTPUTS:  # sigmoid_backward(y, dy)
+            roles = ["cache" if n == again else "" for n in asked]
+            self.written = partial(_script, roles, [*given], "y")
+            return _Pulling(self.backward, roles, given, result)
+        return None
+
+    def _roles_beside_several(self, result: Any, given: Mapping[str, Any]) -> list[str] | None:
+        """What backward's arguments are where forward returns several outputs and then, by its name, the cache for it: `return h, y,
+        cache`; None where it does not."""
+        asked = _asked(self.backward)
+        if not isinstance(result, tuple) or len(result) < 3 or not any(n.lower() in CACHES for n in asked):
+            return None
+        *outputs, cache = result
+        roles = arranged(asked, given, True)
+        if roles is None or not all(map(is_output, outputs)):
+            return None
+        if roles.count("") == 1 and len(outputs) not in self._together:  # asked once: it is a whole backward
+            together = _takes_all(_Pulling(self.backward, roles, given, cache), given, outputs)
+            self._together |= {} if together is None else {len(outputs): together}
+        return roles
 
 
 _LEFT_OUT = "backward takes {} of the cotangents and the forward gives {} outputs; the others are not judged"
 
 
-def _roles_beside_several(
-    result: Any, backward: Callable[..., Any], given: Mapping[str, Any], together: dict[int, bool]
-) -> list[str] | None:
-    """What backward's arguments are where forward returns several outputs and then, by its name, the cache for it: `return h, y,
-    cache`; None where it does not, or where backward takes all cotangents in one tuple.
+class _Parts(tuple[Any, ...]):
+    """Cotangents to be taken out one by one: of a plain tuple NumPy makes an array, as which `dout * x` may go through."""
 
-    Args:
-        together: {number of outputs: whether it does}, which is tried once: it is a whole backward.
-    """
-    asked = _asked(backward)
-    if not isinstance(result, tuple) or len(result) < 3 or not any(n.lower() in CACHES for n in asked):
-        return None
-    *outputs, cache = result
-    roles = arranged(asked, given, True)
-    if roles is None or not all(map(is_output, outputs)):
-        return None
-    if len(outputs) not in together:
-        together[len(outputs)] = _takes_all(backward, roles, given, outputs, cache)
-    return None if together[len(outputs)] else roles
+    __array_ufunc__ = None
+
+    def __array__(self, *_: Any, **__: Any) -> Any:
+        raise TypeError("a tuple of cotangents is no array")
 
 
-def _takes_all(backward: Any, roles: list[str], given: Mapping[str, Any], outputs: list[Any], cache: Any) -> bool:
+def _takes_all(pulling: _Pulling, given: Mapping[str, Any], outputs: list[Any]) -> bool | None:
     """Whether a backward of one cotangent goes through with those of all outputs in one tuple, and gives gradients of the inputs'
-    shapes."""
+    shapes; None where it raises at these values whatever it is given."""
     shapes = {x.shape for x in leaves_of([*given.values()]) if is_real(x)}
+    alone = None
+    with suppress(Exception):  # what is part of a graph can't be copied
+        alone = copy.deepcopy((pulling, outputs[0]))  # a backward may use its cache up
     with suppress(Exception):  # it takes one cotangent
-        found = leaves_of(_Pulling(backward, roles, given, cache)(tuple(outputs)))
-        return roles.count("") == 1 and all(g.shape in shapes for g in found if g is not None)
+        found = leaves_of(pulling(_Parts(outputs)))
+        return all(g.shape in shapes for g in found if g is not None)
+    try:
+        if alone is not None:
+            alone[0](alone[1])
+    except Exception:
+        return None
     return False
 
 
@@ -130,6 +171,7 @@ def _script(
     inputs: Sequence[str],
     cotangents: Sequence[str],
     outputs: int = 0,
+    together: bool = False,
 ) -> Pulling | None:
     """How a script calls a backward with these roles; None where it is called with cotangents and cache.
 
@@ -139,10 +181,11 @@ def _script(
         inputs: the code of forward's arguments.
         cotangents: the code of the cotangents.
         outputs: how many outputs are judged of a forward that returns them side by side, before the cache.
+        together: whether it takes the cotangents in one tuple.
     """
     if roles is None:
         return None
-    rest = iter(cotangents)
+    rest = iter([f"({', '.join(cotangents)})"] if together else cotangents)
     known = {**dict(zip(given, inputs, strict=False)), "cache": "kept"}
     if any(role and role not in known for role in roles):
         return None

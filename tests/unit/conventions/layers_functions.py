@@ -265,3 +265,13 @@ def wrong_sine_backward(ans: Any, x: Any) -> Any:
 def rrule(factor: float) -> Any:
     """Julia: the gradient of the function itself comes first, and is none."""
     return lambda x, w: (x @ w, lambda dy: (None, dy @ w.T, factor * x.T @ dy))
+
+
+def both_forward(x: Any) -> Any:
+    return 2 * x, x**2, x
+
+
+def both_backward(dout: Any, cache: Any, factor: float = 1.0) -> Any:
+    """All cotangents in one tuple."""
+    first, second = dout
+    return 2 * first + factor * 2 * second * cache

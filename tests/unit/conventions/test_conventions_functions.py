@@ -439,3 +439,32 @@ def test_a_pair_that_keeps_what_backward_needs_in_a_global_is_told_how_it_is_jud
     code = str(told.value).rpartition("check ")[2]
     layer = eval(code, {"types": types, **{f.__name__: f for f in (leaving_forward, backward)}})
     assert gradcheck(layer, X, raise_exception=False).ok == (backward is left_backward)
+
+
+@pytest.mark.parametrize("refused", [0, 2])
+@pytest.mark.parametrize("factor", [1.0, 3.0])
+def test_outputs_side_by_side_whose_cotangents_go_in_one_tuple(factor, refused):
+    asked = []
+
+    def backward(dout, cache):
+        asked.append(dout)
+        if len(asked) <= refused:  # what the first values tell of it does not stand
+            raise ValueError("refused")
+        return layers.both_backward(dout, cache, factor)
+
+    report = gradcheck((layers.both_forward, backward), NX, raise_exception=False)
+    assert report.ok is (factor == 1.0)
+    assert bool(report.notes) is bool(refused)  # made of the first call, so that it says too little
+
+
+def test_two_numbers_side_by_side_are_no_array_of_cotangents():
+    def forward(x):
+        return (x**2).sum(), x.max(), x
+
+    def backward(dout, cache):
+        return dout * cache * 2
+
+    report = gradcheck((forward, backward), NX[0, :2])
+    assert report.notes == (
+        "backward takes 1 of the cotangents and the forward gives 2 outputs; the others are not judged",
+    )
