@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from contextlib import suppress
 
 import torch
 from torch import Tensor
@@ -14,7 +13,7 @@ from harness.checks import Check
 from harness.domain import Refused
 from harness.draws import rng_of, signed_like
 from harness.findings.chances import UNLIKELY, dependent, of_maps, share_kept, shares
-from harness.findings.disturbance import adds_noise, disturbs, multiplies
+from harness.findings.disturbance import adds_noise, disturbs, is_slope, multiplies
 from harness.outcome import Outcome
 from harness.reading.masks import RATES
 from harness.report import Finding
@@ -78,7 +77,7 @@ def _silent(session: Session) -> Observation:
     case = session.case
     said = {n: v for n, v in case.sizes.items() if n in RATES and isinstance(v, float) and 0 < v < 1}
     vague = said.keys() <= {*VAGUE} and not _may_drop(session, said.values())
-    if not said or vague or any(_is_slope(case, rate) for rate in said.values()):
+    if not said or vague or any(is_slope(case, rate) for rate in said.values()):
         return Observation(Outcome.SKIP, reason="the layer draws no random numbers")
     rate = next(iter(said.values()))
     entries = sum(int(y.count_nonzero()) for y in case.base.outputs)  # zero is zero under every mask
@@ -95,20 +94,6 @@ def _may_drop(session: Session, rates: Iterable[float]) -> bool:
     """Whether it does nothing but scale its input, and not by a number that is called a rate: `rate * x` is a layer of its own."""
     found = _gain(session)
     return found is not None and not any(torch.allclose(found[1], torch.full_like(found[1], r)) for r in rates)
-
-
-def _is_slope(case: Case, rate: float) -> bool:
-    """Whether a rate is the slope of a leaky relu: the multiple of an input where that is negative, and 1 where it is not."""
-    with suppress(Refused):
-        return any(
-            all(
-                torch.allclose(case.outputs_at({**case.leaves, n: x})[0], torch.where(x > 0, x, rate * x))
-                for x in (t, -t)
-            )
-            for n in case.subject.wanted("input")
-            if (t := case.leaves[n]).shape == case.base.outputs[0].shape
-        )
-    return False
 
 
 def _same_mask(session: Session) -> Observation:

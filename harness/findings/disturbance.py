@@ -13,7 +13,6 @@ from harness.domain import BackwardRaised, Refused
 from harness.draws import rng_of, signed_like
 from harness.findings.chances import dropped, recurs
 from harness.reading.masks import RATES
-from harness.subject import Gradients
 
 DRAWS = 21
 """In how many draws a mask is looked for."""
@@ -32,6 +31,21 @@ def adds_noise(case: Case, drawn: Tensor, expected: Tensor) -> bool:
     noise = drawn - expected
     again = case.outputs_at(other, case.seed + 101)[0].double().flatten() - 1.25 * expected
     return bool(noise.any()) and bool(((noise - again).abs() <= 64 * case.u * (noise.abs() + expected.abs())).all())
+
+
+def is_slope(case: Case, rate: float) -> bool:
+    """Whether a rate is the slope of a leaky relu: the multiple of an input where that is negative, and 1 where it is not."""
+    with suppress(Refused):
+        return any(
+            all(_is_leaky(x, case.outputs_at({**case.leaves, n: x})[0], rate) for x in (t, -t))
+            for n in case.subject.wanted("input")
+            if (t := case.leaves[n]).shape == case.base.outputs[0].shape
+        )
+    return False
+
+
+def _is_leaky(x: Tensor, y: Tensor, slope: float) -> bool:
+    return torch.allclose(y.double(), torch.where(x > 0, x, slope * x).double())
 
 
 def disturbs(case: Case) -> bool:
@@ -68,14 +82,15 @@ def _in_outputs(case: Case) -> bool:
 
 def _in_gradients(case: Case) -> bool:
     """Whether an entry of a gradient is dropped, in these draws and in as many others: of units inside each has one of its own."""
-    first, second = (
-        [case.at(seed=case.seed + k).pulled(case.base.cotangents) for k in range(start, start + DRAWS)]
-        for start in (101, 101 + DRAWS)
-    )
-    return any(bool((_dropped(first, n) & _dropped(second, n)).any()) for n in case.wanted)
+    seeds = range(case.seed + 101, case.seed + 101 + 2 * DRAWS)
+    gradients = [case.at(seed=k).pulled(case.base.cotangents) for k in seeds]
+    drawn = {n: [g.get(n) for g in gradients] for n in case.wanted}
+    return any(_twice_dropped(found) for found in drawn.values())
 
 
-def _dropped(drawn: list[Gradients], name: str) -> Tensor:
-    return dropped(
-        torch.stack([torch.as_tensor(0.0 if (g := each.get(name)) is None else g).flatten() for each in drawn])
-    )
+def _twice_dropped(drawn: list[Tensor | None]) -> bool:
+    """Of one tensor's gradients, in two halves."""
+    found = [g.flatten() for g in drawn if g is not None]
+    if len(found) < len(drawn):
+        return False
+    return bool((dropped(torch.stack(found[:DRAWS])) & dropped(torch.stack(found[DRAWS:]))).any())
