@@ -38,7 +38,7 @@ def request_of(spec: LayerSpec, example: Example, mode: str | None, device: torc
     """
     with build_may_refuse():
         layer = build(spec, example, mode, device)
-    inputs = tuple(input_of(kind, example, k) for k, kind in enumerate(spec.kinds))
+    inputs = tuple(_input(kind, example, k) for k, kind in enumerate(spec.kinds))
     if (library := library_of(layer)) == "torch":  # a function of the spec may have drawn with NumPy
         inputs = tuple(torch.as_tensor(x) if isinstance(x, np.ndarray) else x for x in inputs)
     elif library is None and meant_for(layer) == "numpy":
@@ -76,8 +76,13 @@ def _given(spec: LayerSpec, example: Example, mode: str | None, device: torch.de
     return {n: known[n] if n in known else reserved[n]() for n in spec.build_arguments()}
 
 
-def input_of(kind: InputKind, example: Example, position: int) -> Any:
-    """What the example has for one input, as the spec draws it."""
+def drawn(kinds: Mapping[str, InputKind], example: Example) -> dict[str, Any]:
+    """What the example has for each input, as the spec draws it, constants as the values that they are."""
+    values = {n: _input(kind, example, k) for k, (n, kind) in enumerate(kinds.items())}
+    return {n: getattr(x, "value", x) for n, x in values.items()}
+
+
+def _input(kind: InputKind, example: Example, position: int) -> Any:
     rng = rng_of(example.seed, 3, position)
     if isinstance(kind, Floats):
         values = real_values(kind, kind.dims.shape(example.sizes), example.stratum, rng)
@@ -240,6 +245,5 @@ def _of_three(example: Example, batch: str) -> Example:
 def _other_inputs(spec: LayerSpec, example: Example, case: Case, k: int) -> dict[str, Tensor]:
     """Real inputs drawn from another seed."""
     again = replace(example, seed=example.seed + 1 + k)
-    inputs = [n for n, leaf in case.subject.leaves.items() if leaf.role == "input"]
-    drawn = (input_of(kind, again, j) for j, kind in enumerate(spec.kinds))
-    return {n: torch.as_tensor(getattr(v, "value", v)).to(case.leaves[n]) for n, v in zip(inputs, drawn, strict=False)}
+    values = drawn(domains(spec, case.subject), again)
+    return {n: torch.as_tensor(x).to(case.leaves[n]) for n, x in values.items()}

@@ -14,7 +14,7 @@ from torch import Tensor
 from harness.case import Case
 from harness.domain import Refused, forward_may_refuse
 from harness.draws import STRATA
-from harness.examples.cases import input_of, redrawn
+from harness.examples.cases import drawn, redrawn
 from harness.examples.design import Example
 from harness.outcome import Outcome
 from harness.session import Observation, Session
@@ -67,8 +67,7 @@ def _outcome(name: str, case: Case, number: int, asked: Asked) -> Outcome | None
 def _drawn_anew(case: Case, seed: int, stratum: str) -> dict[str, Tensor] | None:
     """Inputs as the spec draws them and parameters, all from another seed; None of inputs that are dicts or lists."""
     example = Example(case.sizes, {}, stratum, seed)
-    drawn = {n: input_of(kind, example, k) for k, (n, kind) in enumerate(case.domains.items())}
-    values = {n: getattr(x, "value", x) for n, x in drawn.items()}
+    values = drawn(case.domains, example)
     if not all(isinstance(x, (Tensor, np.ndarray)) and x.shape == case.leaves[n].shape for n, x in values.items()):
         return None
     return {**redrawn(case.subject, seed), **{n: torch.as_tensor(x).to(case.leaves[n]) for n, x in values.items()}}

@@ -17,6 +17,9 @@ from harness.reading.masks import RATES
 DRAWS = 21
 """In how many draws a mask is looked for."""
 
+GROWN = 1.25
+"""How many times as large other inputs are: another point, near enough for most domains."""
+
 
 def multiplies(case: Case, name: str, gain: Tensor) -> bool:
     """Whether other inputs under the same seed give the same multiples: one entry alone is a multiple of anything."""
@@ -27,10 +30,14 @@ def multiplies(case: Case, name: str, gain: Tensor) -> bool:
 
 def adds_noise(case: Case, drawn: Tensor, expected: Tensor) -> bool:
     """Whether it adds noise that has nothing to do with its inputs: others under the same seed get the same."""
-    other = {**case.leaves, **{n: 1.25 * case.leaves[n] for n in case.subject.wanted("input")}}
     noise = drawn - expected
-    again = case.outputs_at(other, case.seed + 101)[0].double().flatten() - 1.25 * expected
+    again = case.outputs_at(_grown(case), case.seed + 101)[0].double().flatten() - GROWN * expected
     return bool(noise.any()) and bool(((noise - again).abs() <= 64 * case.u * (noise.abs() + expected.abs())).all())
+
+
+def _grown(case: Case) -> dict[str, Tensor]:
+    """Other leaves: the same, with larger inputs."""
+    return {**case.leaves, **{n: GROWN * case.leaves[n] for n in case.subject.wanted("input")}}
 
 
 def is_slope(case: Case, rate: float) -> bool:
@@ -74,9 +81,9 @@ def _on_an_input(case: Case) -> bool:
 
 def _in_outputs(case: Case) -> bool:
     """Whether entries of the first output recur, as functions of a mask with few entries do."""
-    other = {**case.leaves, **{n: 1.25 * case.leaves[n] for n in case.subject.wanted("input")}}
     seeds = range(case.seed + 101, case.seed + 101 + DRAWS)
-    here, there = (torch.stack([case.outputs_at(at, k)[0].flatten() for k in seeds]) for at in (case.leaves, other))
+    points = case.leaves, _grown(case)
+    here, there = (torch.stack([case.outputs_at(at, k)[0].flatten() for k in seeds]) for at in points)
     return recurs(here.double(), there.double())
 
 

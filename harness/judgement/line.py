@@ -136,6 +136,11 @@ class Line:
         return cls(value, error, r.out / unit, r.flow / unit, refuted, False, least)
 
     @classmethod
+    def inside_kink(cls, r: Residual, unit: float, least: float, width: float = 0.0) -> Line:
+        """A claim that lies between slopes which no one-sided difference shows."""
+        return cls(r.claimed / unit, 0.0, 0.0, r.flow / unit, False, True, least, width)
+
+    @classmethod
     def at_kink(cls, r: Residual, unit: float, least: float) -> Line:
         """A residual at a kink: the nearest one-sided slope is what is expected."""
         assert r.sides is not None
@@ -221,8 +226,7 @@ class _Climb:
         if self.ladder.plain or self.beside is not None or not r.hinges:
             return False
         if self.kink is None and self.previous is not None and r.alike(self.previous):
-            width = r.hinge / self.unit
-            self.kink = Line(r.claimed / self.unit, 0.0, 0.0, r.flow / self.unit, False, True, self.least, width)
+            self.kink = Line.inside_kink(r, self.unit, self.least, r.hinge / self.unit)
             self.steps = deque(s for s in BESIDE if s > k)
         self.previous, self.last = r, k
         return True
@@ -230,7 +234,7 @@ class _Climb:
     def refuted(self, r: Residual, previous: Residual) -> Line:
         """The line of a claim that is, unless the point is a kink which one-sided slopes don't show."""
         if self.ladder.among(r):  # flat to either side, and still a kink: the median of equal numbers
-            return Line(r.claimed / self.unit, 0.0, 0.0, r.flow / self.unit, False, True, self.least)
+            return Line.inside_kink(r, self.unit, self.least)
         return Line.smooth(min(previous, r, key=lambda x: x.estimate.error), self.unit, self.least, refuted=True)
 
     def steer(self, k: int, r: Residual) -> None:

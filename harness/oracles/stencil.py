@@ -118,7 +118,7 @@ class Stencil:
         change = self.v * (self._levels[1] - self._levels[0])
         bound = 2 * torch.maximum(self.parts.sum(change).abs(), self.parts.norm(change)) + self.noise
         # a kink too small to be told from rounding
-        bend = self.parts.sum((self.v * (self.up[0] + self.down[0])).abs()) / self.t
+        bend = self.parts.sum(self._seconds[0].abs()) / self.t
         bound = bound + torch.where(self._halves, bend, 0.0)
         # where the slope has a kink, as of relu² at 0, slopes are off by a multiple of the step, which each step halves
         off = 2 * self.parts.sum((self.v * (self.slopes[1] - self.slopes[0])).abs())
@@ -152,8 +152,13 @@ class Stencil:
         return self._halves & (self._bends[0] > SEEN * self.t * self.noise)
 
     @cached_property
+    def _seconds(self) -> tuple[Tensor, ...]:
+        """v ⊙ (f(x + ke) + f(x − ke) − 2f(x)) for k = 1, 2, 4."""
+        return tuple(self.v * (a + b) for a, b in zip(self.up, self.down, strict=True))
+
+    @cached_property
     def _bends(self) -> tuple[Tensor, ...]:
-        return tuple(self.parts.norm(self.v * (a + b)) for a, b in zip(self.up, self.down, strict=True))
+        return tuple(map(self.parts.norm, self._seconds))
 
     @property
     def hinge(self) -> Tensor:
@@ -161,7 +166,7 @@ class Stencil:
 
         f(x + ke) + f(x − ke) − 2f(x) is κkt + ck²t² + qk⁴t⁴, of which three steps leave κ; it does not depend on t if it is one.
         """
-        b1, b2, b4 = (self.v * (a + b) for a, b in zip(self.up, self.down, strict=True))
+        b1, b2, b4 = self._seconds
         κ = (64 * b1 - 20 * b2 + b4).abs() / (28 * self.t)
         return self.parts.sum(torch.where(κ > SEEN * self.digits, κ, 0.0))
 

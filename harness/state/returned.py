@@ -162,9 +162,8 @@ def _entries(holder: Any, home: Any, keys: tuple[Any, ...], names: Any) -> Itera
         if _is_named(pair := home[name]):  # `("W", dW)`
             inside = (holder, "returned", (*keys, name))
             yield Shown(inside, 1, f"returned.{pair[0]}", f"{code}[{name!r}][1]")
-        elif isinstance(pair, (tuple, list)) and is_pair(
-            tuple(pair)
-        ):  # `(self.W, dW)`: its memory says which parameter it is
+        elif isinstance(pair, (tuple, list)) and is_pair(tuple(pair)):
+            # `(self.W, dW)`: its memory says which parameter it is
             inside, here = (holder, "returned", (*keys, name)), ".".join(map(str, ("pairs_returned", *keys, name)))
             yield Shown(inside, 0, here, f"{code}[{name!r}][0]")
             yield Shown(inside, 1, f"{here}.grad", f"{code}[{name!r}][1]")
